@@ -1,0 +1,166 @@
+"""Everything this package raises on purpose.
+
+    LlmevalError                 its message is for the user: what was given, what is allowed, the way out
+    ├── InputError               something the user wrote; carries file and line; exit status 4
+    │   ├── ConfigError          the file given to --llm-config, or an override of it
+    │   ├── SuiteError           a suite file, or the arguments of an llmeval marker
+    │   ├── DatasetError         a file of items
+    │   ├── TemplateError        a prompt template
+    │   └── ScorerError          a scorer's name or options
+    ├── MissingExtraError        an optional package is not installed; names its pip line
+    ├── RunError                 a run's folder cannot be used: not found, another config, not readable
+    ├── ServerError              a server process we manage
+    │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
+    │   ├── ServerStartError     it never became healthy; carries the last lines of its log
+    │   └── ServerLostError      it died more often than its restart policy allows
+    └── EngineError              one attempt at a request brought no answer
+        ├── EndpointUnreachable  refused, reset, or closed in mid-answer
+        ├── EndpointTimeout      no complete answer in time
+        ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
+        ├── RequestRefused       any other 4xx or 5xx, with the server's own words
+        ├── BadAnswer            the endpoint answered 200 with something that is no answer
+        └── Unsupported          the engine cannot honestly do what was asked
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LlmevalError(Exception):
+    """The base of all: its text is a complete message for the user."""
+
+
+class InputError(LlmevalError):
+    """Something the user wrote is wrong.
+
+    `path` and `line` (from 1) say where, when known; `str()` puts them in front, so that editors
+    and terminals turn `file:line:` into a link.
+    """
+
+    def __init__(self, message: str, *, path: Path | str | None = None, line: int | None = None):
+        self.message = message
+        self.path = path
+        self.line = line
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return self.message
+        place = f"{self.path}:{self.line}" if self.line is not None else f"{self.path}"
+        return f"{place}: {self.message}"
+
+
+class ConfigError(InputError):
+    """The config file, or an override of it, cannot be used."""
+
+
+class SuiteError(InputError):
+    """A suite file, or the arguments of an llmeval marker, cannot be used."""
+
+
+class DatasetError(InputError):
+    """A file of items cannot be read or holds something that is no item."""
+
+
+class TemplateError(InputError):
+    """A prompt template has a mistake, or names a field that the item does not have."""
+
+
+class ScorerError(InputError):
+    """No such scorer, or an option it does not take."""
+
+
+class MissingExtraError(LlmevalError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, what: str, *, package: str, extra: str):
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{what} needs the package {package}, which is not installed. "
+            f"Install it with: pip install 'pytest-llmeval-local[{extra}]'"
+        )
+
+
+class RunError(LlmevalError):
+    """A run's folder cannot be used."""
+
+
+class ServerError(LlmevalError):
+    """A server process we manage is in trouble; `log_tail` holds the last lines it wrote."""
+
+    def __init__(self, message: str, *, log_tail: tuple[str, ...] = ()):
+        self.message = message
+        self.log_tail = log_tail
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        if not self.log_tail:
+            return self.message
+        return "\n".join([self.message, "its last words:", *(f"    {line}" for line in self.log_tail)])
+
+
+class ModelFileError(ServerError):
+    """The model file is missing, truncated or no GGUF."""
+
+
+class ServerStartError(ServerError):
+    """The server never became healthy."""
+
+
+class ServerLostError(ServerError):
+    """The server died more often than its restart policy allows."""
+
+
+class EngineError(LlmevalError):
+    """One attempt at a request brought no answer.
+
+    `reason` is the word that ends up in the record of a trial that stays unanswered; `retryable`
+    says whether asking again may help; `retry_after` is what the server asked for, in seconds.
+    """
+
+    reason = "error"
+    retryable = False
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ):
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class EndpointUnreachable(EngineError):
+    """Refused, reset, or closed in the middle of an answer."""
+
+    reason = "unreachable"
+    retryable = True
+
+
+class EndpointTimeout(EngineError):
+    """No complete answer in time."""
+
+    reason = "timeout"
+    retryable = True
+
+
+class EndpointBusy(EngineError):
+    """429, 502, 503 or 504: worth asking again later."""
+
+    reason = "busy"
+    retryable = True
+
+
+class RequestRefused(EngineError):
+    """The server understood and said no (4xx), or broke over the request (500)."""
+
+
+class BadAnswer(EngineError):
+    """The endpoint answered 200 with something that is no answer."""
+
+
+class Unsupported(EngineError):
+    """The engine cannot honestly do what was asked."""
+
+    reason = "unsupported"

@@ -1,0 +1,1 @@
+"""Pytest's face of the package."""

@@ -1,0 +1,347 @@
+"""The words of the project as plain, frozen data.
+
+Every room speaks in these records and none of them knows a room. The words are those of the
+blueprint: an *item* is asked under a *condition*, which makes a *trial*; what came back, stored, is
+its *prediction*; a *score* judges a prediction; a *metric* is a number over scores with an interval
+and counts; a *comparison* sets two conditions side by side on the same items; a *gate* decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["right", "wrong", "graded", "no_answer", "failure"]
+"""What became of a trial.
+
+`right` and `wrong` are 1 and 0; `graded` is a score strictly between them. `no_answer` means the
+model gave nothing that could be judged: it counts as not right. `failure` means the machinery
+broke: it leaves the denominator and makes the number incomplete.
+"""
+
+NoAnswerReason = Literal["empty", "refusal", "unparsed", "truncated"]
+"""Why a model that was reached gave nothing to judge."""
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""How an answer ended, in OpenAI's words."""
+
+GateVerdict = Literal["pass", "fail", "inconclusive", "no_change"]
+
+
+# What is asked ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row of a dataset. `slug` is its id made safe for node names, unique within the suite."""
+
+    id: str
+    slug: str
+    fields: Mapping[str, Any]
+    target: Any
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat, or its template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVariant:
+    """A way of asking: message templates, to be rendered with an item's fields.
+
+    `name` is "" when the suite has one unnamed prompt; `line` is where the suite file writes it.
+    """
+
+    name: str
+    messages: tuple[Message, ...]
+    hash: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model is asked to write. None leaves the server's own default in force."""
+
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSpec:
+    """A scorer as a suite names it: its registered name and the options given to it."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateSpec:
+    """A requirement as a suite writes it; `only` names the condition it speaks of."""
+
+    only: str
+    metric: str
+    at_least: float
+    line: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The gate's node name, for instance `tiny-l/plain.at_least`."""
+        return f"{self.only}.at_least"
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
+    function) as pytest shows it, with forward slashes; node ids start with it.
+    """
+
+    name: str
+    origin: str
+    items: tuple[Item, ...]
+    dataset_hash: str
+    prompts: tuple[PromptVariant, ...]
+    scorers: tuple[ScorerSpec, ...]
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int | None = None
+    gates: tuple[GateSpec, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tags: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    each_item: Literal["may_fail", "must_pass"] = "may_fail"
+    exact: bool = False
+    is_function: bool = False
+
+
+# What is run --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """model × sampling × prompt variant: the thing that is compared.
+
+    `name` joins the parts that have a name of their own, for instance `tiny-l/plain` or
+    `qwen3-q4/greedy`.
+    """
+
+    name: str
+    model: str
+    prompt: PromptVariant
+    sampling: Sampling
+    sampling_name: str = ""
+    repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """item × condition × repeat (from 1): the unit that is scheduled and shown as one test."""
+
+    suite: Suite
+    condition: Condition
+    item: Item
+    repeat: int = 1
+
+    @property
+    def name(self) -> str:
+        """The last part of its node id: the item, and `.2` for the second repeat."""
+        return self.item.slug if self.repeat == 1 else f"{self.item.slug}.{self.repeat}"
+
+    @property
+    def id(self) -> str:
+        """Unique within a run; the `custom_id` of requests and of the journal."""
+        return f"{self.suite.name}::{self.condition.name}::{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an engine is asked, complete and independent of any suite."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    tools: tuple[Mapping[str, Any], ...] = ()
+    cache_prompt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asked for. `arguments` is the object; None when it was no JSON object, and
+    then `raw` still holds what the model wrote.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] | None
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    source: Literal["server", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine gives back for a request it could fulfil.
+
+    `first_token_ms` is the server's own figure where it has one (its prompt time), else None.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
+    usage: Usage = Usage()
+    first_token_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a trial: how long it took, and what went wrong if it brought no answer."""
+
+    ms: float
+    error: str | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The machinery broke. `reason` is one word, `message` the server's or our own words."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The stored outcome of a trial: an answer or a failure, never both, never neither.
+
+    `queued_ms` is what it waited here before it was sent, `total_ms` the time of its last attempt
+    from sending to the end of the answer; `started` is seconds since the run began.
+    """
+
+    trial_id: str
+    answer: Answer | None
+    failure: Failure | None
+    attempts: tuple[Attempt, ...] = ()
+    started: float = 0.0
+    queued_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+# What it is worth ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scorer's judgement of one prediction.
+
+    `value` lies in [0, 1]: 1 right, 0 wrong or no answer, None only for a failure. `extracted` is
+    what was taken from the text to be judged; `stages` says how it was found, in order.
+    """
+
+    scorer: str
+    outcome: Outcome
+    value: float | None
+    reason: str = ""
+    extracted: str | None = None
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval and the name of its method; the bounds are None when it has none."""
+
+    low: float | None
+    high: float | None
+    method: str
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A mean score of one scorer over one suite under one condition, and everything it rests on.
+
+    `trials` were planned and `answered` had an outcome other than failure; `items` is the number
+    of distinct items behind `answered` and the n of the interval. `mean` counts no answer as 0;
+    `complete_case` leaves it out. Both are None when nothing was answered. Token figures and times
+    are of answered trials.
+    """
+
+    suite: str
+    condition: str
+    scorer: str
+    headline: bool
+    trials: int
+    answered: int
+    items: int
+    right: int
+    mean: float | None
+    interval: Interval
+    complete_case: float | None
+    no_answer: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def incomplete(self) -> bool:
+        """Some trials have no outcome but a failure, or were never asked."""
+        return self.answered < self.trials
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two conditions on the items that both answered, paired by item.
+
+    `difference` is first minus second, in [-1, 1]. `only_first` and `only_second` count discordant
+    items (binary scores without repeats), else they are None. `dropped` items were answered by one
+    side only. `p` and `p_adjusted` are None when no test is defined.
+    """
+
+    suite: str
+    scorer: str
+    first: str
+    second: str
+    items: int
+    dropped: int
+    difference: float | None
+    interval: Interval
+    test: str
+    p: float | None
+    p_adjusted: float | None
+    correction: str
+    family: int
+    only_first: int | None = None
+    only_second: int | None = None
+    items_needed: int | None = None
+
+    @property
+    def real(self) -> bool:
+        """The difference survives its correction at 5 %."""
+        return self.p_adjusted is not None and self.p_adjusted < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What became of a gate, with the sentence that says why."""
+
+    suite: str
+    gate: GateSpec
+    verdict: GateVerdict
+    message: str
