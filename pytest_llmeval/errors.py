@@ -1,25 +1,25 @@
 """Everything this package raises on purpose.
 
-    LlmevalError                 its message is for the user: what was given, what is allowed, the way out
-    ├── InputError               something the user wrote; carries file and line; exit status 4
-    │   ├── ConfigError          the file given to --llm-config, or an override of it
-    │   ├── SuiteError           a suite file, or the arguments of an llmeval marker
-    │   ├── DatasetError         a file of items
-    │   ├── TemplateError        a prompt template
-    │   └── ScorerError          a scorer's name or options
-    ├── MissingExtraError        an optional package is not installed; names its pip line
-    ├── RunError                 a run's folder cannot be used: not found, another config, not readable
-    ├── ServerError              a server process we manage
-    │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
-    │   ├── ServerStartError     it never became healthy; carries the last lines of its log
-    │   └── ServerLostError      it died more often than its restart policy allows
-    └── EngineError              one attempt at a request brought no answer
-        ├── EndpointUnreachable  refused, reset, or closed in mid-answer
-        ├── EndpointTimeout      no complete answer in time
-        ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
-        ├── RequestRefused       any other 4xx or 5xx, with the server's own words
-        ├── BadAnswer            the endpoint answered 200 with something that is no answer
-        └── Unsupported          the engine cannot honestly do what was asked
+LlmevalError                 its text is a complete message for the user
+├── InputError               something the user wrote; carries file and line; exit status 4
+│   ├── ConfigError          the file given to --llm-config, or an override of it
+│   ├── SuiteError           a suite file, or the arguments of an llmeval marker
+│   ├── DatasetError         a file of items
+│   ├── TemplateError        a prompt template
+│   └── ScorerError          a scorer's name or options
+├── MissingExtraError        an optional package is not installed; names its pip line
+├── RunError                 a run's folder cannot be used
+├── ServerError              a server process we manage
+│   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
+│   ├── ServerStartError     it never became healthy; carries the last lines of its log
+│   └── ServerLostError      it died more often than its restart policy allows
+└── EngineError              one attempt at a request brought no answer
+    ├── EndpointUnreachable  refused, reset, or closed in mid-answer
+    ├── EndpointTimeout      no complete answer in time
+    ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
+    ├── RequestRefused       any other 4xx or 5xx, with the server's own words
+    ├── BadAnswer            the endpoint answered 200 with something that is no answer
+    └── Unsupported          the engine cannot honestly do what was asked
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class ServerError(LlmevalError):
     def __str__(self) -> str:
         if not self.log_tail:
             return self.message
-        return "\n".join([self.message, "its last words:", *(f"    {line}" for line in self.log_tail)])
+        return "\n".join(
+            [self.message, "its last words:", *(f"    {line}" for line in self.log_tail)]
+        )
 
 
 class ModelFileError(ServerError):
