@@ -1,1 +1,130 @@
-"""Pytest's face of the package."""
+"""Pytest's face of the package: options, the marker, the fixtures, and one switch.
+
+Without --llm-config nothing else of the package is imported. With it, `pytest_configure` registers
+the hooks of `pytest_llmeval.hooks`, which do the work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmeval.fixtures import LlmChat, LlmRun, LlmServer
+    from pytest_llmeval.records import Item, Prediction, Trial
+
+MARKER = (
+    "llmeval(items, prompt, ...): ask a model every item; the test takes llm_item and "
+    "llm_prediction and judges the answer (pytest-llmeval)"
+)
+
+IDLE = "needs a model: run pytest with --llm-config FILE (pytest-llmeval)"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Nine options; everything else belongs in the config file."""
+    group = parser.getgroup("llmeval", "evaluation of local language models")
+    add = group.addoption
+    add(
+        "--llm-config",
+        metavar="FILE",
+        help="evaluate: models and servers (as given, or in config/)",
+    )
+    add(
+        "--llm-set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the config, for instance sampling.max_tokens=8; prompts=terse "
+        "keeps only that prompt variant",
+    )
+    add("--llm-limit", metavar="N", type=int, help="at most N items per suite, a seeded sample")
+    add("--llm-parts", metavar="N", type=int, default=1, help="split each condition into N parts")
+    add("--llm-plan", action="store_true", help="say what would run, and send nothing")
+    add("--llm-dry-run", action="store_true", help="the whole pipeline on the fake engine")
+    add("--llm-resume", metavar="RUN", help="continue a run: its id, its folder, or last")
+    add("--llm-archive", action="store_true", help="zip the run's folder at the end")
+    add("--llm-run-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    parser.addini("llm_suites", "which files are suites (globs)", "args", ["suites/**/*.yaml"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and the working hooks only if an evaluation is asked for."""
+    config.addinivalue_line("markers", MARKER)
+    if config.getoption("llm_config") is not None:
+        from pytest_llmeval.hooks import register
+
+        register(config)
+
+
+def _evaluation(request: pytest.FixtureRequest) -> Any:
+    hooks = request.config.pluginmanager.get_plugin("llmeval-hooks")
+    if hooks is None:
+        pytest.skip(f"{request.fixturename} {IDLE}")
+    return hooks.evaluation
+
+
+@pytest.fixture
+def llm_trial(request: pytest.FixtureRequest) -> Trial:
+    """The trial of a test marked with llmeval."""
+    trial: Trial | None = getattr(request, "param", None)
+    if trial is None:
+        _evaluation(request)
+        pytest.fail(
+            "llm_item and llm_prediction need @pytest.mark.llmeval(items=..., prompt=...) "
+            "on the test",
+            pytrace=False,
+        )
+    return trial
+
+
+@pytest.fixture
+def llm_item(llm_trial: Trial) -> Item:
+    """The item this test is about: `.id`, `.fields`, `.target`, `.tags`."""
+    return llm_trial.item
+
+
+@pytest.fixture
+def llm_prediction(request: pytest.FixtureRequest, llm_trial: Trial) -> Prediction:
+    """What the model answered: `.text`, `.answer` with finish reason, tokens and tool calls.
+
+    When the machinery broke the test is an error with the server's own words.
+    """
+    from pytest_llmeval.fixtures import answered_prediction
+
+    return answered_prediction(request.node, _evaluation(request), llm_trial)
+
+
+@pytest.fixture
+def llm_score(request: pytest.FixtureRequest, llm_trial: Trial) -> Callable[[str, float], None]:
+    """Record a score of your own: `llm_score("politeness", 0.8)`, a value in [0, 1]."""
+    from pytest_llmeval.fixtures import score_recorder
+
+    return score_recorder(request.node)
+
+
+@pytest.fixture(scope="session")
+def llm(request: pytest.FixtureRequest) -> LlmChat:
+    """The first model of the config: `llm.chat("…").text`; `llm.on("name")` is another."""
+    from pytest_llmeval.fixtures import LlmChat
+
+    return LlmChat(_evaluation(request))
+
+
+@pytest.fixture(scope="session")
+def llm_server(request: pytest.FixtureRequest) -> LlmServer:
+    """The first model's server: `.url`, `.healthy()`, `.log()`."""
+    from pytest_llmeval.fixtures import LlmServer
+
+    return LlmServer(_evaluation(request))
+
+
+@pytest.fixture(scope="session")
+def llm_run(request: pytest.FixtureRequest) -> LlmRun:
+    """The run: `.id`, `.folder`, `.models`."""
+    from pytest_llmeval.fixtures import LlmRun
+
+    return LlmRun(_evaluation(request))

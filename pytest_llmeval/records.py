@@ -148,22 +148,18 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """item × condition × repeat (from 1): the unit that is scheduled and shown as one test."""
+    """item × condition × repeat (from 1): the unit that is scheduled and shown as one test.
+
+    `name` is the last part of its node id: the item, and `.2` for the second repeat. `id` is unique
+    within a run: the `custom_id` of requests and of the journal.
+    """
 
     suite: Suite
     condition: Condition
     item: Item
-    repeat: int = 1
-
-    @property
-    def name(self) -> str:
-        """The last part of its node id: the item, and `.2` for the second repeat."""
-        return self.item.slug if self.repeat == 1 else f"{self.item.slug}.{self.repeat}"
-
-    @property
-    def id(self) -> str:
-        """Unique within a run; the `custom_id` of requests and of the journal."""
-        return f"{self.suite.name}::{self.condition.name}::{self.name}"
+    repeat: int
+    name: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +197,8 @@ class Usage:
 class Answer:
     """What an engine gives back for a request it could fulfil.
 
-    `first_token_ms` is the server's own figure where it has one (its prompt time), else None.
+    `first_token_ms` (its prompt time) and `service_ms` (prompt and writing together) are the
+    server's own figures where it has them, else None.
     """
 
     text: str
@@ -210,6 +207,7 @@ class Answer:
     reasoning: str | None = None
     usage: Usage = Usage()
     first_token_ms: float | None = None
+    service_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +231,9 @@ class Failure:
 class Prediction:
     """The stored outcome of a trial: an answer or a failure, never both, never neither.
 
-    `queued_ms` is what it waited here before it was sent, `total_ms` the time of its last attempt
-    from sending to the end of the answer; `started` is seconds since the run began.
+    `started` is seconds since the run began, when its first attempt was sent. `total_ms` is its
+    last attempt from sending to the end of the answer; `queued_ms` is the part of it that the
+    request waited for a free slot (0 where the server does not tell its own time).
     """
 
     trial_id: str
@@ -244,6 +243,11 @@ class Prediction:
     started: float = 0.0
     queued_ms: float = 0.0
     total_ms: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The answer's text, "" for a failure."""
+        return self.answer.text if self.answer is not None else ""
 
 
 # What it is worth ---------------------------------------------------------------------------------

@@ -1,0 +1,294 @@
+"""Suites and marked functions as pytest nodes.
+
+    suites/arithmetic.yaml                          SuiteFile
+    suites/arithmetic.yaml::tiny-l/plain            ConditionNode
+    suites/arithmetic.yaml::tiny-l/plain::add-0017  TrialTest
+    suites/arithmetic.yaml::gates                   GatesNode
+    suites/arithmetic.yaml::gates::tiny-l/plain.at_least  GateTest
+
+A trial runs lean or entirely standard, never half: calling some of pytest's per-test hooks and not
+others breaks plugins. The lean path calls none of them and emits two reports; wherever somebody
+needs the hooks, `run_lean` says no and pytest's own protocol runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from pytest_llmeval.errors import InputError, LlmevalError
+from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial
+from pytest_llmeval.reporting import (
+    Judged,
+    MachineryFailure,
+    MustPass,
+    attach,
+    plain_report,
+)
+from pytest_llmeval.run import Evaluation
+
+#: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
+STANDARD_OPTIONS = ("reruns", "usepdb", "setuponly", "setupplan", "setupshow")
+
+#: Markers that pytest or a plugin acts upon in its per-test hooks.
+STANDARD_MARKS = frozenset({"skip", "skipif", "xfail", "flaky", "usefixtures", "timeout"})
+
+#: What ends the session and must not be caught with a test's own trouble.
+INTERRUPTS = (pytest.exit.Exception, KeyboardInterrupt)
+
+Phase = Literal["setup", "teardown"]
+
+
+class SuiteFile(pytest.File):
+    """A suite: one YAML file."""
+
+    evaluation: Evaluation
+    suite: Suite
+    conditions: Sequence[Condition]
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path, evaluation: Evaluation) -> SuiteFile:
+        """The node for a suite file."""
+        node: SuiteFile = cls.from_parent(parent, path=path)
+        node.evaluation = evaluation
+        return node
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """One node per condition, and one for the gates."""
+        self.suite = suite = self._load()
+        for condition in self.conditions:
+            yield ConditionNode.of(self, condition)
+        if suite.gates:
+            yield GatesNode.from_parent(self, name="gates")
+
+    def _load(self) -> Suite:
+        settings = self.evaluation.settings
+        try:
+            suite = settings.load_suite(self.path, self.nodeid)
+            self.conditions = settings.conditions(suite)
+        except LlmevalError as error:
+            settings.mistakes.append(str(error))
+            raise
+        return suite
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
+        """A mistake of the user is shown as its message, never as a traceback of ours."""
+        if isinstance(excinfo.value, LlmevalError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class ConditionNode(pytest.Collector):
+    """The trials of a suite under one condition."""
+
+    parent: SuiteFile
+    condition: Condition
+
+    @classmethod
+    def of(cls, parent: SuiteFile, condition: Condition) -> ConditionNode:
+        """The node for a condition of the suite."""
+        node: ConditionNode = cls.from_parent(parent, name=condition.name)
+        node.condition = condition
+        return node
+
+    def collect(self) -> Iterable[TrialTest]:
+        """One test per trial. Two trials of one name would be one test to pytest: refused."""
+        suite, evaluation = self.parent.suite, self.parent.evaluation
+        settings = evaluation.settings
+        for tag in suite.tags:
+            self.add_marker(tag)
+        names: set[str] = set()
+        for trial in settings.trials(suite, self.condition):
+            if trial.name in names:
+                raise InputError(
+                    f"two trials are both called {trial.name}: an item's id looks like another "
+                    f"item's repeat; rename one of them",
+                    path=suite.origin,
+                )
+            names.add(trial.name)
+            yield TrialTest.of(self, trial, evaluation)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
+        """As for the suite."""
+        return self.parent.repr_failure(excinfo)
+
+
+class TrialTest(pytest.Item):
+    """A trial as a test."""
+
+    trial: Trial
+    evaluation: Evaluation
+    number: int
+    judged: Judged | None = None
+    timeout_seconds: float | None = None
+
+    @classmethod
+    def of(cls, parent: ConditionNode, trial: Trial, evaluation: Evaluation) -> TrialTest:
+        """The test for a trial."""
+        node: TrialTest = cls.from_parent(
+            parent, name=trial.name, nodeid=f"{parent.nodeid}::{trial.name}"
+        )
+        node.trial = trial
+        node.evaluation = evaluation
+        node.number = next(evaluation.settings.sequence)
+        for tag in trial.item.tags:
+            node.add_marker(tag)
+        return node
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where a reader finds it: the suite's file."""
+        return self.path, 0, f"{self.trial.condition.name}::{self.name}"
+
+    def runtest(self) -> None:
+        """Judge the trial, under pytest's own protocol."""
+        self.judged = self.judge()
+        problem = self.judged.problem(tolerate_failures=self.evaluation.settings.tolerate_failures)
+        if problem is not None:
+            raise problem
+
+    def judge(self) -> Judged:
+        """Wait for the trial's prediction and score it."""
+        prediction = await_prediction(self.evaluation, self.trial.id, self.timeout_seconds)
+        return Judged(
+            self.trial, prediction, self.evaluation.settings.score(self.trial, prediction)
+        )
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
+        """What broke in its own words; a traceback only for what nobody expected."""
+        if isinstance(excinfo.value, (MachineryFailure, MustPass, LlmevalError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class GatesNode(pytest.Collector):
+    """The gates of a suite."""
+
+    parent: SuiteFile
+
+    def collect(self) -> Iterable[GateTest]:
+        """One silent node per gate."""
+        for gate in self.parent.suite.gates:
+            node: GateTest = GateTest.from_parent(self, name=gate.name)
+            node.gate = gate
+            node.suite = self.parent.suite
+            yield node
+
+
+class GateTest(pytest.Item):
+    """A gate as a test: it can be selected like one and says nothing when its turn comes.
+
+    Its verdict needs all scores; the process that owns the run reports it after the loop.
+    """
+
+    gate: GateSpec
+    suite: Suite
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where a reader finds it: the line of the suite's file."""
+        return self.path, (self.gate.line or 1) - 1, f"gates::{self.name}"
+
+    def runtest(self) -> None:
+        """Nothing to do here: see the class."""
+
+
+def await_prediction(
+    evaluation: Evaluation, trial_id: str, limit: float | None = None
+) -> Prediction:
+    """Wait for a prediction in slices.
+
+    `limit` is what pytest-timeout allows a test. It counts from the moment the trial was sent: the
+    time it queued for a free slot is not the answer's fault.
+    """
+    while True:
+        prediction = evaluation.wait(trial_id)
+        if prediction is not None:
+            return prediction
+        if limit is not None and evaluation.under_way(trial_id) > limit:
+            pytest.fail(f"Timeout (>{limit}s) from pytest-timeout: still no answer", pytrace=False)
+
+
+# The lean path ------------------------------------------------------------------------------------
+
+
+def run_lean(item: TrialTest, nextitem: pytest.Item | None) -> bool | None:
+    """Run a trial without pytest's per-test hooks, or return None to have it run with them."""
+    if nextitem is None or nextitem.parent is not item.parent or _needs_hooks(item):
+        return None
+    hook = item.config.hook
+    location = item.location
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
+    hook.pytest_runtest_logreport(report=_call_report(item, location))
+    hook.pytest_runtest_logreport(
+        report=plain_report(item.nodeid, location, "passed", None, when="teardown")
+    )
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
+    if item.session.shouldfail or item.session.shouldstop:
+        _tear_down_what_others_left(item)
+    return True
+
+
+def _needs_hooks(item: TrialTest) -> bool:
+    if _options_need_hooks(item.config):
+        return True
+    return bool(item.own_markers) and any(m.name in STANDARD_MARKS for m in item.own_markers)
+
+
+@functools.lru_cache(maxsize=1)
+def _options_need_hooks(config: pytest.Config) -> bool:
+    return any(config.getoption(name, default=None) for name in STANDARD_OPTIONS)
+
+
+def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pytest.TestReport:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        call = pytest.CallInfo.from_call(item.judge, when="call", reraise=INTERRUPTS)
+    outcome: Any = "passed"
+    longrepr: Any = None
+    sections = [("Captured stdout call", printed.getvalue())] if printed.tell() else []
+    if call.excinfo is not None:
+        outcome, longrepr = "failed", item.repr_failure(call.excinfo)
+        return pytest.TestReport(
+            item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
+        )
+    judged: Judged = call.result
+    problem = judged.problem(tolerate_failures=item.evaluation.settings.tolerate_failures)
+    if problem is not None:
+        outcome, longrepr = "failed", str(problem)
+    report = pytest.TestReport(
+        nodeid=item.nodeid,
+        location=location,
+        keywords={},
+        outcome=outcome,
+        longrepr=longrepr,
+        when="call",
+        sections=sections,
+        duration=judged.prediction.total_ms / 1000,
+        user_properties=judged.properties(),
+    )
+    attach(report, item.trial.id, judged.scores)
+    return report
+
+
+def _tear_down_what_others_left(item: TrialTest) -> None:
+    """Before the loop stops in mid-suite, finish the fixtures of the ordinary tests before us.
+
+    Pytest does this in the protocol of the last test, which this trial did not take.
+    """
+    hook = item.ihook
+    _run_phase(item, "setup", functools.partial(hook.pytest_runtest_setup, item=item))
+    _run_phase(
+        item, "teardown", functools.partial(hook.pytest_runtest_teardown, item=item, nextitem=None)
+    )
+
+
+def _run_phase(item: TrialTest, when: Phase, run: Callable[[], None]) -> None:
+    call = pytest.CallInfo.from_call(run, when=when, reraise=INTERRUPTS)
+    if call.excinfo is not None:
+        report = pytest.TestReport.from_item_and_call(item, call)
+        item.ihook.pytest_runtest_logreport(report=report)

@@ -1,0 +1,103 @@
+"""What the `llm*` fixtures give to tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from pytest_llmeval.collection import await_prediction
+from pytest_llmeval.functions import PREDICTION, SCORES
+from pytest_llmeval.records import Answer, Message, Prediction, Request, Score, Trial
+from pytest_llmeval.run import Evaluation, is_healthy
+
+
+class LlmChat:
+    """A model to talk to in an ordinary test."""
+
+    def __init__(self, evaluation: Evaluation, model: str | None = None):
+        self._evaluation = evaluation
+        self.model: str = model or evaluation.settings.models[0]
+
+    def on(self, model: str) -> LlmChat:
+        """The same for another model of the config."""
+        return LlmChat(self._evaluation, self._evaluation.settings.check_model(model))
+
+    def chat(
+        self,
+        prompt: str | Sequence[tuple[Literal["system", "user", "assistant"], str]],
+        *,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        **sampling: Any,
+    ) -> Answer:
+        """Ask once and wait. `prompt` is a user's message, or (role, text) pairs; `sampling` may
+        change any key of records.Sampling, for instance max_tokens.
+
+        Raises EngineError when there is no answer.
+        """
+        pairs = [("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        messages = [Message(role, text) for role, text in pairs]  # type: ignore[arg-type] # "user" is widened to str
+        if system is not None:
+            messages.insert(0, Message("system", system))
+        chosen = self._evaluation.settings.sampling_with(sampling)
+        request = Request(tuple(messages), chosen, tuple(tools))
+        return self._evaluation.chat(self.model, request)
+
+
+class LlmServer:
+    """The server behind the first model."""
+
+    def __init__(self, evaluation: Evaluation):
+        self._about = evaluation.describe(evaluation.settings.models[0])
+
+    @property
+    def url(self) -> str:
+        """Where it answers, for instance http://127.0.0.1:40123."""
+        url: str = self._about["url"]
+        return url
+
+    def healthy(self) -> bool:
+        """Whether it says right now that it is healthy."""
+        return is_healthy(self.url)
+
+    def log(self) -> str:
+        """What it has written so far; empty for an endpoint we did not start."""
+        path = self._about["log"]
+        return Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+
+
+class LlmRun:
+    """The run this session belongs to."""
+
+    def __init__(self, evaluation: Evaluation):
+        about = evaluation.describe(None)
+        self.id: str = about["id"]
+        self.folder = Path(about["folder"])
+        self.models: tuple[str, ...] = evaluation.settings.models
+
+
+def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial) -> Prediction:
+    """Wait for a trial's prediction; an error of the test when the machinery broke."""
+    prediction = node.stash[PREDICTION] = await_prediction(evaluation, trial.id)
+    if prediction.failure is not None:
+        failure = prediction.failure
+        pytest.fail(f"failure ({failure.reason}): {failure.message}", pytrace=False)
+    return prediction
+
+
+def score_recorder(node: pytest.Item) -> Callable[[str, float], None]:
+    """The `llm_score` fixture's function."""
+    scores = node.stash.setdefault(SCORES, [])
+
+    def record(name: str, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"llm_score({name!r}, {value!r}): a score lies in [0, 1]")
+        outcome: Literal["right", "wrong", "graded"] = (
+            "right" if value == 1 else "wrong" if value == 0 else "graded"
+        )
+        scores.append(Score(name, outcome, float(value)))
+
+    return record

@@ -1,0 +1,289 @@
+"""The hooks that are registered only when an evaluation is asked for.
+
+Each hands over in a few lines: to `collection` for nodes, to `functions` for marked tests, to
+`reporting` for what is shown, to the run for everything else. `OwnerHooks` live in the process that
+owns the run (pytest's own, or xdist's controller), `WorkerHooks` in xdist's workers.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gc
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmeval import functions, reporting
+from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, run_lean
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.run import Evaluation, Options, Run, SelectedGate, Selection, Settings
+from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
+
+#: From this many trials on, the garbage collector is kept away from the nodes.
+MANY_NODES = 1000
+
+#: Plugins on PyPI that use our marker or fixture names.
+FIXTURES = ("llm", "llm_server", "llm_run", "llm_item", "llm_prediction", "llm_score")
+
+
+def register(config: pytest.Config) -> None:
+    """Read the config and register the hooks; a mistake in it is a usage error (exit status 4)."""
+    try:
+        settings = Settings.read(_options(config))
+    except LlmevalError as error:
+        raise pytest.UsageError(str(error)) from error
+    workerinput = getattr(config, "workerinput", None)
+    hooks: Hooks
+    if workerinput is None:
+        hooks = OwnerHooks(config, settings)
+        if config.pluginmanager.hasplugin("xdist"):
+            config.pluginmanager.register(ControllerHooks(hooks), "llmeval-controller")
+    else:
+        hooks = WorkerHooks(settings, workerinput["llmeval"])
+    config.pluginmanager.register(hooks, "llmeval-hooks")
+
+
+def _options(config: pytest.Config) -> Options:
+    option = config.getoption
+    return Options(
+        config=option("llm_config"),
+        overrides=tuple(option("llm_set")),
+        root=config.rootpath,
+        run_dir=config.rootpath / option("llm_run_dir"),
+        limit=option("llm_limit"),
+        parts=option("llm_parts"),
+        dry_run=option("llm_dry_run"),
+        resume=option("llm_resume"),
+        archive=option("llm_archive"),
+    )
+
+
+class Hooks:
+    """What owner and workers have in common: collecting, running and showing trials."""
+
+    def __init__(self, evaluation: Evaluation):
+        self.evaluation = evaluation
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+        """Collect the files that the ini key `llm_suites` names, or that are asked for by name."""
+        if file_path.suffix not in {".yaml", ".yml"}:
+            return None
+        config = parent.config
+        if not parent.session.isinitpath(file_path) and not _is_suite(file_path, config):
+            return None
+        return SuiteFile.of(parent, file_path, self.evaluation)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Turn a marked function into one test per trial."""
+        functions.generate(metafunc, self.evaluation)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the trials into the plan's order, whatever order other plugins asked for."""
+        order_as_planned(items, self.evaluation.settings.models)
+        if len(items) >= MANY_NODES:
+            gc.freeze()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
+        """Run a trial lean where nobody needs the hooks; say nothing for a gate."""
+        if isinstance(item, TrialTest):
+            return run_lean(item, nextitem)
+        if isinstance(item, GateTest) and nextitem is not None:
+            return True if nextitem.parent is item.parent else None
+        return None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the scores on the standard path."""
+        report = yield
+        if isinstance(item, TrialTest) and item.judged is not None and call.when == "call":
+            report.duration = item.judged.prediction.total_ms / 1000
+            report.user_properties += item.judged.properties()
+            reporting.attach(report, item.trial.id, item.judged.scores)
+        elif isinstance(item, pytest.Function):
+            functions.attach_scores(item, call, report, self.evaluation)
+        return report
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
+        """`.` right, `w` wrong, `n` no answer, `E` failure of the machinery."""
+        return reporting.status(report)
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:
+        """Keep pytest-timeout's timer off trials: they count from the moment they are sent."""
+        if not isinstance(item, TrialTest):
+            return None
+        item.timeout_seconds = settings.timeout
+        return True
+
+    def pytest_unconfigure(self) -> None:
+        """Give the garbage collector back what was kept from it."""
+        gc.unfreeze()
+
+
+class OwnerHooks(Hooks):
+    """The hooks of the process that owns the run."""
+
+    evaluation: Run
+
+    def __init__(self, config: pytest.Config, settings: Settings):
+        super().__init__(Run(settings, say=_sayer(config)))
+        self.config = config
+        self.broker: Broker | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        """The config in force and what computes."""
+        return self.evaluation.header()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Send ahead while the tests run; afterwards conclude, and report the gates."""
+        self._refuse_mistakes()
+        config = session.config
+        stopped_by_errors = session.testsfailed and not config.option.continue_on_collection_errors
+        if config.option.collectonly or stopped_by_errors:
+            return (yield)
+        if config.getoption("llm_plan"):
+            self.evaluation.plan_only(select(session.items))
+            session.items.clear()
+            return (yield)
+        try:
+            if not config.pluginmanager.hasplugin("dsession"):
+                self._begin(select(session.items))
+            result = yield
+        except BaseException:
+            self.evaluation.abort()
+            raise
+        self.evaluation.finish(stopped=str(session.shouldstop or session.shouldfail or ""))
+        for report in self._gate_reports():
+            config.hook.pytest_runtest_logreport(report=report)
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in the scores that a report carries."""
+        found = reporting.attached(report)
+        if found is not None:
+            self.evaluation.take_scores(*found)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """What the scores are worth."""
+        for line in self.evaluation.summary(terminalreporter._tw.fullwidth):  # noqa: SLF001 - pytest's own plugins read it too
+            terminalreporter.write_line(line)
+
+    def pytest_unconfigure(self) -> None:
+        """Whatever happened, leave no server."""
+        super().pytest_unconfigure()
+        self.evaluation.abort()
+        if self.broker is not None:
+            self.broker.close()
+
+    def _begin(self, selection: Selection) -> None:
+        self.evaluation.begin(selection)
+        self._refuse_mistakes()
+
+    def _refuse_mistakes(self) -> None:
+        mistakes = self.evaluation.settings.mistakes
+        if mistakes:
+            raise pytest.UsageError(*mistakes, "llmeval: nothing was sent")
+
+    def _gate_reports(self) -> list[pytest.TestReport]:
+        return [
+            reporting.gate_report(gate.nodeid, gate.location, result)
+            for gate, result in self.evaluation.gate_results()
+        ]
+
+
+class ControllerHooks:
+    """What xdist's controller has to do besides: serve the workers."""
+
+    def __init__(self, owner: OwnerHooks):
+        self._owner = owner
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where the broker is."""
+        owner = self._owner
+        if owner.broker is None:
+            owner.broker = Broker(owner.evaluation)
+        node.workerinput["llmeval"] = {
+            "address": list(owner.broker.address),
+            "key": owner.broker.key.hex(),
+        }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """A worker has collected, and handed over what it found: stop here if it is unusable."""
+        self._owner._refuse_mistakes()  # noqa: SLF001 - the two classes are one thing
+
+
+class WorkerHooks(Hooks):
+    """The hooks of an xdist worker."""
+
+    evaluation: WorkerEvaluation
+
+    def __init__(self, settings: Settings, contact: dict[str, Any]):
+        host, port = contact["address"]
+        client = BrokerClient((host, port), bytes.fromhex(contact["key"]))
+        super().__init__(WorkerEvaluation(settings, client))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Hand over what was collected before xdist tells the controller."""
+        selection = select(session.items)
+        selection.mistakes.extend(self.evaluation.settings.mistakes)
+        self.evaluation.client.begin(selection)
+
+    def pytest_unconfigure(self) -> None:
+        """Let go of the broker."""
+        super().pytest_unconfigure()
+        self.evaluation.client.close()
+
+
+def select(items: Sequence[pytest.Item]) -> Selection:
+    """What the selected nodes need of the run."""
+    selection = Selection()
+    for item in items:
+        if isinstance(item, TrialTest):
+            selection.trials.append(item.trial)
+        elif isinstance(item, GateTest):
+            gate = SelectedGate(item.nodeid, item.location, item.suite, item.gate)
+            selection.gates.append(gate)
+        else:
+            functions.select(item, selection)
+    return selection
+
+
+def order_as_planned(items: list[pytest.Item], models: Sequence[str]) -> None:
+    """Sort the trials among the places that trials have: by model, then as they were collected."""
+    places = [place for place, item in enumerate(items) if isinstance(item, TrialTest)]
+    rank = {model: number for number, model in enumerate(models)}
+    trials = [item for item in items if isinstance(item, TrialTest)]
+    trials.sort(key=lambda item: (rank[item.trial.condition.model], item.number))
+    for place, item in zip(places, trials, strict=True):
+        items[place] = item
+
+
+def _is_suite(path: Path, config: pytest.Config) -> bool:
+    try:
+        relative = path.relative_to(config.rootpath).as_posix()
+    except ValueError:
+        return False
+    patterns = [pattern.replace("**/", "*") for pattern in config.getini("llm_suites")]
+    return any(fnmatch.fnmatch(relative, pattern) for pattern in patterns)
+
+
+def _sayer(config: pytest.Config) -> Any:
+    def say(line: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return say

@@ -1,0 +1,139 @@
+"""How a trial, and a gate, is shown to pytest: reports, letters, words.
+
+A wrong answer is not a broken test: it is shown as `w` and does not fail the session. A broken
+request is never a wrong answer: it is an error, `E`, with the server's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.records import GateResult, Prediction, Score, Trial
+
+#: How an outcome is shown: category of pytest's last line, letter, word under -v with its markup.
+SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
+    "right": ("passed", ".", "PASSED"),
+    "graded": ("graded", "g", ("GRADED", {"yellow": True})),
+    "wrong": ("wrong", "w", ("WRONG", {"yellow": True})),
+    "no_answer": ("no answer", "n", ("NO ANSWER", {"yellow": True})),
+    "failure": ("error", "E", ("ERROR", {"red": True})),
+}
+
+#: Longest text of an answer that a report carries; the whole is in the run's folder.
+ANSWER_SHOWN = 500
+
+
+class MachineryFailure(Exception):
+    """A trial has no answer because something broke; never shown with a traceback."""
+
+
+class MustPass(Exception):
+    """A wrong answer in a suite that says `each_item: must_pass`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A trial's prediction with the scores it got; the first score is the headline."""
+
+    trial: Trial
+    prediction: Prediction
+    scores: tuple[Score, ...]
+
+    @property
+    def headline(self) -> Score:
+        """The score that decides how the trial is shown."""
+        return self.scores[0]
+
+    @property
+    def text(self) -> str:
+        """The answer's text as a report shows it, cut to a readable length."""
+        text = self.prediction.text
+        return text if len(text) <= ANSWER_SHOWN else text[:ANSWER_SHOWN] + " …"
+
+    def problem(self, *, tolerate_failures: bool) -> Exception | None:
+        """What makes this trial an error or a failing test, None when nothing does."""
+        failure = self.prediction.failure
+        if failure is not None:
+            if tolerate_failures:
+                return None
+            return MachineryFailure(f"failure ({failure.reason}): {failure.message}")
+        if self.headline.outcome == "failure":
+            return MachineryFailure(f"failure ({self.headline.reason}) of {self.headline.scorer}")
+        must_pass = self.trial.suite.each_item == "must_pass"
+        if must_pass and self.headline.outcome != "right":
+            return MustPass(self._why_not_right())
+        return None
+
+    def _why_not_right(self) -> str:
+        score = self.headline
+        found = f", extracted {score.extracted!r}" if score.extracted is not None else ""
+        word = score.reason or score.outcome
+        return (
+            f"{word}: expected {self.trial.item.target!r}, got {self.text!r}{found} "
+            f"(each_item: must_pass)"
+        )
+
+    def properties(self) -> list[tuple[str, object]]:
+        """What JUnit and other report writers get to know."""
+        score = self.headline
+        known: list[tuple[str, object]] = [("llm_outcome", score.outcome)]
+        if score.reason:
+            known.append(("llm_reason", score.reason))
+        if score.outcome != "right":
+            known += [("llm_expected", str(self.trial.item.target)), ("llm_answer", self.text)]
+        return known
+
+
+def attach(report: pytest.TestReport, trial_id: str, scores: Iterable[Score]) -> None:
+    """Give a report what the process that owns the run has to know of a trial.
+
+    Plain tuples only: reports of xdist's workers travel as JSON-like data.
+    """
+    rows = [(s.scorer, s.outcome, s.value, s.reason, s.extracted, s.stages) for s in scores]
+    vars(report).update(llm_trial=trial_id, llm_scores=rows, llm_outcome=rows[0][1])
+
+
+def attached(report: pytest.TestReport) -> tuple[str, tuple[Score, ...]] | None:
+    """The trial id and the scores that a report carries, None for a report of another test."""
+    trial_id = vars(report).get("llm_trial")
+    if trial_id is None:
+        return None
+    return trial_id, tuple(
+        Score(scorer, outcome, value, reason, extracted, tuple(stages))
+        for scorer, outcome, value, reason, extracted, stages in vars(report)["llm_scores"]
+    )
+
+
+def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
+    """Pytest's category, letter and word for a report of ours, None for others."""
+    outcome = vars(report).get("llm_outcome")
+    if outcome is None or report.when != "call":
+        return None
+    if report.outcome == "failed" and outcome != "failure":
+        return "failed", "F", "FAILED"
+    return SHOWN[outcome]
+
+
+def gate_report(nodeid: str, location: tuple[str, int | None, str], result: GateResult) -> Any:
+    """A report of a gate: pass and no_change passed, fail failed, inconclusive skipped."""
+    outcome = {"pass": "passed", "no_change": "passed", "fail": "failed"}.get(
+        result.verdict, "skipped"
+    )
+    text = f"gate {result.verdict}: {result.gate.only} {result.message}"
+    longrepr: Any = None
+    if outcome == "failed":
+        longrepr = text
+    elif outcome == "skipped":
+        longrepr = (location[0], result.gate.line or 1, text)
+    return plain_report(nodeid, location, outcome, longrepr, when="call")
+
+
+def plain_report(
+    nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any, when: Any
+) -> pytest.TestReport:
+    """A report made by hand, outside pytest's own protocol."""
+    return pytest.TestReport(nodeid, location, {}, outcome, longrepr, when)

@@ -1,0 +1,148 @@
+"""From a model of the config to what reaches it: a server spec, an engine, a digest, a size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
+from pytest_llmeval.engines.fetch import fetch
+from pytest_llmeval.errors import ConfigError, LlmevalError
+from pytest_llmeval.inputs.config import Config
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.machine.memory import estimate
+from pytest_llmeval.run.models import Backing
+from pytest_llmeval.servers.digest import file_digest
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.health import read_health
+from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.spec import ServerSpec
+
+#: Engines whose server we start ourselves.
+MANAGED = ("embedded", "llama-server")
+
+
+def backing_of(
+    model: ModelConfig, config: Config, logs: Path, cache: Path, say: Callable[[str], None]
+) -> Backing:
+    """Everything a live model needs; nothing is started here. Raises ConfigError."""
+    if model.engine in MANAGED:
+        spec = _server_spec(model, logs)
+        server = Server(spec, fetch, report=_reporter(model.name, say))
+        return Backing(
+            server=server,
+            make_engine=partial(_engine, model, None),
+            url="",
+            digest=partial(file_digest, spec.gguf, cache),
+        )
+    return Backing(
+        server=None,
+        make_engine=partial(_engine, model, _api_key(model, config)),
+        url=model.url or "",
+        digest=_no_digest,
+    )
+
+
+def fake_backing(model: ModelConfig) -> Backing:
+    """The same for a dry run: every model is played by the fake engine."""
+    from pytest_llmeval.engines.fake import FakeEngine  # noqa: PLC0415 - only for dry runs
+
+    def make(_: str) -> Engine:
+        return FakeEngine(slots=model.slots)
+
+    return Backing(server=None, make_engine=make, url="fake:", digest=_no_digest)
+
+
+def in_flight(model: ModelConfig, *, dry_run: bool) -> int:
+    """How many requests are under way at once.
+
+    One more than there are slots keeps a server busy during the client's round trip; a fake engine
+    has no round trip, and an exact model gets one request at a time.
+    """
+    if model.exact:
+        return 1
+    return model.slots if dry_run or model.engine == "fake" else model.slots + 1
+
+
+def memory_of(model: ModelConfig) -> int | None:
+    """Bytes a model will take once loaded, None when it is not loaded by us or cannot be read."""
+    if model.engine not in MANAGED or model.gguf is None:
+        return None
+    try:
+        header = read_gguf(model.gguf)
+    except LlmevalError:
+        return None  # its server will say what is wrong, in its own place
+    return estimate(header.size, model.slots, model.context or 0, header)
+
+
+def what_computes(model: ModelConfig) -> str:
+    """One line for the header: what does the work behind a model."""
+    if model.engine == "embedded":
+        return "embedded: CPU only; for your GPU use engine: llama-server"
+    if model.engine == "llama-server":
+        layers = model.gpu_layers
+        return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
+    if model.engine == "fake":
+        return "fake: no model at all"
+    return f"{model.engine} at {model.url}, adopted: never started or stopped here"
+
+
+def is_healthy(url: str) -> bool:
+    """Whether the server at `url` says right now that it is healthy."""
+    found = fetch(f"{url}/health", timeout=5.0)
+    return read_health(found.status, found.body, found.error).state in {"healthy", "busy"}
+
+
+def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
+    if model.gguf is None or model.context is None:
+        raise ConfigError(f"models: {model.name}: engine {model.engine} needs gguf and context")
+    return ServerSpec(
+        name=model.name,
+        kind="embedded" if model.engine == "embedded" else "llama-server",
+        gguf=model.gguf,
+        slots=1 if model.exact else model.slots,
+        context=model.context,
+        gpu_layers=model.gpu_layers,
+        threads=model.threads,
+        executable=model.executable,
+        port=model.port,
+        args=model.args,
+        api_key=None,
+        log_path=logs / f"{model.name}.log",
+        start_timeout=model.start_timeout,
+    )
+
+
+def _engine(model: ModelConfig, api_key: str | None, url: str) -> Engine:
+    if model.engine == "fake":
+        from pytest_llmeval.engines.fake import FakeEngine, load_script  # noqa: PLC0415 - rare
+
+        return FakeEngine(load_script(model.script) if model.script else (), slots=model.slots)
+    endpoint = Endpoint(url, model=model.sent_name, api_key=api_key, timeout=model.timeout)
+    return make_engine(model.engine, endpoint)
+
+
+def _api_key(model: ModelConfig, config: Config) -> str | None:
+    if model.api_key_env is None:
+        return None
+    key = os.environ.get(model.api_key_env)
+    if not key:
+        raise ConfigError(
+            f"models: {model.name}: api_key_env names the environment variable "
+            f"{model.api_key_env}, which is not set; set it to the key",
+            path=config.path,
+        )
+    return key
+
+
+def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+    def report(seconds: float, last_line: str) -> None:
+        say(f"llmeval: {name} is loading, {seconds:.0f} s: {last_line}")
+
+    return report
+
+
+def _no_digest() -> None:
+    return None

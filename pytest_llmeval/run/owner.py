@@ -1,0 +1,175 @@
+"""The run in the process that owns it: from the selection to the summary."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.machine.memory import free_memory
+from pytest_llmeval.records import Answer, Prediction, Request, Score, Trial
+from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of, what_computes
+from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.selection import Selection
+from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.running.lanes import Lane
+from pytest_llmeval.running.plan import by_model, take_turns
+from pytest_llmeval.running.scheduler import Scheduler
+
+
+class Run:
+    """Begins with what was selected, answers who waits, and concludes.
+
+    `say` prints a line for the user at once. Everything that can be wrong with what the user gave
+    ends up in the settings' mistakes, and then nothing is sent.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]):
+        self.settings = settings
+        self._say = say
+        self._beginning = threading.Lock()
+        self._selection: Selection | None = None
+        self._ledger: Ledger | None = None
+        self._scheduler: Scheduler | None = None
+        self._models: dict[str, LiveModel] = {}
+        self._scores: dict[str, tuple[Score, ...]] = {}
+        self._began = time.perf_counter()
+
+    def header(self) -> list[str]:
+        """For pytest's header: the config, and what computes behind each model."""
+        config = self.settings.config
+        dry = ", dry run on the fake engine" if self.settings.options.dry_run else ""
+        lines = [f"llmeval: {config.path}{dry}"]
+        return lines + [f"  {name}: {what_computes(m)}" for name, m in config.models.items()]
+
+    # Begin ----------------------------------------------------------------------------------------
+
+    def begin(self, selection: Selection) -> None:
+        """Start servers and sending; the first call wins. Trouble is added to the mistakes."""
+        with self._beginning:
+            if self._selection is not None:
+                return
+            self._selection = selection
+            self.settings.mistakes += selection.mistakes
+            if self.settings.mistakes or not (selection.trials or selection.fixtures):
+                return
+            try:
+                self._begin(selection.trials)
+            except LlmevalError as error:
+                self.settings.mistakes.append(str(error))
+
+    def _begin(self, trials: Sequence[Trial]) -> None:
+        self._began = time.perf_counter()
+        ledger = self._ledger = Ledger.open(self.settings, trials, datetime.now(timezone.utc))
+        self._models = self._live_models(ledger)
+        lanes = self._lanes(trials, ledger)
+        sizes = {name: self._memory_of(name) for name in lanes}
+        turns = take_turns(sizes, free_memory())
+        self._scheduler = Scheduler(
+            [[lanes[model] for model in turn] for turn in turns],
+            ledger.record,
+            self._shut_down,
+            known=[known for known in ledger.known.values() if _is_answered(known)],
+        )
+        self._scheduler.start()
+
+    def _live_models(self, ledger: Ledger) -> dict[str, LiveModel]:
+        config, dry = self.settings.config, self.settings.options.dry_run
+        logs, cache = (
+            ledger.folder.path / "logs",
+            user_cache_path("pytest-llmeval", appauthor=False),
+        )
+        return {
+            name: LiveModel(
+                name,
+                fake_backing(model) if dry else backing_of(model, config, logs, cache, self._say),
+                opened=lambda live, model=model: ledger.model_opened(live, model),
+            )
+            for name, model in config.models.items()
+        }
+
+    def _lanes(self, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Lane]:
+        open_trials = [t for t in trials if not _is_answered(ledger.known.get(t.id))]
+        lanes = by_model(open_trials, self.settings.models)
+        return {model: self._lane(model, its_trials) for model, its_trials in lanes.items()}
+
+    def _lane(self, name: str, trials: Sequence[Trial]) -> Lane:
+        live, model = self._models[name], self.settings.config.models[name]
+        exact = any(trial.suite.exact for trial in trials)
+        width = in_flight(model, dry_run=self.settings.options.dry_run)
+
+        async def ask(trial: Trial) -> Answer:
+            return await live.ask(request_of(trial, model))
+
+        return Lane(
+            model=name,
+            trials=trials,
+            in_flight=1 if exact else width,
+            ask=ask,
+            open=live.open,
+            recover=live.recover,
+            close=live.close,
+            explain=live.explain,
+        )
+
+    def _memory_of(self, name: str) -> int | None:
+        if self.settings.options.dry_run:
+            return None
+        return memory_of(self.settings.config.models[name])
+
+    async def _shut_down(self) -> None:
+        await close_all(list(self._models.values()))
+
+    # While it lives -------------------------------------------------------------------------------
+
+    def wait(self, trial_id: str) -> Prediction | None:
+        """Wait a moment for a prediction; raises LlmevalError when it will never come."""
+        return self._live().wait(trial_id)
+
+    def news(self, since: int) -> list[Prediction]:
+        """The predictions after the first `since` ones, in the order in which they came."""
+        return self._live().news(since)
+
+    def under_way(self, trial_id: str) -> float:
+        """Seconds since the trial was sent, 0 if it was not."""
+        return self._live().under_way(trial_id)
+
+    def chat(self, model: str, request: Request) -> Answer:
+        """Ask a model something outside the plan: one attempt, nothing journaled."""
+        live = self._models[model]
+
+        async def ask() -> Answer:
+            await live.open()
+            return await live.ask(request)
+
+        return self._live().call(ask())
+
+    def describe(self, model: str | None) -> dict[str, Any]:
+        """The run (None), or the server of a model, which is started if need be."""
+        scheduler = self._live()
+        if model is None:
+            folder = self._ledger.folder if self._ledger else None
+            return {"id": folder.id, "folder": str(folder.path)} if folder else {}
+        live = self._models[model]
+        scheduler.call(live.open())
+        return {"url": live.url, "log": live.log_path}
+
+    def take_scores(self, trial_id: str, scores: tuple[Score, ...]) -> None:
+        """Keep what a test's report says of its trial."""
+        self._scores[trial_id] = scores
+
+    def _live(self) -> Scheduler:
+        if self._scheduler is None:
+            raise LlmevalError("the run has not begun: nothing was selected that needs a model")
+        return self._scheduler
+
+
+def _is_answered(prediction: Prediction | None) -> bool:
+    return prediction is not None and prediction.answer is not None

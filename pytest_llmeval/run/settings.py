@@ -1,0 +1,152 @@
+"""What is asked and how it is judged: the same in the process that owns the run and in workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_llmeval.errors import ConfigError, LlmevalError, SuiteError
+from pytest_llmeval.inputs.config import Config, find_config, load_config
+from pytest_llmeval.inputs.overrides import parse_overrides
+from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
+from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite, Trial
+from pytest_llmeval.running.plan import (
+    NamedSampling,
+    check_gates,
+    conditions_of,
+    trials_of,
+)
+from pytest_llmeval.scoring.scorer import Scorer, make_scorers, score_prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says, in the words of the options' help."""
+
+    config: str
+    root: Path
+    run_dir: Path
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    parts: int = 1
+    dry_run: bool = False
+    resume: str | None = None
+    archive: bool = False
+
+
+class Settings:
+    """The config and everything that follows from it without asking a model.
+
+    `mistakes` gathers what was wrong in suites, in the words for the user; while there are any,
+    nothing is sent.
+    """
+
+    def __init__(self, options: Options, config: Config, prompts: tuple[str, ...]):
+        self.options = options
+        self.config = config
+        self.models: tuple[str, ...] = tuple(config.models)
+        self.mistakes: list[str] = []
+        self.sequence = itertools.count()
+        self._prompts = prompts
+        self._suites: dict[str, Suite] = {}
+        self._scorers: dict[str, tuple[Scorer, ...]] = {}
+
+    @classmethod
+    def read(cls, options: Options) -> Settings:
+        """Read the config file; raises InputError."""
+        _check_counts(options)
+        path = find_config(options.config, options.root)
+        config = load_config(path, options.overrides, os.environ)
+        return cls(options, config, parse_overrides(options.overrides).prompts)
+
+    @property
+    def tolerate_failures(self) -> bool:
+        """Whether single failures are judged together at the end, by the config's limit."""
+        return bool(self.config.failures_at_most)
+
+    def load_suite(self, path: Path, origin: str) -> Suite:
+        """Read a suite file; raises InputError."""
+        return self._checked(
+            load_suite(path, origin, limit=self.options.limit, prompts=self._prompts)
+        )
+
+    def suite_of_marker(
+        self, nodeid: str, path: Path, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Suite:
+        """Make the suite of a marked function; raises InputError."""
+        if args:
+            raise SuiteError(
+                f"llmeval takes keywords only, and was given {args[0]!r}: "
+                f"write llmeval(items=..., prompt=...)",
+                path=nodeid,
+            )
+        return self._checked(
+            suite_from_marker(nodeid, path, kwargs, limit=self.options.limit, prompts=self._prompts)
+        )
+
+    def conditions(self, suite: Suite) -> tuple[Condition, ...]:
+        """The suite's conditions in this run; raises SuiteError when a gate has none."""
+        samplings = [
+            NamedSampling(name, settings.sampling, settings.repeats)
+            for name, settings in self.config.samplings.items()
+        ]
+        conditions = conditions_of(suite, self.models, samplings)
+        if not self._prompts:  # a choice of prompts is a choice of gates too
+            check_gates(suite, conditions)
+        return conditions
+
+    def trials(self, suite: Suite, condition: Condition) -> Iterator[Trial]:
+        """The suite's trials under one condition."""
+        return trials_of(suite, condition)
+
+    def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
+        """Judge a prediction with the suite's scorers, the headline first."""
+        scorers = self._scorers.get(trial.suite.name)
+        if scorers is None:  # a suite that another process loaded
+            scorers = self._scorers[trial.suite.name] = _scorers(trial.suite)
+        return score_prediction(scorers, prediction, trial.item)
+
+    def check_model(self, name: str) -> str:
+        """The name of a model of the config; raises ConfigError for any other."""
+        if name not in self.models:
+            raise ConfigError(
+                f"there is no model {name!r}; the config has {', '.join(self.models)}",
+                path=self.config.path,
+            )
+        return name
+
+    def sampling_with(self, changes: Mapping[str, Any]) -> Sampling:
+        """The config's first sampling with some keys changed."""
+        first = next(iter(self.config.samplings.values())).sampling
+        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(Sampling)})
+        if unknown:
+            allowed = ", ".join(field.name for field in dataclasses.fields(Sampling))
+            raise LlmevalError(f"unknown sampling key {unknown[0]!r}; allowed are {allowed}")
+        return dataclasses.replace(first, **changes)
+
+    def _checked(self, suite: Suite) -> Suite:
+        """Refuse a second suite of the same name, and scorers that do not exist."""
+        known = self._suites.setdefault(suite.name, suite)
+        if known.origin != suite.origin:
+            raise SuiteError(
+                f"there is another suite called {suite.name}, {known.origin}; trials are named "
+                f"after their suite, so rename one of the files",
+                path=suite.origin,
+            )
+        self._scorers[suite.name] = _scorers(suite)
+        return suite
+
+
+def _scorers(suite: Suite) -> tuple[Scorer, ...]:
+    return make_scorers(suite.scorers, suite.origin)
+
+
+def _check_counts(options: Options) -> None:
+    for option, value in (("--llm-limit", options.limit), ("--llm-parts", options.parts)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} {value}: it must be at least 1")

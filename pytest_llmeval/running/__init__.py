@@ -1,0 +1,1 @@
+"""Which trials there are, and how every slot is kept busy with them."""

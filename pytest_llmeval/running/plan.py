@@ -1,0 +1,129 @@
+"""From suites, models and samplings to trials, in the order in which they are sent.
+
+Everything here is pure: the same config, suites and seed give the same plan on any machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_llmeval.errors import SuiteError
+from pytest_llmeval.records import Condition, PromptVariant, Sampling, Suite, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSampling:
+    """A sampling of the config: `name` is "" when the config has only one, unnamed."""
+
+    name: str
+    sampling: Sampling
+    repeats: int
+
+
+def conditions_of(
+    suite: Suite, models: Sequence[str], samplings: Sequence[NamedSampling]
+) -> tuple[Condition, ...]:
+    """Model × sampling × prompt variant of one suite, models first.
+
+    Raises SuiteError when the suite asks `only` for models the config does not have.
+    """
+    wanted = _wanted_models(suite, models)
+    return tuple(
+        _condition(suite, model, named, prompt)
+        for model in wanted
+        for named in samplings
+        for prompt in suite.prompts
+    )
+
+
+def _wanted_models(suite: Suite, models: Sequence[str]) -> list[str]:
+    unknown = [name for name in suite.only if name not in models]
+    if unknown:
+        raise SuiteError(
+            f"only: {', '.join(unknown)} matches no model of the config; "
+            f"it has {', '.join(models)}",
+            path=suite.origin,
+        )
+    return [model for model in models if not suite.only or model in suite.only]
+
+
+def _condition(suite: Suite, model: str, named: NamedSampling, prompt: PromptVariant) -> Condition:
+    return Condition(
+        name="/".join(part for part in (model, named.name, prompt.name) if part),
+        model=model,
+        prompt=prompt,
+        sampling=dataclasses.replace(named.sampling, **suite.sampling),
+        sampling_name=named.name,
+        repeats=suite.repeats or named.repeats,
+    )
+
+
+def trials_of(suite: Suite, condition: Condition) -> Iterator[Trial]:
+    """Every item of the suite under one condition, its repeats side by side."""
+    prefix = f"{suite.name}::{condition.name}::"
+    for item in suite.items:
+        for repeat in range(1, condition.repeats + 1):
+            name = item.slug if repeat == 1 else f"{item.slug}.{repeat}"
+            yield Trial(suite, condition, item, repeat, name, prefix + name)
+
+
+def sampling_of(trial: Trial) -> Sampling:
+    """The trial's sampling: every repeat has a seed of its own, counted up from the first."""
+    sampling = trial.condition.sampling
+    if trial.repeat == 1 or sampling.seed is None:
+        return sampling
+    return dataclasses.replace(sampling, seed=sampling.seed + trial.repeat - 1)
+
+
+def check_gates(suite: Suite, conditions: Sequence[Condition]) -> None:
+    """Raise SuiteError when a gate speaks of a condition that this run does not have."""
+    names = [condition.name for condition in conditions]
+    for gate in suite.gates:
+        if gate.only not in names:
+            raise SuiteError(
+                f"gates: only: {gate.only} matches no condition of this run; "
+                f"it has {', '.join(names)}",
+                path=suite.origin,
+                line=gate.line,
+            )
+
+
+def by_model(trials: Sequence[Trial], models: Sequence[str]) -> dict[str, list[Trial]]:
+    """The trials of each model, in the config's order of models.
+
+    Within a model the order of collection stays: one suite, one condition after the other, so that
+    neighbours share the longest prompt prefix and the server's prompt cache is hit.
+    """
+    lanes: dict[str, list[Trial]] = {model: [] for model in models}
+    for trial in trials:
+        lanes[trial.condition.model].append(trial)
+    return {model: lane for model, lane in lanes.items() if lane}
+
+
+def take_turns(sizes: Mapping[str, int | None], free: int) -> tuple[tuple[str, ...], ...]:
+    """Which models are loaded together: as many, in order, as fit in `free` bytes.
+
+    A model of unknown size (None) takes up nothing here, for instance an endpoint that runs
+    already. One that is larger than all of `free` gets a turn of its own.
+    """
+    turns: list[list[str]] = []
+    used = 0
+    for model, size in sizes.items():
+        need = size or 0
+        if turns and used + need <= free:
+            turns[-1].append(model)
+            used += need
+        else:
+            turns.append([model])
+            used = need
+    return tuple(tuple(turn) for turn in turns)
+
+
+def split_into_parts(trials: Sequence[Trial], parts: int) -> list[Sequence[Trial]]:
+    """`parts` slices of one condition's trials, as even as can be, none of them empty."""
+    count = min(parts, len(trials))
+    bounds = [len(trials) * index // count for index in range(count + 1)] if count else [0]
+    return [trials[low:high] for low, high in itertools.pairwise(bounds)]

@@ -1,0 +1,197 @@
+"""Keeps every endpoint full.
+
+Pytest runs tests one by one; servers have many slots. So the requests are sent ahead: an asyncio
+loop in one background thread asks the whole plan, as many trials at a time as an endpoint takes,
+and a test only waits for its own answer. One scheduler exists per run, in the process that owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.records import Prediction
+
+from .lanes import Lane, LaneRunner, all_or_none
+from .retries import RetryPolicy
+
+Result = TypeVar("Result")
+
+#: How long a wait lasts before it looks around: short enough for Ctrl-C on Windows, where a wait
+#: without a limit cannot be interrupted.
+SLICE = 0.2
+
+
+class Scheduler:
+    """Asks all trials of all lanes, turn after turn.
+
+    Lanes of one turn are kept full side by side; the next turn begins when the last one is through
+    and its endpoints are closed. `record` gets each prediction before anyone sees it, in the
+    scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
+    whatever the reason.
+    """
+
+    def __init__(
+        self,
+        turns: Sequence[Sequence[Lane]],
+        record: Callable[[Prediction], None],
+        shutdown: Callable[[], Awaitable[None]],
+        *,
+        known: Iterable[Prediction] = (),
+        policy: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        jitter: Callable[[], float] = random.random,
+    ):
+        self._turns = turns
+        self._record = record
+        self._shutdown = shutdown
+        self._policy = policy or RetryPolicy()
+        self._clock = clock
+        self._jitter = jitter
+        self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
+        self._log = list(known)
+        self._results = {prediction.trial_id: prediction for prediction in self._log}
+        self._runners: dict[str, LaneRunner] = {}
+        self._waiting: dict[str, threading.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_asked: asyncio.Event | None = None
+        self._running = threading.Event()
+        self._ended = threading.Event()
+        self._broken: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="llmeval-scheduler", daemon=True)
+
+    # What other threads call ----------------------------------------------------------------------
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What ended the scheduler before its time, for instance a full disk."""
+        return self._broken
+
+    def news(self, since: int) -> list[Prediction]:
+        """The predictions after the first `since` ones, in the order in which they came."""
+        return self._log[since:]
+
+    def start(self) -> None:
+        """Begin to send, in a thread of its own; returns when the loop runs."""
+        self._thread.start()
+        self._running.wait()
+
+    def wait(self, trial_id: str, seconds: float = SLICE) -> Prediction | None:
+        """Wait at most `seconds` for a trial's prediction, and have it sent before others.
+
+        Raises LlmevalError when it will never come.
+        """
+        found = self._results.get(trial_id)
+        if found is None:
+            self._wait_for_news(trial_id, seconds)
+            found = self._results.get(trial_id)
+            if found is None and self._ended.is_set():
+                raise LlmevalError(self._why_never(trial_id))
+        return found
+
+    def under_way(self, trial_id: str) -> float:
+        """Seconds since the trial was first sent; 0 while it waits for its turn."""
+        trial = self._trials.get(trial_id)
+        runner = self._runners.get(trial.condition.model) if trial else None
+        sent = runner.sent.get(trial_id) if runner else None
+        return 0.0 if sent is None else self._clock() - sent
+
+    def call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run something else on the scheduler's loop and wait for it, for instance one request."""
+        if self._loop is None or self._ended.is_set():
+            work.close()
+            raise LlmevalError("the run has ended: nothing can be asked any more")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while not future.done():
+                concurrent.futures.wait([future], SLICE)
+        except BaseException:  # Ctrl-C while waiting: the work must not go on unseen
+            future.cancel()
+            raise
+        return future.result()
+
+    def stop(self) -> None:
+        """Stop sending, drop what is under way, shut down, and wait until the thread has ended."""
+        if self._loop is not None and self._stop_asked is not None:
+            with contextlib.suppress(RuntimeError):  # the loop may close at this very moment
+                self._loop.call_soon_threadsafe(self._stop_asked.set)
+        while self._thread.is_alive():
+            self._thread.join(SLICE)
+
+    def _wait_for_news(self, trial_id: str, seconds: float) -> None:
+        event = self._waiting.setdefault(trial_id, threading.Event())
+        self._prefer(trial_id)
+        # The prediction may have arrived between the caller's look and the event's registration.
+        if trial_id not in self._results and not self._ended.is_set():
+            event.wait(seconds)
+
+    def _prefer(self, trial_id: str) -> None:
+        trial = self._trials.get(trial_id)
+        runner = self._runners.get(trial.condition.model) if trial else None
+        if trial is not None and runner is not None:
+            runner.want(trial)
+
+    def _why_never(self, trial_id: str) -> str:
+        if self._broken is not None:
+            return f"the run broke off: {type(self._broken).__name__}: {self._broken}"
+        if trial_id not in self._trials:
+            return f"{trial_id} is not part of this run's plan"
+        return f"the run was stopped before {trial_id} was answered"
+
+    # The scheduler's own thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:  # noqa: BLE001 - kept, and shown to every test that waits
+            self._broken = error
+        finally:
+            self._running.set()
+            self._ended.set()
+            for event in list(self._waiting.values()):
+                event.set()
+
+    async def _live(self) -> None:
+        """Ask everything, then stay for `call` until `stop`; shut down whatever happens."""
+        self._loop = asyncio.get_running_loop()
+        self._stop_asked = asyncio.Event()
+        self._running.set()
+        asking = asyncio.ensure_future(self._ask_everything())
+        stopped = asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+                await stopped
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await self._shutdown()
+
+    async def _ask_everything(self) -> None:
+        for number, turn in enumerate(self._turns, start=1):
+            self._runners = {lane.model: self._runner(lane) for lane in turn}
+            await all_or_none([runner.run() for runner in self._runners.values()])
+            if number < len(self._turns):
+                for lane in turn:
+                    await lane.close()
+
+    def _runner(self, lane: Lane) -> LaneRunner:
+        return LaneRunner(
+            lane, self._take_in, policy=self._policy, clock=self._clock, jitter=self._jitter
+        )
+
+    def _take_in(self, prediction: Prediction) -> None:
+        self._record(prediction)
+        self._results[prediction.trial_id] = prediction
+        self._log.append(prediction)
+        event = self._waiting.pop(prediction.trial_id, None)
+        if event is not None:
+            event.set()

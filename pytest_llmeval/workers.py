@@ -1,0 +1,234 @@
+"""The run under pytest-xdist: a broker in the controller, its client in each worker.
+
+The controller owns the run: scheduler, servers, journal and summary exist once. Workers collect,
+ask for predictions by trial id, score and report. They talk over a connection of
+`multiprocessing.connection` on the loopback interface, authenticated by a key that reaches the
+worker through xdist's own channel. The first worker that has collected hands over the selection;
+each reply to a worker carries every prediction that is new to it, so that it rarely has to ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any, Protocol
+
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.records import Answer, Prediction, Request
+from pytest_llmeval.run import Selection, Settings
+
+#: How long a worker waits for a reply before it looks around, so that Ctrl-C is quick.
+SLICE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A worker waits for a trial's prediction; it has seen the first `seen` of all."""
+
+    trial_id: str
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The prediction asked for if it is there, whatever else is new to the worker, for how long
+    the trial has been under way, and why its prediction will never come, if so.
+    """
+
+    found: Prediction | None
+    predictions: list[Prediction]
+    under_way: float
+    never: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """The `llm` fixture asks something of its own."""
+
+    model: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a worker collected: the run's selection, or the mistakes that stopped it."""
+
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """The `llm_server` and `llm_run` fixtures want to know the run, or one of its servers."""
+
+    model: str | None
+
+
+class Owner(Protocol):
+    """What the broker needs of the run."""
+
+    def begin(self, selection: Selection) -> None:
+        """Start with this selection, the first time it is called."""
+
+    def wait(self, trial_id: str) -> Prediction | None:
+        """See the scheduler."""
+
+    def news(self, since: int) -> list[Prediction]:
+        """See the scheduler."""
+
+    def under_way(self, trial_id: str) -> float:
+        """See the scheduler."""
+
+    def chat(self, model: str, request: Request) -> Answer:
+        """Ask a model something outside the plan."""
+
+    def describe(self, model: str | None) -> dict[str, Any]:
+        """The run, or the server of a model."""
+
+
+class Broker:
+    """Serves the controller's run to the workers, one thread per connection."""
+
+    def __init__(self, owner: Owner):
+        self._owner = owner
+        self.key = secrets.token_bytes(32)
+        self._listener = Listener(("127.0.0.1", 0), backlog=64, authkey=self.key)
+        self.address: tuple[str, int] = self._listener.address
+        threading.Thread(target=self._accept, name="llmeval-broker", daemon=True).start()
+
+    def close(self) -> None:
+        """Accept nobody any more; connections end with their workers."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()
+            except OSError:
+                return  # closed
+            except Exception:  # noqa: BLE001, S112 - a stranger without the key must not end the broker
+                continue
+            threading.Thread(
+                target=self._serve, args=(connection,), name="llmeval-broker-worker", daemon=True
+            ).start()
+
+    def _serve(self, connection: Connection[Any, Any]) -> None:
+        with connection, contextlib.suppress(EOFError, OSError):
+            while True:
+                message = connection.recv()
+                connection.send(self._answer(message))
+
+    def _answer(self, message: object) -> object:
+        """The reply to a message; trouble travels as its words alone."""
+        try:
+            return self._reply(message)
+        except LlmevalError as error:
+            return LlmevalError(str(error))
+
+    def _reply(self, message: object) -> object:
+        if isinstance(message, Ask):
+            return self._news(message)
+        if isinstance(message, Chat):
+            return self._owner.chat(message.model, message.request)
+        if isinstance(message, Describe):
+            return self._owner.describe(message.model)
+        if isinstance(message, Collected):
+            self._owner.begin(message.selection)
+            return None
+        raise LlmevalError(f"the broker does not know what {message!r} means")
+
+    def _news(self, ask: Ask) -> News:
+        found, never = None, None
+        try:
+            found = self._owner.wait(ask.trial_id)
+        except LlmevalError as error:
+            never = str(error)
+        under_way = self._owner.under_way(ask.trial_id)
+        return News(found, self._owner.news(ask.seen), under_way, never)
+
+
+class BrokerClient:
+    """A worker's way to the run in the controller."""
+
+    def __init__(self, address: tuple[str, int], key: bytes):
+        self._connection = Client(address, authkey=key)
+        self._lock = threading.Lock()
+        self._known: dict[str, Prediction] = {}
+        self._seen = 0
+        self._under_way: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._connection.close()
+
+    def begin(self, selection: Selection) -> None:
+        """Hand over what this worker collected."""
+        self._call(Collected(selection))
+
+    def wait(self, trial_id: str) -> Prediction | None:
+        """As the scheduler's wait, and nothing is kept of a prediction that was handed out."""
+        found = self._known.pop(trial_id, None)
+        if found is not None:
+            return found
+        news: News = self._call(Ask(trial_id, self._seen))
+        self._seen += len(news.predictions)
+        self._known.update((prediction.trial_id, prediction) for prediction in news.predictions)
+        self._under_way = {trial_id: news.under_way}
+        self._known.pop(trial_id, None)
+        if news.never is not None:
+            raise LlmevalError(news.never)
+        return news.found
+
+    def under_way(self, trial_id: str) -> float:
+        """As the scheduler knew it at the last ask."""
+        return self._under_way.get(trial_id, 0.0)
+
+    def chat(self, model: str, request: Request) -> Answer:
+        """Ask a model something outside the plan."""
+        answer: Answer = self._call(Chat(model, request))
+        return answer
+
+    def describe(self, model: str | None) -> dict[str, Any]:
+        """The run, or the server of a model."""
+        about: dict[str, Any] = self._call(Describe(model))
+        return about
+
+    def _call(self, message: object) -> Any:
+        """Send, then wait for the reply in slices."""
+        with self._lock:
+            try:
+                self._connection.send(message)
+                while not self._connection.poll(SLICE):
+                    pass
+                reply = self._connection.recv()
+            except (EOFError, OSError) as error:
+                raise LlmevalError("the process that owns the run has gone") from error
+        if isinstance(reply, LlmevalError):
+            raise reply
+        return reply
+
+
+class WorkerEvaluation:
+    """The run as an xdist worker sees it."""
+
+    def __init__(self, settings: Settings, client: BrokerClient):
+        self.settings = settings
+        self.client = client
+
+    def wait(self, trial_id: str) -> Prediction | None:
+        """Wait a moment for a prediction; raises LlmevalError when it will never come."""
+        return self.client.wait(trial_id)
+
+    def under_way(self, trial_id: str) -> float:
+        """Seconds since the trial was sent, 0 if it was not."""
+        return self.client.under_way(trial_id)
+
+    def chat(self, model: str, request: Request) -> Answer:
+        """Ask a model something outside the plan."""
+        return self.client.chat(model, request)
+
+    def describe(self, model: str | None) -> dict[str, Any]:
+        """The run, or the server of a model."""
+        return self.client.describe(model)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmeval.errors import SuiteError
+from pytest_llmeval.records import GateSpec, Item, Message, PromptVariant, Sampling, Suite
+from pytest_llmeval.running.plan import (
+    NamedSampling,
+    by_model,
+    check_gates,
+    conditions_of,
+    sampling_of,
+    split_into_parts,
+    take_turns,
+    trials_of,
+)
+
+ITEMS = tuple(Item(f"i{n}", f"i{n}", {}, "x") for n in range(3))
+PLAIN = PromptVariant("plain", (Message("user", "a"),), "h1")
+TERSE = PromptVariant("terse", (Message("user", "b"),), "h2")
+UNNAMED = PromptVariant("", (Message("user", "c"),), "h3")
+SUITE = Suite("s", "suites/s.yaml", ITEMS, "h", (PLAIN, TERSE), ())
+ONE = NamedSampling("", Sampling(max_tokens=8, seed=7), 1)
+
+
+def test_conditions_are_named_by_the_parts_that_have_a_name() -> None:
+    two = [NamedSampling("greedy", ONE.sampling, 1), NamedSampling("warm", ONE.sampling, 2)]
+    plain = dataclasses.replace(SUITE, prompts=(UNNAMED,))
+    assert [c.name for c in conditions_of(SUITE, ["a", "b"], [ONE])] == [
+        "a/plain",
+        "a/terse",
+        "b/plain",
+        "b/terse",
+    ]
+    assert [c.name for c in conditions_of(plain, ["a"], [ONE])] == ["a"]
+    assert [c.name for c in conditions_of(SUITE, ["a"], two)] == [
+        "a/greedy/plain",
+        "a/greedy/terse",
+        "a/warm/plain",
+        "a/warm/terse",
+    ]
+
+
+def test_a_suites_sampling_wins_over_the_configs() -> None:
+    suite = dataclasses.replace(SUITE, sampling={"max_tokens": 2})
+    condition = conditions_of(suite, ["a"], [ONE])[0]
+    assert condition.sampling == Sampling(max_tokens=2, seed=7)
+
+
+def test_an_only_that_matches_no_model_is_an_error_that_lists_them() -> None:
+    suite = dataclasses.replace(SUITE, only=("c",))
+    with pytest.raises(SuiteError, match=r"only: c matches no model of the config; it has a, b"):
+        conditions_of(suite, ["a", "b"], [ONE])
+
+
+def test_a_gate_on_no_condition_is_an_error_that_lists_them() -> None:
+    suite = dataclasses.replace(SUITE, gates=(GateSpec("z/plain", "exact", 0.5, line=9),))
+    with pytest.raises(SuiteError, match=r"suites/s.yaml:9: .*z/plain.*it has a/plain, a/terse"):
+        check_gates(suite, conditions_of(suite, ["a"], [ONE]))
+
+
+def test_repeats_stand_side_by_side_each_with_a_seed_of_its_own() -> None:
+    suite = dataclasses.replace(SUITE, repeats=2)
+    condition = conditions_of(suite, ["a"], [ONE])[0]
+    trials = list(trials_of(suite, condition))
+    assert [trial.name for trial in trials] == ["i0", "i0.2", "i1", "i1.2", "i2", "i2.2"]
+    assert trials[1].id == "s::a/plain::i0.2"
+    assert [sampling_of(trial).seed for trial in trials[:2]] == [7, 8]
+
+
+def test_without_a_seed_repeats_have_none() -> None:
+    unseeded = NamedSampling("", Sampling(max_tokens=8), 2)
+    condition = conditions_of(SUITE, ["a"], [unseeded])[0]
+    assert {sampling_of(trial).seed for trial in trials_of(SUITE, condition)} == {None}
+
+
+def test_lanes_follow_the_configs_order_of_models_and_leave_out_idle_ones() -> None:
+    conditions = {c.model: c for c in conditions_of(SUITE, ["a", "b", "c"], [ONE])}
+    trials = [*trials_of(SUITE, conditions["b"]), *trials_of(SUITE, conditions["a"])]
+    assert list(by_model(trials, ["a", "b", "c"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "turns"),
+    [
+        ({"a": 4, "b": 5}, (("a", "b"),)),
+        ({"a": 6, "b": 5}, (("a",), ("b",))),
+        ({"a": 6, "b": 5, "c": 5}, (("a",), ("b", "c"))),
+        ({"a": 50, "b": 1}, (("a",), ("b",))),
+        ({"a": None, "b": 10, "c": None}, (("a", "b", "c"),)),
+        ({}, ()),
+    ],
+)
+def test_models_that_do_not_fit_together_take_turns(
+    sizes: dict[str, int | None], turns: tuple[tuple[str, ...], ...]
+) -> None:
+    assert take_turns(sizes, free=10) == turns
+
+
+@given(st.integers(0, 50), st.integers(1, 12))
+def test_parts_are_even_never_empty_and_lose_nothing(count: int, parts: int) -> None:
+    condition = conditions_of(SUITE, ["a"], [ONE])[0]
+    trials = (list(trials_of(SUITE, condition)) * 20)[:count]
+    slices = split_into_parts(trials, parts)
+    assert [trial for part in slices for trial in part] == trials
+    assert len(slices) == min(parts, count)
+    assert all(slices)
+    assert not slices or max(map(len, slices)) - min(map(len, slices)) <= 1

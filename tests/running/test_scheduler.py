@@ -1,0 +1,300 @@
+"""The scheduler with engines made of coroutines: no process, no socket, only time and order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from pytest_llmeval.errors import (
+    EndpointBusy,
+    EndpointUnreachable,
+    LlmevalError,
+    RequestRefused,
+    ServerLostError,
+    ServerStartError,
+)
+from pytest_llmeval.records import (
+    Answer,
+    Condition,
+    Item,
+    Message,
+    Prediction,
+    PromptVariant,
+    Sampling,
+    Suite,
+    Trial,
+)
+from pytest_llmeval.running.lanes import Lane
+from pytest_llmeval.running.plan import trials_of
+from pytest_llmeval.running.retries import RetryPolicy
+from pytest_llmeval.running.scheduler import Scheduler
+
+PROMPT = PromptVariant("", (Message("user", "{{ q }}"),), "hash")
+QUICK = RetryPolicy(attempts=3, initial=0.001, cap=0.002)
+
+
+def make_trials(count: int, model: str = "m", suite: str = "s") -> list[Trial]:
+    items = tuple(Item(f"i{n}", f"i{n}", {"q": str(n)}, str(n)) for n in range(count))
+    its_suite = Suite(suite, f"suites/{suite}.yaml", items, "h", (PROMPT,), ())
+    return list(trials_of(its_suite, Condition(model, model, PROMPT, Sampling(max_tokens=8))))
+
+
+class Endpoint:
+    """Answers with the item's id after `latency` seconds; `troubles` are raised first, per item."""
+
+    def __init__(self, latency: float = 0.0, troubles: dict[str, list[Exception]] | None = None):
+        self.latency = latency
+        self.troubles = troubles or {}
+        self.asked: list[str] = []
+        self.busy = self.busiest = 0
+        self.events: list[str] = []
+        self.open_error: LlmevalError | None = None
+        self.recover_error: LlmevalError | None = None
+
+    async def ask(self, trial: Trial) -> Answer:
+        self.asked.append(trial.item.id)
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await asyncio.sleep(self.latency)
+            waiting = self.troubles.get(trial.item.id)
+            if waiting:
+                raise waiting.pop(0)
+            return Answer(trial.item.id, "stop")
+        finally:
+            self.busy -= 1
+
+    async def open(self) -> None:
+        self.events.append("open")
+        if self.open_error:
+            raise self.open_error
+
+    async def recover(self) -> None:
+        self.events.append("recover")
+        if self.recover_error:
+            raise self.recover_error
+
+    async def close(self) -> None:
+        self.events.append("close")
+
+    def lane(self, trials: Sequence[Trial], in_flight: int = 3, model: str = "m") -> Lane:
+        return Lane(model, trials, in_flight, self.ask, self.open, self.recover, self.close)
+
+
+Start = Callable[..., Scheduler]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[Scheduler] = []
+
+    def begin(*turns: Sequence[Lane], **kwargs: object) -> Scheduler:
+        async def nothing() -> None:
+            """Nothing is left to shut down."""
+
+        record = kwargs.pop("record", lambda _: None)
+        options = {"policy": QUICK, "shutdown": nothing, **kwargs}
+        scheduler = Scheduler(turns, record, **options)  # type: ignore[arg-type] # keywords of this test
+        started.append(scheduler)
+        scheduler.start()
+        return scheduler
+
+    yield begin
+    for scheduler in started:
+        scheduler.stop()
+
+
+def collect(scheduler: Scheduler, trials: Sequence[Trial]) -> list[Prediction]:
+    found = []
+    for trial in trials:
+        while (prediction := scheduler.wait(trial.id)) is None:
+            pass
+        found.append(prediction)
+    return found
+
+
+def test_every_trial_gets_one_prediction_and_no_more_than_in_flight_at_once(start: Start) -> None:
+    trials, endpoint = make_trials(50), Endpoint(latency=0.001)
+    found = collect(start([endpoint.lane(trials, in_flight=4)]), trials)
+    assert [prediction.text for prediction in found] == [trial.item.id for trial in trials]
+    assert Counter(endpoint.asked) == Counter(trial.item.id for trial in trials)
+    assert endpoint.busiest == 4
+
+
+def test_requests_are_sent_in_the_plans_order(start: Start) -> None:
+    trials, endpoint = make_trials(20), Endpoint()
+    collect(start([endpoint.lane(trials, in_flight=1)]), trials)
+    assert endpoint.asked == [trial.item.id for trial in trials]
+
+
+def test_a_trial_somebody_waits_for_goes_before_the_others(start: Start) -> None:
+    trials, endpoint = make_trials(200), Endpoint(latency=0.01)
+    scheduler = start([endpoint.lane(trials, in_flight=1)])
+    collect(scheduler, [trials[-1]])
+    assert endpoint.asked.index("i199") < 20
+
+
+def test_predictions_are_recorded_before_anyone_sees_them(start: Start) -> None:
+    trials, recorded = make_trials(5), list[str]()
+    release = threading.Event()
+
+    def record(prediction: Prediction) -> None:
+        release.wait(10)
+        recorded.append(prediction.trial_id)
+
+    scheduler = start([Endpoint().lane(trials)], record=record)
+    assert scheduler.wait(trials[0].id, 0.05) is None
+    release.set()
+    collect(scheduler, trials)
+    assert sorted(recorded) == sorted(trial.id for trial in trials)
+
+
+def test_a_busy_endpoint_is_asked_again_and_every_attempt_is_recorded(start: Start) -> None:
+    trials = make_trials(1)
+    endpoint = Endpoint(troubles={"i0": [EndpointBusy("full", status=429)]})
+    [prediction] = collect(start([endpoint.lane(trials)]), trials)
+    assert prediction.text == "i0"
+    assert [(a.error, a.status) for a in prediction.attempts] == [("full", 429), (None, None)]
+
+
+def test_a_refused_request_is_a_failure_at_once(start: Start) -> None:
+    trials = make_trials(1)
+    endpoint = Endpoint(troubles={"i0": [RequestRefused("too long", status=400)]})
+    [prediction] = collect(start([endpoint.lane(trials)]), trials)
+    assert prediction.answer is None
+    assert prediction.failure is not None
+    assert prediction.failure.message == "too long"
+    assert endpoint.asked == ["i0"]
+
+
+def test_attempts_have_a_limit(start: Start) -> None:
+    trials = make_trials(1)
+    endpoint = Endpoint(troubles={"i0": [EndpointBusy("full") for _ in range(9)]})
+    [prediction] = collect(start([endpoint.lane(trials)]), trials)
+    assert prediction.failure is not None
+    assert prediction.failure.reason == "busy"
+    assert len(prediction.attempts) == 3
+
+
+def test_a_lost_endpoint_is_recovered_once_for_all_that_were_in_flight(start: Start) -> None:
+    trials = make_trials(4)
+    endpoint = Endpoint(0.01, {f"i{n}": [EndpointUnreachable("reset")] for n in range(4)})
+    found = collect(start([endpoint.lane(trials, in_flight=4)]), trials)
+    assert [prediction.text for prediction in found] == ["i0", "i1", "i2", "i3"]
+    assert endpoint.events.count("recover") == 1
+
+
+def test_an_endpoint_that_cannot_be_recovered_fails_the_rest_of_its_lane(start: Start) -> None:
+    trials = make_trials(6)
+    endpoint = Endpoint(troubles={"i2": [EndpointUnreachable("reset")]})
+    endpoint.recover_error = ServerLostError("died 5 times", log_tail=("out of memory",))
+    found = collect(start([endpoint.lane(trials, in_flight=1)]), trials)
+    assert [prediction.answer is not None for prediction in found] == [True, True] + [False] * 4
+    assert {p.failure.reason for p in found if p.failure} == {"server"}
+    assert all("out of memory" in p.failure.message for p in found if p.failure)
+
+
+def test_a_server_that_cannot_start_fails_its_trials_and_other_models_run(start: Start) -> None:
+    bad_trials, good_trials = make_trials(3, "bad"), make_trials(3, "good")
+    bad, good = Endpoint(), Endpoint()
+    bad.open_error = ServerStartError("no such file")
+    scheduler = start([bad.lane(bad_trials, model="bad"), good.lane(good_trials, model="good")])
+    assert all(prediction.failure for prediction in collect(scheduler, bad_trials))
+    assert all(prediction.answer for prediction in collect(scheduler, good_trials))
+    assert bad.asked == []
+
+
+def test_models_take_turns_and_a_turns_endpoints_close_before_the_next_opens(start: Start) -> None:
+    first, second = make_trials(5, "a"), make_trials(5, "b")
+    one, two = Endpoint(), Endpoint()
+    one.events = two.events = []
+    scheduler = start([one.lane(first, model="a")], [two.lane(second, model="b")])
+    collect(scheduler, [*first, *second])
+    assert one.events == ["open", "close", "open"]
+
+
+def test_known_predictions_are_not_asked_again(start: Start) -> None:
+    trials, endpoint = make_trials(3), Endpoint()
+    known = Prediction(trials[0].id, Answer("earlier", "stop"), None)
+    scheduler = start([endpoint.lane(trials[1:])], known=[known])
+    assert [prediction.text for prediction in collect(scheduler, trials)] == ["earlier", "i1", "i2"]
+    assert sorted(endpoint.asked) == ["i1", "i2"]
+    assert scheduler.news(0)[0] is known
+
+
+def test_stopping_drops_what_is_under_way_and_says_so_to_who_waits(start: Start) -> None:
+    trials, endpoint = make_trials(3), Endpoint(latency=60)
+    scheduler = start([endpoint.lane(trials)])
+    while not endpoint.asked:
+        time.sleep(0.001)
+    scheduler.stop()
+    assert endpoint.busy == 0
+    with pytest.raises(LlmevalError, match="the run was stopped before s::m::i0 was answered"):
+        scheduler.wait(trials[0].id)
+
+
+def test_a_record_that_cannot_be_written_breaks_the_run_off(start: Start) -> None:
+    def full(_: Prediction) -> None:
+        raise OSError(28, "No space left on device")
+
+    trials = make_trials(3)
+    scheduler = start([Endpoint().lane(trials)], record=full)
+    with pytest.raises(LlmevalError, match="the run broke off: OSError.*No space left"):
+        collect(scheduler, trials)
+
+
+def test_a_trial_outside_the_plan_is_refused_by_name_once_the_run_has_ended(start: Start) -> None:
+    scheduler = start([Endpoint().lane(make_trials(1))])
+    scheduler.stop()
+    with pytest.raises(LlmevalError, match="s::m::unknown is not part of this run's plan"):
+        scheduler.wait("s::m::unknown")
+
+
+def test_shutdown_runs_whatever_ended_the_run(start: Start) -> None:
+    ended = threading.Event()
+
+    async def shutdown() -> None:
+        ended.set()
+
+    scheduler = start([Endpoint(latency=60).lane(make_trials(1))], shutdown=shutdown)
+    scheduler.stop()
+    assert ended.is_set()
+
+
+def test_other_work_can_be_called_on_the_loop_while_trials_run(start: Start) -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 42
+
+    scheduler = start([Endpoint(latency=0.05).lane(make_trials(3))])
+    assert scheduler.call(work()) == 42
+    scheduler.stop()
+    with pytest.raises(LlmevalError, match="the run has ended"):
+        scheduler.call(work())
+
+
+def test_under_way_counts_from_sending_and_not_from_waiting(start: Start) -> None:
+    trials, endpoint = make_trials(2), Endpoint(latency=60)
+    scheduler = start([endpoint.lane(trials, in_flight=1)])
+    while not endpoint.asked:
+        time.sleep(0.001)
+    assert scheduler.under_way(trials[0].id) > 0
+    assert scheduler.under_way(trials[1].id) == 0
+
+
+def test_queued_time_is_what_the_server_did_not_spend_on_the_request(start: Start) -> None:
+    trials = make_trials(1)
+
+    class Timed(Endpoint):
+        async def ask(self, trial: Trial) -> Answer:
+            await asyncio.sleep(0.05)
+            return Answer("x", "stop", service_ms=10.0)
+
+    [prediction] = collect(start([Timed().lane(trials)]), trials)
+    assert prediction.total_ms >= 50
+    assert prediction.queued_ms == pytest.approx(prediction.total_ms - 10)
