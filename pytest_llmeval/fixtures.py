@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.collection import await_prediction
-from pytest_llmeval.functions import PREDICTION, SCORES
+from pytest_llmeval.functions import PREDICTION, SCORES, trial_of
 from pytest_llmeval.records import Answer, Message, Prediction, Request, Score, Trial
 from pytest_llmeval.run import Evaluation, is_healthy
 
@@ -90,6 +90,8 @@ def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial)
 
 def score_recorder(node: pytest.Item) -> Callable[[str, float], None]:
     """The `llm_score` fixture's function."""
+    if trial_of(node) is None:
+        pytest.fail("llm_score needs @pytest.mark.llmeval(...) on the test", pytrace=False)
     scores = node.stash.setdefault(SCORES, [])
 
     def record(name: str, value: float) -> None:

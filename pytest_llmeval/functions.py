@@ -45,7 +45,8 @@ def _trials(
 ) -> Iterator[Trial]:
     node, settings = metafunc.definition, evaluation.settings
     try:
-        suite = settings.suite_of_marker(node.nodeid, node.path, mark.args, mark.kwargs)
+        line = node.function.__code__.co_firstlineno
+        suite = settings.suite_of_marker(mark, node.nodeid, node.path, line)
         for condition in settings.conditions(suite):
             yield from settings.trials(suite, condition)
     except LlmevalError as error:

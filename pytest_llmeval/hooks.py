@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import gc
+import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,13 @@ class OwnerHooks(Hooks):
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """What the scores are worth."""
-        for line in self.evaluation.summary(terminalreporter._tw.fullwidth):  # noqa: SLF001 - pytest's own plugins read it too
+        writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
+        lines = self.evaluation.summary(
+            writer.fullwidth,
+            colour=writer.hasmarkup,
+            encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
+        )
+        for line in lines:
             terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:

@@ -23,6 +23,8 @@ MARKER = (
 
 IDLE = "needs a model: run pytest with --llm-config FILE (pytest-llmeval)"
 
+NEEDS_MARK = "llm_item and llm_prediction need @pytest.mark.llmeval(items=..., prompt=...)"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Nine options; everything else belongs in the config file."""
@@ -73,11 +75,7 @@ def llm_trial(request: pytest.FixtureRequest) -> Trial:
     trial: Trial | None = getattr(request, "param", None)
     if trial is None:
         _evaluation(request)
-        pytest.fail(
-            "llm_item and llm_prediction need @pytest.mark.llmeval(items=..., prompt=...) "
-            "on the test",
-            pytrace=False,
-        )
+        pytest.fail(f"{NEEDS_MARK} on the test", pytrace=False)
     return trial
 
 
@@ -99,8 +97,9 @@ def llm_prediction(request: pytest.FixtureRequest, llm_trial: Trial) -> Predicti
 
 
 @pytest.fixture
-def llm_score(request: pytest.FixtureRequest, llm_trial: Trial) -> Callable[[str, float], None]:
+def llm_score(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     """Record a score of your own: `llm_score("politeness", 0.8)`, a value in [0, 1]."""
+    _evaluation(request)
     from pytest_llmeval.fixtures import score_recorder
 
     return score_recorder(request.node)

@@ -9,19 +9,23 @@ from pathlib import Path
 
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
 from pytest_llmeval.engines.fetch import fetch
-from pytest_llmeval.errors import ConfigError, LlmevalError
+from pytest_llmeval.errors import ConfigError, EndpointUnreachable, LlmevalError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import estimate
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import read_gguf
-from pytest_llmeval.servers.health import read_health
+from pytest_llmeval.servers.health import check_health
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
 #: Engines whose server we start ourselves.
 MANAGED = ("embedded", "llama-server")
+
+
+#: Seconds that a health check waits for an answer.
+HEALTH_TIMEOUT = 5.0
 
 
 def backing_of(
@@ -30,15 +34,14 @@ def backing_of(
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
     if model.engine in MANAGED:
         spec = _server_spec(model, logs)
-        server = Server(spec, fetch, report=_reporter(model.name, say))
         return Backing(
-            server=server,
+            make_server=partial(Server, spec, _fetch, report=_reporter(model.name, say)),
             make_engine=partial(_engine, model, None),
             url="",
-            digest=partial(file_digest, spec.gguf, cache),
+            digest=lambda cancelled: file_digest(spec.gguf, cache, cancelled=cancelled),
         )
     return Backing(
-        server=None,
+        make_server=None,
         make_engine=partial(_engine, model, _api_key(model, config)),
         url=model.url or "",
         digest=_no_digest,
@@ -47,12 +50,12 @@ def backing_of(
 
 def fake_backing(model: ModelConfig) -> Backing:
     """The same for a dry run: every model is played by the fake engine."""
-    from pytest_llmeval.engines.fake import FakeEngine  # noqa: PLC0415 - only for dry runs
+    from pytest_llmeval.engines.fake import FakeEngine
 
     def make(_: str) -> Engine:
         return FakeEngine(slots=model.slots)
 
-    return Backing(server=None, make_engine=make, url="fake:", digest=_no_digest)
+    return Backing(make_server=None, make_engine=make, url="fake:", digest=_no_digest)
 
 
 def in_flight(model: ModelConfig, *, dry_run: bool) -> int:
@@ -74,7 +77,12 @@ def memory_of(model: ModelConfig) -> int | None:
         header = read_gguf(model.gguf)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
-    return estimate(header.size, model.slots, model.context or 0, header)
+    return estimate(
+        header.size,
+        slots=model.slots,
+        context=model.context or 0,
+        kv_bytes_per_token=header.kv_bytes_per_token,
+    )
 
 
 def what_computes(model: ModelConfig) -> str:
@@ -91,8 +99,7 @@ def what_computes(model: ModelConfig) -> str:
 
 def is_healthy(url: str) -> bool:
     """Whether the server at `url` says right now that it is healthy."""
-    found = fetch(f"{url}/health", timeout=5.0)
-    return read_health(found.status, found.body, found.error).state in {"healthy", "busy"}
+    return check_health(_fetch, url).state in {"healthy", "busy"}
 
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
@@ -117,7 +124,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
 
 def _engine(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     if model.engine == "fake":
-        from pytest_llmeval.engines.fake import FakeEngine, load_script  # noqa: PLC0415 - rare
+        from pytest_llmeval.engines.fake import FakeEngine, load_script
 
         return FakeEngine(load_script(model.script) if model.script else (), slots=model.slots)
     endpoint = Endpoint(url, model=model.sent_name, api_key=api_key, timeout=model.timeout)
@@ -144,5 +151,13 @@ def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], N
     return report
 
 
-def _no_digest() -> None:
+def _no_digest(_cancelled: Callable[[], bool]) -> None:
     return None
+
+
+def _fetch(url: str, api_key: str | None) -> tuple[int, bytes]:
+    """What the servers room asks of the engines room."""
+    found = fetch(url, HEALTH_TIMEOUT, api_key)
+    if found.status is None:
+        raise EndpointUnreachable(found.error)
+    return found.status, found.body

@@ -21,13 +21,13 @@ from pytest_llmeval.results.manifest import (
     ModelFacts,
     PartFacts,
     RunPlan,
-    check_resumable,
     plan_hash,
     plan_of,
     read_manifest,
     settle_part,
     write_manifest,
 )
+from pytest_llmeval.results.resume import check_resumable
 from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.requests import request_bodies

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Request
-
-
-class ManagedServer(Protocol):
-    """What is needed of a server process; see `servers.server.Server`."""
-
-    url: str
-    log_path: Path
-
-    def start(self) -> None:
-        """Start it and wait until it is healthy."""
-
-    def restart(self) -> None:
-        """Start it again within its policy."""
-
-    def alive(self) -> bool:
-        """Whether the process lives."""
-
-    def stop(self) -> None:
-        """Stop it; more than once does no harm."""
-
-    def log_tail(self, lines: int = 8) -> tuple[str, ...]:
-        """The last lines it wrote."""
+from pytest_llmeval.servers.server import Server
 
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """How a model is reached: a server of ours or None, and what makes the engine for its url."""
+    """How a model is reached: what makes a server of ours, None for an endpoint that is adopted
+    at `url`; what makes the engine for a url; what computes the weights' digest, and gives up when
+    the function it gets says so.
+    """
 
-    server: ManagedServer | None
+    make_server: Callable[[], Server] | None
     make_engine: Callable[[str], Engine]
     url: str
-    digest: Callable[[], str | None]
+    digest: Callable[[Callable[[], bool]], str | None]
 
 
 class LiveModel:
@@ -58,6 +39,7 @@ class LiveModel:
         self.name = name
         self._backing = backing
         self._opened = opened
+        self._server: Server | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._refused: LlmevalError | None = None
@@ -67,14 +49,12 @@ class LiveModel:
     @property
     def url(self) -> str:
         """Where it answers, once it is open."""
-        server = self._backing.server
-        return server.url if server is not None else self._backing.url
+        return self._server.url if self._server is not None else self._backing.url
 
     @property
     def log_path(self) -> str | None:
         """The file its server writes to, None for a server that is not ours."""
-        server = self._backing.server
-        return str(server.log_path) if server is not None else None
+        return str(self._server.spec.log_path) if self._server is not None else None
 
     async def open(self) -> None:
         """Start the server if there is one, and ask the endpoint what it is.
@@ -94,12 +74,15 @@ class LiveModel:
                 raise
 
     async def _open(self) -> None:
-        digest = asyncio.ensure_future(asyncio.to_thread(self._backing.digest))
+        given_up = threading.Event()
+        digest = asyncio.ensure_future(asyncio.to_thread(self._backing.digest, given_up.is_set))
         try:
-            if self._backing.server is not None:
-                await asyncio.to_thread(self._backing.server.start)
+            if self._backing.make_server is not None:
+                self._server = self._backing.make_server()
+                await asyncio.to_thread(self._server.start)
             await self._greet(self._backing.make_engine(self.url), digest)
         finally:
+            given_up.set()  # no news to a digest that is there
             await asyncio.gather(digest, return_exceptions=True)
 
     async def _greet(self, engine: Engine, digest: Awaitable[str | None]) -> None:
@@ -123,7 +106,7 @@ class LiveModel:
 
         The new process may answer on another port, so the engine is made anew. Raises ServerError.
         """
-        server = self._backing.server
+        server = self._server
         if server is None or server.alive():
             return
         await asyncio.to_thread(server.restart)
@@ -132,20 +115,19 @@ class LiveModel:
             await old.close()
 
     async def close(self) -> None:
-        """Close the connections and stop the server; it can be opened again."""
+        """Close the connections and stop the server; the model can be opened again."""
         async with self._opening:
             engine, self._engine = self._engine, None
             if engine is not None:
                 await engine.close()
-            if self._backing.server is not None:
-                await asyncio.to_thread(self._backing.server.stop)
+            if self._server is not None:
+                await asyncio.to_thread(self._server.stop)
 
     def explain(self, error: EngineError) -> str:
         """The error's words, and for a lost connection the server's last ones."""
-        server = self._backing.server
-        if server is None or not isinstance(error, EndpointUnreachable):
+        if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
-        return str(ServerError(str(error), log_tail=server.log_tail()))
+        return str(ServerError(str(error), log_tail=self._server.log_tail()))
 
 
 async def close_all(models: list[LiveModel]) -> None:

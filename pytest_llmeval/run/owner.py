@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.machine.memory import free_memory
-from pytest_llmeval.records import Answer, Prediction, Request, Score, Trial
+from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
+from pytest_llmeval.results.report import RunReport
+from pytest_llmeval.results.terminal import summary_lines
+from pytest_llmeval.run.artifacts import write_artifacts
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of, what_computes
+from pytest_llmeval.run.conclusion import decide, worth_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.requests import request_of
-from pytest_llmeval.run.selection import Selection
+from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
@@ -40,6 +46,9 @@ class Run:
         self._scheduler: Scheduler | None = None
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
+        self._gates: list[tuple[SelectedGate, GateResult]] = []
+        self._report: RunReport | None = None
+        self._ended = False
         self._began = time.perf_counter()
 
     def header(self) -> list[str]:
@@ -48,6 +57,11 @@ class Run:
         dry = ", dry run on the fake engine" if self.settings.options.dry_run else ""
         lines = [f"llmeval: {config.path}{dry}"]
         return lines + [f"  {name}: {what_computes(m)}" for name, m in config.models.items()]
+
+    def plan_only(self, selection: Selection) -> None:
+        """Say what would run."""
+        for line in preview_lines(selection.trials, self.settings):
+            self._say(line)
 
     # Begin ----------------------------------------------------------------------------------------
 
@@ -169,6 +183,66 @@ class Run:
         if self._scheduler is None:
             raise LlmevalError("the run has not begun: nothing was selected that needs a model")
         return self._scheduler
+
+    # Conclude -------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """End at once: stop the servers, close the journal, compute nothing. Idempotent."""
+        if self._scheduler is None or self._ledger is None or self._ended:
+            return
+        self._ended = True
+        self._scheduler.stop()
+        self._ledger.close(self._predictions(), datetime.now(timezone.utc), "interrupted")
+
+    def finish(self, stopped: str) -> None:
+        """Stop the servers, score what no test has scored, and write down what it is worth.
+
+        `stopped` says why the tests did not all run, "" when they did.
+        """
+        if self._scheduler is None or self._ledger is None or self._selection is None:
+            return
+        self._ended = True
+        self._scheduler.stop()
+        predictions = self._predictions()
+        self._score_the_rest(predictions)
+        self._ledger.close(predictions, datetime.now(timezone.utc), stopped)
+        worth = worth_of(self._selection.trials, self._scores)
+        self._gates = [
+            (gate, decide(gate.suite, gate.gate, worth.metrics, stopped=stopped))
+            for gate in self._selection.gates
+        ]
+        self._report = write_artifacts(
+            self.settings,
+            self._ledger,
+            self._selection.trials,
+            predictions,
+            self._scores,
+            worth,
+            tuple(result for _, result in self._gates),
+            time.perf_counter() - self._began,
+        )
+
+    def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
+        """The selected gates with their verdicts."""
+        return self._gates
+
+    def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
+        """The lines that end the session; how to resume when it was cut short."""
+        if self._report is not None:
+            return summary_lines(self._report, width, colour=colour, encoding=encoding)
+        if self._ended and self._ledger is not None:
+            return [f"llmeval: continue with --llm-resume {self._ledger.folder.id}"]
+        return []
+
+    def _predictions(self) -> dict[str, Prediction]:
+        return {prediction.trial_id: prediction for prediction in self._live().news(0)}
+
+    def _score_the_rest(self, predictions: Mapping[str, Prediction]) -> None:
+        """Trials whose test did not run, or whose worker crashed, are scored here."""
+        for trial in self._selection.trials if self._selection else ():
+            prediction = predictions.get(trial.id)
+            if prediction is not None and trial.id not in self._scores and trial.suite.scorers:
+                self._scores[trial.id] = self.settings.score(trial, prediction)
 
 
 def _is_answered(prediction: Prediction | None) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_llmeval.errors import ConfigError, LlmevalError, SuiteError
 from pytest_llmeval.inputs.config import Config, find_config, load_config
@@ -22,6 +22,18 @@ from pytest_llmeval.running.plan import (
     trials_of,
 )
 from pytest_llmeval.scoring.scorer import Scorer, make_scorers, score_prediction
+
+
+class Mark(Protocol):
+    """What is needed of pytest's mark."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Positional arguments, of which there must be none."""
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """Keyword arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +87,19 @@ class Settings:
             load_suite(path, origin, limit=self.options.limit, prompts=self._prompts)
         )
 
-    def suite_of_marker(
-        self, nodeid: str, path: Path, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Suite:
+    def suite_of_marker(self, mark: Mark, origin: str, path: Path, line: int) -> Suite:
         """Make the suite of a marked function; raises InputError."""
-        if args:
-            raise SuiteError(
-                f"llmeval takes keywords only, and was given {args[0]!r}: "
-                f"write llmeval(items=..., prompt=...)",
-                path=nodeid,
-            )
-        return self._checked(
-            suite_from_marker(nodeid, path, kwargs, limit=self.options.limit, prompts=self._prompts)
+        suite = suite_from_marker(
+            mark.kwargs,
+            path=path,
+            origin=origin,
+            positional=mark.args,
+            line=line,
+            limit=self.options.limit,
+            prompts=self._prompts,
         )
+        # Two modules may have a test of one name; two suites may not.
+        return self._checked(dataclasses.replace(suite, name=f"{path.stem}.{suite.name}"))
 
     def conditions(self, suite: Suite) -> tuple[Condition, ...]:
         """The suite's conditions in this run; raises SuiteError when a gate has none."""

@@ -1,0 +1,1 @@
+"""The code that speaks to endpoints: one engine for each kind."""

@@ -1,0 +1,170 @@
+"""One keep-alive connection: bytes of a request out, a whole reply or an error back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from pytest_llmeval.errors import BadAnswer, EndpointTimeout, EndpointUnreachable, EngineError
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes a reply may have before its headers are complete."""
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a whole reply; the longest answers with log probabilities take a few megabytes."""
+
+STALE_WITHIN = 1.0
+"""Seconds within which a server that had closed an idle connection lets us know.
+
+A close that comes later means that it was working on our request and died over it; that is an
+attempt of its own and must be seen as one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete reply. `raw_headers` are as received, in order."""
+
+    status: int
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers by lower-case name; the last one of a name wins."""
+        return {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in self.raw_headers
+        }
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time; asyncio sets TCP_NODELAY on it by itself."""
+
+    def __init__(self, place: str, on_lost: Callable[[Connection], None]) -> None:
+        self._place = place
+        self._on_lost = on_lost
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Reply] | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+        self._limit = HEAD_LIMIT
+        self._sent_at = 0.0
+        self._received = 0
+        self.reusable = False
+
+    def send(self, payload: bytes, now: float) -> asyncio.Future[Reply]:
+        """Write a request; the future brings its reply or an `EngineError`."""
+        assert self._transport is not None
+        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
+        self._headers = []
+        self._body = bytearray()
+        self._limit = HEAD_LIMIT
+        self._sent_at = now
+        self._received = 0
+        self.reusable = False
+        self._transport.write(payload)
+        return waiter
+
+    def was_stale(self, now: float) -> bool:
+        """The server closed it before our request can have reached it."""
+        return self._received == 0 and now - self._sent_at < STALE_WITHIN
+
+    def expire(self, timeout: float) -> None:
+        """Give the reply up: its time is over."""
+        self.fail(EndpointTimeout(f"{self._place} gave no complete answer within {timeout:g} s"))
+
+    def fail(self, error: EngineError) -> None:
+        """Close at once, with this error for the request in flight if there is one."""
+        waiter, self._waiter = self._waiter, None
+        self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+
+    def abort(self) -> None:
+        """Close at once: no reply of this connection may reach a later request."""
+        self.reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Called by asyncio --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport that requests are written to."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Parse on; the reply is delivered from within, when it is complete."""
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self.fail(BadAnswer(f"{self._place} answered with something that is not HTTP: {error}"))
+            return
+        if self._received > self._limit:
+            part = "headers" if self._limit == HEAD_LIMIT else "an answer"
+            self.fail(BadAnswer(f"{self._place} sent {part} of more than {self._limit:,} bytes"))
+
+    def eof_received(self) -> None:
+        """Complete a reply that gave no length; asyncio closes the connection then."""
+        if self._ends_with_connection():
+            self._finish(keep=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the request in flight, if there is one."""
+        how = "closed" if exc is None else "broke"
+        when = (
+            f"in the middle of an answer, after {self._received:,} bytes"
+            if self._received
+            else "before it answered"
+        )
+        self.fail(EndpointUnreachable(f"{self._place} {how} the connection {when}"))
+        self._on_lost(self)
+
+    # Called by the parser -----------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Refuse what nobody asked for: it would be taken for the next reply."""
+        if self._waiter is None:
+            raise ValueError("data that nobody asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header as it is: few replies are ever asked for theirs."""
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Allow for a body."""
+        self._limit = BODY_LIMIT
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Deliver the reply, unless it is an interim one (1xx) before the reply proper."""
+        if self._parser.get_status_code() < 200:
+            self._headers = []
+            self._limit = HEAD_LIMIT
+        else:
+            self._finish(keep=self._parser.should_keep_alive())
+
+    # --------------------------------------------------------------------------------------------
+
+    def _ends_with_connection(self) -> bool:
+        """The reply gives no length, so that closing the connection is what completes it."""
+        names = {name.lower() for name, _ in self._headers}
+        return self._limit == BODY_LIMIT and not names & {b"content-length", b"transfer-encoding"}
+
+    def _finish(self, *, keep: bool) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        self.reusable = keep
+        status = self._parser.get_status_code()
+        waiter.set_result(Reply(status, tuple(self._headers), bytes(self._body)))

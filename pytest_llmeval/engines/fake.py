@@ -1,0 +1,136 @@
+r"""An engine in the process itself, for users' tests and for the dry run. It contacts nobody.
+
+engine = FakeEngine([Rule(r"(\d+) \+ 0", r"\1"), Rule("France", "Paris"), Rule(fail="busy")])
+engine = FakeEngine(answer=lambda request: request.messages[-1].content.upper())
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, register
+from pytest_llmeval.engines.fake_rules import Fault, Rule, load_script
+from pytest_llmeval.errors import (
+    EndpointBusy,
+    EndpointTimeout,
+    EndpointUnreachable,
+    EngineError,
+    RequestRefused,
+    Unsupported,
+)
+from pytest_llmeval.records import Answer, Request, Usage
+
+__all__ = ["FakeEngine", "Fault", "Rule", "load_script"]
+
+_FAULTS: dict[Fault, Callable[[str], EngineError]] = {
+    "timeout": EndpointTimeout,
+    "busy": lambda message: EndpointBusy(message, status=503),
+    "unreachable": EndpointUnreachable,
+    "refused": lambda message: RequestRefused(message, status=400),
+    "unsupported": Unsupported,
+}
+
+
+class FakeEngine:
+    """Answers by the first rule that matches, else by `answer`, else with plain nonsense.
+
+    The nonsense is "fake answer to: " and the question, cut to `max_tokens` words. Tokens are
+    words between white space, so that every figure is the same on every machine. `requests` holds
+    what it was asked, in order; `busiest` is the most requests it had at once. `slots` is what it
+    says of itself; it takes any number of requests at once, so that a test can see who sends too
+    many.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule] = (),
+        *,
+        answer: Callable[[Request], str | Answer] | None = None,
+        slots: int | None = None,
+    ) -> None:
+        self.requests: list[Request] = []
+        self.busiest = 0
+        self._rules = tuple(rules)
+        self._used = [0] * len(self._rules)
+        self._answer = answer
+        self._slots = slots
+        self._in_flight = 0
+
+    async def describe(self) -> EndpointFacts:
+        """Say that this is the fake."""
+        return EndpointFacts(slots=self._slots, model_name="fake", build="fake")
+
+    async def complete(self, request: Request) -> Answer:
+        """Answer, or raise what a rule says."""
+        self.requests.append(request)
+        self._in_flight += 1
+        self.busiest = max(self.busiest, self._in_flight)
+        try:
+            return await self._respond(request)
+        finally:
+            self._in_flight -= 1
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    async def _respond(self, request: Request) -> Answer:
+        question = _last_user_message(request)
+        for index, rule in enumerate(self._rules):
+            found = rule.pattern.search(question)
+            if found and (rule.times is None or self._used[index] < rule.times):
+                self._used[index] += 1
+                await asyncio.sleep(rule.latency)
+                if rule.fail is not None:
+                    raise _FAULTS[rule.fail](f"The fake engine was told to fail: {rule.fail}")
+                return _answer_of(rule, rule.expand(found), request)
+        await asyncio.sleep(0)
+        return self._call(request) if self._answer else _nonsense(question, request)
+
+    def _call(self, request: Request) -> Answer:
+        assert self._answer is not None
+        try:
+            given = self._answer(request)
+        except EngineError:
+            raise
+        except Exception as error:  # the user's function may raise anything; a trial fails by it
+            raise EngineError(
+                f"The fake engine's answer function raised {type(error).__name__}: {error}"
+            ) from error
+        if isinstance(given, Answer):
+            return given
+        return Answer(given, "stop", usage=_usage(request, given))
+
+
+@register("fake")
+def make_fake(endpoint: Endpoint) -> FakeEngine:
+    """Return a fake without rules, whatever the endpoint: the dry run's."""
+    del endpoint
+    return FakeEngine()
+
+
+def _last_user_message(request: Request) -> str:
+    users = (m.content for m in reversed(request.messages) if m.role == "user")
+    return next(users, "")
+
+
+def _answer_of(rule: Rule, text: str, request: Request) -> Answer:
+    return Answer(
+        text=text,
+        finish_reason=rule.finish_reason or ("tool_calls" if rule.tool_calls else "stop"),
+        tool_calls=rule.tool_calls,
+        usage=_usage(request, text),
+    )
+
+
+def _nonsense(question: str, request: Request) -> Answer:
+    words = f"fake answer to: {question}".split()
+    kept = words[: request.sampling.max_tokens]
+    text = " ".join(kept)
+    cut = len(kept) < len(words)
+    return Answer(text, "length" if cut else "stop", usage=_usage(request, text))
+
+
+def _usage(request: Request, text: str) -> Usage:
+    prompt = sum(len(message.content.split()) for message in request.messages)
+    return Usage(prompt=prompt, completion=len(text.split()), source="server")

@@ -1,0 +1,14 @@
+"""llama.cpp's server: the llama-server executable, and the same server embedded by xllamacpp."""
+
+from __future__ import annotations
+
+from pytest_llmeval.engines.engine import register
+from pytest_llmeval.engines.openai import OpenAIEngine
+
+
+@register("embedded")
+@register("llama-server")
+class LlamaServerEngine(OpenAIEngine):
+    """Chat completions with llama.cpp's own sampling keys and control of its prompt cache."""
+
+    llama_cpp = True

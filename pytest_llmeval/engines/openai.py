@@ -1,0 +1,116 @@
+"""Any endpoint that speaks OpenAI's chat completions and that somebody else runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pytest_llmeval.engines.chat import (
+    answer_from_chat,
+    chat_body,
+    encode_body,
+    refuse_llama_cpp_keys,
+)
+from pytest_llmeval.engines.connection import Reply
+from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, register
+from pytest_llmeval.engines.refusals import error_from_reply
+from pytest_llmeval.engines.wire import make_wire
+from pytest_llmeval.errors import EngineError
+from pytest_llmeval.records import Answer, Request
+
+_VERSIONED = re.compile(r"/v\d+$")
+_TELLING = frozenset({401, 403, 429, 502, 503, 504})
+"""Statuses of /v1/models that speak of the endpoint as a whole, not of a path it lacks."""
+
+
+@register("openai")
+class OpenAIEngine:
+    """Speaks to an adopted endpoint. Its url may end in /v1 or a later version, or leave it out."""
+
+    llama_cpp = False
+
+    def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
+        url = endpoint.url.strip().rstrip("/")
+        version = _VERSIONED.search(url)
+        self._version = version.group() if version else "/v1"
+        self._endpoint = Endpoint(
+            _VERSIONED.sub("", url), endpoint.model, endpoint.api_key, endpoint.timeout
+        )
+        self._clock = clock
+        self._wire = make_wire(self._endpoint)
+        self._chat_path = f"{self._version}/chat/completions"
+
+    async def describe(self) -> EndpointFacts:
+        """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
+        props = await self._wire.send("GET", "/props")
+        if self.llama_cpp and props.status != 200:
+            raise self._refusal(props)
+        models = await self._wire.send("GET", f"{self._version}/models")
+        if models.status in _TELLING:
+            raise self._refusal(models)
+        return facts_from(_json_object(props), _json_object(models), self._endpoint.model)
+
+    async def complete(self, request: Request) -> Answer:
+        """Make one attempt; raises `Unsupported` for what OpenAI's API cannot say."""
+        if not self.llama_cpp:
+            refuse_llama_cpp_keys(request)
+        endpoint = self._endpoint
+        body = encode_body(chat_body(request, endpoint.model, llama_cpp=self.llama_cpp))
+        reply = await self._wire.send("POST", self._chat_path, body)
+        if reply.status != 200:
+            raise self._refusal(reply)
+        return answer_from_chat(reply.body, secret=endpoint.api_key)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._wire.close()
+
+    def _refusal(self, reply: Reply) -> EngineError:
+        return error_from_reply(
+            reply.status, reply.headers, reply.body, now=self._clock, secret=self._endpoint.api_key
+        )
+
+
+def facts_from(
+    props: dict[str, Any], models: dict[str, Any], model_name: str | None
+) -> EndpointFacts:
+    """Gather what llama.cpp's /props and OpenAI's /v1/models tell; anything may be missing."""
+    settings = props.get("default_generation_settings")
+    template = _text(props.get("chat_template"))
+    return EndpointFacts(
+        slots=_whole(props.get("total_slots")),
+        context=_whole(settings.get("n_ctx")) if isinstance(settings, dict) else None,
+        model_path=_text(props.get("model_path")),
+        model_name=model_name or _only_model(models),
+        build=_text(props.get("build_info")),
+        template_sha256=template and hashlib.sha256(template.encode("utf-8")).hexdigest(),
+    )
+
+
+def _only_model(models: dict[str, Any]) -> str | None:
+    """Return the name of the model when there is just one."""
+    data = models.get("data")
+    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
+        return None
+    return _text(data[0].get("id"))
+
+
+def _json_object(reply: Reply) -> dict[str, Any]:
+    """Return the reply's object; an empty one when the endpoint does not have what was asked."""
+    try:
+        data = json.loads(reply.body.decode("utf-8")) if reply.status == 200 else {}
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

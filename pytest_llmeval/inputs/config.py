@@ -1,0 +1,215 @@
+"""The config: which models are asked, on what servers, under which samplings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.inputs.credentials import find_secrets
+from pytest_llmeval.inputs.documents import Document, read_document
+from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
+from pytest_llmeval.inputs.models import (
+    ModelConfig,
+    ModelSection,
+    ServerSection,
+    checked_url,
+    expand_variables,
+    key_mistakes,
+    located,
+    located_executable,
+    model_settings,
+)
+from pytest_llmeval.inputs.overrides import apply_overrides, parse_overrides
+from pytest_llmeval.inputs.sampling import (
+    ConfigSamplingSection,
+    Repeats,
+    SamplingSettings,
+    read_samplings,
+)
+from pytest_llmeval.inputs.sections import NAME, NAME_RULE, Section, Share, read_section
+
+CONFIG_FOLDER = "config"
+
+_RESERVED_NAME = "gates"
+
+
+class FailuresSection(Section):
+    """How much of a run's machinery may break."""
+
+    at_most: Share | None = Field(
+        default=None,
+        description="Share of trials that may fail before the run is red, such as 0.1%.",
+    )
+
+
+class ConfigFile(Section):
+    """The file given to --llm-config."""
+
+    models: dict[str, ModelSection] = Field(
+        min_length=1, description="Name (part of test names) and settings of every model."
+    )
+    server: ServerSection = Field(default=ServerSection(), description="Defaults for all models.")
+    sampling: (
+        ConfigSamplingSection | Annotated[dict[str, ConfigSamplingSection], Field(min_length=1)]
+    ) = Field(
+        default=ConfigSamplingSection(),
+        description="How models write; or several with a name each, one condition each.",
+    )
+    repeats: Repeats = 1
+    failures: FailuresSection = FailuresSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config, complete: defaults filled in, paths absolute, variables expanded.
+
+    `samplings` has the one key "" when the sampling has no name. `canonical` is the resolved config
+    for the manifest, paths and variables as written, so that it holds no secret and is the same on
+    every machine; `digest` is its sha256.
+    """
+
+    path: Path
+    models: Mapping[str, ModelConfig]
+    samplings: Mapping[str, SamplingSettings]
+    failures_at_most: float | None
+    canonical: Mapping[str, Any]
+    digest: str
+
+
+def find_config(name: str, root: Path) -> Path:
+    """The config file called `name`: as given from `root`, then in its `config` folder.
+
+    Raises ConfigError naming both places and the nearest name there is.
+    """
+    places = [root / name, root / CONFIG_FOLDER / name]
+    for place in places:
+        if place.is_file():
+            return place
+    folder = root / CONFIG_FOLDER
+    known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    looked = " and ".join(str(place) for place in places)
+    raise ConfigError(f"no config {name!r}: looked for {looked}{did_you_mean(name, known)}")
+
+
+def load_config(
+    path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+) -> Config:
+    """Read, override, check and resolve a config.
+
+    `overrides` are the texts of --llm-set; those that choose prompts are none of the config's.
+    Raises ConfigError with every mistake of the file, a line each.
+    """
+    document = read_document(path, ConfigError)
+    document = apply_overrides(document, parse_overrides(overrides).config)
+    _refuse_secrets(document)
+    mistakes = Mistakes(document, ConfigError)
+    _check_names(document.data.get("models"), mistakes)
+    # Flat or named: pydantic would complain about both forms at once.
+    content = {key: value for key, value in document.data.items() if key != "sampling"}
+    file = read_section(ConfigFile, content, (), mistakes)
+    sampling = document.data.get("sampling", {})
+    samplings = read_samplings(sampling, ("sampling",), file.repeats if file else 1, mistakes)
+    settings = _settings(file, mistakes) if file else {}
+    models = _resolved(settings, path, environment, mistakes)
+    mistakes.raise_if_any()
+    assert file is not None
+    canonical = _canonical(settings, samplings, file)
+    digest = _digest(canonical)
+    return Config(path, models, samplings, file.failures.at_most, canonical, digest)
+
+
+def _refuse_secrets(document: Document) -> None:
+    """Before anything else, so that no other message can quote one."""
+    mistakes = Mistakes(document, ConfigError)
+    find_secrets(document.data, mistakes)
+    mistakes.raise_if_any()
+
+
+def _check_names(models: Any, mistakes: Mistakes) -> None:
+    """Model names become node ids and folders, also where upper and lower case are the same."""
+    seen: dict[str, str] = {}
+    for name in models if isinstance(models, dict) else ():
+        if not NAME.fullmatch(name):
+            mistakes.add(("models", name), f"the model name {name!r} cannot be used: {NAME_RULE}")
+        elif name == _RESERVED_NAME:
+            mistakes.add(("models", name), f"the model name {name!r} is taken by the gates' tests")
+        elif name.lower() in seen:
+            other = seen[name.lower()]
+            mistakes.add(("models", name), f"the names {other!r} and {name!r} differ by case only")
+        seen.setdefault(name.lower(), name)
+
+
+def _settings(file: ConfigFile, mistakes: Mistakes) -> dict[str, dict[str, Any]]:
+    settings = {}
+    for name, section in file.models.items():
+        wrong = key_mistakes(section)
+        for key, message in wrong.items():
+            mistakes.add(("models", name, key), message)
+        if not wrong:
+            settings[name] = model_settings(name, section, file.server)
+    return settings
+
+
+def _resolved(
+    settings: Mapping[str, Mapping[str, Any]],
+    path: Path,
+    environment: Mapping[str, str],
+    mistakes: Mistakes,
+) -> dict[str, ModelConfig]:
+    folder = path.absolute().parent
+
+    def resolved(name: str, key: str, value: Any) -> Any:
+        try:
+            return _resolve(key, value, folder, environment)
+        except ValueError as problem:
+            mistakes.add(("models", name, key), f"models.{name}.{key}: {problem}")
+            return None
+
+    return {
+        name: ModelConfig(
+            name, **{key: resolved(name, key, value) for key, value in values.items()}
+        )
+        for name, values in settings.items()
+    }
+
+
+def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:
+    """The value with its variables expanded, and a path where the key means one."""
+    if isinstance(value, list):
+        return tuple(expand_variables(text, environment) for text in value)
+    if not isinstance(value, str):
+        return value
+    text = expand_variables(value, environment)
+    if key in {"gguf", "script"}:
+        return located(text, folder)
+    if key == "executable":
+        return located_executable(text, folder)
+    return checked_url(text) if key == "url" else text
+
+
+def _canonical(
+    settings: Mapping[str, Mapping[str, Any]],
+    samplings: Mapping[str, SamplingSettings],
+    file: ConfigFile,
+) -> dict[str, Any]:
+    return {
+        "models": {name: dict(values) for name, values in settings.items()},
+        "sampling": {
+            name: {**asdict(settings.sampling), "repeats": settings.repeats}
+            for name, settings in samplings.items()
+        },
+        "failures": {"at_most": file.failures.at_most},
+    }
+
+
+def _digest(canonical: Mapping[str, Any]) -> str:
+    text = json.dumps(canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

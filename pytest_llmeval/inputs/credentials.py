@@ -1,0 +1,39 @@
+"""No secret belongs into a file that is committed, copied into every run and printed in errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_llmeval.inputs.documents import KeyPath
+from pytest_llmeval.inputs.mistakes import Mistakes
+
+_KEYS = {"apikey", "token", "accesstoken", "key", "secret", "password", "authorization", "bearer"}
+_VALUES = re.compile(
+    r"\b(sk|pk|xai|gsk|pplx)[-_][A-Za-z0-9_-]{16,}"  # OpenAI and those who took over its shape
+    r"|\b(hf|ghp|gho|glpat)[-_][A-Za-z0-9]{16,}"
+    r"|\bbearer\s+\S{8,}"
+    r"|://[^/\s:@]+:[^/\s@]+@",  # a user and a password in a URL
+    re.IGNORECASE,
+)
+_WAY_OUT = "put it into an environment variable and name the variable: api_key_env: MY_API_KEY"
+
+
+def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
+    """Note every key that asks for a secret and every value that looks like one; never print it."""
+    for place, key, inner in _entries(value, keys):
+        if re.sub(r"[-_]", "", key.lower()) in _KEYS and not isinstance(inner, dict | list):
+            mistakes.add(place, f"{key!r} would hold a secret; {_WAY_OUT}")
+        elif isinstance(inner, str) and _VALUES.search(inner):
+            mistakes.add(place, f"the value of {key!r} looks like a secret; {_WAY_OUT}")
+        else:
+            find_secrets(inner, mistakes, place)
+
+
+def _entries(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:
+    if isinstance(value, dict):
+        yield from (((*keys, key), key, inner) for key, inner in value.items())
+    elif isinstance(value, list):
+        name = str(keys[-1]) if keys else ""
+        yield from (((*keys, index), name, inner) for index, inner in enumerate(value))

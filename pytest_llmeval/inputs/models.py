@@ -1,0 +1,227 @@
+"""The models of a config: which engine runs them and how, with the server's defaults merged in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+
+from pytest_llmeval.inputs.mistakes import shown, unknown
+from pytest_llmeval.inputs.sections import Section
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKeys:
+    """Which keys a model of an engine must have, and which it may have besides `COMMON_KEYS`."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
+
+_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
+
+ENGINES: Mapping[str, EngineKeys] = {
+    "embedded": EngineKeys(("gguf",), _OWN_SERVER),
+    "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
+    "openai": EngineKeys(("url",), ("context", "api_key_env")),
+    "fake": EngineKeys((), ("script",)),
+}
+"""Every engine a config may name. This is the one list of them."""
+
+
+def _engine(value: str) -> str:
+    if value not in ENGINES:
+        raise ValueError(unknown("engine", value, ENGINES))
+    return value
+
+
+def _gpu_layers(value: Any) -> int | Literal["all"] | None:
+    if value is None or value == "all":
+        return value  # type: ignore[no-any-return]  # narrowed by value, which mypy does not follow
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"expected a number of layers from 0, or all, found {shown(value)}")
+
+
+def checked_url(value: str) -> str:
+    """An http(s) address without a slash at its end. Raises ValueError for anything else."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        example = "http://127.0.0.1:8080/v1"
+        raise ValueError(f"expected a URL such as {example}, found {shown(value)}")
+    return value.rstrip("/")
+
+
+def _url(value: str) -> str:
+    # With variables in it, it is checked once they are known.
+    return value if "${" in value else checked_url(value)
+
+
+def _variable(value: str) -> str:
+    # Whatever is no name may be the secret itself, so it is not repeated.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("expected the name of an environment variable, such as MY_API_KEY")
+    return value
+
+
+GpuLayers = Annotated[
+    Any,
+    PlainValidator(_gpu_layers),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "all"}, {"type": "null"}]}
+    ),
+]
+Executable = Annotated[str, Field(min_length=1, description="A name on PATH, or a path.")]
+Slots = Annotated[int, Field(ge=1, description="Requests answered at the same time.")]
+Context = Annotated[int, Field(ge=1, description="Tokens of context per slot.")]
+Threads = Annotated[int, Field(ge=1, description="CPU threads; the server's own choice if unset.")]
+Timeout = Annotated[float, Field(gt=0, description="Seconds a request may take.")]
+
+
+class ServerSection(Section):
+    """Defaults for every model whose server we start."""
+
+    executable: Executable | None = None
+    slots: Slots = 4
+    context: Context = 4096
+    gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
+    threads: Threads | None = None
+    timeout: Timeout = 300.0
+    args: list[str] = Field(
+        default=[], description="Further arguments of the server, before a model's own."
+    )
+    start_timeout: float = Field(
+        default=120.0,
+        gt=0,
+        description="Seconds without any progress before a loading server is given up.",
+    )
+
+
+class ModelSection(Section):
+    """A model: its weights or its address, and what runs it."""
+
+    engine: Annotated[
+        str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
+    ] = Field(description="What runs the model.")
+    gguf: str | None = Field(default=None, min_length=1, description="The model file.")
+    url: Annotated[str, AfterValidator(_url)] | None = Field(
+        default=None, description="Where it answers already, such as http://127.0.0.1:8080/v1."
+    )
+    name: str | None = Field(
+        default=None, min_length=1, description="The model name requests carry."
+    )
+    slots: Slots | None = None
+    context: Context | None = None
+    gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
+    threads: Threads | None = None
+    executable: Executable | None = None
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="A free one is chosen if unset."
+    )
+    args: list[str] = Field(default=[], description="Further arguments of the server.")
+    api_key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
+        default=None, description="The NAME of the environment variable that holds the key."
+    )
+    exact: bool = Field(
+        default=False, description="One slot and no prompt cache: repeats are bit-equal."
+    )
+    timeout: Timeout | None = None
+    script: str | None = Field(
+        default=None, min_length=1, description="Rules of the fake engine, a file."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
+    requests carry; `context` is per slot, and None where the server is not ours and nobody said.
+    """
+
+    name: str
+    engine: str
+    sent_name: str
+    slots: int
+    exact: bool
+    timeout: float
+    start_timeout: float
+    gguf: Path | None = None
+    url: str | None = None
+    context: int | None = None
+    gpu_layers: int | Literal["all"] | None = None
+    threads: int | None = None
+    executable: str | None = None
+    port: int | None = None
+    args: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    script: Path | None = None
+
+
+def key_mistakes(section: ModelSection) -> dict[str, str]:
+    """What is wrong with the choice of keys, by key; a missing one under its own name."""
+    keys = ENGINES[section.engine]
+    given = {key for key in section.model_fields_set if getattr(section, key) is not None}
+    allowed = (*COMMON_KEYS, *keys.required, *keys.optional)
+    mistakes = {
+        key: f"engine {section.engine} takes no {key!r}; allowed: {', '.join(allowed)}"
+        for key in sorted(given - set(allowed))
+    }
+    for key in keys.required:
+        if key not in given:
+            mistakes[key] = f"engine {section.engine} needs the key {key!r}"
+    if section.exact and (section.slots or 1) > 1:
+        mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
+    return mistakes
+
+
+def model_settings(name: str, section: ModelSection, server: ServerSection) -> dict[str, Any]:
+    """A model's settings with the server's defaults, paths and variables still as written.
+
+    Keys are those of `ModelConfig`; what an engine has no use for is left out.
+    """
+    keys = ENGINES[section.engine]
+    used = {*keys.required, *keys.optional, "slots", "timeout"}
+    settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
+    for key in sorted(used):
+        value = getattr(section, key)
+        # An endpoint that is not ours has the context it has.
+        if value is None and not (section.engine == "openai" and key == "context"):
+            value = getattr(server, key, None)
+        settings[key] = value
+    if "args" in used:
+        settings["args"] = [*server.args, *section.args]
+    slots = 1 if section.exact else settings["slots"]
+    settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def expand_variables(text: str, environment: Mapping[str, str]) -> str:
+    """`${NAME}` replaced by its value, `$$` by `$`. Raises ValueError naming an undefined one."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return "$"
+        if name not in environment:
+            raise ValueError(f"the environment variable {name!r} is not defined; write $$ for a $")
+        return environment[name]
+
+    return re.sub(r"\$\$|\$\{([^}]*)\}", replaced, text)
+
+
+def located(text: str, folder: Path) -> Path:
+    """A path as the config writes it: from the config's folder, `~` being the user's home."""
+    return Path(os.path.normpath(folder / os.path.expanduser(text)))  # noqa: PTH111  # never raises
+
+
+def located_executable(text: str, folder: Path) -> str:
+    """A bare name stays for PATH to find; anything with a folder in it is a path."""
+    is_path = "/" in text or "\\" in text or text.startswith("~")
+    return str(located(text, folder)) if is_path else text

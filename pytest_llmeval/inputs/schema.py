@@ -1,0 +1,42 @@
+"""JSON Schemas of config and suite files, for editors (2020-12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_llmeval.inputs.config import ConfigFile
+from pytest_llmeval.inputs.models import COMMON_KEYS, ENGINES
+from pytest_llmeval.inputs.sections import NAME, Section
+from pytest_llmeval.inputs.suite_file import SuiteFile
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def config_schema() -> dict[str, Any]:
+    """The schema of the file given to --llm-config."""
+    schema = _schema(ConfigFile, "llmeval config")
+    name = {"pattern": f"^{NAME.pattern}$"}
+    schema["properties"]["models"]["propertyNames"] = name
+    schema["$defs"]["ModelSection"]["allOf"] = [
+        {
+            "if": {"properties": {"engine": {"const": engine}}, "required": ["engine"]},
+            "then": {
+                "required": list(keys.required),
+                "propertyNames": {"enum": [*COMMON_KEYS, *keys.required, *keys.optional]},
+            },
+        }
+        for engine, keys in ENGINES.items()
+    ]
+    return schema
+
+
+def suite_schema() -> dict[str, Any]:
+    """The schema of a suite file."""
+    schema = _schema(SuiteFile, "llmeval suite")
+    schema["properties"]["prompts"]["propertyNames"] = {"pattern": f"^{NAME.pattern}$"}
+    schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["prompts"]}]
+    return schema
+
+
+def _schema(section: type[Section], title: str) -> dict[str, Any]:
+    return {"$schema": _DIALECT, **section.model_json_schema(), "title": title}

@@ -1,0 +1,79 @@
+"""The keys of a suite that say how answers are judged: scorers, gates, tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_llmeval.inputs.documents import Document, KeyPath
+from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
+from pytest_llmeval.inputs.suite_file import GateSection, ToolSection
+from pytest_llmeval.records import GateSpec, ScorerSpec
+
+_SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
+
+
+def read_scorers(document: Document, mistakes: Mistakes) -> tuple[ScorerSpec, ...]:
+    """The scorers under `score`; the first is the headline. Which names exist is not asked here."""
+    if "score" not in document.data:
+        return ()
+    value = document.data["score"]
+    if isinstance(value, list):
+        entries: list[tuple[KeyPath, Any]] = [
+            (("score", index), entry) for index, entry in enumerate(value)
+        ]
+    else:
+        entries = [(("score",), value)]
+    if not entries:
+        mistakes.add(("score",), f"score: {_SCORE_FORMS}, found an empty list")
+    found: dict[str, ScorerSpec] = {}
+    for keys, entry in entries:
+        scorer = _scorer(entry, document.line_of(keys))
+        if scorer is None:
+            mistakes.add(keys, f"score: {_SCORE_FORMS}, found {shown(entry)}")
+        elif scorer.name in found:
+            mistakes.add(keys, f"the scorer {scorer.name!r} is given twice")
+        else:
+            found[scorer.name] = scorer
+    return tuple(found.values())
+
+
+def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
+    if isinstance(entry, str) and entry:
+        return ScorerSpec(entry, {}, line)
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, options),) = entry.items()
+        if isinstance(name, str) and (options is None or isinstance(options, dict)):
+            return ScorerSpec(name, options or {}, line)
+    return None
+
+
+def read_gates(
+    sections: Sequence[GateSection],
+    scorers: Sequence[ScorerSpec],
+    mistakes: Mistakes,
+    document: Document,
+) -> tuple[GateSpec, ...]:
+    """The gates, each on a metric that the suite's scorers give, no two with the same name."""
+    metrics = [scorer.name for scorer in scorers]
+    gates: dict[str, GateSpec] = {}
+    for index, section in enumerate(sections):
+        keys = ("gates", index)
+        line = document.line_of(keys)
+        gate = GateSpec(section.only, section.metric, section.at_least, line)
+        # Without readable scorers that mistake is told already.
+        if metrics and gate.metric not in metrics:
+            mistakes.add((*keys, "metric"), unknown("metric", gate.metric, metrics))
+        if gate.name in gates:
+            before = gates[gate.name].line
+            mistakes.add(keys, f"a gate named {gate.name!r} stands on line {before} already")
+        gates.setdefault(gate.name, gate)
+    return tuple(gates.values())
+
+
+def check_tools(sections: Sequence[ToolSection], mistakes: Mistakes) -> None:
+    """Refuse two tools of one name: a call could not be told apart."""
+    names = [section.function.name for section in sections]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            mistakes.add(("tools", index), f"the tool {name!r} is given twice")

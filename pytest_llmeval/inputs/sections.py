@@ -1,0 +1,146 @@
+"""Sections of config and suite files: their keys as pydantic models, mistakes in our words."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from pytest_llmeval.inputs.documents import KeyPath
+from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
+
+
+class Section(BaseModel):
+    """A mapping with known keys. Strict: a text is no number, and `true` is no 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names that become part of node ids: of models, named samplings and prompt variants."""
+
+NAME_RULE = "letters, digits, '.', '_' and '-' only, beginning with a letter or digit"
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[
+    list[str],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""A list of texts; one text stands for a list of one."""
+
+
+def _share(value: Any) -> float:
+    percent = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", value) if isinstance(value, str) else None
+    if percent:
+        # Through the text, so that 0.1% is the number that 0.001 is.
+        value = float(f"{percent[1]}e-2")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(
+            f"expected a fraction from 0 to 1 or a percentage such as 0.1%, found {shown(value)}"
+        )
+    return float(value)
+
+
+Share = Annotated[
+    float,
+    PlainValidator(_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"},
+            ]
+        }
+    ),
+]
+"""A fraction from 0 to 1, also written as a percentage."""
+
+
+def read_section(
+    section: type[AnySection], value: Any, keys: KeyPath, mistakes: Mistakes
+) -> AnySection | None:
+    """The section that `value`, written under `keys`, is; None after noting its mistakes."""
+    try:
+        return section.model_validate(value)
+    except ValidationError as problem:
+        for error in problem.errors(include_url=False):
+            place = (*keys, *error["loc"])
+            mistakes.add(place, _message(section, error, place))
+        return None
+
+
+def _message(section: type[Section], error: Mapping[str, Any], place: KeyPath) -> str:
+    kind, found, context = error["type"], error["input"], error.get("ctx", {})
+    name = ".".join(map(str, place)) or "the file"
+    if kind == "extra_forbidden":
+        return unknown("key", str(place[-1]), _allowed_keys(section, error["loc"][:-1]))
+    if kind == "missing":
+        return f"the key {place[-1]!r} is missing"
+    if kind == "value_error":
+        return f"{name}: {context['error']}"
+    if kind == "literal_error":
+        allowed = re.findall("'([^']*)'", context["expected"])
+        return f"{name}: {unknown('value', str(found), allowed)}"
+    return f"{name}: {_expectation(kind, context) or error['msg']}, found {shown(found)}"
+
+
+_EXPECTED = {
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "finite_number": "expected a finite number",
+    "bool_type": "expected true or false",
+    "string_type": "expected a text",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_too_short": "expected a text that is not empty",
+    "too_short": "expected at least one entry",
+}
+_LIMITS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def _expectation(kind: str, context: Mapping[str, Any]) -> str | None:
+    if kind in _LIMITS:
+        key, words = _LIMITS[kind]
+        return f"expected {words} {context[key]}"
+    return _EXPECTED.get(kind)
+
+
+def _allowed_keys(section: type[Section], loc: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section that `loc` leads to."""
+    inner = section
+    for step in loc:
+        if step in inner.model_fields:
+            inner = next(_sections_in(inner.model_fields[str(step)].annotation), inner)
+    return list(inner.model_fields)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """The sections an annotation names, however deep in lists, mappings and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    elif get_origin(annotation) in {list, dict, tuple, Union, types.UnionType, Annotated}:
+        for argument in get_args(annotation):
+            yield from _sections_in(argument)

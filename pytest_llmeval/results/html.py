@@ -1,0 +1,112 @@
+"""reports/report.html: one file that needs nothing else, for a phone and for a wide screen.
+
+What models wrote is untrusted: the template escapes everything, and the page's own policy forbids
+scripts and requests altogether.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from pytest_llmeval.records import Comparison, Metric
+from pytest_llmeval.results import wording
+from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.report import Example, RunReport
+
+_VERDICTS = {
+    "pass": "pass",
+    "fail": "fail",
+    "inconclusive": "inconclusive",
+    "no_change": "no change",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """An interval drawn on a scale from 0 to 100: where it begins, how long it is, its estimate."""
+
+    start: float
+    length: float
+    middle: float
+
+
+def html_report(report: RunReport) -> str:
+    """Render the page. Pure: the same report gives the same text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": wording.percent,
+        "whole": wording.whole,
+        "duration": wording.duration,
+        "counted": wording.counted,
+        "reasons": wording.reasons,
+        "visible": wording.visible,
+        "verdict": _VERDICTS.__getitem__,
+        "size": megabytes,
+        "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False),
+    }
+    source = resources.files(__package__).joinpath("report.html.jinja").read_text("utf-8")
+    scale = difference_scale(report.comparisons)
+    return environment.from_string(source).render(
+        report=report,
+        suites=[
+            (suite, [(m, metric_bar(m), report.figures_of(suite, m.condition)) for m in metrics])
+            for suite, metrics in wording.by_suite(report.metrics).items()
+        ],
+        interval=wording.method_words(m.interval for m in report.metrics),
+        several_scorers=any(not metric.headline for metric in report.metrics),
+        note=wording.incomplete_note(wording.headline(report.metrics)),
+        pairs=[(wording.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
+        scale=scale,
+        tests=sorted({c.test for c in report.comparisons if c.test}),
+        corrections=sorted({c.correction for c in report.comparisons if c.correction}),
+        examples=example_groups(report.examples),
+    )
+
+
+def metric_bar(metric: Metric) -> Bar | None:
+    """Draw a metric's interval on the scale from 0 to 100 %."""
+    low, high, mean = metric.interval.low, metric.interval.high, metric.mean
+    if low is None or high is None or mean is None:
+        return None
+    return Bar(100 * low, 100 * (high - low), 100 * mean)
+
+
+def difference_scale(comparisons: Iterable[Comparison]) -> int:
+    """How many points lie between zero and either end of the scale: one scale for all pairs."""
+    ends = [abs(end) for c in comparisons for end in (c.interval.low, c.interval.high) if end]
+    widest = 100 * max(ends, default=0.1)
+    return min(100, max(10, 10 * int(widest / 10 + 0.999)))
+
+
+def difference_bar(comparison: Comparison, scale: int) -> Bar | None:
+    """Draw a difference's interval with zero in the middle, the better side first."""
+    pair = wording.pair_words(comparison)
+    if pair.low is None or pair.high is None or pair.difference is None:
+        return None
+    return Bar(
+        start=50 + 50 * pair.low / scale,
+        length=50 * (pair.high - pair.low) / scale,
+        middle=50 + 50 * pair.difference / scale,
+    )
+
+
+def megabytes(size: int) -> str:
+    """A file's size as people say it."""
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.2f} GB"
+
+
+def example_groups(
+    examples: Sequence[Example],
+) -> list[tuple[tuple[str, str], list[Example]]]:
+    """The examples of each suite and condition, in the order in which they first appear."""
+    groups: dict[tuple[str, str], list[Example]] = {}
+    for example in examples:
+        groups.setdefault((example.suite, example.condition), []).append(example)
+    return list(groups.items())

@@ -1,0 +1,185 @@
+"""The journal: every prediction, appended before anybody scores it.
+
+One file for each part of a condition, one line for each prediction, handed to the operating system
+at once, so that `kill -9` costs at most the line being written. A run has one writer, held to it by
+a lock beside the journals; reading needs no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.records import Prediction
+from pytest_llmeval.results.atomic import replacing
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.lines import (
+    prediction_from_line,
+    prediction_to_line,
+    request_to_line,
+)
+
+LOCK = ".journal.lock"
+
+
+class Journal:
+    """The one writer of a run's journals.
+
+    `part_of` says which part of its condition a trial belongs to. Raises `RunError` when another
+    process writes this run. What a kill left half-written is cut off before the first append.
+    """
+
+    def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
+        self._folder = folder
+        self._part_of = part_of
+        self._files: dict[tuple[str, int], IO[bytes]] = {}
+        # The run may be closed by another thread than the one that opened it.
+        self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
+        self._syncing = threading.Lock()
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"the run {folder.id} is being written by another process ({folder.path}); "
+                "wait until it has ended, or start a run of its own without --llm-resume"
+            ) from None
+
+    def append(self, prediction: Prediction) -> None:
+        """Write one line and hand it to the operating system."""
+        condition = condition_of(prediction.trial_id)
+        key = (condition, self._part_of(prediction.trial_id))
+        handle = self._files.get(key)
+        if handle is None:
+            handle = self._open(key)
+        handle.write(prediction_to_line(prediction))
+        handle.flush()
+
+    def sync(self) -> None:
+        """Have the disk confirm what was appended so far. Slow: call it from a thread."""
+        with self._syncing:
+            for handle in tuple(self._files.values()):
+                os.fsync(handle.fileno())
+
+    def close(self) -> None:
+        """Sync, close the files and let the next writer in. May be called twice."""
+        if not self._lock.is_locked:
+            return
+        try:
+            self.sync()
+            with self._syncing:
+                for handle in self._files.values():
+                    handle.close()
+                self._files = {}
+        finally:
+            self._lock.release()
+
+    def _open(self, key: tuple[str, int]) -> IO[bytes]:
+        condition, part = key
+        path = self._folder.results(condition, part)
+        drop_torn_line(path)
+        handle = self._files[key] = path.open("ab")
+        return handle
+
+
+def condition_of(trial_id: str) -> str:
+    """The condition's name in a trial's id: `suite::condition::item`, where a suite that is a
+    function may bring a `::` of its own.
+    """
+    return trial_id.rsplit("::", 2)[1]
+
+
+def is_being_written(run: Path) -> bool:
+    """Somebody holds this run's lock right now."""
+    lock = FileLock(run / LOCK, timeout=0, thread_local=False)
+    if not (run / LOCK).exists():
+        return False
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut the file back to its last whole line, which a kill in mid-write has left torn."""
+    if not path.exists():
+        return
+    with path.open("r+b") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        whole = _end_of_last_line(handle, size)
+        if whole < size:
+            handle.truncate(whole)
+
+
+def _end_of_last_line(handle: IO[bytes], size: int, block: int = 65536) -> int:
+    end = size
+    while end > 0:
+        start = max(0, end - block)
+        handle.seek(start)
+        newline = handle.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def read_journal(path: Path) -> dict[str, Prediction]:
+    """Read one journal: what is known of each trial.
+
+    A torn last line is passed over. An answer takes the place of an earlier failure of the same
+    trial. Raises `RunError` for any other broken line and for a trial that was answered twice,
+    naming file and line.
+    """
+    return _merged([path])
+
+
+def read_run(run: Path) -> dict[str, Prediction]:
+    """Read all journals of a run as `read_journal` reads one, whatever parts it was cut into."""
+    return _merged(sorted(run.glob("*/parts/part-*.results.jsonl")))
+
+
+def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
+    predictions: dict[str, Prediction] = {}
+    for place, prediction in itertools.chain.from_iterable(map(_lines, paths)):
+        trial_id = prediction.trial_id
+        earlier = predictions.get(trial_id)
+        if earlier is None or earlier.answer is None:
+            predictions[trial_id] = prediction
+        elif prediction.answer is not None:
+            raise RunError(
+                f"{place}: the trial {trial_id} has an answer already, and only one can count. "
+                "Take one of the two lines out"
+            )
+    return predictions
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Prediction]]:
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield f"{path}:{number}", prediction_from_line(line)
+            except ValueError as error:
+                raise RunError(
+                    f"{path}:{number}: this line of the journal is broken: {error}. "
+                    "Take the line out, and its trial is asked again with --llm-resume"
+                ) from None
+
+
+def write_requests(path: Path, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """Write what a part asks, one request a line, and say how many: trial id and body of each."""
+    count = 0
+    with replacing(path) as handle:
+        for trial_id, body in requests:
+            handle.write(request_to_line(trial_id, body))
+            count += 1
+    return count

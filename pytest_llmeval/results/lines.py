@@ -1,0 +1,161 @@
+"""A prediction as one line of the journal, and back.
+
+The line is that of OpenAI's batch results (`custom_id`, `response`, `error`), so that whatever
+reads those reads ours, with what only we know under `llmeval`. Pure ASCII: a line cannot be cut by
+a newline, a U+2028 or half a character in the answer. The same bytes carry predictions between
+processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_llmeval.records import (
+    Answer,
+    Attempt,
+    Failure,
+    Prediction,
+    ToolCall,
+    Usage,
+)
+
+# One encoder for all lines: json.dumps with options of its own makes a new one for every call.
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+
+def prediction_to_line(prediction: Prediction) -> bytes:
+    """Give the prediction as one line with its newline.
+
+    `prediction_from_line` gives it back equal, whatever text it holds; only a surrogate pair that
+    arrived in two halves comes back as the one character it spells.
+    """
+    answer, failure = prediction.answer, prediction.failure
+    ours: dict[str, Any] = {
+        "attempts": [
+            {"ms": a.ms, "error": a.error, "status": a.status} for a in prediction.attempts
+        ],
+        "started": prediction.started,
+        "queued_ms": prediction.queued_ms,
+        "total_ms": prediction.total_ms,
+    }
+    if answer is not None:
+        ours["first_token_ms"] = answer.first_token_ms
+        ours["service_ms"] = answer.service_ms
+        ours["usage_source"] = answer.usage.source
+        unlike = _arguments_unlike_raw(answer.tool_calls)
+        if unlike is not None:
+            ours["arguments"] = unlike
+    line = {
+        "custom_id": prediction.trial_id,
+        "response": None if answer is None else {"status_code": 200, "body": _body(answer)},
+        "error": None if failure is None else {"code": failure.reason, "message": failure.message},
+        "llmeval": ours,
+    }
+    return _encode(line).encode("ascii") + b"\n"
+
+
+def prediction_from_line(line: bytes) -> Prediction:
+    """Read what `prediction_to_line` wrote. Raises `ValueError` when it is no such line."""
+    try:
+        data = json.loads(line)
+        ours = data["llmeval"]
+        response, error = data["response"], data["error"]
+        if (response is None) == (error is None):
+            raise TypeError("a response or an error, and never both")  # noqa: TRY301
+        return Prediction(
+            trial_id=_text(data["custom_id"]),
+            answer=None if response is None else _answer(response["body"], ours),
+            failure=None if error is None else Failure(error["code"], error["message"]),
+            attempts=tuple(Attempt(a["ms"], a["error"], a["status"]) for a in ours["attempts"]),
+            started=ours["started"],
+            queued_ms=ours["queued_ms"],
+            total_ms=ours["total_ms"],
+        )
+    except KeyError as missing:
+        raise ValueError(f"it has no {missing}") from missing
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"it is no batch result ({error})") from error
+
+
+def request_to_line(trial_id: str, body: Mapping[str, Any]) -> bytes:
+    """Give what a trial asks as one line of an OpenAI batch file."""
+    line = {"custom_id": trial_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return _encode(line).encode("ascii") + b"\n"
+
+
+def _body(answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if answer.reasoning is not None:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": f"call_{number}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.raw},
+            }
+            for number, call in enumerate(answer.tool_calls)
+        ]
+    usage = answer.usage
+    total = (
+        None
+        if usage.prompt is None or usage.completion is None
+        else usage.prompt + usage.completion
+    )
+    return {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
+        "usage": {
+            "prompt_tokens": usage.prompt,
+            "completion_tokens": usage.completion,
+            "total_tokens": total,
+            "prompt_tokens_details": {"cached_tokens": usage.cached},
+        },
+    }
+
+
+def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
+    choice, usage = body["choices"][0], body["usage"]
+    message = choice["message"]
+    asked = [call["function"] for call in message.get("tool_calls", ())]
+    calls = tuple(ToolCall(f["name"], _arguments(f["arguments"]), f["arguments"]) for f in asked)
+    if "arguments" in ours:
+        pairs = zip(calls, ours["arguments"], strict=True)
+        calls = tuple(ToolCall(call.name, arguments, call.raw) for call, arguments in pairs)
+    return Answer(
+        text=_text(message["content"]),
+        finish_reason=choice["finish_reason"],
+        tool_calls=calls,
+        reasoning=message.get("reasoning_content"),
+        usage=Usage(
+            usage["prompt_tokens"],
+            usage["completion_tokens"],
+            usage["prompt_tokens_details"]["cached_tokens"],
+            ours["usage_source"],
+        ),
+        first_token_ms=ours["first_token_ms"],
+        service_ms=ours["service_ms"],
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _arguments(raw: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _arguments_unlike_raw(calls: tuple[ToolCall, ...]) -> list[Mapping[str, Any] | None] | None:
+    """The parsed arguments, where an engine read the raw text otherwise than plain JSON does."""
+    if all(call.arguments == _arguments(call.raw) for call in calls):
+        return None
+    return [call.arguments for call in calls]

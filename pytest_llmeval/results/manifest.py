@@ -1,0 +1,239 @@
+"""manifest.json: what a run was asked to do, by which weights it was done, and how far it came.
+
+It is written before the first request and again whenever a part ends, so that a killed run can be
+listed, understood and continued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.records import Condition, Prediction, Suite, Trial
+from pytest_llmeval.results.atomic import plain, write_json
+from pytest_llmeval.results.folder import MANIFEST, condition_slugs
+
+SCHEMA = 1
+"""The version of the manifest's shape; a reader refuses a newer one."""
+
+JobStatus = Literal["pending", "running", "completed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionPlan:
+    """One condition of a run. `prompt` and `sampling` are names, "" where there is only one."""
+
+    name: str
+    folder: str
+    model: str
+    prompt: str
+    sampling: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePlan:
+    """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids."""
+
+    name: str
+    origin: str
+    dataset_hash: str
+    items: int
+    items_hash: str
+    scorers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPlan:
+    """What one suite asks of one condition: its prompt by hash, its sampling in full."""
+
+    suite: str
+    condition: str
+    prompt_hash: str
+    sampling: Mapping[str, Any]
+    repeats: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that decides what a run asks. Two runs of one plan on the same weights are the same."""
+
+    config: Mapping[str, Any]
+    suites: tuple[SuitePlan, ...]
+    conditions: tuple[ConditionPlan, ...]
+    asked: tuple[AskedPlan, ...]
+    seeds: Mapping[str, int]
+
+    @property
+    def trials(self) -> int:
+        """How many trials the run has in all."""
+        return sum(asked.trials for asked in self.asked)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model as it was served. None is what could not be learned, for instance of an adopted
+    endpoint; `computes` says in words what does the work ("CPU only").
+    """
+
+    name: str
+    engine: str
+    digest: str | None = None
+    size: int | None = None
+    server: str | None = None
+    template_digest: str | None = None
+    slots: int | None = None
+    context: int | None = None
+    computes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartFacts:
+    """A slice of a condition's trials: how many went in, how many came out."""
+
+    condition: str
+    number: int
+    trials: int
+    job_status: JobStatus = "pending"
+    answered: int = 0
+    failed: int = 0
+    discrepancy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything of manifest.json. Times are ISO 8601 in UTC; `exit_reason` is None while it runs.
+
+    `versions` names packages and commits: what besides weights and plan could make a difference.
+    """
+
+    id: str
+    started: str
+    plan: RunPlan
+    plan_hash: str
+    versions: Mapping[str, str | None]
+    parts: tuple[PartFacts, ...]
+    models: tuple[ModelFacts, ...] = ()
+    finished: str | None = None
+    exit_reason: str | None = None
+    warnings: tuple[str, ...] = ()
+    schema: int = field(default=SCHEMA)
+
+    @property
+    def status(self) -> JobStatus:
+        """The run's status, summed up over its parts: complete only when every part is."""
+        found = {part.job_status for part in self.parts}
+        for status in ("failed", "running", "pending"):
+            if status in found:
+                return "running" if status == "pending" and "completed" in found else status
+        return "completed"
+
+
+def plan_of(
+    config: Mapping[str, Any], trials: Sequence[Trial], seeds: Mapping[str, int]
+) -> RunPlan:
+    """Describe what `trials` ask. Nothing in it depends on the order of conditions or suites."""
+    suites: dict[str, Suite] = {}
+    asked: dict[tuple[str, str], tuple[Condition, int]] = {}
+    for trial in trials:
+        suites[trial.suite.name] = trial.suite
+        key = (trial.suite.name, trial.condition.name)
+        asked[key] = (trial.condition, asked[key][1] + 1 if key in asked else 1)
+    conditions = {condition.name: condition for condition, _ in asked.values()}
+    slugs = condition_slugs(conditions)
+    return RunPlan(
+        config=plain(config),
+        suites=tuple(_suite_plan(suites[name]) for name in sorted(suites)),
+        conditions=tuple(_condition_plan(conditions[n], slugs[n]) for n in sorted(conditions)),
+        asked=tuple(_asked_plan(key, *asked[key]) for key in sorted(asked)),
+        seeds=dict(seeds),
+    )
+
+
+def _suite_plan(suite: Suite) -> SuitePlan:
+    ids = "\n".join(item.id for item in suite.items)
+    return SuitePlan(
+        name=suite.name,
+        origin=suite.origin,
+        dataset_hash=suite.dataset_hash,
+        items=len(suite.items),
+        items_hash=hashlib.sha256(ids.encode("utf-8", "surrogatepass")).hexdigest(),
+        scorers=tuple(scorer.name for scorer in suite.scorers),
+    )
+
+
+def _condition_plan(condition: Condition, slug: str) -> ConditionPlan:
+    return ConditionPlan(
+        condition.name, slug, condition.model, condition.prompt.name, condition.sampling_name
+    )
+
+
+def _asked_plan(key: tuple[str, str], condition: Condition, trials: int) -> AskedPlan:
+    return AskedPlan(
+        suite=key[0],
+        condition=key[1],
+        prompt_hash=condition.prompt.hash,
+        sampling=plain(condition.sampling),
+        repeats=condition.repeats,
+        trials=trials,
+    )
+
+
+def plan_hash(plan: RunPlan) -> str:
+    """SHA-256 over the plan's canonical JSON: equal exactly when the plans are."""
+    text = json.dumps(plain(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def settle_part(part: PartFacts, predictions: Iterable[Prediction], *, ended: bool) -> PartFacts:
+    """Count what came out of a part and hold it against what went in.
+
+    `ended` says that nothing more will come. A part is completed when each of its trials has an
+    outcome; one that ended short of that, or holds too many, is failed and says why.
+    """
+    answered = failed = 0
+    for prediction in predictions:
+        answered += prediction.answer is not None
+        failed += prediction.answer is None
+    out = answered + failed
+    counted = replace(part, answered=answered, failed=failed, discrepancy=None)
+    if out == part.trials:
+        return replace(counted, job_status="completed")
+    if out < part.trials and not ended:
+        return replace(counted, job_status="running" if out else "pending")
+    words = f"{part.trials} trials in, {out} predictions out"
+    return replace(counted, job_status="failed", discrepancy=words)
+
+
+def write_manifest(run: Path, manifest: Manifest) -> None:
+    """Put manifest.json into the run's folder."""
+    write_json(run / MANIFEST, manifest)
+
+
+def read_manifest(run: Path) -> Manifest:
+    """Read a run's manifest. Raises `RunError` when it is missing, broken or too new."""
+    from pydantic import TypeAdapter, ValidationError
+
+    path = run / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        schema = data["schema"]
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise RunError(
+                f"{path}: written by a newer version (schema {schema}, this one reads up to "
+                f"{SCHEMA}); upgrade pytest-llmeval-local to read it"
+            )
+        return TypeAdapter(Manifest).validate_python(data)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: is no manifest: {place}: {first['msg']}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: is no manifest of a run: {error}") from None

@@ -1,0 +1,197 @@
+"""reports/report.md: the run as text that reads well raw, in a pull request and in a wiki."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytest_llmeval.records import GateVerdict, Metric
+from pytest_llmeval.results import wording
+from pytest_llmeval.results.report import Example, RunReport
+
+_VERDICTS: dict[GateVerdict, str] = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "no_change": "NO CHANGE",
+}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+
+
+def markdown_report(report: RunReport) -> str:
+    """Render the report. Pure: the same report gives the same text."""
+    blocks = [
+        f"# Run {inline(report.id)}",
+        _overview(report),
+        *(f"> {inline(warning)}" for warning in report.warnings),
+        *_scores(report),
+        *_pairs(report),
+        *_gates(report),
+        *_examples(report),
+        *_provenance(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def inline(text: str) -> str:
+    """Text inside a line: nothing in it is markup or HTML, and it stays on its line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(wording.visible(text).split()))
+
+
+def fenced(text: str) -> str:
+    """Text as a block of its own, in a fence longer than any it holds."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{wording.visible(text)}\n{fence}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> str:
+    """A table; the first `names` columns are texts, the others numbers. Cells are escaped."""
+    lines = [head, [":--" if column < names else "--:" for column in range(len(head))]]
+    lines += [[inline(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _overview(report: RunReport) -> str:
+    facts = [
+        wording.counted(report.plan.trials, "trial"),
+        wording.counted(len(report.models), "model"),
+        wording.counted(len(report.plan.suites), "suite"),
+        f"{report.wrong:,} wrong",
+        f"{report.no_answer:,} no answer",
+        f"{report.failed:,} failed",
+        wording.counted(report.tokens, "token"),
+        wording.duration(report.seconds),
+    ]
+    return f"{', '.join(facts)}; started {report.started}."
+
+
+def _scores(report: RunReport) -> Iterator[str]:
+    if not report.metrics:
+        return
+    yield "## Scores"
+    interval = wording.method_words(metric.interval for metric in report.metrics)
+    head = ["suite", "condition", "scorer", "right", "%", interval]
+    head += ["of judged, %", "no answer", "failed", "tok/s"]
+    yield table(head, (_score_row(report, metric) for metric in report.metrics), names=3)
+    note = wording.incomplete_note(wording.headline(report.metrics))
+    if note:
+        yield f"\\* {inline(note)}"
+
+
+def _score_row(report: RunReport, metric: Metric) -> list[str]:
+    figures = report.figures_of(metric.suite, metric.condition)
+    return [
+        metric.suite,
+        metric.condition,
+        metric.scorer,
+        f"{metric.right}/{metric.answered}",
+        wording.percent(metric.mean) + ("*" if metric.incomplete else ""),
+        wording.bounds(metric.interval),
+        wording.percent(metric.complete_case),
+        _with_reasons(metric.no_answer.values(), wording.reasons(metric.no_answer)),
+        _with_reasons(metric.failures.values(), wording.reasons(metric.failures)),
+        wording.whole(figures.tokens_per_second if figures else None),
+    ]
+
+
+def _with_reasons(counts: Iterable[int], reasons: str) -> str:
+    return f"{sum(counts):,} ({reasons})" if reasons else "0"
+
+
+def _pairs(report: RunReport) -> Iterator[str]:
+    if not report.comparisons:
+        return
+    yield "## Is it real?"
+    tests = sorted({c.test for c in report.comparisons if c.test})
+    corrections = sorted({c.correction for c in report.comparisons if c.correction})
+    how = inline(", ".join(tests + corrections))
+    yield f"Compared on the same items: {how}. Differences in points, the better side first."
+    rows = []
+    for comparison in report.comparisons:
+        pair = wording.pair_words(comparison)
+        difference = "-" if pair.difference is None else f"{pair.difference:+.1f}"
+        limits = "-"
+        if pair.low is not None and pair.high is not None:
+            limits = f"{pair.low:+.1f} to {pair.high:+.1f}"
+        verdict = f"{pair.verdict}; {pair.advice}" if pair.advice else pair.verdict
+        rows.append(
+            [
+                pair.suite,
+                pair.label,
+                comparison.scorer,
+                verdict,
+                difference,
+                limits,
+                pair.p.removeprefix("p "),
+                f"{comparison.items:,}",
+                f"{comparison.dropped:,}",
+            ]
+        )
+    head = ["suite", "pair", "scorer", "verdict", "points", "interval", "p", "items", "dropped"]
+    yield table(head, rows, names=4)
+
+
+def _gates(report: RunReport) -> Iterator[str]:
+    if report.gates:
+        yield "## Gates"
+        yield "\n".join(
+            f"- **{_VERDICTS[gate.verdict]}** {inline(gate.suite)} {inline(gate.message)}"
+            for gate in report.gates
+        )
+
+
+def _examples(report: RunReport) -> Iterator[str]:
+    if report.examples:
+        yield "## What was not right"
+    for example in report.examples:
+        yield from _example(example)
+
+
+def _example(example: Example) -> Iterator[str]:
+    outcome = example.outcome.replace("_", " ")
+    because = f", {example.reason}" if example.reason else ""
+    place = f"{example.suite} {example.condition} {example.name}"
+    yield f"### {inline(place)}: {inline(outcome + because)}"
+    for message in example.prompt:
+        yield f"{message.role}:\n\n{fenced(message.content)}"
+    said = "what went wrong" if example.outcome == "failure" else "answer"
+    yield f"{said}:\n\n{fenced(example.answer or '(nothing)')}"
+    yield f"target:\n\n{fenced(example.target or '(none)')}"
+
+
+def _provenance(report: RunReport) -> Iterator[str]:
+    yield "## Where the numbers come from"
+    models = [
+        [
+            model.name,
+            ", ".join(part for part in (model.engine, model.computes) if part),
+            model.digest or "unknown",
+            model.server or "unknown",
+            model.template_digest or "unknown",
+            _number(model.slots),
+            _number(model.context),
+        ]
+        for model in report.models
+    ]
+    head = ["model", "engine", "weights, sha256", "server", "chat template, sha256"]
+    yield table([*head, "slots", "context"], models, names=5)
+    suites = [[s.origin, s.dataset_hash, str(s.items)] for s in report.plan.suites]
+    yield table(["suite", "dataset", "items"], suites, names=2)
+    asked = [
+        [a.suite, a.condition, a.prompt_hash, _sampling(a.sampling.items()), str(a.trials)]
+        for a in report.plan.asked
+    ]
+    yield table(["suite", "condition", "prompt", "sampling", "trials"], asked, names=4)
+    facts = [[name, version or "unknown"] for name, version in report.versions.items()]
+    facts += [[f"seed of {name}", str(seed)] for name, seed in report.plan.seeds.items()]
+    yield table(["what", "version or seed"], facts, names=2)
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _sampling(entries: Iterable[tuple[str, object]]) -> str:
+    told = (f"{key} {value}" for key, value in entries if value is not None and value not in ([], ()))
+    return ", ".join(told)

@@ -1,0 +1,197 @@
+"""What there is to tell at the end of a run, as data: terminal, Markdown and HTML tell the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_llmeval.records import (
+    Comparison,
+    GateResult,
+    Message,
+    Metric,
+    Outcome,
+    Prediction,
+    Score,
+    Trial,
+)
+from pytest_llmeval.results.manifest import ModelFacts, RunPlan
+from pytest_llmeval.results.rows import answer_text, outcome_of, target_text
+
+EXAMPLES = 200
+"""So many answers that were not right are shown for each condition; the rest is in the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionFigures:
+    """Tokens and time of one suite under one condition.
+
+    `seconds` runs from its first request to its last answer; `tokens_per_second` counts the written
+    ones only. `cache_hit` is the share of prompt tokens that came from the prompt cache, and
+    `slots_busy` that of the model's slots × time that were at work, both in [0, 1]. None: unknown.
+    """
+
+    condition: str
+    suite: str
+    tokens: int
+    seconds: float
+    tokens_per_second: float | None
+    cache_hit: float | None
+    slots_busy: float | None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A trial that was not right, as a reader wants to see it."""
+
+    suite: str
+    condition: str
+    name: str
+    outcome: Outcome | Literal[""]
+    reason: str
+    prompt: tuple[Message, ...]
+    answer: str | None
+    extracted: str | None
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
+
+    `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
+    score. Metrics come in the order in which they are to be shown.
+    """
+
+    id: str
+    started: str
+    seconds: float
+    path: str
+    plan: RunPlan
+    models: tuple[ModelFacts, ...]
+    versions: Mapping[str, str | None]
+    metrics: tuple[Metric, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    figures: tuple[ConditionFigures, ...] = ()
+    wrong: int = 0
+    no_answer: int = 0
+    failed: int = 0
+    slots_busy: float | None = None
+    warnings: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = field(default=(), repr=False)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written, as far as they were counted."""
+        return sum(figures.tokens for figures in self.figures)
+
+    @property
+    def cache_hit(self) -> float | None:
+        """The share of all prompt tokens that came from a prompt cache; None when nobody said."""
+        known = [figures for figures in self.figures if figures.cache_hit is not None]
+        asked = sum(figures.prompt_tokens for figures in known)
+        return sum(figures.cached_tokens for figures in known) / asked if asked else None
+
+    def figures_of(self, suite: str, condition: str) -> ConditionFigures | None:
+        """The figures of one row of the table."""
+        for figures in self.figures:
+            if (figures.suite, figures.condition) == (suite, condition):
+                return figures
+        return None
+
+
+def condition_figures(
+    trials: Iterable[Trial],
+    predictions: Mapping[str, Prediction],
+    slots_busy: Mapping[str, float] | None = None,
+) -> tuple[ConditionFigures, ...]:
+    """Sum up tokens and time for each suite and condition, in the order of the trials.
+
+    `slots_busy` gives each model's share, where it was measured. Trials without an answer have no
+    tokens, yet their time counts.
+    """
+    groups: dict[tuple[str, str, str], list[Prediction]] = {}
+    for trial in trials:
+        key = (trial.suite.name, trial.condition.name, trial.condition.model)
+        group = groups.setdefault(key, [])
+        if trial.id in predictions:
+            group.append(predictions[trial.id])
+    busy = slots_busy or {}
+    return tuple(
+        _figures(suite, condition, group, busy.get(model))
+        for (suite, condition, model), group in groups.items()
+        if group
+    )
+
+
+def _figures(
+    suite: str, condition: str, predictions: Sequence[Prediction], slots_busy: float | None
+) -> ConditionFigures:
+    usages = [p.answer.usage for p in predictions if p.answer is not None]
+    prompt = sum(usage.prompt or 0 for usage in usages)
+    completion = sum(usage.completion or 0 for usage in usages)
+    cached = [usage.cached for usage in usages if usage.cached is not None]
+    ends = (p.started + sum(a.ms for a in p.attempts) / 1000 for p in predictions)
+    seconds = max(0.0, max(ends) - min(p.started for p in predictions))
+    return ConditionFigures(
+        condition=condition,
+        suite=suite,
+        tokens=prompt + completion,
+        seconds=seconds,
+        tokens_per_second=completion / seconds if completion and seconds else None,
+        cache_hit=sum(cached) / prompt if cached and prompt else None,
+        slots_busy=slots_busy,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=sum(cached),
+    )
+
+
+def select_examples(
+    trials: Iterable[Trial],
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, Sequence[Score]],
+    prompt_of: Callable[[Trial], Sequence[Message]],
+    limit: int = EXAMPLES,
+) -> tuple[Example, ...]:
+    """Choose what was not right, at most `limit` of each suite and condition, in trial order.
+
+    Trials without a score or a failure are passed over: nobody has judged them. `prompt_of` renders
+    a trial's prompt again, for the chosen ones only.
+    """
+    taken: Counter[tuple[str, str]] = Counter()
+    chosen: list[Example] = []
+    for trial in trials:
+        key = (trial.suite.name, trial.condition.name)
+        prediction = predictions.get(trial.id)
+        if prediction is None or taken[key] >= limit:
+            continue
+        headline = next(iter(scores.get(trial.id, ())), None)
+        if prediction.failure is None and (headline is None or headline.outcome == "right"):
+            continue
+        taken[key] += 1
+        chosen.append(_example(trial, prediction, headline, tuple(prompt_of(trial))))
+    return tuple(chosen)
+
+
+def _example(
+    trial: Trial, prediction: Prediction, headline: Score | None, prompt: tuple[Message, ...]
+) -> Example:
+    outcome, reason = outcome_of(prediction, headline)
+    return Example(
+        suite=trial.suite.name,
+        condition=trial.condition.name,
+        name=trial.name,
+        outcome=outcome,
+        reason=reason,
+        prompt=prompt,
+        answer=answer_text(prediction),
+        extracted=headline.extracted if headline else None,
+        target=target_text(trial.item.target),
+    )

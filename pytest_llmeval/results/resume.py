@@ -1,0 +1,93 @@
+"""May a run be continued? Only when it would ask the same questions of the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.manifest import (
+    AskedPlan,
+    Manifest,
+    ModelFacts,
+    RunPlan,
+    SuitePlan,
+    plan_hash,
+)
+
+
+def check_resumable(
+    manifest: Manifest, plan: RunPlan, digests: Mapping[str, str | None]
+) -> list[str]:
+    """Say in words why the run cannot be continued with this plan; an empty list when it can.
+
+    `digests` gives the weights of each model now, None where they are not known; what was unknown
+    on either side is no difference. How answers are scored may change: scoring comes after.
+    """
+    found = list(_weights_changed(manifest.models, digests))
+    if manifest.plan_hash == plan_hash(plan):
+        return found
+    before = manifest.plan
+    found += _config_changed(before.config, plan.config)
+    found += _config_changed(before.seeds, plan.seeds, "seeds.")
+    found += _suites_changed(before.suites, plan.suites)
+    found += _asked_changed(before.asked, plan.asked)
+    return found
+
+
+def _weights_changed(
+    models: Iterable[ModelFacts], digests: Mapping[str, str | None]
+) -> Iterator[str]:
+    for model in models:
+        now = digests.get(model.name)
+        if model.digest and now and model.digest != now:
+            yield f"model {model.name}: sha256 of the weights was {model.digest}, is {now}"
+
+
+def _config_changed(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    for key in sorted({*before, *now}):
+        path = f"{prefix}{key}"
+        if key not in now:
+            yield f"config: {path} is gone, it was {_shown(before[key])}"
+        elif key not in before:
+            yield f"config: {path} is new: {_shown(now[key])}"
+        elif isinstance(before[key], Mapping) and isinstance(now[key], Mapping):
+            yield from _config_changed(before[key], now[key], f"{path}.")
+        elif plain(before[key]) != plain(now[key]):
+            yield f"config: {path} was {_shown(before[key])}, is {_shown(now[key])}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(plain(value), ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _suites_changed(before: Iterable[SuitePlan], now: Iterable[SuitePlan]) -> Iterator[str]:
+    old, new = {s.name: s for s in before}, {s.name: s for s in now}
+    yield from _come_and_gone("suite", old, new)
+    for name in sorted(old.keys() & new.keys()):
+        if old[name].dataset_hash != new[name].dataset_hash:
+            yield f"suite {name}: its dataset has changed"
+        elif old[name].items_hash != new[name].items_hash:
+            yield f"suite {name}: other items, {old[name].items} then, {new[name].items} now"
+
+
+def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Iterator[str]:
+    old = {f"{a.condition} in suite {a.suite}": a for a in before}
+    new = {f"{a.condition} in suite {a.suite}": a for a in now}
+    yield from _come_and_gone("condition", old, new)
+    for name in sorted(old.keys() & new.keys()):
+        if old[name].prompt_hash != new[name].prompt_hash:
+            yield f"condition {name}: its prompt has changed"
+        for difference in _config_changed(old[name].sampling, new[name].sampling):
+            yield difference.replace("config:", f"condition {name}: sampling", 1)
+        if old[name].trials != new[name].trials:
+            yield f"condition {name}: {old[name].trials} trials then, {new[name].trials} now"
+
+
+def _come_and_gone(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{kind} {name} is gone" for name in sorted(old.keys() - new.keys()))
+    yield from (f"{kind} {name} is new" for name in sorted(new.keys() - old.keys()))

@@ -1,0 +1,115 @@
+"""The tables of a run: one row a trial, one row a score, nothing rounded.
+
+Rows stand in an order of their own, whatever order the answers came in, so that the tables of two
+equal runs differ in times only.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.records import Prediction, Score, Trial
+from pytest_llmeval.results.atomic import replacing, replacing_text, write_json
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.lines import prediction_to_line
+from pytest_llmeval.results.report import ConditionFigures
+from pytest_llmeval.results.rows import (
+    PREDICTION_COLUMNS,
+    SCORE_COLUMNS,
+    in_order,
+    prediction_row,
+    score_rows,
+)
+
+_LONGEST_CELL = 2**31 - 1
+
+
+def write_tables(
+    folder: RunFolder,
+    trials: Sequence[Trial],
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, Sequence[Score]],
+) -> None:
+    """Write predictions.csv, per_item_scores.csv and results_combined.jsonl of every condition.
+
+    `predictions` and `scores` go by trial id; a trial's first score is its headline.
+    """
+    by_condition: dict[str, list[Trial]] = {}
+    for trial in in_order(trials):
+        by_condition.setdefault(trial.condition.name, []).append(trial)
+    for condition, rows in by_condition.items():
+        path = folder.condition(condition)
+        _write_predictions(path / "predictions.csv", rows, predictions, scores)
+        _write_scores(path / "per_item_scores.csv", rows, scores)
+        _write_combined(path / "results_combined.jsonl", rows, predictions)
+
+
+def _write_predictions(
+    path: Path,
+    trials: Sequence[Trial],
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, Sequence[Score]],
+) -> None:
+    with replacing_text(path) as handle:
+        writer = _writer(handle)
+        writer.writerow(PREDICTION_COLUMNS)
+        for trial in trials:
+            headline = next(iter(scores.get(trial.id, ())), None)
+            writer.writerow(prediction_row(trial, predictions.get(trial.id), headline))
+
+
+def _write_scores(
+    path: Path, trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]
+) -> None:
+    with replacing_text(path) as handle:
+        writer = _writer(handle)
+        writer.writerow(SCORE_COLUMNS)
+        for trial in trials:
+            writer.writerows(score_rows(trial, scores.get(trial.id, ())))
+
+
+def _write_combined(
+    path: Path, trials: Sequence[Trial], predictions: Mapping[str, Prediction]
+) -> None:
+    with replacing(path) as handle:
+        for trial in trials:
+            if trial.id in predictions:
+                handle.write(prediction_to_line(predictions[trial.id]))
+
+
+def _writer(handle: IO[str]) -> Any:
+    # Every text is quoted: with `\n` as line end some Python versions leave a lone `\r` bare, and
+    # no reader would put that row together again.
+    return csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of one table as text by column. Raises `RunError` when it cannot be read."""
+    csv.field_size_limit(_LONGEST_CELL)  # a model may write more than the 128 KiB csv expects
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            yield from csv.DictReader(handle)
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+
+
+def read_predictions(run: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of predictions.csv of all conditions of a run, condition by condition."""
+    paths = sorted(run.glob("*/predictions.csv"))
+    return itertools.chain.from_iterable(map(read_table, paths))
+
+
+def write_costs(path: Path, figures: Sequence[ConditionFigures]) -> None:
+    """Write costs.json: tokens and seconds of each condition in each suite, and their sums."""
+    total = {
+        "prompt_tokens": sum(f.prompt_tokens for f in figures),
+        "completion_tokens": sum(f.completion_tokens for f in figures),
+        "cached_tokens": sum(f.cached_tokens for f in figures),
+        "tokens": sum(f.tokens for f in figures),
+    }
+    write_json(path, {"schema": 1, "conditions": list(figures), "total": total})

@@ -1,0 +1,248 @@
+"""The end of a run as the terminal shows it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pytest_llmeval.records import GateResult, GateVerdict, Metric
+from pytest_llmeval.results.report import RunReport
+from pytest_llmeval.results.wording import (
+    PairWords,
+    bounds,
+    counted,
+    duration,
+    headline,
+    incomplete_note,
+    method_words,
+    pair_words,
+    percent,
+    telling_pairs,
+    visible,
+    whole,
+)
+
+Paint = Literal["red", "green", "yellow", "bold"]
+_CODES: dict[Paint, str] = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
+_VERDICTS: dict[GateVerdict, tuple[str, Paint]] = {
+    "pass": ("PASS", "green"),
+    "fail": ("FAIL", "red"),
+    "inconclusive": ("INCONCLUSIVE", "yellow"),
+    "no_change": ("NO CHANGE", "green"),
+}
+_VERDICT_WIDTH = 14
+_GAP = "  "
+
+
+def summary_lines(
+    report: RunReport, width: int, *, colour: bool = False, encoding: str = "utf-8"
+) -> list[str]:
+    """Give the lines that end a run: scores, what is real, gates, and where to read on.
+
+    Made for `width` columns, at least 80. What `encoding` cannot write is given as an escape.
+    """
+    lines = [
+        _title(report, width),
+        *_scores(report, width),
+        *_pairs(report, width, colour),
+        *_gates(report.gates, width, colour),
+        *_wrapped([f"warning: {warning}" for warning in report.warnings], width),
+        *_footer(report, width),
+    ]
+    return [line.rstrip().encode(encoding, "backslashreplace").decode(encoding) for line in lines]
+
+
+def _title(report: RunReport, width: int) -> str:
+    told = ", ".join(
+        (
+            counted(report.plan.trials, "trial"),
+            counted(len(report.models), "model"),
+            counted(len(report.plan.suites), "suite"),
+        )
+    )
+    return f" llmeval: {told} ".center(width, "=")
+
+
+# Scores -------------------------------------------------------------------------------------------
+
+
+def _scores(report: RunReport, width: int) -> list[str]:
+    metrics = headline(report.metrics)
+    if not metrics:
+        return []
+    head = ["suite", "condition", "right", "%", method_words(m.interval for m in metrics)]
+    head += ["no answer", "failed", "tok/s"]
+    rows = [_score_row(report, metric) for metric in metrics]
+    if all(row[-1] == "-" for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    lines = _table(head, rows, width)
+    note = incomplete_note(metrics)
+    return lines + (_wrapped([f"* {note}"], width) if note else [])
+
+
+def _score_row(report: RunReport, metric: Metric) -> list[str]:
+    figures = report.figures_of(metric.suite, metric.condition)
+    return [
+        visible(metric.suite),
+        visible(metric.condition),
+        f"{metric.right}/{metric.answered}",
+        percent(metric.mean) + ("*" if metric.incomplete else " "),
+        bounds(metric.interval),
+        whole(sum(metric.no_answer.values())),
+        whole(sum(metric.failures.values())),
+        whole(figures.tokens_per_second if figures else None),
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lay rows out under their head; where that is too wide, a suite gets a line of its own."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= width:
+        shown = [row[0] for row in rows]
+        firsts = ["" if index and shown[index - 1] == s else s for index, s in enumerate(shown)]
+        lines = [(first, *row[1:]) for first, row in zip(firsts, rows, strict=True)]
+        return [_line(line, widths, 2) for line in (head, *lines)]
+    numbers = sum(widths[2:]) + len(_GAP) * len(widths[2:])
+    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, 16))
+    narrow = [f"{head[0]}, {head[1]}", *head[2:]]
+    lines_out = [_line(narrow, widths[1:], 1)]
+    for index, row in enumerate(rows):
+        if not index or rows[index - 1][0] != row[0]:
+            lines_out.append(row[0])
+        name = _shortened(row[1], widths[1] - len(_GAP))
+        lines_out.append(_line([_GAP + name, *row[2:]], widths[1:], 1))
+    return lines_out
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], names: int) -> str:
+    """One line: the first `names` cells to the left, numbers to the right."""
+    return _GAP.join(
+        cell.ljust(size) if column < names else cell.rjust(size)
+        for column, (cell, size) in enumerate(zip(cells, widths, strict=True))
+    )
+
+
+def _shortened(text: str, width: int) -> str:
+    """Take letters from the middle: the ends of a condition's name tell most."""
+    if len(text) <= width:
+        return text
+    kept = width - 2
+    return f"{text[: (kept + 1) // 2]}..{text[len(text) - kept // 2 :]}"
+
+
+# Is it real? --------------------------------------------------------------------------------------
+
+
+def _pairs(report: RunReport, width: int, colour: bool) -> list[str]:
+    names = {(m.suite, m.scorer) for m in headline(report.metrics)}
+    comparisons = [c for c in report.comparisons if (c.suite, c.scorer) in names]
+    if not comparisons:
+        return []
+    shown = telling_pairs(comparisons)
+    tests = sorted({c.test for c in comparisons if c.test})
+    how = ["same items", *tests, *sorted({c.correction for c in comparisons if c.correction})]
+    told = f"{len(shown)} of {counted(len(comparisons), 'pair')}, all in the report"
+    if len(shown) == len(comparisons):
+        told = counted(len(shown), "pair")
+    pairs = [pair_words(comparison) for comparison in shown]
+    title = _wrapped([f"Is it real? ({', '.join(how)}; {told})"], width, "    ")
+    return title + _pair_lines(pairs, width, colour)
+
+
+def _pair_lines(pairs: Sequence[PairWords], width: int, colour: bool) -> list[str]:
+    figures = [_difference(pair) for pair in pairs]
+    widths = [
+        max(len(visible(pair.suite)) for pair in pairs),
+        max(len(visible(pair.label)) for pair in pairs),
+        max(map(len, figures)),
+        max(len(pair.p) for pair in pairs),
+    ]
+    verdict = max(len(pair.verdict) for pair in pairs)
+    own_line = sum(widths) + 4 * len(_GAP) + verdict > width
+    lines = []
+    for pair, figure in zip(pairs, figures, strict=True):
+        start = [visible(pair.suite), visible(pair.label)]
+        if own_line:
+            lines.append(_line(start, widths[:2], 2))
+            start = ["  "]
+        row = [*start, figure, pair.p]
+        sizes = [2, *widths[2:]] if own_line else widths
+        line = _line(row, sizes, len(row))
+        line += _GAP + _painted(pair.verdict, "bold" if pair.real else None, colour)
+        lines += _advised(line, pair, width, colour)
+    return lines
+
+
+def _advised(line: str, pair: PairWords, width: int, colour: bool) -> list[str]:
+    """Put the advice behind the line, or under it where it would not fit."""
+    if not pair.advice:
+        return [line]
+    taken = len(line) - (len(_painted("", "bold", True)) if colour and pair.real else 0)
+    if taken + 2 + len(pair.advice) <= width:
+        return [f"{line}; {pair.advice}"]
+    return [line, " " * 12 + pair.advice]
+
+
+def _difference(pair: PairWords) -> str:
+    if pair.difference is None:
+        return "-"
+    if pair.low is None or pair.high is None:
+        return f"{pair.difference:+5.1f}"
+    return f"{pair.difference:+5.1f} [{pair.low:+5.1f}, {pair.high:+5.1f}]"
+
+
+# Gates, and the end -------------------------------------------------------------------------------
+
+
+def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
+    if not gates:
+        return []
+    lines = ["Gates"]
+    for result in gates:
+        word, paint = _VERDICTS[result.verdict]
+        indent = " " * _VERDICT_WIDTH
+        message = f"{result.suite} {result.message}"
+        first, *rest = _wrapped(message.splitlines(), width - _VERDICT_WIDTH) or [result.suite]
+        lines.append(_painted(word, paint, colour) + indent[len(word) :] + first)
+        lines += [indent + line for line in rest]
+    return lines
+
+
+def _footer(report: RunReport, width: int) -> list[str]:
+    facts = [duration(report.seconds)]
+    if report.slots_busy is not None:
+        facts.append(f"slots busy {percent(report.slots_busy, 0)} %")
+    if report.cache_hit is not None:
+        facts.append(f"prompt cache {percent(report.cache_hit, 0)} %")
+    if report.tokens:
+        facts.append(counted(report.tokens, "token"))
+    line, hint = ", ".join(facts), _hint(report)
+    if hint and len(line) + 3 + len(hint) <= width:
+        lines = [f"{line} | {hint}"]
+    else:
+        lines = [line, *([hint] if hint else [])]
+    # A path is never wrapped: it is there to be clicked or copied.
+    return [*lines, f"report: {visible(report.path)}"]
+
+
+def _hint(report: RunReport) -> str:
+    if report.wrong:
+        return "wrong ones: llmeval show last --wrong"
+    if report.no_answer:
+        return "no answer: llmeval show last --no-answer"
+    return "failed ones: llmeval show last --failed" if report.failed else ""
+
+
+def _wrapped(paragraphs: Iterable[str], width: int, indent: str = "  ") -> list[str]:
+    return [
+        line
+        for paragraph in paragraphs
+        for line in textwrap.wrap(
+            visible(paragraph), width, subsequent_indent=indent, break_on_hyphens=False
+        )
+    ]
+
+
+def _painted(text: str, paint: Paint | None, colour: bool) -> str:
+    return f"\033[{_CODES[paint]}m{text}\033[0m" if colour and paint else text

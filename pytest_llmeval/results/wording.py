@@ -1,0 +1,219 @@
+"""How numbers and names are said: the only place where anything is rounded."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_llmeval.records import Comparison, Interval, Metric
+
+SHOWN_PAIRS = 3
+"""So many pairs stand in the terminal; the report has them all."""
+
+UNKNOWN = "-"
+
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class PairWords:
+    """A comparison told with the better side first. Figures are in points, None where undefined.
+
+    `label` names what differs, then what both share: `tiny-l over tiny-s, plain`.
+    """
+
+    suite: str
+    label: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: str
+    verdict: str
+    advice: str
+    real: bool
+    only_first: int | None
+    only_second: int | None
+
+
+def pair_words(comparison: Comparison) -> PairWords:
+    """Turn a comparison so that the better condition comes first, and put it into words."""
+    turned = comparison.difference is not None and comparison.difference < 0
+    first, second = comparison.first, comparison.second
+    low, high = comparison.interval.low, comparison.interval.high
+    difference = comparison.difference
+    alone = comparison.only_first, comparison.only_second
+    if turned:
+        first, second = second, first
+        alone = alone[1], alone[0]
+        low, high = _negated(high), _negated(low)
+        difference = _negated(difference)
+    needed = comparison.items_needed
+    return PairWords(
+        suite=comparison.suite,
+        label=pair_label(first, second, "level with" if difference == 0 else "over"),
+        difference=_points(difference),
+        low=_points(low),
+        high=_points(high),
+        p=p_words(comparison.p_adjusted),
+        verdict=_verdict(comparison),
+        advice=f"needs about {needed:,} items" if needed and not comparison.real else "",
+        real=comparison.real,
+        only_first=alone[0],
+        only_second=alone[1],
+    )
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.real:
+        return "REAL"
+    return "not shown" if comparison.p_adjusted is not None else "no test possible"
+
+
+def _negated(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _points(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def pair_label(first: str, second: str, between: str = "over") -> str:
+    """Name two conditions by what differs, and after a comma by what they share."""
+    left, right = first.split("/"), second.split("/")
+    if len(left) != len(right):
+        return f"{first} {between} {second}"
+    parts = list(zip(left, right, strict=True))
+    better = "/".join(a for a, b in parts if a != b)
+    worse = "/".join(b for a, b in parts if a != b)
+    shared = "/".join(a for a, b in parts if a == b)
+    return f"{better} {between} {worse}" + (f", {shared}" if shared else "")
+
+
+def p_words(p: float | None) -> str:
+    """Say a p value with two digits that mean something."""
+    if p is None:
+        return "p " + UNKNOWN
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+
+
+def telling_pairs(
+    comparisons: Sequence[Comparison], limit: int = SHOWN_PAIRS
+) -> tuple[Comparison, ...]:
+    """Choose the pairs to show where not all fit: the best of each suite, then the next best.
+
+    Within a suite models under the same prompt come before prompts under the same model, those
+    before pairs that differ in both; within these the smaller p first.
+    """
+    ranked = sorted(range(len(comparisons)), key=lambda place: _rank(comparisons[place]))
+    turn_of: Counter[str] = Counter()
+    turns = []
+    for place in ranked:
+        suite = comparisons[place].suite
+        turns.append((turn_of[suite], place))
+        turn_of[suite] += 1
+    chosen = [place for _, place in sorted(turns, key=lambda turn: turn[0])][:limit]
+    return tuple(comparisons[place] for place in sorted(chosen))
+
+
+def _rank(comparison: Comparison) -> tuple[int, float]:
+    left, right = comparison.first.split("/"), comparison.second.split("/")
+    p = 2.0 if comparison.p_adjusted is None else comparison.p_adjusted
+    if left[1:] == right[1:]:
+        return 0, p
+    return (1, p) if left[0] == right[0] else (2, p)
+
+
+def headline(metrics: Iterable[Metric]) -> list[Metric]:
+    """The metrics that stand for their suite and condition."""
+    return [metric for metric in metrics if metric.headline]
+
+
+def by_suite(metrics: Iterable[Metric]) -> dict[str, list[Metric]]:
+    """The metrics of each suite, headline first, suites in the order in which they first appear."""
+    suites: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        suites.setdefault(metric.suite, []).append(metric)
+    return {suite: sorted(found, key=lambda m: not m.headline) for suite, found in suites.items()}
+
+
+def method_words(intervals: Iterable[Interval]) -> str:
+    """`95 % Wilson` where all intervals are of one kind, `95 % interval` where they are not."""
+    kinds = {(interval.level, interval.method) for interval in intervals}
+    levels = {level for level, _ in kinds}
+    level = f"{100 * levels.pop():g} % " if len(levels) == 1 else ""
+    if len(kinds) != 1:
+        return f"{level}interval"
+    method = next(iter(kinds))[1]
+    return f"{level}{method[:1].upper()}{method[1:]}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as a percentage without its sign."""
+    return UNKNOWN if share is None else f"{100 * share:.{digits}f}"
+
+
+def bounds(interval: Interval) -> str:
+    """An interval of shares in percent: `89.8..96.5`."""
+    if interval.low is None or interval.high is None:
+        return UNKNOWN
+    return f"{percent(interval.low)}..{percent(interval.high)}"
+
+
+def whole(number: float | None) -> str:
+    """A whole number with its thousands set apart."""
+    return UNKNOWN if number is None else f"{round(number):,}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time as one says it: `0.8 s`, `41 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest} s"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 model`, `2 models`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """Counts by reason, the most frequent first: `timeout 2, error 1`."""
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{reason} {count:,}" for reason, count in ordered if count)
+
+
+def incomplete_note(metrics: Iterable[Metric]) -> str:
+    """Say in plain words what is missing from incomplete numbers; "" when nothing is."""
+    failures: Counter[str] = Counter()
+    missing = trials = 0
+    for metric in metrics:
+        if metric.incomplete:
+            failures.update(metric.failures)
+            missing += metric.trials - metric.answered
+            trials += metric.trials
+    if not missing:
+        return ""
+    failed = sum(failures.values())
+    told = [f"{failed:,} failed ({reasons(failures)})"] if failed else []
+    if missing > failed:
+        told.append(f"{missing - failed:,} never asked")
+    return (
+        f"incomplete: of {trials:,} trials {' and '.join(told)}. That says nothing about the "
+        "model: they are left out of the number, not counted as wrong."
+    )
+
+
+def visible(text: str) -> str:
+    r"""Text a terminal may be given: control characters, but for `\n` and tab, as their escapes.
+
+    A model's answer can hold a sequence that clears a screen or turns the direction of writing.
+    """
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -1,0 +1,132 @@
+"""From predictions and scores to what they are worth: metrics, comparisons, gates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from pytest_llmeval.records import (
+    Comparison,
+    GateResult,
+    GateSpec,
+    Metric,
+    Prediction,
+    Score,
+    Suite,
+    Trial,
+)
+from pytest_llmeval.statistics.comparisons import compare_all
+from pytest_llmeval.statistics.gates import at_least
+from pytest_llmeval.statistics.metrics import measure
+
+ItemScore = tuple[str, int, Score]
+"""Item id, repeat, score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All scores of one scorer over one suite under one condition; `planned` trials were asked."""
+
+    suite: str
+    condition: str
+    scorer: str
+    headline: bool
+    planned: int
+    scores: Sequence[ItemScore]
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What the scores are worth."""
+
+    metrics: tuple[Metric, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Worth:
+    """Measure every condition and compare every pair; `scores` go by trial id.
+
+    A trial without scores was planned and not judged: it makes its metric incomplete.
+    """
+    cells = list(_cells(trials, scores))
+    metrics = tuple(_measure(cell) for cell in cells)
+    return Worth(metrics, tuple(_comparisons(cells)))
+
+
+def decide(suite: Suite, gate: GateSpec, metrics: Iterable[Metric], *, stopped: str) -> GateResult:
+    """The verdict of one gate. A run that was stopped leaves its gates inconclusive."""
+    for metric in metrics:
+        if (metric.suite, metric.condition, metric.scorer) == (suite.name, gate.only, gate.metric):
+            if stopped:
+                return GateResult(suite.name, gate, "inconclusive", f"the run stopped: {stopped}")
+            decision = at_least(metric, gate.at_least)
+            return GateResult(suite.name, gate, decision.verdict, decision.message)
+    message = f"{gate.metric} was not measured: none of its trials was selected"
+    return GateResult(suite.name, gate, "inconclusive", message)
+
+
+def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
+    """The share of slots × time in which a model's endpoint worked, None when it was not asked.
+
+    The time runs from the first request sent to the last answer. Waiting for a slot is not work.
+    """
+    answered = [p for p in predictions if p.answer is not None]
+    if not answered:
+        return None
+    begin = min(p.started for p in answered)
+    end = max(p.started + sum(a.ms for a in p.attempts) / 1000 for p in answered)
+    work = sum(p.total_ms - p.queued_ms for p in answered) / 1000
+    return min(1.0, work / (slots * (end - begin))) if end > begin else None
+
+
+def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:
+    grouped: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        grouped.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
+    for (suite, condition), group in grouped.items():
+        columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
+        for trial in group:
+            for score in scores.get(trial.id, ()):
+                columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
+        for place, (scorer, column) in enumerate(columns.items()):
+            yield Cell(suite, condition, scorer, place == 0, len(group), column)
+
+
+def _measure(cell: Cell) -> Metric:
+    return measure(
+        cell.suite,
+        cell.condition,
+        cell.scorer,
+        headline=cell.headline,
+        planned=cell.planned,
+        scores=cell.scores,
+    )
+
+
+def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
+    """Within a suite and scorer, all pairs of conditions."""
+    key = attrgetter("suite", "scorer")
+    for (suite, scorer), family in groupby(sorted(cells, key=key), key=key):
+        members = list(family)
+        if len(members) > 1:
+            means = {cell.condition: _item_means(cell.scores) for cell in members}
+            yield from compare_all(suite, scorer, means, binary=_is_binary(members))
+
+
+def _item_means(scores: Iterable[ItemScore]) -> dict[str, float]:
+    """The mean over an item's repeats; a failure is no score and leaves its repeat out."""
+    values: dict[str, list[float]] = {}
+    for item, _, score in scores:
+        if score.value is not None:
+            values.setdefault(item, []).append(score.value)
+    return {item: sum(its) / len(its) for item, its in values.items()}
+
+
+def _is_binary(cells: Sequence[Cell]) -> bool:
+    return all(
+        repeat == 1 and score.outcome != "graded"
+        for cell in cells
+        for _, repeat, score in cell.scores
+    )

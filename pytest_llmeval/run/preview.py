@@ -1,0 +1,88 @@
+"""--llm-plan: what would run, as lines for the terminal. Nothing is started or sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pytest_llmeval.records import Trial
+from pytest_llmeval.results.folder import list_runs
+from pytest_llmeval.run.backing import memory_of
+from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.settings import Settings
+
+#: A token of English text is about this many characters; only an engine could count exactly.
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one suite asks under one condition; tokens are estimated, `written` is the most."""
+
+    suite: str
+    condition: str
+    model: str
+    trials: int
+    read: int
+    written: int
+
+
+def preview_lines(trials: Sequence[Trial], settings: Settings) -> Iterator[str]:
+    """Trials, tokens, time where an earlier run tells the model's speed, and memory."""
+    loads = list(_loads(trials, settings))
+    yield f"llmeval plan: {len(trials):,} trials; nothing is sent"
+    yield f"{'suite':<14}{'condition':<20}{'trials':>8}{'about read':>12}{'at most written':>17}"
+    for load in loads:
+        yield (
+            f"{load.suite:<14}{load.condition:<20}{load.trials:>8,}"
+            f"{load.read:>12,}{load.written:>17,}"
+        )
+    speeds = _speeds(settings)
+    for model in dict.fromkeys(load.model for load in loads):
+        its = [load for load in loads if load.model == model]
+        yield f"{model}: {_time(its, speeds.get(model))}; {_memory(settings, model)}"
+
+
+def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
+    for (suite, condition), group in groupby(trials, _key):
+        its = list(group)
+        requests = [request_of(t, settings.config.models[t.condition.model]) for t in its]
+        characters = sum(len(m.content) for request in requests for m in request.messages)
+        yield Load(
+            suite=suite,
+            condition=condition,
+            model=its[0].condition.model,
+            trials=len(its),
+            read=characters // CHARACTERS_PER_TOKEN,
+            written=sum(request.sampling.max_tokens for request in requests),
+        )
+
+
+def _key(trial: Trial) -> tuple[str, str]:
+    return trial.suite.name, trial.condition.name
+
+
+def _time(loads: Sequence[Load], speed: float | None) -> str:
+    if not speed:
+        return "time unknown until a first run has measured its speed"
+    seconds = sum(load.written for load in loads) / speed
+    return f"at most about {seconds:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+
+
+def _memory(settings: Settings, model: str) -> str:
+    size = memory_of(settings.config.models[model])
+    return "memory not ours to tell" if size is None else f"about {size / 2**30:,.2f} GiB of memory"
+
+
+def _speeds(settings: Settings) -> Mapping[str, float]:
+    """Tokens written per second by model, from the newest run that measured it."""
+    speeds: dict[str, float] = {}
+    for path in list_runs(settings.options.run_dir):
+        costs = path / "costs.json"
+        if costs.is_file():
+            for row in json.loads(costs.read_text(encoding="utf-8"))["conditions"]:
+                if row["tokens_per_second"]:
+                    speeds[row["condition"].split("/")[0]] = row["tokens_per_second"]
+    return speeds

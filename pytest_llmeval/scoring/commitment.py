@@ -1,0 +1,219 @@
+r"""Which option a text commits itself to.
+
+In this order:
+
+1. the whole text is one option: "B", "(b)", "B.", "Paris", "B) Paris";
+2. the last commitment: an option after an anchor ("the answer is", "I choose", "it is", \boxed{}),
+   before one ("B is correct"), or a label that opens a line or stands alone on it;
+3. else the last option mentioned ("the last letter"), which more text might still have replaced.
+
+Denied options ("not A", "A is wrong", "rather than A") are no mentions. Options that stand side by
+side undecided ("A or B", "A and C") commit to nothing, and a last commitment of that kind takes an
+earlier one back. The options listed one after the other, each with its text, are the question
+repeated, not an answer. In case of doubt nothing is found: that is no answer rather than a wrong
+one, and never a right one by luck.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pytest_llmeval.scoring.extraction import Finding
+from pytest_llmeval.scoring.mentions import Mention, lower, mentions_in
+
+Group = list[Mention]
+
+_OPENING = r"[\s:\"'“‘(\[{*]*"
+_FILLER = r"""(?:(?:most\s+likely|probably|definitely|clearly|therefore|thus|actually|indeed|simply
+    |just|likely|either|the|option|choice|letter|answer|number|correct|right|best|one|is|now
+    |would\s+be|must\s+be|with|for)\b[\s:"'“‘(\[{*]*){0,5}"""
+_ANCHOR = re.compile(
+    rf"""(?P<core>
+      \b(?:answer|choice|option|selection|response|solution|conclusion|pick)\b
+        (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
+        [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
+                   | ['’]s\b | [:=→] | [-=]> | \s-\s )
+    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
+        \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
+            |vote|opt)\b
+        (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
+            (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
+    | \b(?:it|that|this) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
+    | \b(?:answer|choice|choose|pick|select)\s
+    | <answer> | \\boxed\{{ | \#{{4}}
+    ) {_OPENING} {_FILLER}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_CONFIRMED = re.compile(
+    r"""[\s"'”’*)\].,:]{0,4} (?:is|was|seems|looks|must\s+be|would\s+be|appears)\s+
+        (?:\w+\s+){0,2}? (?:correct|right|best|true|answer)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DENIED_BEFORE = re.compile(
+    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
+        | n['’]t | \b(?:eliminat|rul|exclud|discard|reject)\w*(?:\s+out)? )
+        \s+ (?: (?:be|is|options?|choices?|answers?|both|the|either|letter|likely|probably)\s+ )*
+        ["'“‘(\[*]* \Z
+      | n['’]t\s+(?:think|believe|be)\b [^.,;:\n]{0,40} \Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DENIED_AFTER = re.compile(
+    r"""[\s"'”’*)\]]* (?:
+        (?:is|are|was|were|would\s+be|seems?|looks?|must\s+be|can\s+be)\s+
+          (?:(?:\w+ly|also|both|all|just|simply)\s+)*
+          (?:not\b|wrong|incorrect|false|out\b|impossible|eliminated|ruled\s+out|excluded|invalid)
+      | (?:is|are|was|were|does|do|can|could|wo|would)n['’]t\b | can['’]t\b | cannot\b
+      | (?:does|do|can|could|would)\s+not\b )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SIDE_BY_SIDE = re.compile(
+    r"""["'”’)\].*]* \s* (?: , \s* (?:and|or|nor)? | / | & | and(?:/or)? | or | nor )
+        \s* (?:(?:possibly|maybe|perhaps|also|even|option|choice|answer|the)\s+)* ["'“‘(\[*]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
+_LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
+_FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
+_ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
+_MARKUP = str.maketrans({"*": " ", "`": " ", "_": " ", "$": " "})
+_LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+_SPACES = re.compile(r"[ \t\u00a0]+")
+
+
+def committed_option(
+    text: str, labels: Sequence[str], texts: Sequence[str] = ()
+) -> Finding[str] | None:
+    """Find the label of the option that a text commits itself to; None when to none.
+
+    `texts` are the options' own words in the order of `labels`, where they are known.
+    """
+    text = _plain(text)
+    mentions = mentions_in(text, labels, texts)
+    if not mentions:
+        return None
+    whole = _whole(text, mentions)
+    if whole is not None:
+        return _finding(text, whole, "the whole text", committed=True)
+    groups = _groups(text, mentions)
+    standing = [group for group in groups if not _is_denied(text, group)]
+    denied = [group for group in groups if group not in standing]
+    repeated = _repeated_question(text, mentions)
+    anchors = list(_ANCHOR.finditer(text))
+    for group in reversed(standing):
+        how = _how_committed(text, group, anchors, repeated)
+        if how and not _taken_back(group, denied):
+            return _finding(text, group[-1], how, committed=True) if _is_one(group) else None
+    loose = [group for group in standing if group[-1].sure and group[-1] not in repeated]
+    if not loose or not _is_one(loose[-1]) or _taken_back(loose[-1], denied):
+        return None
+    return _finding(text, loose[-1][-1], "last option mentioned", committed=False)
+
+
+def _plain(text: str) -> str:
+    if "\\" in text:
+        text = _LATEX_TEXT.sub(r"\1", text)
+    return _SPACES.sub(" ", text.translate(_MARKUP))
+
+
+def _finding(text: str, mention: Mention, how: str, *, committed: bool) -> Finding[str]:
+    shown = text[mention.start : mention.end].strip()
+    return Finding(mention.label, shown, how, committed)
+
+
+def _whole(text: str, mentions: Sequence[Mention]) -> Mention | None:
+    """The mention that the text consists of; where a label and other words disagree, the label."""
+    first = mentions[0]
+    if len(mentions) == 1 or (len(mentions) == 2 and not first.own_words and first.sure):
+        rest = _ALONE.sub("", lower(text[: first.start] + text[mentions[-1].end :]))
+        between = _ALONE.sub("", text[first.end : mentions[-1].start])
+        if not rest and not between and (len(mentions) == 1 or mentions[1].own_words):
+            return first
+    return None
+
+
+def _groups(text: str, mentions: Sequence[Mention]) -> list[Group]:
+    """Put options that stand side by side ("A, B or C") into one group each."""
+    groups: list[Group] = []
+    for mention in mentions:
+        if groups and _SIDE_BY_SIDE.fullmatch(text, groups[-1][-1].end, mention.start):
+            groups[-1].append(mention)
+        else:
+            groups.append([mention])
+    return groups
+
+
+def _is_one(group: Group) -> bool:
+    return len({mention.label for mention in group}) == 1
+
+
+def _is_denied(text: str, group: Group) -> bool:
+    start, end = group[0].start, group[-1].end
+    return (
+        _DENIED_BEFORE.search(text, max(0, start - 60), start) is not None
+        or _DENIED_AFTER.match(text, end) is not None
+    )
+
+
+def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
+    """Say whether an option is denied further on: "The answer is A. No, A is wrong."."""
+    label, end = group[-1].label, group[-1].end
+    return any(
+        mention.label == label and mention.start > end for other in denied for mention in other
+    )
+
+
+def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
+    """The mentions that only repeat the list of options: two or more labels, each with a text."""
+    listed = {
+        mention
+        for mention in mentions
+        if text[mention.start] != text[mention.start].lower() or text[mention.start] in "(["
+        if (mention.own_words and _is_label_at(text, mention))
+        or (_opens_line(text, mention) and not _ends_line(text, mention))
+    }
+    return listed if len({mention.label for mention in listed}) > 1 else set()
+
+
+def _is_label_at(text: str, mention: Mention) -> bool:
+    """Say whether a mention in the option's own words begins with its label."""
+    return lower(text[mention.start : mention.end]).lstrip("([").startswith(mention.label.lower())
+
+
+def _how_committed(
+    text: str, group: Group, anchors: Sequence[re.Match[str]], repeated: set[Mention]
+) -> str:
+    """Say how a group is a commitment; "" when it is none."""
+    first, last = group[0], group[-1]
+    if first.sure or _ENDS_HERE.match(text, first.end):
+        for anchor in anchors:
+            if anchor.end("core") <= first.start <= anchor.end():
+                return f"after {' '.join(anchor[0].split())!r}"
+    if not last.sure:
+        return ""
+    confirmed = _CONFIRMED.match(text, last.end)
+    if confirmed:
+        return f"before {' '.join(confirmed[0].split())!r}"
+    if last in repeated or (last.own_words and not _is_label_at(text, last)):
+        return ""
+    return "a label that opens its line" if _opens_line(text, last) else ""
+
+
+def _opens_line(text: str, mention: Mention) -> bool:
+    """Say whether a label stands first on its line, marked as a label or alone."""
+    line = text.rfind("\n", 0, mention.start) + 1
+    if text[line : mention.start].strip(" \"'“‘>-•#"):
+        return False
+    return (
+        text[mention.start] in "(["
+        or text[mention.end - 1] in ")]"
+        or mention.own_words
+        or _LINE_LABEL_END.match(text, mention.end) is not None
+        or (line == 0 and _FIRST_LABEL_END.match(text, mention.end) is not None)
+    )
+
+
+def _ends_line(text: str, mention: Mention) -> bool:
+    end = text.find("\n", mention.end)
+    rest = text[mention.end : end if end >= 0 else len(text)]
+    return not rest.strip(" .:;,!\"'”’")

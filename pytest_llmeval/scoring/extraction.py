@@ -1,0 +1,216 @@
+"""From what a model wrote to a judgement, in stages that are written down.
+
+    missing or empty -> reasoning stripped -> fences and markup -> extracted -> compared
+
+The first three are `read`, the last two `judge`. What cannot be judged is `no_answer`, with:
+
+- `empty`: there is no text (also when all of it was reasoning that ended in order);
+- `truncated`: the token limit ended the answer before it committed itself. A right answer stays
+  right however it ended, and a wrong one stays wrong once it was committed ("Answer: 7 because
+  ..."); only what was picked up without a commitment (the last number so far, the text compared as
+  a whole) may have become right had there been more room;
+- `unparsed`: a complete text in which nothing was found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pytest_llmeval.records import Answer, Item, NoAnswerReason, Score
+
+Value = TypeVar("Value")
+
+_NAMES = "think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis"
+_TAG = re.compile(
+    rf"""(?P<open> <\s*(?:{_NAMES})(?:\s[^<>]*)?> | \[THINK\] | ◁think▷
+            | <\|begin_of_thought\|> | <\|channel\|>analysis<\|message\|> )
+       | (?P<close> <\s*/\s*(?:{_NAMES})\s*> | \[/THINK\] | ◁/think▷
+            | <\|end_of_thought\|> | <\|channel\|>final<\|message\|> )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+#: Tokens of a chat template that leaked into the text, at its very end.
+_TEMPLATE_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>))+\s*\Z")
+_WHOLE_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~).*(?:\n|\Z)", re.MULTILINE)
+_WHOLE_ANSWER = re.compile(r"\s*<answer>(.*)</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is left to judge: the text after reasoning (`raw`) and without fences (`text`).
+
+    `cut` says that the token limit ended it; `missing` is why there is nothing to judge.
+    """
+
+    text: str
+    raw: str
+    cut: bool
+    stages: tuple[str, ...] = ()
+    missing: NoAnswerReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Generic[Value]):
+    """What was taken from a text: the value, how it looks there, and how it was found.
+
+    `committed` is False when more text might still have replaced it.
+    """
+
+    value: Value
+    shown: str
+    how: str
+    committed: bool
+
+
+def read(answer: Answer) -> Reading:
+    """Take an answer through the stages before extraction."""
+    cut = answer.finish_reason == "length"
+    if not answer.text or answer.text.isspace():
+        return _nothing(answer, cut=cut)
+    stages: list[str] = []
+    text, unclosed = answer.text, False
+    if "<" in text or "[" in text or "◁" in text:
+        text, unclosed = _without_reasoning(text, stages)
+        if not text:
+            reason = _why_missing(cut=cut, unclosed=unclosed)
+            return Reading("", "", cut, tuple(stages), reason)
+    return Reading(_without_markup(text, stages), text, cut, tuple(stages))
+
+
+def judge(
+    scorer: str,
+    reading: Reading,
+    find: Callable[[Reading], Finding[Value] | None],
+    matches: Callable[[Value], bool],
+    expected: str,
+) -> Score:
+    """Take a reading through the last two stages: extract with `find`, compare with `matches`.
+
+    `expected` is the target as the record of the comparison shows it.
+    """
+    if reading.missing is not None:
+        return no_answer(scorer, reading, reading.missing)
+    finding = find(reading)
+    if finding is None:
+        return no_answer(scorer, reading, unread(reading), "extract: nothing found")
+    right = matches(finding.value)
+    sign = "=" if right else "≠"
+    stages = (
+        *reading.stages,
+        f"extract: {finding.how}",
+        f"compare: {brief(finding.shown)} {sign} {brief(expected)}",
+    )
+    if right:
+        return Score(scorer, "right", 1.0, "", finding.shown, stages)
+    if reading.cut and not finding.committed:
+        return Score(scorer, "no_answer", 0.0, "truncated", finding.shown, stages)
+    return Score(scorer, "wrong", 0.0, "", finding.shown, stages)
+
+
+def no_answer(scorer: str, reading: Reading, reason: NoAnswerReason, *stages: str) -> Score:
+    """Score an answer that gives nothing to judge."""
+    return Score(scorer, "no_answer", 0.0, reason, None, (*reading.stages, *stages))
+
+
+def unread(reading: Reading) -> NoAnswerReason:
+    """Say why nothing was found in a text that is there."""
+    return "truncated" if reading.cut else "unparsed"
+
+
+def whole_text(reading: Reading) -> Finding[str]:
+    """Extract nothing: the text is judged as a whole, so that more of it might change all."""
+    return Finding(reading.text, reading.text.strip(), "the whole text", committed=False)
+
+
+def brief(text: str) -> str:
+    """Make a text fit into a stage: one line of at most 60 characters."""
+    line = " ".join(text.split()) if "\n" in text else text
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def targets_of(item: Item) -> tuple[Any, ...]:
+    """The accepted targets of an item: a list means any of them.
+
+    Raises:
+        ValueError: the item has none.
+
+    """
+    target = item.target
+    targets = tuple(target) if isinstance(target, list | tuple) else (target,)
+    if not targets or any(each is None for each in targets):
+        raise ValueError(f"item {item.id} has no target to compare with")
+    return targets
+
+
+def text_of(target: Any) -> str:
+    """A target as text; true and false as JSON writes them."""
+    if isinstance(target, str):
+        return target
+    if isinstance(target, bool):
+        return "true" if target else "false"
+    return str(target)
+
+
+# The stages ---------------------------------------------------------------------------------------
+
+
+def _nothing(answer: Answer, *, cut: bool) -> Reading:
+    if answer.tool_calls:
+        note = f"missing: no text, {len(answer.tool_calls)} tool call(s)"
+        return Reading("", "", cut, (note,), _why_missing(cut=cut, unclosed=True))
+    if answer.reasoning and cut:
+        return Reading("", "", cut, ("missing: cut off while reasoning",), "truncated")
+    return Reading("", "", cut, ("missing: no text",), "empty")
+
+
+def _why_missing(*, cut: bool, unclosed: bool) -> NoAnswerReason:
+    if cut:
+        return "truncated"
+    return "unparsed" if unclosed else "empty"
+
+
+def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
+    """Drop what stands in reasoning tags, and everything before a closing tag that has no opening.
+
+    One pass over the tags, so that a model that repeats them thousands of times costs nothing.
+    Returns the rest, stripped when anything was dropped, and whether a tag was left open.
+    """
+    kept: list[str] = []
+    position, inside, tags = 0, False, 0
+    for tag in _TAG.finditer(text):
+        tags += 1
+        if tag["open"]:
+            if not inside:
+                kept.append(text[position : tag.start()])
+            inside = True
+        else:
+            if not inside:
+                kept.clear()
+            inside = False
+            position = tag.end()
+    if not tags:
+        return text, False
+    if not inside:
+        kept.append(text[position:])
+    stages.append(f"reasoning: stripped{', never closed' if inside else ''}")
+    rest = _TEMPLATE_TOKENS.sub("", "".join(kept)).strip()
+    return rest, inside
+
+
+def _without_markup(text: str, stages: list[str]) -> str:
+    """Unwrap a text that is one fenced block or one <answer>; drop the fences of inner blocks."""
+    before = text
+    if "<" in text:
+        text = _TEMPLATE_TOKENS.sub("", text)
+        whole = _WHOLE_ANSWER.match(text)
+        if whole and "<answer>" not in whole[1].lower():
+            text = whole[1].strip()
+    if "```" in text or "~~~" in text:
+        whole = _WHOLE_FENCE.match(text)
+        text = whole[2] if whole else _FENCE_LINE.sub("", text)
+    if text != before:
+        stages.append("markup: fences or wrapping tags removed")
+    return text

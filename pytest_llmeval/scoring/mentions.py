@@ -1,0 +1,136 @@
+"""Where a text mentions the options of a question, by label or by their own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Mention(NamedTuple):
+    """An option is mentioned at `start` to `end`.
+
+    `sure` is False for a bare "a", "b", "A dog" or "I": a label only where one is expected.
+    `own_words` says that the option's text stands there, alone or behind its label.
+    """
+
+    start: int
+    end: int
+    label: str
+    sure: bool
+    own_words: bool
+
+
+#: After a bare "A" it is a label before these; before any other word it is the article.
+_NO_ARTICLE = re.compile(
+    r"""\s*(?: \Z | [\n.,:;!?)\]"'’”/&=–—-]
+      | (?:is|isn['’]t|was|are|would|seems|looks|because|since|as|and|or|but|has|nor|must|cannot
+           |can['’]t|could|does|doesn['’]t|can|over|instead|rather|not)\b )""",
+    re.VERBOSE,
+)
+_NO_PRONOUN = re.compile(r"\s*(?:\Z|[\n.:;!?)\]/])")
+_NAMED = re.compile(r"\b(?:options?|choices?|letters?|alternatives?|answers?)\s+\Z", re.IGNORECASE)
+_LABEL_TO_TEXT = re.compile(r"\s*[.:)\]=,–—-]?\s*[\"'“‘(]?")
+
+
+def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[Mention]:
+    """Find every mention of an option, in order; `texts` are in the order of `labels`, or empty.
+
+    Of two that overlap the longer counts, so that "Paris, Texas" is no "Paris" and the letter in
+    "Vitamin C" none at all. A label with its own words behind it is one mention.
+    """
+    in_words = list(_in_words(text, labels, texts)) if texts else []
+    by_label = [
+        mention
+        for mention in _by_label(text, tuple(labels))
+        if not any(w.start <= mention.start < w.end for w in in_words)
+    ]
+    return _joined(text, sorted([*by_label, *in_words]))
+
+
+def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
+    pattern, canonical = _label_pattern(labels)
+    for match in pattern.finditer(text):
+        written = match["label"]
+        label = canonical[written.casefold()]
+        bracketed = match["close"] is not None
+        sure = bracketed or (written == label and not _is_word(text, match, written))
+        yield Mention(match.start(), match.end(), label, sure, own_words=False)
+
+
+def _is_word(text: str, match: re.Match[str], written: str) -> bool:
+    """Say whether a bare "A" is the article and a bare "I" the pronoun."""
+    if written == "I":
+        return not _NO_PRONOUN.match(text, match.end())
+    if written != "A" or _NO_ARTICLE.match(text, match.end()):
+        return False
+    return not _NAMED.search(text, max(0, match.start() - 16), match.start())
+
+
+@lru_cache(maxsize=256)
+def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+    alternatives = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    pattern = re.compile(
+        rf"""(?<!\w) (?<!\w['’]) (?<!\w-) (?<!\w\.)
+             [(\[]? (?P<label>{alternatives}) (?P<close>\s?[)\]])?
+             (?! \w | ['’]\w | [+#*]\w | \+ | \# | -\w | \.\w )""",
+        re.VERBOSE | re.IGNORECASE,
+    )
+    return pattern, {label.casefold(): label for label in labels}
+
+
+def _in_words(text: str, labels: Sequence[str], texts: Sequence[str]) -> Iterator[Mention]:
+    """Occurrences of the options' own texts as whole words in any case, the longest first."""
+    lowered = lower(text)
+    taken: list[tuple[int, int]] = []
+    for label, words in sorted(zip(labels, texts, strict=True), key=lambda pair: -len(pair[1])):
+        needle = lower(" ".join(words.split()))
+        start = lowered.find(needle) if needle else -1
+        while start >= 0:
+            end = start + len(needle)
+            if _stands_alone(lowered, start, end) and not any(
+                begin < end and start < finish for begin, finish in taken
+            ):
+                taken.append((start, end))
+                yield Mention(start, end, label, sure=True, own_words=True)
+            start = lowered.find(needle, start + 1)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if text[start].isalnum() and (before.isalnum() or before == "_"):
+        return False
+    if text[end - 1].isalnum() and (after.isalnum() or after == "_"):
+        return False
+    if text[start].isdigit() and before in (".", ",", "-", "/") and text[start - 2 : start - 1]:
+        return not (text[start - 2].isdigit() or before == "-")
+    return not (
+        text[end - 1].isdigit() and after in tuple(".,/") and text[end + 1 : end + 2].isdigit()
+    )
+
+
+def lower(text: str) -> str:
+    """Lower case that keeps every position (İ would become two characters)."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _joined(text: str, mentions: Sequence[Mention]) -> list[Mention]:
+    """Make one mention of a label and its own words behind it: "B) Paris"."""
+    joined: list[Mention] = []
+    for mention in mentions:
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and last.label == mention.label
+            and mention.own_words
+            and not last.own_words
+            and _LABEL_TO_TEXT.fullmatch(text, last.end, mention.start)
+        ):
+            joined[-1] = Mention(last.start, mention.end, last.label, sure=True, own_words=True)
+        else:
+            joined.append(mention)
+    return joined

@@ -1,0 +1,198 @@
+r"""Numbers as people and models write them, read exactly.
+
+What is a number here, and what is not:
+
+- 42, -5, +5, −5 (Unicode minus), minus 5, .5, 1e3, 2 × 10^3, 10^6, 3/4, 1 1/2, ½, \frac{3}{4};
+  a hyphen after a letter or digit is no sign (COVID-19, 5-3), and one with a space before the
+  digits is one only after "=" or ":" or when nothing else stands in the text;
+- 1,234 and 1,234.5 and 1'234, also grouped by no-break or thin spaces; 2.5 million; 50% and
+  50 percent;
+- separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
+  skipped, never read in part. `decimal_comma` swaps the roles of "," and "." for such texts;
+- dates, times, ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that comes out
+  whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
+
+Values are fractions, so that equality is exact.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+#: Longer runs of digits are no answers, and turning them into integers takes quadratic time.
+_MOST_DIGITS = 1000
+_LARGEST_EXPONENT = 400
+
+_GROUP_SPACES = "\u00a0\u202f\u2009"
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_MINUS = "-−–"
+_MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+_RUN = rf"\d+(?:[.,'’{_GROUP_SPACES}]\d+)*"
+_SCAN = re.compile(
+    rf"""
+    (?=[\d.$€£¥₹¼½¾⅐-⅞+\-−–mnMN])  # most positions end here, which makes the scan twice as fast
+    (?:
+      (?P<skip> (?<![\w.])
+        (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
+          | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
+          | \d{{1,2}}:\d\d(?::\d\d)?(?:\s?[apAP][mM])?
+          | \d+(?i:st|nd|rd|th)
+        ) (?!\w) )
+    | (?P<sign>
+          \b(?i:minus|negative)\s+
+        | (?<![\w)\]}}%]) [-−–+]
+        | (?<=[=:]\ ) [-−]\  )?
+      (?: [$€£¥₹]\s? (?P<inner>[-−])? )?
+      (?<![\w^]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
+      (?: (?P<whole>\d{{1,9}})\ (?P<mixed>\d{{1,9}}/\d{{1,9}}) (?![\w/]|[.,]\d)
+        | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![\w/]|[.,]\d)
+        | 10\s?\^\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?!\w)
+        | (?P<before>\d{{0,9}})\s?(?P<vulgar>[¼½¾⅐-⅞])
+        | (?P<run>{_RUN}|\.\d+)
+          (?: [eE](?P<e>[-+−]?\d{{1,4}})(?!\w|\.\d)
+            | \s?[×x*·⋅]\s?10 (?: \s?\^\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
+                                | (?P<super>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}}) )
+          )?
+          (?! [A-Za-z]+\d | [.,'’]?\d )
+          (?: \s(?P<magnitude>(?i:thousand|million|billion|trillion)\b) )?
+      )
+      (?P<percent> \s?\\?% | \s?(?i:per\s?cent(?:age)?|pct)\b )?
+    )
+    """,
+    re.VERBOSE,
+)
+_ENGLISH = re.compile(rf"(?:\d{{1,3}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
+_COMMA = re.compile(rf"(?:\d{{1,3}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
+_NO_DIGITS = re.compile(r"\D")
+
+_LATEX = re.compile(r"\\|\{,\}")
+_FRAC = re.compile(r"(\d?)\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
+_LATEX_WORDS = (
+    (re.compile(r"\{,\}|\\,(?=\d{3})"), ","),
+    (
+        re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|boldsymbol)\s*\{([^{}]*)\}"),
+        r" \1 ",
+    ),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile(r"\\(?:[()\[\],;:! ]|q?quad\b|left\b|right\b|displaystyle\b)"), " "),
+)
+
+
+class Number(NamedTuple):
+    """A number in a text: where, its exact value as written, and whether a percent sign follows."""
+
+    start: int
+    end: int
+    value: Fraction
+    percent: bool
+
+    def distance(self, other: Number) -> Fraction:
+        """How far apart two numbers are.
+
+        Against a plain number, a percentage is a hundredth of what is written (50% is 0.5), or,
+        where the plain number is 1 or more, also what is written (a target of 50 accepts "50%"):
+        the nearer of the two.
+        """
+        if self.percent == other.percent:
+            return abs(self.value - other.value)
+        part, plain = (self, other) if self.percent else (other, self)
+        distance = abs(part.value / 100 - plain.value)
+        return min(distance, abs(part.value - plain.value)) if abs(plain.value) >= 1 else distance
+
+
+def plain_latex(text: str) -> str:
+    """Write LaTeX's fractions, signs and spaces as plain text; leave any other text as it is."""
+    if not _LATEX.search(text):
+        return text
+    for pattern, plain in _LATEX_WORDS:
+        text = pattern.sub(plain, text)
+    return _FRAC.sub(_plain_fraction, text)
+
+
+def numbers_in(text: str, *, decimal_comma: bool = False) -> list[Number]:
+    """Find the numbers of a text, in order."""
+    return list(_numbers(text, decimal_comma=decimal_comma))
+
+
+def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
+    previous = 0
+    for match in _SCAN.finditer(text):
+        if match["skip"]:
+            continue
+        value = _value(match, decimal_comma=decimal_comma)
+        if value is not None:
+            if _is_negative(match, text, previous):
+                value = -value
+            yield Number(match.start(), match.end(), value, match["percent"] is not None)
+        previous = match.end()
+
+
+def _is_negative(match: re.Match[str], text: str, previous: int) -> bool:
+    if match["inner"]:
+        return True
+    sign = match["sign"]
+    if not sign:
+        near = text[max(0, match.start() - 2) : match.start()]
+        return near in ("- ", "− ") and _is_all(match, text)
+    if sign[0].isalpha():  # "10 minus 4" is a sum; "it is minus 4" is a number
+        between = text[previous : match.start()]
+        return not (previous and between.isspace() and sign[0] in "mM")
+    return sign[0] in _MINUS
+
+
+def _is_all(match: re.Match[str], text: str) -> bool:
+    """Say whether "- 5" is the whole text: in a longer one it would be the bullet of a list."""
+    before = text[: match.start()].strip()
+    return before in ("-", "−") and not text[match.end() :].strip(" .\n")
+
+
+def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
+    if match["run"]:
+        return _decimal(match, decimal_comma=decimal_comma)
+    if match["power"]:
+        return _power_of_ten(match["power"])
+    if match["vulgar"]:
+        part = Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+        return int(match["before"] or 0) + part
+    over, _, under = (match["mixed"] or f"{match['over']}/{match['under']}").partition("/")
+    if int(under) == 0 or int(over) % int(under) == 0:
+        return None
+    return int(match["whole"] or 0) + Fraction(int(over), int(under))
+
+
+def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
+    run = match["run"]
+    if not run.isdecimal() and not (_COMMA if decimal_comma else _ENGLISH).fullmatch(run):
+        return None
+    if len(run) > _MOST_DIGITS:
+        return None
+    whole, _, decimals = run.partition("," if decimal_comma else ".")
+    digits = whole if whole.isdecimal() else _NO_DIGITS.sub("", whole)
+    value = Fraction(int(digits + decimals), 10 ** len(decimals))
+    exponent = match["e"] or match["ten"] or (match["super"] or "").translate(_SUPERSCRIPTS)
+    if exponent:
+        factor = _power_of_ten(exponent)
+        if factor is None:
+            return None
+        value *= factor
+    magnitude = match["magnitude"]
+    return value * _MAGNITUDES[magnitude.lower()] if magnitude else value
+
+
+def _power_of_ten(exponent: str) -> Fraction | None:
+    power = int(exponent.replace("−", "-"))
+    if abs(power) > _LARGEST_EXPONENT:
+        return None
+    return Fraction(10) ** power
+
+
+def _plain_fraction(match: re.Match[str]) -> str:
+    before, over, under, digit_over, digit_under = match.groups()
+    space = f"{before} " if before else ""
+    return f"{space}{over or digit_over}/{under or digit_under}"

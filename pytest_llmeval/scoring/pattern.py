@@ -1,0 +1,84 @@
+"""The scorer regex: a pattern is found in the answer, within a time limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import regex
+
+from pytest_llmeval.records import Answer, Item, Score
+from pytest_llmeval.scoring.extraction import (
+    Finding,
+    Reading,
+    judge,
+    read,
+    targets_of,
+    text_of,
+    whole_text,
+)
+from pytest_llmeval.scoring.scorer import register
+
+#: Seconds. An honest pattern needs microseconds; one that backtracks without end never returns.
+TIME_LIMIT = 1.0
+
+
+@register("regex")
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A regular expression is found in the answer (Python's syntax, `regex` package).
+
+    Without `pattern` the item's target is the pattern. A pattern that has a group takes something
+    out of the answer: its first group is compared with the target, where the item has one. Without
+    a group, finding it is being right. A match that takes longer than `TIME_LIMIT` raises
+    TimeoutError, which is a failure of the scorer, never a wrong answer.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern is not None:
+            _compiled(self.pattern)
+
+    def __call__(self, answer: Answer, item: Item) -> Score:
+        """Judge an answer to an item."""
+        if self.pattern is None:
+            return self._found(answer, [text_of(target) for target in targets_of(item)])
+        if item.target is None or not _compiled(self.pattern).groups:
+            return self._found(answer, [self.pattern])
+        targets = [text_of(target).strip() for target in targets_of(item)]
+        expected = " | ".join(targets)
+        return judge(self.name, read(answer), self._taken, targets.__contains__, expected)
+
+    def _found(self, answer: Answer, patterns: list[str]) -> Score:
+        def matches(text: str) -> bool:
+            return any(_search(pattern, text) for pattern in patterns)
+
+        return judge(self.name, read(answer), whole_text, matches, " | ".join(patterns))
+
+    def _taken(self, reading: Reading) -> Finding[str] | None:
+        assert self.pattern is not None
+        found = _search(self.pattern, reading.text)
+        if found is None:
+            return None
+        taken = (found[1] or "").strip()
+        return Finding(taken, taken, "the pattern's first group", committed=True)
+
+
+def _search(pattern: str, text: str) -> regex.Match[str] | None:
+    try:
+        return _compiled(pattern).search(text, timeout=TIME_LIMIT)
+    except TimeoutError:
+        message = f"the pattern {pattern!r} took longer than {TIME_LIMIT:g} s"
+        raise TimeoutError(f"{message} on an answer of {len(text):,} characters") from None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error

@@ -1,0 +1,188 @@
+"""Scorers by name: the Protocol, the registry, and judging a prediction with several of them.
+
+A scorer of one's own is a frozen dataclass, its fields being its options:
+
+    @register("shouts")
+    @dataclass(frozen=True, slots=True)
+    class Shouts:
+        name: ClassVar[str]
+        version: ClassVar[str] = "1"
+        at_least: int = 1
+
+        def __call__(self, answer: Answer, item: Item) -> Score:
+            return score_of(self.name, answer.text.count("!") >= self.at_least)
+
+It may live in a `conftest.py`, or in a package that declares it in the entry-point group
+`pytest_llmeval.scorers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.records import Answer, Item, Outcome, Prediction, Score, ScorerSpec
+from pytest_llmeval.scoring.options import checked_options
+
+ENTRY_POINTS = "pytest_llmeval.scorers"
+
+#: Where the scorers of this package are defined; a module is imported when one of its is wanted.
+BUILT_IN: Mapping[str, str] = {
+    "exact": "pytest_llmeval.scoring.text",
+    "normalized_exact": "pytest_llmeval.scoring.text",
+    "includes": "pytest_llmeval.scoring.text",
+    "regex": "pytest_llmeval.scoring.pattern",
+    "numeric": "pytest_llmeval.scoring.numeric",
+    "choice": "pytest_llmeval.scoring.choice",
+    "tool_call": "pytest_llmeval.scoring.tool_calls",
+}
+
+_registered: dict[str, type[Scorer]] = {}
+
+
+class Scorer(Protocol):
+    """Judges answers. `version` changes whenever the same answer may be judged differently."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+
+    def __call__(self, answer: Answer, item: Item) -> Score:
+        """Judge an answer to an item; raise what you like when the item itself is at fault."""
+        ...
+
+
+ScorerClass = TypeVar("ScorerClass", bound="type[Scorer]")
+
+
+def register(name: str) -> Callable[[ScorerClass], ScorerClass]:
+    """Make a frozen dataclass available to suites under a name, and give it that name."""
+
+    def add(scorer_class: ScorerClass) -> ScorerClass:
+        if not (isinstance(scorer_class, type) and is_dataclass(scorer_class)):
+            what = f"{name} cannot be registered: a scorer is a class decorated with @dataclass"
+            raise ScorerError(f"{what}, its fields being its options; got {scorer_class!r}.")
+        scorer_class.name = name
+        _registered[name] = scorer_class
+        return scorer_class
+
+    return add
+
+
+def make_scorer(spec: ScorerSpec, *, path: Path | str | None = None) -> Scorer:
+    """Build the scorer that a suite names; `path` is the suite file, for messages.
+
+    Raises:
+        ScorerError: no scorer has this name, or it does not take such an option.
+
+    """
+    try:
+        scorer_class = _find(spec.name)
+        return scorer_class(**checked_options(scorer_class, spec.name, spec.options))
+    except ScorerError as error:
+        raise ScorerError(error.message, path=path, line=spec.line) from None
+    except ValueError as error:
+        message = f"scorer {spec.name}: {error}"
+        raise ScorerError(message, path=path, line=spec.line) from error
+
+
+def make_scorers(specs: Sequence[ScorerSpec], path: Path | str | None = None) -> tuple[Scorer, ...]:
+    """Build the scorers of a suite, the headline first. A name stands once: it names the metric."""
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            message = (
+                f"scorer {spec.name} is listed twice, and its name is the name of its metric. "
+                "List it once; a second suite file over the same items can hold other options."
+            )
+            raise ScorerError(message, path=path, line=spec.line)
+        seen.add(spec.name)
+    return tuple(make_scorer(spec, path=path) for spec in specs)
+
+
+def score_prediction(
+    scorers: Iterable[Scorer], prediction: Prediction, item: Item
+) -> tuple[Score, ...]:
+    """Judge one stored prediction with every scorer, in their order.
+
+    A failed prediction is a failure under every scorer, with its own reason. A scorer that raises,
+    or that gives something which is no score, is a failure with the reason `scorer`: it says
+    nothing about the answer. What went wrong is the last of the score's stages.
+    """
+    return tuple(_score(scorer, prediction, item) for scorer in scorers)
+
+
+def score_of(scorer: str, value: float) -> Score:
+    """Make the score of a plain value: 1 (or True) is right, 0 wrong, anything between graded.
+
+    Raises:
+        ValueError: the value is NaN or outside [0, 1].
+
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"a score lies between 0 and 1, {scorer} gave {value!r}")
+    outcome: Outcome = "right" if value == 1 else "wrong" if value == 0 else "graded"
+    return Score(scorer, outcome, float(value))
+
+
+def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score:
+    if prediction.answer is None:
+        failure = prediction.failure
+        reason, message = (failure.reason, failure.message) if failure else ("error", "no answer")
+        return Score(scorer.name, "failure", None, reason, stages=(message,))
+    try:
+        score = scorer(prediction.answer, item)
+        _check(score)
+    except Exception as error:  # noqa: BLE001 - a scorer may raise anything; the run goes on
+        message = f"{type(error).__name__}: {error}"
+        return Score(scorer.name, "failure", None, "scorer", stages=(message,))
+    return score
+
+
+def _check(score: Score) -> None:
+    """Refuse what would corrupt a mean: no Score, NaN, or a value that denies its outcome."""
+    if not isinstance(score, Score):
+        raise TypeError(f"a scorer gives a Score, got {score!r}")
+    value = score.value
+    if score.outcome == "failure":
+        agrees = value is None
+    elif value is None or not math.isfinite(value):
+        agrees = False
+    elif score.outcome == "graded":
+        agrees = 0.0 < value < 1.0
+    else:
+        agrees = value == (1.0 if score.outcome == "right" else 0.0)
+    if not agrees:
+        raise ValueError(f"outcome {score.outcome} does not go with the value {value!r}")
+
+
+# Finding a scorer by its name ---------------------------------------------------------------------
+
+
+def _find(name: str) -> Callable[..., Scorer]:
+    if name not in _registered:
+        if name in BUILT_IN:
+            import_module(BUILT_IN[name])
+        else:
+            _load_entry_point(name)
+    return _registered[name]
+
+
+def _load_entry_point(name: str) -> None:
+    found = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        known = sorted({*BUILT_IN, *_registered, *found})
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ScorerError(f"no scorer is called {name!r}.{hint} There are: {', '.join(known)}.")
+    try:
+        loaded: Any = found[name].load()
+    except Exception as error:
+        where = f"{found[name].value} (entry point of another package)"
+        raise ScorerError(f"scorer {name} cannot be loaded from {where}: {error}") from error
+    register(name)(loaded)

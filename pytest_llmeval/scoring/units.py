@@ -1,0 +1,77 @@
+"""Units of measure, for the numeric scorer when a suite asks for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
+#: What follows a number, up to the next space: "km", "m/s", "kg,".
+_UNIT = re.compile(r"\s?([A-Za-zµμ°][A-Za-zµμ°²³/^]*[23]?)")
+
+#: Dimension: unit and its other spellings -> how many of the first unit it is.
+_TABLE: Mapping[str, Mapping[str, str]] = {
+    "length": {
+        "m meter meters metre metres": "1",
+        "nm nanometer nanometers nanometre nanometres": "1e-9",
+        "µm um micrometer micrometers micrometre micrometres": "1e-6",
+        "mm millimeter millimeters millimetre millimetres": "0.001",
+        "cm centimeter centimeters centimetre centimetres": "0.01",
+        "km kilometer kilometers kilometre kilometres": "1000",
+        "inch inches": "0.0254",
+        "ft foot feet": "0.3048",
+        "yd yard yards": "0.9144",
+        "mi mile miles": "1609.344",
+    },
+    "mass": {
+        "g gram grams gramme grammes": "1",
+        "mg milligram milligrams": "0.001",
+        "kg kilogram kilograms kilo kilos": "1000",
+        "t ton tons tonne tonnes": "1000000",
+        "oz ounce ounces": "28.349523125",
+        "lb lbs pound pounds": "453.59237",
+    },
+    "time": {
+        "s sec secs second seconds": "1",
+        "ms millisecond milliseconds": "0.001",
+        "min mins minute minutes": "60",
+        "h hr hrs hour hours": "3600",
+        "d day days": "86400",
+        "week weeks": "604800",
+    },
+    "volume": {
+        "l liter liters litre litres": "1",
+        "ml milliliter milliliters millilitre millilitres": "0.001",
+        "cl centiliter centiliters centilitre centilitres": "0.01",
+    },
+    "speed": {"m/s": "1", "km/h kph": "5/18", "mph": "0.44704"},
+    "area": {"m² m2 m^2": "1", "cm² cm2 cm^2": "0.0001", "km² km2 km^2": "1000000", "ha": "10000"},
+}
+
+_KNOWN: Mapping[str, tuple[str, Fraction]] = {
+    spelling: (dimension, Fraction(factor))
+    for dimension, units in _TABLE.items()
+    for spellings, factor in units.items()
+    for spelling in spellings.split()
+}
+
+
+def unit_after(text: str, end: int) -> str | None:
+    """The word that follows a number ending at `end`, when it is a known unit."""
+    match = _UNIT.match(text, end)
+    if match is None:
+        return None
+    word = match[1].replace("μ", "µ")
+    return next((each for each in (word, word.lower()) if each in _KNOWN), None)
+
+
+def conversion(given: str | None, wanted: str | None) -> Fraction | None:
+    """By what a number in one unit is multiplied to be in another.
+
+    A unit that is missing on either side is taken to be the other's. None when the two measure
+    different things.
+    """
+    if given is None or wanted is None:
+        return Fraction(1)
+    (dimension, factor), (wanted_dimension, wanted_factor) = _KNOWN[given], _KNOWN[wanted]
+    return factor / wanted_factor if dimension == wanted_dimension else None

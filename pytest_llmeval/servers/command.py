@@ -1,0 +1,97 @@
+"""The command that starts a server: pure, but for looking for the executable."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytest_llmeval.errors import MissingExtraError, ServerStartError
+from pytest_llmeval.servers.spec import ServerSpec
+
+CONTEXT_STEP = 256
+"""llama.cpp rounds a slot's context *down* to a multiple of this (seen: 1600 in 4 slots gave 256
+each), so we ask for it rounded up."""
+
+ALL_LAYERS = 999
+"""More layers than any model has. Only newer builds of llama-server know the word `all`."""
+
+EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
+"""Our own launcher around xllamacpp, which takes llama-server's flags."""
+
+
+def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[str, ...]:
+    """The argument list that starts `spec` on `port`; the spec's own `args` come last and win.
+
+    `-np` is always said: without it llama-server lets its slots share one context, and one long
+    request takes the others' share. The API key is no argument, where every user of the machine
+    could read it: see `build_environment`.
+    """
+    command = [
+        *program,
+        *("-m", str(spec.gguf)),
+        *("--alias", spec.name),
+        *("--host", spec.host),
+        *("--port", str(port)),
+        *("-np", str(spec.slots)),
+        *("-c", str(spec.slots * round_up(spec.context))),
+    ]
+    if spec.gpu_layers is not None:
+        layers = ALL_LAYERS if spec.gpu_layers == "all" else spec.gpu_layers
+        command += ["-ngl", str(layers)]
+    if spec.threads is not None:
+        command += ["-t", str(spec.threads)]
+    return (*command, *spec.args)
+
+
+def build_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that the server gets: ours, with the API key if the spec has one."""
+    if spec.api_key is None:
+        return dict(environ)
+    return {**environ, "LLAMA_API_KEY": spec.api_key}
+
+
+def round_up(context: int) -> int:
+    """Round tokens up to what llama.cpp can give to a slot."""
+    return -(-context // CONTEXT_STEP) * CONTEXT_STEP
+
+
+def find_program(spec: ServerSpec, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The program that serves `spec`, with the arguments that make it a llama-server.
+
+    Raises MissingExtraError (embedded) or ServerStartError (llama-server) when it is not there.
+    """
+    if spec.kind == "llama-server":
+        name = spec.executable or "llama-server"
+        return (find_executable(name, environ.get("PATH", os.defpath), model=spec.name),)
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise MissingExtraError(
+            f"engine: embedded (model {spec.name})", package="xllamacpp", extra="embedded"
+        )
+    return EMBEDDED
+
+
+def find_executable(name: str, search_path: str, *, model: str) -> str:
+    """The path of an executable: a bare name is looked up on the search path, a path is taken.
+
+    Raises ServerStartError, which says what was looked for, where, and the ways out.
+    """
+    place = os.path.expanduser(name)  # noqa: PTH111 - a Path would lose the "./" that says: a path
+    found = shutil.which(place, path=search_path)
+    if found is not None:
+        return found
+    if os.path.dirname(name):  # noqa: PTH120 - as above
+        reason = "is no executable file" if Path(place).exists() else "does not exist"
+        looked = f"{name} {reason}"
+    else:
+        folders = [folder for folder in search_path.split(os.pathsep) if folder]
+        looked = f"no executable `{name}` in the {len(folders)} folders of PATH"
+    raise ServerStartError(
+        f"model {model} needs llama-server, but {looked}. "
+        "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
+        "called `llama.cpp releases`, and name it with `executable:`; "
+        "or write `engine: embedded`, which needs no executable"
+    )

@@ -1,0 +1,109 @@
+"""A llama-server in one Python process: xllamacpp behind llama-server's flags.
+
+`python -m pytest_llmeval.servers.embedded -m FILE --port PORT` serves one model until it gets
+SIGTERM (Windows: Ctrl-Break), then ends with 0; a model it cannot load ends it with 1 and one line.
+One server per process, since two in one process hang when they are let go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Serve one model; the exit status."""
+    options = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that cp1252 has not
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    if options.lifeline:
+        threading.Thread(target=end_with_input, daemon=True).start()
+    try:
+        server = load(options, api_key=environ.get("LLAMA_API_KEY"))
+    except RuntimeError as error:
+        print(f"embedded: cannot serve {options.model}: {error}")
+        return 1
+    end_on_signals()
+    print(f"embedded: listening on {server.listening_address}")
+    while True:  # in slices, since on Windows nothing else wakes a sleeping main thread
+        time.sleep(0.5)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of llama-server that we pass, and the lifeline."""
+    parser = argparse.ArgumentParser(
+        prog="embedded", description="Serve one GGUF with xllamacpp.", allow_abbrev=False
+    )
+    parser.add_argument("-m", "--model", required=True, metavar="FILE")
+    parser.add_argument("-a", "--alias", metavar="NAME")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("-np", "--parallel", type=int, default=1, metavar="SLOTS")
+    parser.add_argument("-c", "--ctx-size", type=int, default=0, help="tokens, of all slots")
+    parser.add_argument("-ngl", "--gpu-layers", type=int, metavar="N")
+    parser.add_argument("-t", "--threads", type=int, metavar="N")
+    parser.add_argument(
+        "--lifeline", action="store_true", help="end when standard input ends: our starter is gone"
+    )
+    return parser
+
+
+def load(options: argparse.Namespace, *, api_key: str | None) -> Any:
+    """Load the model and serve it; back when it is healthy.
+
+    Raises RuntimeError, always with the same words: the reason is in what llama.cpp has logged.
+    """
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = options.model
+    params.hostnames = [options.host]
+    params.port = options.port
+    params.n_parallel = options.parallel
+    params.n_ctx = options.ctx_size
+    if options.alias is not None:
+        params.model_alias = {options.alias}
+    if options.gpu_layers is not None:
+        params.n_gpu_layers = options.gpu_layers
+    if options.threads is not None:
+        params.cpuparams.n_threads = options.threads
+    if api_key is not None:
+        params.api_keys = [api_key]
+    return xllamacpp.Server(params)
+
+
+def end_on_signals() -> None:
+    """End with 0 when asked to.
+
+    Not before the model is loaded: xllamacpp holds the interpreter until then, so that a handler
+    would have to wait, while the system's own default ends us at once.
+    """
+    signal.signal(getattr(signal, "SIGBREAK", signal.SIGTERM), lambda *_: end())
+    signal.signal(signal.SIGTERM, lambda *_: end())
+
+
+def end_with_input() -> None:
+    """End when standard input does."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    end()
+
+
+def end() -> NoReturn:
+    """End at once: nothing here is worth saving, and letting go of a busy server may hang."""
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    multiprocessing.freeze_support()
+    sys.exit(main())

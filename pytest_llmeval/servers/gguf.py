@@ -1,0 +1,330 @@
+"""The header of a GGUF file: what the model says of itself, and whether the file is whole.
+
+Layout (GGUF version 2 and 3, little-endian): the magic, u32 version, u64 number of tensors, u64
+number of key-value pairs; the pairs (string key, u32 type, value); per tensor its name, u32 number
+of dimensions, u64 each, u32 type, u64 offset; padding to the alignment; the tensors' data. A string
+is its u64 length and its bytes; an array its u32 type, its u64 length and its values.
+
+A llama.cpp that meets a bad file says so in many ways and may crash; this reader raises
+ModelFileError on anything that is no whole GGUF, and nothing else but OSError. It keeps a handful
+of values, however large the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pytest_llmeval.errors import ModelFileError
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+DEFAULT_ALIGNMENT = 32
+MAX_STRING = 2**24
+MAX_LAYERS = 2**14
+
+Value = int | float | bool | bytes | tuple[int, ...]
+
+_SCALARS = {
+    0: struct.Struct("<B"),
+    1: struct.Struct("<b"),
+    2: struct.Struct("<H"),
+    3: struct.Struct("<h"),
+    4: struct.Struct("<I"),
+    5: struct.Struct("<i"),
+    6: struct.Struct("<f"),
+    7: struct.Struct("<?"),
+    10: struct.Struct("<Q"),
+    11: struct.Struct("<q"),
+    12: struct.Struct("<d"),
+}
+_STRING, _ARRAY = 8, 9
+
+_KEPT = (
+    "general.architecture",
+    "general.name",
+    "general.file_type",
+    "general.alignment",
+    "tokenizer.chat_template",
+)
+_KEPT_OF_ARCHITECTURE = (
+    "context_length",
+    "block_count",
+    "embedding_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+)
+
+# Of each type of tensor, as ggml.h numbers them: values and bytes per block.
+# fmt: off
+_BLOCKS = {
+    0: (1, 4), 1: (1, 2), 30: (1, 2),                                # F32, F16, BF16
+    2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24),              # Q4_0, Q4_1, Q5_0, Q5_1
+    8: (32, 34),                                                     # Q8_0
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176),   # Q2_K, Q3_K, Q4_K, Q5_K
+    14: (256, 210), 16: (256, 66), 17: (256, 74),                    # Q6_K, IQ2_XXS, IQ2_XS
+    18: (256, 98), 19: (256, 50),                                    # IQ3_XXS, IQ1_S
+    20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136),     # IQ4_NL, IQ3_S, IQ2_S, IQ4_XS
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),      # I8, I16, I32, I64, F64
+    29: (256, 56), 34: (256, 54), 35: (256, 66), 39: (32, 17),       # IQ1_M, TQ1_0, TQ2_0, MXFP4
+}
+
+_FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
+    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
+    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
+    38: "MXFP4_MOE",
+}
+# fmt: on
+
+_STRANGERS = {
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
+    b"<": "a web page: the download did not give the file itself",
+    b"PK\x03\x04": "a zip archive, as PyTorch writes it: convert it to GGUF first",
+    b"ggml": "a model in a format older than GGUF",
+    b"tjgg": "a model in a format older than GGUF",
+    b"lmgg": "a model in a format older than GGUF",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a GGUF says of its model; None where it says nothing.
+
+    `chat_template` is the sha256 of the template's bytes, `file_type` the quantisation's name.
+    `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes.
+    `kv_bytes_per_token` is what one token takes in a KV cache of f16:
+    2 bytes × sum over layers of KV heads × (key length + value length).
+    """
+
+    version: int
+    architecture: str | None
+    name: str | None
+    tensor_count: int
+    context_length: int | None
+    chat_template: str | None
+    file_type: str | None
+    size: int
+    expected_size: int
+    kv_bytes_per_token: int | None
+
+
+def read_gguf(path: Path) -> GgufHeader:
+    """Read the header of a GGUF and hold it against the file's size.
+
+    Raises ModelFileError when the file is missing, no GGUF, of an unknown version, or truncated.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Reader(file, path).header()
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: there is no such file") from None
+    except OSError as error:  # a folder, no permission, a drive that went away
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+class _Reader:
+    """Walks through one file once, front to back, and knows how much of it is left."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._size = file.seek(0, 2)
+        self._left = self._size
+        file.seek(0)
+
+    def header(self) -> GgufHeader:
+        version = self._version()
+        tensors, pairs = self._number("<Q"), self._number("<Q")
+        self._plausible(tensors, 24, "tensors")
+        self._plausible(pairs, 13, "metadata entries")
+        values = self._metadata(pairs)
+        expected = self._expected_size(tensors, _alignment(values))
+        if expected > self._size:
+            raise self._truncated(f"its tensors end at byte {expected:,}")
+        return _header(values, version, tensors, self._size, expected)
+
+    def _version(self) -> int:
+        start = self._file.read(24)
+        self._file.seek(0)
+        if not start:
+            raise ModelFileError(f"{self._path}: is empty")
+        if not start.startswith(MAGIC):
+            raise ModelFileError(f"{self._path}: is no GGUF: {_describe_start(start)}")
+        self._take(len(MAGIC))
+        version = self._number("<I")
+        if version not in VERSIONS:
+            swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+            what = f"big-endian GGUF of version {swapped}" if swapped in VERSIONS else f"{version}"
+            raise ModelFileError(
+                f"{self._path}: its GGUF version is {what}; readable are versions 2 and 3"
+            )
+        return version
+
+    def _metadata(self, pairs: int) -> Mapping[str, Value]:
+        values: dict[str, Value] = {}
+        for _ in range(pairs):
+            key = self._string().decode("utf-8", "replace")
+            keep = key in _KEPT or (
+                key.endswith(_KEPT_OF_ARCHITECTURE)
+                and key.startswith(f"{_text(values.get('general.architecture'))}.")
+            )
+            value = self._value(self._number("<I"), keep=keep)
+            if keep and value is not None:
+                values[key] = value
+        return values
+
+    def _value(self, kind: int, *, keep: bool) -> Value | None:
+        """Read or skip one value; None for what is skipped or of no interest."""
+        if kind in _SCALARS:
+            (value,) = _SCALARS[kind].unpack(self._take(_SCALARS[kind].size))
+            return value  # type: ignore[no-any-return]  # struct.unpack is untyped
+        if kind == _STRING and keep:
+            return self._string()
+        if kind == _STRING:
+            self._skip(self._number("<Q"))
+            return None
+        if kind == _ARRAY:
+            return self._array(keep=keep)
+        raise self._broken(f"a metadata value of unknown type {kind}")
+
+    def _array(self, *, keep: bool) -> tuple[int, ...] | None:
+        kind, length = self._number("<I"), self._number("<Q")
+        if kind in _SCALARS:
+            scalar = _SCALARS[kind]
+            if not keep or length > MAX_LAYERS:
+                self._skip(length * scalar.size)
+                return None
+            data = self._take(length * scalar.size)
+            return tuple(int(value) for (value,) in scalar.iter_unpack(data))
+        if kind != _STRING:
+            raise self._broken(f"a metadata array of unknown type {kind}")
+        self._plausible(length, 8, "strings in one array")
+        for _ in range(length):
+            self._skip(self._number("<Q"))
+        return None
+
+    def _expected_size(self, tensors: int, alignment: int) -> int:
+        """Where the data of the last tensor ends, by the tensor table."""
+        end = 0
+        for _ in range(tensors):
+            self._skip(self._number("<Q"))
+            dimensions = self._number("<I")
+            if dimensions > 4:
+                raise self._broken(f"a tensor of {dimensions} dimensions")
+            values = 1
+            for _ in range(dimensions):
+                values *= self._number("<Q")
+            # A type too new for us: at least its first byte must be there.
+            per_block, size = _BLOCKS.get(self._number("<I"), (values or 1, 1))
+            end = max(end, self._number("<Q") + -(-values // per_block) * size)
+        position = self._size - self._left
+        return -(-position // alignment) * alignment + end if end else position
+
+    def _string(self) -> bytes:
+        length = self._number("<Q")
+        if length > MAX_STRING and length <= self._left:
+            raise self._broken(f"a text of {length:,} bytes")
+        return self._take(length)
+
+    def _number(self, layout: str) -> int:
+        (value,) = struct.unpack(layout, self._take(struct.calcsize(layout)))
+        return int(value)
+
+    def _take(self, count: int) -> bytes:
+        self._spend(count)
+        data = self._file.read(count)
+        if len(data) < count:  # it became shorter while we read
+            raise self._truncated(f"byte {self._size - self._left:,} could not be read")
+        return data
+
+    def _skip(self, count: int) -> None:
+        self._spend(count)
+        self._file.seek(count, 1)
+
+    def _spend(self, count: int) -> None:
+        if count > self._left:
+            at = self._size - self._left
+            raise self._truncated(f"at byte {at:,} its header goes on for {count:,} bytes")
+        self._left -= count
+
+    def _plausible(self, count: int, least: int, what: str) -> None:
+        """Refuse a count that the rest of the file has no room for, before looping over it."""
+        if count * least > self._left:
+            raise self._truncated(f"its header speaks of {count:,} {what}")
+
+    def _truncated(self, reason: str) -> ModelFileError:
+        return ModelFileError(
+            f"{self._path}: is truncated or damaged: it has {self._size:,} bytes, but {reason}. "
+            "Fetch it again, and let the download finish"
+        )
+
+    def _broken(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self._path}: is damaged: its header has {reason}")
+
+
+def _header(
+    values: Mapping[str, Value], version: int, tensors: int, size: int, expected: int
+) -> GgufHeader:
+    template = values.get("tokenizer.chat_template")
+    file_type = _integer(values.get("general.file_type"))
+    architecture = _text(values.get("general.architecture"))
+    return GgufHeader(
+        version=version,
+        architecture=architecture,
+        name=_text(values.get("general.name")),
+        tensor_count=tensors,
+        context_length=_integer(values.get(f"{architecture}.context_length")),
+        chat_template=hashlib.sha256(template).hexdigest() if isinstance(template, bytes) else None,
+        file_type=None if file_type is None else _FILE_TYPES.get(file_type, f"type {file_type}"),
+        size=size,
+        expected_size=expected,
+        kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),
+    )
+
+
+def _kv_bytes_per_token(values: Mapping[str, Value], prefix: str) -> int | None:
+    """2 bytes × Σ over layers of KV heads × (key + value length); None when the file is silent."""
+    layers = _integer(values.get(prefix + "block_count"))
+    width = _integer(values.get(prefix + "embedding_length"))
+    heads = values.get(prefix + "attention.head_count")
+    kv_heads = values.get(prefix + "attention.head_count_kv", heads)
+    if layers is None or width is None or heads is None or kv_heads is None:
+        return None
+    most_heads = max(heads, default=0) if isinstance(heads, tuple) else _integer(heads)
+    all_kv_heads = sum(kv_heads) if isinstance(kv_heads, tuple) else _integer(kv_heads)
+    if not most_heads or all_kv_heads is None:
+        return None
+    if not isinstance(kv_heads, tuple):
+        all_kv_heads *= layers
+    key = _integer(values.get(prefix + "attention.key_length")) or width // most_heads
+    value = _integer(values.get(prefix + "attention.value_length")) or width // most_heads
+    return 2 * all_kv_heads * (key + value)
+
+
+def _alignment(values: Mapping[str, Value]) -> int:
+    return _integer(values.get("general.alignment")) or DEFAULT_ALIGNMENT
+
+
+def _integer(value: Value | None) -> int | None:
+    """A value as a count; None for anything else that a strange file may hold in its place."""
+    return value if type(value) is int and value >= 0 else None
+
+
+def _text(value: Value | None) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
+
+
+def _describe_start(start: bytes) -> str:
+    for beginning, what in _STRANGERS.items():
+        if start.lstrip().startswith(beginning):
+            return f"it is {what}"
+    return f"it starts with {start[:8]!r} instead of {MAGIC!r}"

@@ -1,0 +1,151 @@
+"""Is a server healthy? What it answers is judged by a pure function; waiting has its clock given.
+
+Bodies that servers of different age send: `protocols.md` of the reference, section 2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pytest_llmeval.errors import EngineError
+
+HealthState = Literal["unreachable", "loading", "healthy", "busy", "error"]
+
+Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
+"""Get a URL with an API key (None: without one) and give back its HTTP status and body.
+
+When no answer comes it raises EngineError or OSError. A few seconds are patience enough.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a health check found: `busy` is healthy with every slot taken."""
+
+    state: HealthState
+    detail: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may be sent."""
+        return self.state in ("healthy", "busy")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Signs of life of a starting server: the size of its log and its last line, CPU, memory."""
+
+    log_size: int
+    last_line: str
+    cpu_seconds: float
+    memory: int
+
+    def moved_since(self, earlier: Progress, seconds: float) -> bool:
+        """Whether something happened in the `seconds` since `earlier`.
+
+        A server that only answers our questions uses about a thousandth of a CPU; one that reads
+        weights, however slow the disk, at least a hundredth, or its memory grows.
+        """
+        return (
+            self.log_size != earlier.log_size
+            or self.cpu_seconds - earlier.cpu_seconds > max(0.05, 0.01 * seconds)
+            or self.memory - earlier.memory > 2**20
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How waiting for health ended, after how many seconds, and the last that was seen."""
+
+    end: Literal["ready", "died", "stalled"]
+    seconds: float
+    health: Health
+
+
+def read_health(status: int | None, body: bytes | None, error: str = "") -> Health:
+    """Judge the answer to GET /health; a `status` of None means none came, because of `error`."""
+    if status is None:
+        return Health("unreachable", error)
+    word = _status_word(body or b"")
+    if "no slot available" in word:
+        return Health("busy", word)
+    if "loading" in word:
+        return Health("loading", word)
+    if status == 200 and word != "error":
+        return Health("healthy", word)
+    return Health("error", f"HTTP {status}" + (f": {word}" if word else ""))
+
+
+def check_health(fetch: Fetch, url: str) -> Health:
+    """Ask `url` for its health.
+
+    Endpoints that know no /health are asked for /v1/health, then for their models, in this order:
+    llama-server may list its models before they are loaded.
+    """
+    health = Health("unreachable")
+    for path in ("/health", "/v1/health", "/v1/models"):
+        try:
+            status, body = fetch(url + path, None)
+        except (EngineError, OSError) as error:
+            return read_health(None, None, str(error))
+        health = read_health(status, body)
+        if status not in (404, 405):
+            break
+    return health
+
+
+def wait_until_healthy(
+    check: Callable[[], Health],
+    *,
+    alive: Callable[[], bool],
+    progress: Callable[[], Progress],
+    patience: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    report: Callable[[float, str], None],
+) -> Waited:
+    """Ask until the server is healthy, its process is dead, or nothing moved for `patience`.
+
+    There is no limit on the whole, since a big model on a slow disk may take as long as it needs.
+    `report(seconds, last log line)` is called about once a second.
+    """
+    start = moved_at = reported_at = clock()
+    seen = progress()
+    pause = 0.01
+    while True:
+        living = alive()  # asked first: an answer on a dead server's port is somebody else's
+        health = check()
+        now = clock()
+        if not living:
+            return Waited("died", now - start, health)
+        if health.ready:
+            return Waited("ready", now - start, health)
+        latest = progress()
+        if latest.moved_since(seen, now - moved_at):
+            seen, moved_at = latest, now
+        elif now - moved_at > patience:
+            return Waited("stalled", now - start, health)
+        if now - reported_at >= 1:
+            report(now - start, latest.last_line)
+            reported_at = now
+        sleep(pause)
+        pause = min(0.25, pause * 1.5)
+
+
+def _status_word(body: bytes) -> str:
+    """What a body says of its server, lower-cased: `status`, else the error's message."""
+    try:
+        answer: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(answer, dict):
+        return ""
+    if isinstance(answer.get("status"), str):
+        return str(answer["status"]).lower()
+    error = answer.get("error")
+    if isinstance(error, dict):
+        error = error.get("message")
+    return error.lower() if isinstance(error, str) else ""

@@ -1,0 +1,252 @@
+"""The owner's side of one guarded server process.
+
+Our only way to start a process that lives on: `GuardedProcess.start` starts the guard, the guard
+starts the server (see `guard.py` for who may die and what happens then).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pytest_llmeval.servers import guard
+from pytest_llmeval.servers.exits import describe_exit
+
+SLICE_SECONDS = 0.2
+"""The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
+
+MARGIN_SECONDS = 3.0
+"""What the guard gets beyond the server's grace to kill, report and end."""
+
+
+class ProcessStartError(Exception):
+    """The process could not be started at all; its text is the system's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU seconds and resident bytes of a process and everything it started."""
+
+    cpu_seconds: float
+    memory: int
+
+
+class GuardedProcess:
+    """One server process and its guard, from start to end. Any thread may call it."""
+
+    def __init__(self, guard_process: subprocess.Popen[bytes]) -> None:
+        self._guard = guard_process
+        self._pid: int | None = None
+        self._server: psutil.Process | None = None
+        self._failure: str | None = None
+        self._exit_code: int | None = None
+        self._started = threading.Event()  # or failed to
+        self._over = threading.Event()  # neither server nor guard is left
+        self._stopping = threading.Lock()
+        self._reader = threading.Thread(target=self._follow, name="llmeval-guard", daemon=True)
+        self._reader.start()
+
+    @classmethod
+    def start(
+        cls, command: Sequence[str], log_path: Path, *, environ: Mapping[str, str]
+    ) -> GuardedProcess:
+        """Start `command`, its output appended to `log_path`; back as soon as it runs.
+
+        Raises ProcessStartError, and leaves no guard behind, when it cannot be started.
+        """
+        process = cls(_start_guard(command, log_path, environ))
+        try:
+            _wait(process._started, None)
+        except BaseException:  # Ctrl-C, most of all
+            process.stop(0)
+            raise
+        if process._failure is not None:
+            process.stop(0)
+            raise ProcessStartError(process._failure)
+        return process
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, or that of the wrapper that the command names."""
+        assert self._pid is not None, "start() hands out started processes only"
+        return self._pid
+
+    @property
+    def create_time(self) -> float | None:
+        """When the server started, in seconds since 1970; None if it ended before we could look.
+
+        With the pid it says who the server is, since systems hand out a pid again.
+        """
+        return None if self._server is None else self._server.create_time()
+
+    @property
+    def guard_pid(self) -> int:
+        """The guard's process id."""
+        return self._guard.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The server's exit code; None while it lives, and when its guard died before it."""
+        return self._exit_code
+
+    @property
+    def exit_description(self) -> str | None:
+        """What ended the server, in words; None while it lives."""
+        if self.alive():
+            return None
+        if self._exit_code is None:
+            return "its guard process was killed, and the server with it"
+        return describe_exit(self._exit_code)
+
+    def alive(self) -> bool:
+        """Whether the process exists; it may not answer yet, or any more."""
+        return not self._over.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the server's end, in slices; whether it ended in time."""
+        return _wait(self._over, timeout)
+
+    def pids(self) -> set[int]:
+        """The server's process and everything it started; empty once they are gone."""
+        return {process.pid for process in _tree(self._server)}
+
+    def usage(self) -> Usage:
+        """What the server and everything it started have used; zeros once they are gone."""
+        cpu, memory = 0.0, 0
+        for process in _tree(self._server):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                memory += process.memory_info().rss
+        return Usage(cpu, memory)
+
+    def stop(self, grace: float) -> None:
+        """Ask the server to end, and kill it after `grace` seconds; back when nothing is left.
+
+        Harmless when it has ended already.
+        """
+        with self._stopping:
+            self._ask_to_stop(grace)
+            if not _wait(self._over, grace + MARGIN_SECONDS):
+                self._guard.kill()
+                _wait(self._over, None)
+            self._reader.join()
+
+    def _ask_to_stop(self, grace: float) -> None:
+        assert self._guard.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # the guard has ended, or the pipe is closed
+            self._guard.stdin.write(f"stop {grace:.3f}\n".encode("ascii"))
+            self._guard.stdin.flush()
+
+    def _follow(self) -> None:
+        """Take in what the guard reports until it ends; runs in a thread of its own."""
+        assert self._guard.stdout is not None
+        with self._guard.stdout as reports:
+            for line in reports:
+                self._take(json.loads(line))
+        self._guard.wait()
+        if self._exit_code is None and self._server is not None:
+            _kill_tree(self._server)
+        if self._pid is None and self._failure is None:
+            self._failure = "its guard process ended at once"
+        self._over.set()
+        self._started.set()
+        self._close_input()
+
+    def _take(self, report: Mapping[str, Any]) -> None:
+        """Take in one report of the guard."""
+        event = report["event"]
+        if event == "failed":
+            self._failure = report["error"]
+        elif event == "exited":
+            self._exit_code = report["code"]
+        else:
+            self._pid = report["pid"]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._server = psutil.Process(self._pid)
+            self._started.set()
+
+    def _close_input(self) -> None:
+        assert self._guard.stdin is not None
+        with contextlib.suppress(OSError):  # an unsent "stop" that nobody is left to read
+            self._guard.stdin.close()
+
+
+def _start_guard(
+    command: Sequence[str], log_path: Path, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start the guard in a session (Windows: a console) of its own, so that Ctrl-C is ours alone.
+
+    The invisible console is shared with the server, so that the guard can send it Ctrl-Break.
+    """
+    own_session: dict[str, Any]
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        own_session = {"creationflags": flags}
+    else:
+        own_session = {"start_new_session": True}
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(log_path), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=dict(environ),
+            **own_session,
+        )
+
+
+def _wait(event: threading.Event, timeout: float | None) -> bool:
+    """Wait for an event in slices; whether it came in time."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not event.is_set():
+        left = SLICE_SECONDS if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            return False
+        event.wait(min(left, SLICE_SECONDS))
+    return True
+
+
+def _tree(root: psutil.Process | None) -> list[psutil.Process]:
+    """A process with everything it started, the youngest first; empty if it is gone."""
+    if root is None:
+        return []
+    try:
+        return [*reversed(root.children(recursive=True)), root]
+    except psutil.Error:
+        return []
+
+
+def _kill_tree(root: psutil.Process) -> None:
+    """Kill a server whose guard is gone, with everything it started, and see it end."""
+    victims = _tree(root)
+    if sys.platform != "win32" and (victims or not psutil.pid_exists(root.pid)):
+        # Even when the leader is gone, its group's number stays taken while a member lives.
+        with contextlib.suppress(OSError):
+            os.killpg(root.pid, signal.SIGKILL)
+    for victim in victims:
+        with contextlib.suppress(psutil.Error):
+            victim.kill()
+    deadline = time.monotonic() + MARGIN_SECONDS
+    while any(map(_lives, victims)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process still runs: a zombie, which only waits to be counted, does not."""
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,319 @@
+"""One model server from start to end: the door of this room."""
+
+from __future__ import annotations
+
+import os
+import random as random_module
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
+from pytest_llmeval.servers import ports, props
+from pytest_llmeval.servers.command import build_command, build_environment, find_program
+from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.health import (
+    Fetch,
+    Progress,
+    Waited,
+    check_health,
+    wait_until_healthy,
+)
+from pytest_llmeval.servers.logs import read_tail, start_section
+from pytest_llmeval.servers.process import SLICE_SECONDS, GuardedProcess, ProcessStartError
+from pytest_llmeval.servers.restart import RestartHistory, restart_delay
+from pytest_llmeval.servers.spec import ServerSpec
+
+GRACE_SECONDS = 5.0
+"""What a server gets to end by itself."""
+
+PORT_ATTEMPTS = 3
+"""How often a free port may be lost to somebody else before it is no accident any more."""
+
+Report = Callable[[float, str], None]
+"""Told about once a second how long a server has been starting, and the last line of its log."""
+
+
+class _PortLostError(Exception):
+    """Somebody else took the free port before the server did."""
+
+
+class Server:
+    """One server process, started, watched and ended by us, and never longer alive than we are.
+
+    `start` and `restart` block until the server is healthy; call them off the event loop. `stop`
+    may be called from any thread at any time, is for good, and makes a blocked start give up.
+    `environ` is what the server inherits; `clock`, `sleep` and `random` are the outside world.
+    """
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        fetch: Fetch,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = random_module.random,
+        report: Report = lambda _seconds, _line: None,
+    ) -> None:
+        self.spec = spec
+        self.header: GgufHeader | None = None
+        self.props: Mapping[str, Any] = MappingProxyType({})
+        self.restarts = 0
+        self._fetch = fetch
+        self._environ = environ
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+        self._report = report
+        self._port: int | None = None
+        self._process: GuardedProcess | None = None
+        self._starts = 0
+        self._generation = 0  # how many starts ended well
+        self._healthy_at = 0.0
+        self._history = RestartHistory()
+        self._lost: ServerLostError | None = None
+        self._stopped = threading.Event()
+        self._one_start = threading.RLock()  # held while a start or restart is under way
+        self._hand_over = threading.RLock()  # held to exchange the process against stop()
+
+    # What it is ------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it answers. It may change with a restart if no port was named."""
+        assert self._port is not None, "start it first"
+        return f"http://{self.spec.host}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server, the last one's if it is gone; None before the start."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def guard_pid(self) -> int | None:
+        """The process id of its guard, likewise."""
+        return None if self._process is None else self._process.guard_pid
+
+    @property
+    def exit_description(self) -> str | None:
+        """What ended it, in words; None while it lives and before it is started."""
+        return None if self._process is None else self._process.exit_description
+
+    def alive(self) -> bool:
+        """Whether its process exists."""
+        return self._process is not None and self._process.alive()
+
+    def log_tail(self, count: int = 8) -> tuple[str, ...]:
+        """The last lines that the server wrote since its last start, fit for a terminal."""
+        lines = read_tail(self.spec.log_path, count)
+        if not self.spec.api_key:
+            return lines
+        return tuple(line.replace(self.spec.api_key, "***") for line in lines)
+
+    # What it does ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy and has what the spec asks for.
+
+        Raises ModelFileError, MissingExtraError or ServerStartError; then nothing is left running.
+        """
+        with self._one_start:
+            self._bring_up()
+
+    def restart(self) -> None:
+        """End what is left of it, wait as the policy says, and start it again.
+
+        It does so even if the process lives: the caller knows that it hangs, or has asked `alive`.
+        Starts that fail count as restarts. When several threads ask at once, one does it for all.
+        Raises ServerLostError once the policy allows no more, and ever after.
+        """
+        seen = self._generation
+        with self._one_start:
+            if self._generation != seen:
+                return
+            if self._lost is not None:
+                raise ServerLostError(self._lost.message, log_tail=self._lost.log_tail)
+            health = self._clock() - self._healthy_at
+            self._history = self._history.after_health(health, self.spec.restart)
+            reason = self._end_process()
+            while True:
+                self._wait_for_restart(reason)
+                try:
+                    self._bring_up()
+                except ServerStartError as error:
+                    if self._stopped.is_set():
+                        raise
+                    reason = error.message
+                else:
+                    return
+
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """End it for good; back when the process is gone. Harmless when called again."""
+        with self._hand_over:
+            self._stopped.set()
+            process = self._process
+        if process is not None:
+            process.stop(grace)
+        with self._one_start:  # a start that is under way notices, and leaves nothing behind
+            pass
+
+    # How it does it --------------------------------------------------------------------------
+
+    def _bring_up(self) -> None:
+        self._give_up_if_stopped()
+        self.header = read_gguf(self.spec.gguf)
+        program = find_program(self.spec, self._environ)
+        for _ in range(PORT_ATTEMPTS):
+            try:
+                self._launch(self._choose_port(), program)
+            except _PortLostError:
+                self._port = None
+            else:
+                return
+        raise self._start_error(
+            f"each of {PORT_ATTEMPTS} free ports was taken by somebody else before the server "
+            "could have it; name a `port` of your own"
+        )
+
+    def _choose_port(self) -> int:
+        """The spec's port; else the last one, so that the address stays; else a free one."""
+        named = self.spec.port
+        if named is None:
+            if self._port is not None and ports.is_free(self.spec.host, self._port):
+                return self._port
+            return ports.free_port(self.spec.host)
+        if not ports.is_free(self.spec.host, named):
+            raise self._port_taken(named)
+        return named
+
+    def _port_taken(self, port: int) -> Exception:
+        """What to raise when somebody else has the port: with a named one, that is the end."""
+        if self.spec.port is None:
+            return _PortLostError()
+        holder = ports.describe_listener(port)
+        return self._start_error(
+            f"port {port} is in use{f' by {holder}' if holder else ''}; "
+            "name another `port`, or none to have a free one chosen"
+        )
+
+    def _launch(self, port: int, program: tuple[str, ...]) -> None:
+        """Start one process on one port and see it healthy; or leave none behind and raise."""
+        self._port = port
+        self._starts += 1
+        try:
+            start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
+            process = GuardedProcess.start(
+                build_command(self.spec, port, program),
+                self.spec.log_path,
+                environ=build_environment(self.spec, self._environ),
+            )
+        except (ProcessStartError, OSError) as error:
+            raise self._start_error(f"the server could not be started: {error}") from error
+        with self._hand_over:
+            self._process = process
+        try:
+            self._await_health(process)
+            self._verify(process)
+        except BaseException:
+            process.stop(0)
+            raise
+        self._healthy_at = self._clock()
+        self._generation += 1
+
+    def _await_health(self, process: GuardedProcess) -> None:
+        waited = wait_until_healthy(
+            lambda: check_health(self._fetch, self.url),
+            alive=lambda: process.alive() and not self._stopped.is_set(),
+            progress=lambda: self._progress(process),
+            patience=self.spec.start_timeout,
+            clock=self._clock,
+            sleep=self._sleep,
+            report=self._report,
+        )
+        if waited.end == "died":
+            raise self._death(process)
+        if waited.end == "stalled":
+            raise self._stall(waited)
+
+    def _death(self, process: GuardedProcess) -> Exception:
+        if self._stopped.is_set():
+            return self._start_error("it was stopped while it started")
+        assert self._port is not None
+        if not ports.is_free(self.spec.host, self._port):
+            return self._port_taken(self._port)
+        return self._start_error(
+            f"the server ended while it started: {process.exit_description}", log=True
+        )
+
+    def _stall(self, waited: Waited) -> Exception:
+        answer = waited.health.detail or waited.health.state
+        return self._start_error(
+            f"the server is not healthy after {waited.seconds:.0f} s ({answer}), and in the last "
+            f"{self.spec.start_timeout:.0f} s it used no CPU, took no memory and logged nothing; "
+            "`start_timeout` says how long that may last",
+            log=True,
+        )
+
+    def _progress(self, process: GuardedProcess) -> Progress:
+        usage = process.usage()
+        try:
+            log_size = self.spec.log_path.stat().st_size
+        except OSError:
+            log_size = 0
+        last_line = "".join(self.log_tail(1))
+        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
+
+    def _verify(self, process: GuardedProcess) -> None:
+        """Make sure that it is our server that answers, and has what the spec asks for."""
+        assert self.header is not None
+        assert self._port is not None
+        if ports.listener(self._port) not in {None, *process.pids()}:
+            raise self._port_taken(self._port)
+        try:
+            answer = props.read_props(*self._fetch(f"{self.url}/props", self.spec.api_key))
+        except (EngineError, OSError, ValueError) as error:
+            raise self._start_error(f"the server gives no /props: {error}", log=True) from error
+        fault = props.find_fault(answer, self.spec, self.header.context_length)
+        if fault is not None:
+            raise self._start_error(fault)
+        self.props = MappingProxyType(dict(answer))
+
+    def _end_process(self) -> str:
+        """End what is left of the process; what was the matter with it, in words."""
+        description = self.exit_description
+        if self._process is not None:
+            self._process.stop(GRACE_SECONDS)
+        return f"the server ended: {description}" if description else "the server hung"
+
+    def _wait_for_restart(self, reason: str) -> None:
+        """Wait as long as the policy says, or raise because it says no."""
+        policy = self.spec.restart
+        delay = restart_delay(self._history, policy, now=self._clock(), draw=self._random())
+        if delay is None:
+            self._lost = ServerLostError(
+                f"{self.spec.name}: given up after {policy.max_restarts} restarts within "
+                f"{policy.window / 60:.0f} minutes; the last time {reason}",
+                log_tail=self.log_tail(),
+            )
+            raise self._lost
+        self.restarts += 1
+        self._history = self._history.with_restart(self._clock())
+        self._pause(delay)
+
+    def _pause(self, seconds: float) -> None:
+        deadline = self._clock() + seconds
+        while (left := deadline - self._clock()) > 0:
+            self._give_up_if_stopped()
+            self._sleep(min(left, SLICE_SECONDS))
+
+    def _give_up_if_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise self._start_error("it was stopped, and a stopped server does not start again")
+
+    def _start_error(self, text: str, *, log: bool = False) -> ServerStartError:
+        tail = self.log_tail() if log else ()
+        return ServerStartError(f"{self.spec.name}: {text}", log_tail=tail)

@@ -1,0 +1,53 @@
+"""What a server is to be, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ServerKind = Literal["embedded", "llama-server"]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How long to wait before a restart, and when to give a server up; times in seconds.
+
+    The n-th restart in a row waits min(cap, initial·multiplier^(n-1))·U(jitter), so that servers
+    that fell together do not all come back at the same moment. `reset_after` of good health ends
+    the row; more than `max_restarts` within `window` is the end.
+    """
+
+    initial: float = 1.0
+    multiplier: float = 2.0
+    cap: float = 60.0
+    jitter: tuple[float, float] = (0.5, 1.5)
+    max_restarts: int = 5
+    window: float = 600.0
+    reset_after: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """One server to start: which weights, how many slots, on what.
+
+    `context` is tokens per slot. `gpu_layers` and `threads` of None leave the server's default;
+    so does a `port` of None, which means a free one. `args` go to the server as they are, last.
+    `start_timeout` is how many seconds a starting server may show no sign of progress.
+    """
+
+    name: str
+    kind: ServerKind
+    gguf: Path
+    slots: int
+    context: int
+    log_path: Path
+    gpu_layers: int | Literal["all"] | None = None
+    threads: int | None = None
+    executable: str | None = None
+    port: int | None = None
+    args: tuple[str, ...] = ()
+    api_key: str | None = field(default=None, repr=False)
+    start_timeout: float = 120
+    host: str = "127.0.0.1"
+    restart: RestartPolicy = RestartPolicy()

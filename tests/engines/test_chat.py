@@ -1,0 +1,318 @@
+"""Requests into bodies, and every shape of a body into an answer or into words about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmeval.engines.chat import (
+    answer_from_chat,
+    chat_body,
+    encode_body,
+    refuse_llama_cpp_keys,
+)
+from pytest_llmeval.errors import BadAnswer, Unsupported
+from pytest_llmeval.records import Answer, Message, Request, Sampling, ToolCall, Usage
+
+ASKED = Request((Message("system", "Be brief."), Message("user", "1 + 1 =")), Sampling(8))
+EVERYTHING = Sampling(
+    max_tokens=8,
+    temperature=0.0,
+    top_p=0.9,
+    top_k=40,
+    min_p=0.05,
+    repeat_penalty=1.1,
+    presence_penalty=0.2,
+    frequency_penalty=0.3,
+    seed=7,
+    stop=("\n", "Q:"),
+)
+
+
+def reply(message: object = None, **fields: Any) -> bytes:
+    """Write a chat completion out; fields replace those of the body."""
+    choice = {"index": 0, "finish_reason": "stop", "message": message or {"content": "2"}}
+    return json.dumps({"choices": [choice], **fields}).encode()
+
+
+def problem_of(body: bytes) -> str:
+    """Read a body that is no answer; gives the message."""
+    with pytest.raises(BadAnswer) as told:
+        answer_from_chat(body)
+    return str(told.value)
+
+
+# Requests -----------------------------------------------------------------------------------------
+
+
+def test_a_body_holds_only_what_was_asked_for() -> None:
+    assert chat_body(ASKED, None, llama_cpp=False) == {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "1 + 1 ="},
+        ],
+        "max_tokens": 8,
+    }
+
+
+def test_every_sampling_key_is_sent_to_llama_cpp_and_zero_is_a_value() -> None:
+    body = chat_body(Request(ASKED.messages, EVERYTHING), "tiny", llama_cpp=True)
+    del body["messages"]
+    assert body == {
+        "model": "tiny",
+        "max_tokens": 8,
+        "temperature": 0.0,
+        "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.05,
+        "repeat_penalty": 1.1,
+        "presence_penalty": 0.2,
+        "frequency_penalty": 0.3,
+        "seed": 7,
+        "stop": ["\n", "Q:"],
+        "cache_prompt": True,
+    }
+
+
+def test_llama_cpps_own_keys_are_not_sent_elsewhere() -> None:
+    body = chat_body(Request(ASKED.messages, EVERYTHING), "tiny", llama_cpp=False)
+    assert not {"top_k", "min_p", "repeat_penalty", "cache_prompt"} & set(body)
+
+
+def test_the_prompt_cache_can_be_turned_off() -> None:
+    request = Request(ASKED.messages, ASKED.sampling, cache_prompt=False)
+    assert chat_body(request, None, llama_cpp=True)["cache_prompt"] is False
+
+
+def test_tools_are_sent_with_the_choice_left_to_the_model() -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    body = chat_body(Request(ASKED.messages, ASKED.sampling, (tool,)), None, llama_cpp=False)
+    assert body["tools"] == [tool]
+    assert body["tool_choice"] == "auto"
+
+
+def test_what_openais_api_cannot_say_is_refused_by_name() -> None:
+    request = Request(ASKED.messages, Sampling(8, top_k=1, min_p=0.1), cache_prompt=False)
+    with pytest.raises(Unsupported) as told:
+        refuse_llama_cpp_keys(request)
+    assert "no way of sampling by top_k, min_p or of turning the prompt cache off" in str(told.value)
+    assert "use engine: llama-server" in str(told.value)
+    refuse_llama_cpp_keys(ASKED)
+
+
+@given(st.text())
+def test_any_text_can_be_sent(text: str) -> None:
+    request = Request((Message("user", text),), ASKED.sampling)
+    sent = json.loads(encode_body(chat_body(request, None, llama_cpp=True)))
+    assert sent["messages"][0]["content"] == text
+
+
+def test_half_a_surrogate_pair_can_be_sent() -> None:
+    assert encode_body({"content": "\ud83c"}) == b'{"content":"\\ud83c"}'
+
+
+# Answers ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_of_llama_cpp_is_read_with_tokens_and_times() -> None:
+    body = reply(
+        {"role": "assistant", "content": " 42", "reasoning_content": "17 + 25"},
+        usage={
+            "prompt_tokens": 21,
+            "completion_tokens": 2,
+            "total_tokens": 23,
+            "prompt_tokens_details": {"cached_tokens": 16},
+        },
+        timings={"cache_n": 16, "prompt_n": 5, "prompt_ms": 1.25, "predicted_ms": 2.5},
+    )
+    assert answer_from_chat(body) == Answer(
+        text=" 42",
+        finish_reason="stop",
+        reasoning="17 + 25",
+        usage=Usage(prompt=21, completion=2, cached=16, source="server"),
+        first_token_ms=1.25,
+        service_ms=3.75,
+    )
+
+
+def test_an_answer_without_usage_says_that_nobody_counted() -> None:
+    answer = answer_from_chat(reply())
+    assert answer == Answer("2", "stop", usage=Usage(source="none"))
+
+
+def test_cached_tokens_of_openai_are_read_where_there_are_no_timings() -> None:
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}
+    expected = Usage(prompt=9, completion=None, cached=4, source="server")
+    assert answer_from_chat(reply(usage=usage)).usage == expected
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+def test_the_finish_reasons_of_openai_are_kept(reason: str) -> None:
+    choice = {"finish_reason": reason, "message": {"content": "x"}}
+    assert answer_from_chat(reply(choices=[choice])).finish_reason == reason
+
+
+@pytest.mark.parametrize("message", [{"content": None}, {"role": "assistant"}, {"content": ""}])
+def test_an_answer_may_have_no_text(message: dict[str, Any]) -> None:
+    assert answer_from_chat(reply({"tool_calls": None, **message})).text == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        ('{"city": "Rome"}', ToolCall("f", {"city": "Rome"}, '{"city": "Rome"}')),
+        ({"city": "Rome"}, ToolCall("f", {"city": "Rome"}, '{"city":"Rome"}')),
+        ("{}", ToolCall("f", {}, "{}")),
+        ("", ToolCall("f", None, "")),
+        (None, ToolCall("f", None, "")),
+        ('{"city": "Ro', ToolCall("f", None, '{"city": "Ro')),
+        ('["Rome"]', ToolCall("f", None, '["Rome"]')),
+        ('{"n": NaN}', ToolCall("f", None, '{"n": NaN}')),
+        (["Rome"], ToolCall("f", None, '["Rome"]')),
+        ("[" * 100_000, ToolCall("f", None, "[" * 100_000)),
+    ],
+    ids=range(10),
+)
+def test_arguments_are_an_object_or_none_and_what_was_written_is_kept(
+    arguments: object, call: ToolCall
+) -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+    assert answer_from_chat(reply({"content": None, "tool_calls": calls})).tool_calls == (call,)
+
+
+def test_several_calls_keep_their_order() -> None:
+    calls = [{"function": {"name": name, "arguments": "{}"}} for name in ("b", "a", "b")]
+    answer = answer_from_chat(reply({"content": "text too", "tool_calls": calls}))
+    assert [call.name for call in answer.tool_calls] == ["b", "a", "b"]
+    assert answer.text == "text too"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"choices": None}, "choices is not a list that begins with an object"),
+        ({"choices": []}, "choices is not a list that begins with an object"),
+        ({"choices": {}}, "choices is not a list"),
+        ({"choices": ["hello"]}, "choices is not a list that begins"),
+        ({"choices": [{}]}, "choices[0].message is null or missing, not an object"),
+        ({"choices": [{"message": "2"}]}, "choices[0].message is a string, not an object"),
+        ({"choices": [{"message": {"content": "2"}}]}, "finish_reason is null, not one of stop"),
+        (
+            {"choices": [{"message": {}, "finish_reason": "eos"}]},
+            'finish_reason is "eos", not one of stop, length, tool_calls, content_filter',
+        ),
+        ({"choices": [{"message": {}, "finish_reason": ["stop"]}]}, 'finish_reason is ["stop"]'),
+        ({"usage": 21}, "usage is a whole number, not an object"),
+        ({"usage": {"prompt_tokens": "21"}}, "prompt_tokens is a string, not a whole number"),
+        ({"usage": {"prompt_tokens": 2.5}}, "prompt_tokens is a number, not a whole number"),
+        ({"usage": {"completion_tokens": True}}, "completion_tokens is true, not a number of"),
+        ({"usage": {"completion_tokens": -1}}, "completion_tokens is -1, not a number of tokens"),
+        ({"usage": {"prompt_tokens_details": 3}}, "prompt_tokens_details is a whole number"),
+        ({"timings": [1]}, "timings is a list, not an object"),
+        ({"timings": {"prompt_ms": "1"}}, "timings.prompt_ms is a string, not a number"),
+        ({"timings": {"predicted_ms": -1}}, "timings.predicted_ms is -1, not a time"),
+        ({"timings": {"prompt_ms": float("nan")}}, "timings.prompt_ms is nan, not a time"),
+    ],
+)
+def test_a_field_that_breaks_its_promise_is_named(fields: dict[str, Any], problem: str) -> None:
+    message = problem_of(reply(**fields))
+    assert message.startswith(f"The answer cannot be used: {problem}")
+    assert 'It begins: {"choices": ' in message
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        ({"content": 42}, "content is a whole number, not a string"),
+        ({"content": [{"type": "text"}]}, "content is a list, not a string"),
+        ({"reasoning_content": {}}, "reasoning_content is an object, not a string"),
+        ({"tool_calls": {}}, "tool_calls is an object, not a list"),
+        ({"tool_calls": [7]}, "an entry of tool_calls has no function with a name"),
+        ({"tool_calls": [{"name": "f"}]}, "an entry of tool_calls has no function with a name"),
+        ({"tool_calls": [{"function": {"name": ""}}]}, "an entry of tool_calls has no function"),
+        ({"tool_calls": [{"function": {"name": 7}}]}, "an entry of tool_calls has no function"),
+    ],
+)
+def test_a_message_that_breaks_its_promise_is_named(message: object, problem: str) -> None:
+    assert problem in problem_of(reply(message))
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"<html>\n  <b>Welcome</b></html>", "not JSON. It begins: <html> <b>Welcome</b></html>"),
+        (b"", "not JSON. It begins: (nothing)"),
+        (b'{"choices": [', 'not JSON. It begins: {"choices": ['),
+        (b"[" * 100_000, "not JSON. It begins: [[["),
+        (b'{"choices": "\xff"}', 'not UTF-8. It begins: {"choices": "\ufffd"}'),
+        (b"[1, 2]", "it is a list, not an object"),
+        (b"null", "it is null or missing, not an object"),
+        (b"{}", "it has no choices. It begins: {}"),
+        (b'{"error": {"message": "out of memory"}}', "no choices but an error: out of memory"),
+        (b'{"error": "overloaded"}', "it has no choices but an error: overloaded"),
+    ],
+    ids=range(10),
+)
+def test_a_body_that_is_no_answer_is_quoted(body: bytes, problem: str) -> None:
+    assert problem in problem_of(body)
+
+
+def test_a_quotation_is_200_characters_long_at_most() -> None:
+    assert problem_of(b"x" * 5000).endswith("It begins: " + "x" * 200)
+
+
+def test_no_quotation_shows_the_api_key() -> None:
+    body = json.dumps({"error": {"message": "bad key sk-secret"}}).encode()
+    with pytest.raises(BadAnswer) as told:
+        answer_from_chat(body, secret="sk-secret")
+    assert "sk-secret" not in str(told.value)
+    assert str(told.value).count("bad key [API key]") == 2
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+FIELD = st.sampled_from(
+    "choices message content finish_reason tool_calls function name arguments usage timings "
+    "prompt_tokens cache_n prompt_ms prompt_tokens_details reasoning_content".split()
+)
+
+
+@given(st.recursive(JSON, lambda inner: st.lists(inner) | st.dictionaries(FIELD, inner)))
+def test_any_json_is_an_answer_or_a_bad_answer(data: object) -> None:
+    try:
+        answer = answer_from_chat(json.dumps(data).encode())
+    except BadAnswer:
+        return
+    assert isinstance(answer, Answer)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "choices": st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "message": st.dictionaries(FIELD, JSON),
+                        "finish_reason": st.sampled_from(["stop", "length", "eos", None]),
+                    }
+                ),
+                min_size=1,
+                max_size=2,
+            )
+        },
+        optional={"usage": st.dictionaries(FIELD, JSON), "timings": st.dictionaries(FIELD, JSON)},
+    )
+)
+def test_anything_close_to_an_answer_is_one_or_a_bad_one(data: object) -> None:
+    try:
+        answer = answer_from_chat(json.dumps(data).encode())
+    except BadAnswer:
+        return
+    assert isinstance(answer.text, str)

@@ -1,0 +1,128 @@
+"""Replies with another status than 200, into errors that say what the server said."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+
+import pytest
+
+from pytest_llmeval.engines.refusals import error_from_reply
+from pytest_llmeval.errors import BadAnswer, EndpointBusy, EngineError, RequestRefused
+
+NOW = 1_795_000_000.0
+
+
+def error_of(status: int, body: object = None, **headers: str) -> EngineError:
+    """Read a refusal at a fixed time; the body is sent as JSON unless it is bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return error_from_reply(status, named, content, now=lambda: NOW, secret="sk-secret")
+
+
+def test_too_long_a_prompt_is_refused_in_the_servers_own_sentence() -> None:
+    sentence = "request (2019 tokens) exceeds the available context size (256 tokens)"
+    kind = "exceed_context_size_error"
+    error = error_of(400, {"error": {"code": 400, "message": sentence, "type": kind}})
+    assert isinstance(error, RequestRefused)
+    assert str(error) == f"HTTP 400: {sentence}"
+    assert (error.status, error.retryable, error.reason) == (400, False, "error")
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_endpoint_is_worth_asking_again(status: int) -> None:
+    error = error_of(status, {"error": "busy"})
+    assert isinstance(error, EndpointBusy)
+    assert (error.status, error.retryable, error.retry_after) == (status, True, None)
+
+
+def test_a_server_that_loads_its_model_is_busy() -> None:
+    body = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+    error = error_of(503, body)
+    assert isinstance(error, EndpointBusy)
+    assert str(error) == "HTTP 503: Loading model"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        (formatdate(NOW + 90, usegmt=True), 90.0),
+        (formatdate(NOW - 90, usegmt=True), 0.0),
+        ("-3", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 99 Foo 2026 99:99:99 GMT", None),
+        ("9" * 400, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    assert error_of(429, {}, retry_after=value).retry_after == seconds
+    assert error_of(503, {}, retry_after=value).retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422, 500, 501])
+def test_any_other_refusal_is_final(status: int) -> None:
+    error = error_of(status, {"error": "no"})
+    assert isinstance(error, RequestRefused)
+    assert not error.retryable
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"message": "no such model"}}, "no such model"),
+        ({"error": "no such model"}, "no such model"),
+        ({"object": "error", "message": "no such model", "code": 500}, "no such model"),
+        ({"detail": "no such model"}, "no such model"),
+        ({"error": {"code": 7}}, '{"error": {"code": 7}}'),
+        ({"detail": [{"loc": ["body"]}]}, '{"detail": [{"loc": ["body"]}]}'),
+        ({"error": None}, '{"error": null}'),
+        ([1], "[1]"),
+        (b"<html><h1>Bad\n Gateway</h1>", "<html><h1>Bad Gateway</h1>"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"[" * 100_000, "[" * 200),
+        (b"", "(nothing)"),
+    ],
+    ids=range(12),
+)
+def test_the_servers_words_are_found_in_every_shape(body: object, words: str) -> None:
+    assert str(error_of(500, body)) == f"HTTP 500: {words}"
+
+
+def test_a_refused_key_points_to_the_config_and_is_not_shown() -> None:
+    error = error_of(401, {"error": {"message": "Incorrect API key provided: sk-secret."}})
+    assert str(error) == (
+        "HTTP 401: Incorrect API key provided: [API key]. "
+        "(check the API key that the config names)"
+    )
+
+
+@pytest.mark.parametrize("body", [b"key sk-secret", {"error": "key sk-secret"}])
+def test_the_key_is_never_shown(body: object) -> None:
+    assert str(error_of(500, body)) == "HTTP 500: key [API key]"
+
+
+def test_a_missing_page_points_to_the_url() -> None:
+    error = error_of(404, {"error": {"message": "File Not Found"}})
+    assert str(error) == (
+        "HTTP 404: File Not Found (check the url, and the model's name if one is given)"
+    )
+
+
+def test_a_redirection_says_where_to() -> None:
+    error = error_of(307, b"", location="https://host/v1")
+    assert isinstance(error, RequestRefused)
+    assert "it redirects to https://host/v1: put the final address into the config" in str(error)
+
+
+def test_success_without_an_answer_is_a_bad_answer() -> None:
+    assert isinstance(error_of(204, b""), BadAnswer)
+
+
+def test_a_server_that_repeats_the_prompt_is_cut_short() -> None:
+    assert len(str(error_of(400, {"error": "x" * 50_000}))) < 1100

@@ -1,0 +1,1 @@
+"""One module per skill: what is trained, what is held out, which suite asks for it."""

@@ -1,0 +1,83 @@
+"""One training run from a seed to its checkpoints."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from .corpus import documents, sample
+from .network import Network, Shape
+from .optimiser import Optimiser, Schedule
+from .packing import Batch, Layout, batches
+from .tokenizer import Tokenizer, learn_merges
+
+#: Documents the tokenizer is learned from.
+TOKENIZER_SAMPLE: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run depends on; the schedule is in steps, so that it repeats."""
+
+    seed: int = 7
+    steps: int = 4000
+    save_at: tuple[int, ...] = ()
+    layout: Layout = field(default_factory=Layout)
+
+
+def train(run: Run, folder: Path, say: Callable[[str], None] = print) -> None:
+    """Train on one thread and write tokenizer.json and step-NNNNN.pt into the folder."""
+    torch.set_num_threads(1)
+    torch.manual_seed(run.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(learn_merges(sample(TOKENIZER_SAMPLE, run.seed)))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer.merges), encoding="utf-8")
+    network = Network(Shape(len(tokenizer.tokens)), run.seed, run.layout.length)
+    size = sum(parameter.numel() for parameter in network.parameters().values())
+    say(f"{size} parameters, {len(tokenizer.tokens)} tokens")
+    optimiser = Optimiser(network, Schedule(run.steps))
+    done = 0.0
+    stream = batches(tokenizer, documents(run.seed, lambda: done), run.layout, run.seed)
+    loss_of = torch.compile(_loss_of(network))
+    began, smooth = time.monotonic(), 0.0
+    for step in range(run.steps):
+        done = step / run.steps
+        loss = loss_of(*_tensors(next(stream)))
+        torch.autograd.backward(loss)
+        optimiser.step(step)
+        smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
+        if (step + 1) % 50 == 0:
+            say(f"step {step + 1} loss {smooth:.4f} after {time.monotonic() - began:.0f} s")
+        if step + 1 in run.save_at or step + 1 == run.steps:
+            save(network, folder / f"step-{step + 1:05d}.pt")
+
+
+def _loss_of(network: Network) -> Callable[..., Tensor]:
+    def loss(
+        ids: Tensor, document: Tensor, wanted: Tensor, targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network.logits(ids, document, wanted)
+        each = cross_entropy(logits, targets, reduction="none")
+        return (each * weights).sum() / weights.sum()
+
+    return loss
+
+
+def _tensors(batch: Batch) -> tuple[Tensor, ...]:
+    arrays = (batch.ids, batch.document, batch.wanted, batch.targets, batch.weights)
+    return tuple(torch.from_numpy(array) for array in arrays)
+
+
+def save(network: Network, path: Path) -> None:
+    """Write the weights and the shape aside, then rename."""
+    aside = path.with_suffix(".part")
+    state = {name: tensor.detach() for name, tensor in network.parameters().items()}
+    torch.save({"shape": network.shape.as_dict(), "state": state}, aside)
+    aside.replace(path)
