@@ -7,7 +7,6 @@ Field names are those of the OpenAI chat completions API and of llama.cpp's serv
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -26,6 +25,7 @@ _OPENAI_SAMPLING = (
 )
 _LLAMA_CPP_SAMPLING = ("top_k", "min_p", "repeat_penalty")
 _LONGEST_VALUE = 200
+_LONGEST_MS = 1e12
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -206,7 +206,7 @@ def _milliseconds(timings: dict[str, Any], key: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Unexpected(f"timings.{key} is {_kind(value)}, not a number")
-    if not 0 <= value < math.inf:
+    if not 0 <= value < _LONGEST_MS:
         raise _Unexpected(f"timings.{key} is {value}, not a time")
     return float(value)
 

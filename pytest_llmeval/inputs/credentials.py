@@ -23,12 +23,22 @@ _WAY_OUT = "put it into an environment variable and name the variable: api_key_e
 def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
     """Note every key that asks for a secret and every value that looks like one; never print it."""
     for place, key, inner in _entries(value, keys):
-        if re.sub(r"[-_]", "", key.lower()) in _KEYS and not isinstance(inner, dict | list):
+        if _asks_for_secret(key) and not isinstance(inner, dict | list):
             mistakes.add(place, f"{key!r} would hold a secret; {_WAY_OUT}")
         elif isinstance(inner, str) and _VALUES.search(inner):
             mistakes.add(place, f"the value of {key!r} looks like a secret; {_WAY_OUT}")
         else:
             find_secrets(inner, mistakes, place)
+
+
+def must_not_be_shown(key: str, value: str) -> bool:
+    """Whether `value` is, or was perhaps meant as, the secret that `key` is about."""
+    name = key.rpartition(".")[2]
+    return _asks_for_secret(name.removesuffix("_env")) or bool(_VALUES.search(value))
+
+
+def _asks_for_secret(key: str) -> bool:
+    return re.sub(r"[-_]", "", key.lower()) in _KEYS
 
 
 def _entries(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:

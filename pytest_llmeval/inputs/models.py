@@ -170,7 +170,7 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
     given = {key for key in section.model_fields_set if getattr(section, key) is not None}
     allowed = (*COMMON_KEYS, *keys.required, *keys.optional)
     mistakes = {
-        key: f"engine {section.engine} takes no {key!r}; allowed: {', '.join(allowed)}"
+        key: f"engine {section.engine} takes no {key!r} (allowed: {', '.join(allowed)})"
         for key in sorted(given - set(allowed))
     }
     for key in keys.required:

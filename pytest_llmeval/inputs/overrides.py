@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.inputs.credentials import must_not_be_shown
 from pytest_llmeval.inputs.documents import Document, parse_value
 
 OPTION = "--llm-set"
@@ -15,7 +16,7 @@ OPTION = "--llm-set"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One replaced value of the config; `text` is how it was given, `key` its dotted key."""
+    """One replaced value of the config; `text` is how messages name it, `key` its dotted key."""
 
     key: str
     value: Any
@@ -42,7 +43,7 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
     prompts: list[str] = []
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
-        origin = f"{OPTION} {text}"
+        origin = f"{OPTION} {key}=..." if must_not_be_shown(key, value) else f"{OPTION} {text}"
         if not equals or not all(key.split(".")):
             raise ConfigError("expected key=value, for instance server.slots=8", path=origin)
         if key == "prompts":

@@ -124,7 +124,7 @@ _LIMITS = {
 def _expectation(kind: str, context: Mapping[str, Any]) -> str | None:
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        return f"expected {words} {context[key]}"
+        return f"expected {words} {context[key]:g}"
     return _EXPECTED.get(kind)
 
 

@@ -56,11 +56,15 @@ def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> 
 
 
 def decide(suite: Suite, gate: GateSpec, metrics: Iterable[Metric], *, stopped: str) -> GateResult:
-    """The verdict of one gate. A run that was stopped leaves its gates inconclusive."""
+    """The verdict of one gate.
+
+    `stopped` says why the run measured less than it should, "" when it did not: then the gate is
+    inconclusive.
+    """
     for metric in metrics:
         if (metric.suite, metric.condition, metric.scorer) == (suite.name, gate.only, gate.metric):
             if stopped:
-                return GateResult(suite.name, gate, "inconclusive", f"the run stopped: {stopped}")
+                return GateResult(suite.name, gate, "inconclusive", stopped)
             decision = at_least(metric, gate.at_least)
             return GateResult(suite.name, gate, decision.verdict, decision.message)
     message = f"{gate.metric} was not measured: none of its trials was selected"
@@ -82,16 +86,22 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
 
 
 def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:
-    grouped: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        grouped.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
-    for (suite, condition), group in grouped.items():
+    for (suite, condition), group in _by_suite(trials).items():
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
         for trial in group:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
             yield Cell(suite, condition, scorer, place == 0, len(group), column)
+
+
+def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
+    """The trials of each suite and condition; trials are sent by model, but read by suite."""
+    grouped: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        grouped.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
+    suites = list(dict.fromkeys(suite for suite, _ in grouped))
+    return dict(sorted(grouped.items(), key=lambda entry: suites.index(entry[0][0])))
 
 
 def _measure(cell: Cell) -> Metric:

@@ -207,8 +207,11 @@ class Run:
         self._score_the_rest(predictions)
         self._ledger.close(predictions, datetime.now(timezone.utc), stopped)
         worth = worth_of(self._selection.trials, self._scores)
+        reason = f"the run stopped: {stopped}" if stopped else ""
+        if self.settings.options.dry_run:
+            reason = "a dry run measures nothing"
         self._gates = [
-            (gate, decide(gate.suite, gate.gate, worth.metrics, stopped=stopped))
+            (gate, decide(gate.suite, gate.gate, worth.metrics, stopped=reason))
             for gate in self._selection.gates
         ]
         self._report = write_artifacts(

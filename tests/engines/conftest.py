@@ -81,6 +81,8 @@ class FaultServer:
                 going = await self._play(script, reader, writer)
         except ConnectionError:
             pass  # clients that give up are among the things to be tested
+        except ValueError as error:
+            self.complaints.append(f"not a request at all: {error!r}")
         finally:
             self.gone += 1
             writer.close()
@@ -95,9 +97,12 @@ class FaultServer:
         first, *lines = head[:-4].split("\r\n")
         method, path, version = first.split(" ")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        if version != "HTTP/1.1" or headers.get("host") != f"127.0.0.1:{self.port}":
-            self.complaints.append(head)
-        body = await reader.readexactly(int(headers["content-length"]))
+        expected = {"host"} if method == "GET" else {"host", "content-length", "content-type"}
+        if version != "HTTP/1.1" or not expected <= set(headers):
+            self.complaints.append(f"not a proper request: {head!r}")
+        if headers.get("host") != f"127.0.0.1:{self.port}":
+            self.complaints.append(f"meant for another host: {head!r}")
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
         return Seen(method, path, headers, body, connection)
 
     async def _play(

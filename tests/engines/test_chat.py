@@ -99,7 +99,9 @@ def test_what_openais_api_cannot_say_is_refused_by_name() -> None:
     request = Request(ASKED.messages, Sampling(8, top_k=1, min_p=0.1), cache_prompt=False)
     with pytest.raises(Unsupported) as told:
         refuse_llama_cpp_keys(request)
-    assert "no way of sampling by top_k, min_p or of turning the prompt cache off" in str(told.value)
+    assert "no way of sampling by top_k, min_p or of turning the prompt cache off" in str(
+        told.value
+    )
     assert "use engine: llama-server" in str(told.value)
     refuse_llama_cpp_keys(ASKED)
 
@@ -216,6 +218,7 @@ def test_several_calls_keep_their_order() -> None:
         ({"timings": {"prompt_ms": "1"}}, "timings.prompt_ms is a string, not a number"),
         ({"timings": {"predicted_ms": -1}}, "timings.predicted_ms is -1, not a time"),
         ({"timings": {"prompt_ms": float("nan")}}, "timings.prompt_ms is nan, not a time"),
+        ({"timings": {"prompt_ms": 10**15}}, "timings.prompt_ms is 1000000000000000, not a time"),
     ],
 )
 def test_a_field_that_breaks_its_promise_is_named(fields: dict[str, Any], problem: str) -> None:
@@ -279,8 +282,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELD = st.sampled_from(
-    "choices message content finish_reason tool_calls function name arguments usage timings "
-    "prompt_tokens cache_n prompt_ms prompt_tokens_details reasoning_content".split()
+    [
+        *("choices", "message", "content", "finish_reason", "reasoning_content"),
+        *("tool_calls", "function", "name", "arguments"),
+        *("usage", "prompt_tokens", "prompt_tokens_details", "timings", "cache_n", "prompt_ms"),
+    ]
 )
 
 

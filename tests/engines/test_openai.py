@@ -101,7 +101,7 @@ def test_one_attempt_is_one_request(server: FaultServer) -> None:
 
 def test_a_page_with_status_200_is_a_bad_answer(server: FaultServer) -> None:
     server.scripts = [[server.reply(b"<!doctype html><title>Sign in</title>")]]
-    with pytest.raises(BadAnswer, match="not JSON. It begins: <!doctype html><title>Sign in"):
+    with pytest.raises(BadAnswer, match=r"not JSON\. It begins: <!doctype html><title>Sign in"):
         complete(Endpoint(server.url))
 
 

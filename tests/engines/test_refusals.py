@@ -97,8 +97,7 @@ def test_the_servers_words_are_found_in_every_shape(body: object, words: str) ->
 def test_a_refused_key_points_to_the_config_and_is_not_shown() -> None:
     error = error_of(401, {"error": {"message": "Incorrect API key provided: sk-secret."}})
     assert str(error) == (
-        "HTTP 401: Incorrect API key provided: [API key]. "
-        "(check the API key that the config names)"
+        "HTTP 401: Incorrect API key provided: [API key]. (check the API key that the config names)"
     )
 
 

@@ -378,7 +378,9 @@ def test_a_request_given_up_closes_its_connection_and_its_answer_reaches_nobody(
     assert [seen.connection for seen in server.seen] == [1, 2]
 
 
-def test_cancelling_while_connecting_leaves_nothing_open_but_idle_connections(server: FaultServer) -> None:
+def test_cancelling_while_connecting_leaves_nothing_open_but_idle_connections(
+    server: FaultServer,
+) -> None:
     async def use(wire: Wire) -> int:
         assert isinstance(wire, PlainWire)
         for rounds in range(8):

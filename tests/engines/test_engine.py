@@ -1,0 +1,94 @@
+"""Engines by the name of their kind: built in, registered, or from another package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from pytest_llmeval.engines import engine as engines
+from pytest_llmeval.engines.engine import Endpoint, kinds, make_engine, register
+from pytest_llmeval.engines.fake import FakeEngine
+from pytest_llmeval.engines.llama_server import LlamaServerEngine
+from pytest_llmeval.engines.openai import OpenAIEngine
+from pytest_llmeval.errors import ConfigError
+
+HERE = Endpoint("http://127.0.0.1:1")
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(engines, "_registered", dict(engines._registered))
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Pretend that an installed package offers an engine."""
+    point = EntryPoint(name, value, engines.GROUP)
+    monkeypatch.setattr(engines, "_offered", lambda: (point,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("openai", OpenAIEngine),
+        ("llama-server", LlamaServerEngine),
+        ("embedded", LlamaServerEngine),
+        ("fake", FakeEngine),
+    ],
+)
+def test_the_built_in_kinds_are_made_by_name(kind: str, made: type) -> None:
+    assert type(make_engine(kind, HERE)) is made
+
+
+def test_an_unknown_kind_is_answered_with_what_there_is_and_the_nearest_match() -> None:
+    with pytest.raises(ConfigError) as told:
+        make_engine("lama-server", HERE)
+    assert str(told.value) == (
+        "There is no engine 'lama-server'; known are embedded, fake, llama-server, openai. "
+        "Did you mean 'llama-server'?"
+    )
+
+
+def test_a_registered_kind_is_known_like_a_built_in_one() -> None:
+    mine = FakeEngine()
+    register("mine")(lambda endpoint: mine)
+    assert make_engine("mine", HERE) is mine
+    assert "mine" in kinds()
+
+
+def test_another_package_may_offer_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "theirs", "pytest_llmeval.engines.fake:make_fake")
+    assert "theirs" in kinds()
+    assert isinstance(make_engine("theirs", HERE), FakeEngine)
+
+
+@pytest.mark.parametrize("value", ["no_such_package:make", "pytest_llmeval.errors:no_such_name"])
+def test_an_offered_kind_that_cannot_be_loaded_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    offer(monkeypatch, "theirs", value)
+    with pytest.raises(ConfigError, match=r"The engine 'theirs' .* cannot be loaded: .*no_such"):
+        make_engine("theirs", HERE)
+
+
+def test_only_the_kind_that_is_asked_for_is_imported() -> None:
+    code = (
+        "import sys; from pytest_llmeval.engines.engine import *;"
+        "make_engine('fake', Endpoint(''));"
+        "print([m for m in ('httptools', 'httpx', 'ruamel.yaml')"
+        " if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert shown.stdout.strip() == b"[]"
+
+
+def test_asking_over_plain_http_does_without_httpx() -> None:
+    code = (
+        "import sys; from pytest_llmeval.engines.engine import *;"
+        "make_engine('openai', Endpoint('http://127.0.0.1:1')); print('httpx' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert shown.stdout.strip() == b"False"
