@@ -1,4 +1,4 @@
-"""All benchmarks, side by side: python benchmarks/run.py [--smoke | --long]
+"""All benchmarks, side by side: python benchmarks/run.py [--smoke | --long].
 
 Machines are shared and noisy, so what counts is the ratio to the bare client in the same run, and
 CPU per trial as the difference between two sizes, which leaves start-up out.
@@ -128,7 +128,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
 
 def main() -> None:
     """Print every figure beside its goal; a goal that is missed is marked, and fails nothing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Speed side by side")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--smoke", action="store_true", help="small sizes: does everything run?")
     modes.add_argument("--long", action="store_true", help="100,000 trials as well")

@@ -96,12 +96,14 @@ class ConditionNode(pytest.Collector):
 
     parent: SuiteFile
     condition: Condition
+    place: str
 
     @classmethod
     def of(cls, parent: SuiteFile, condition: Condition) -> ConditionNode:
         """The node for a condition of the suite."""
         node: ConditionNode = cls.from_parent(parent, name=condition.name)
         node.condition = condition
+        node.place = str(Path(parent.nodeid))
         return node
 
     def collect(self) -> Iterable[TrialTest]:
@@ -129,6 +131,7 @@ class ConditionNode(pytest.Collector):
 class TrialTest(pytest.Item):
     """A trial as a test."""
 
+    parent: ConditionNode
     trial: Trial
     evaluation: Evaluation
     number: int
@@ -150,7 +153,16 @@ class TrialTest(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where a reader finds it: the suite's file."""
-        return self.path, 0, f"{self.trial.condition.name}::{self.name}"
+        return self.path, 0, self._headline()
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:  # type: ignore[override] # pytest caches it
+        """The same as pytest shows it, without making the path relative for every trial anew."""
+        return self.parent.place, 0, self._headline()
+
+    def _headline(self) -> str:
+        """With blanks: in the end of a node id pytest would write `::` for the `.` of a repeat."""
+        return f"{self.trial.suite.name} {self.trial.condition.name} {self.name}"
 
     def runtest(self) -> None:
         """Judge the trial, under pytest's own protocol."""
@@ -198,7 +210,7 @@ class GateTest(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where a reader finds it: the line of the suite's file."""
-        return self.path, (self.gate.line or 1) - 1, f"gates::{self.name}"
+        return self.path, (self.gate.line or 1) - 1, f"{self.suite.name} gate {self.name}"
 
     def runtest(self) -> None:
         """Nothing to do here: see the class."""
@@ -236,7 +248,14 @@ def run_lean(item: TrialTest, nextitem: pytest.Item | None) -> bool | None:
     )
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
     if item.session.shouldfail or item.session.shouldstop:
-        _tear_down_what_others_left(item)
+        _step_over(item, None)
+    return True
+
+
+def pass_over(item: GateTest, nextitem: pytest.Item | None) -> bool:
+    """A gate's turn in the loop: nothing is shown, its verdict comes when the loop is over."""
+    if nextitem is None or nextitem.parent is not item.parent:
+        _step_over(item, nextitem)
     return True
 
 
@@ -282,19 +301,18 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
     return report
 
 
-def _tear_down_what_others_left(item: TrialTest) -> None:
-    """Before the loop stops in mid-suite, finish the fixtures of the ordinary tests before us.
+def _step_over(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Finish the fixtures of the ordinary tests before us that `nextitem` does not share.
 
-    Pytest does this in the protocol of the last test, which this trial did not take.
+    Pytest does this in the protocol of an item, which this one did not take.
     """
     hook = item.ihook
     _run_phase(item, "setup", functools.partial(hook.pytest_runtest_setup, item=item))
-    _run_phase(
-        item, "teardown", functools.partial(hook.pytest_runtest_teardown, item=item, nextitem=None)
-    )
+    tear_down = functools.partial(hook.pytest_runtest_teardown, item=item, nextitem=nextitem)
+    _run_phase(item, "teardown", tear_down)
 
 
-def _run_phase(item: TrialTest, when: Phase, run: Callable[[], None]) -> None:
+def _run_phase(item: pytest.Item, when: Phase, run: Callable[[], None]) -> None:
     call = pytest.CallInfo.from_call(run, when=when, reraise=INTERRUPTS)
     if call.excinfo is not None:
         report = pytest.TestReport.from_item_and_call(item, call)

@@ -24,6 +24,8 @@ LlmevalError                 its text is a complete message for the user
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -75,12 +77,17 @@ class MissingExtraError(LlmevalError):
     """An optional package is needed and not installed."""
 
     def __init__(self, what: str, *, package: str, extra: str):
+        self.what = what
         self.package = package
         self.extra = extra
         super().__init__(
             f"{what} needs the package {package}, which is not installed. "
             f"Install it with: pip install 'pytest-llmeval-local[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[Callable[[], MissingExtraError], tuple[()]]:
+        # It may travel to a worker of xdist, and pickle gives an exception no keywords by itself.
+        return partial(MissingExtraError, self.what, package=self.package, extra=self.extra), ()
 
 
 class RunError(LlmevalError):

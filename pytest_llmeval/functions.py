@@ -4,24 +4,31 @@
     def test_capital(llm_item, llm_prediction):
         assert llm_item.target in llm_prediction.text
 
-Pytest's own protocol runs them. Whether the test passed is the score `passed`.
+Pytest's own protocol runs them. Whether the test passed is the score `passed`. Parametrized beside
+the mark, a function asks each trial once, and each of its tests judges the same answer: scores are
+then called `passed[strict]` and so on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.errors import LlmevalError, SuiteError
 from pytest_llmeval.records import Prediction, Score, Trial
 from pytest_llmeval.reporting import attach
 from pytest_llmeval.run import Evaluation, Selection
 
 MARK = "llmeval"
 PARAMETER = "llm_trial"
+PASSED = "passed"
 PREDICTION = pytest.StashKey[Prediction]()
-SCORES = pytest.StashKey[list[Score]]()
+SCORES = pytest.StashKey[dict[str, Score]]()
+
+#: Fixtures that need the run even when no trial does.
+OF_THE_RUN = frozenset({"llm", "llm_server", "llm_run"})
 
 
 def generate(metafunc: pytest.Metafunc, evaluation: Evaluation) -> None:
@@ -29,29 +36,33 @@ def generate(metafunc: pytest.Metafunc, evaluation: Evaluation) -> None:
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
-    if PARAMETER not in metafunc.fixturenames:
-        raise pytest.Collector.CollectError(
-            f"{metafunc.definition.nodeid} is marked with {MARK} and takes neither llm_item nor "
-            f"llm_prediction; add one of them to its arguments, or remove the mark"
-        )
-    trials = list(_trials(metafunc, mark, evaluation))
-    metafunc.parametrize(
-        PARAMETER, trials, indirect=True, ids=[f"{t.condition.name}-{t.name}" for t in trials]
-    )
+    try:
+        trials = list(_trials(metafunc, mark, evaluation))
+    except LlmevalError as error:
+        evaluation.settings.mistakes.append(str(error))
+        raise pytest.Collector.CollectError(str(error)) from error
+    metafunc.parametrize(PARAMETER, trials, indirect=True, ids=[_id_of(trial) for trial in trials])
 
 
 def _trials(
     metafunc: pytest.Metafunc, mark: pytest.Mark, evaluation: Evaluation
 ) -> Iterator[Trial]:
     node, settings = metafunc.definition, evaluation.settings
-    try:
-        line = node.function.__code__.co_firstlineno
-        suite = settings.suite_of_marker(mark, node.nodeid, node.path, line)
-        for condition in settings.conditions(suite):
-            yield from settings.trials(suite, condition)
-    except LlmevalError as error:
-        settings.mistakes.append(str(error))
-        raise pytest.Collector.CollectError(str(error)) from error
+    line = (node.reportinfo()[1] or 0) + 1
+    if PARAMETER not in metafunc.fixturenames:
+        raise SuiteError(
+            f"{node.name} is marked with {MARK} and takes neither llm_item nor llm_prediction; "
+            f"add one of them to its arguments, or remove the mark",
+            path=node.path,
+            line=line,
+        )
+    suite = settings.suite_of_marker(mark, node.nodeid, node.path, line)
+    for condition in settings.conditions(suite):
+        yield from settings.trials(suite, condition)
+
+
+def _id_of(trial: Trial) -> str:
+    return f"{trial.condition.name}-{trial.name}"
 
 
 def trial_of(item: pytest.Item) -> Trial | None:
@@ -65,7 +76,7 @@ def select(item: pytest.Item, selection: Selection) -> None:
     trial = trial_of(item)
     if trial is not None:
         selection.trials.append(trial)
-    if {"llm", "llm_server"} & set(getattr(item, "fixturenames", ())):
+    if not OF_THE_RUN.isdisjoint(getattr(item, "fixturenames", ())):
         selection.fixtures = True
 
 
@@ -75,21 +86,34 @@ def attach_scores(
     report: pytest.TestReport,
     evaluation: Evaluation,
 ) -> None:
-    """Turn the result of a marked test into its scores."""
+    """Turn the result of a marked test into its scores; a skipped test has not judged anything."""
     trial = trial_of(item)
     if trial is None or call.when == "teardown" or (call.when == "setup" and report.passed):
         return
-    scores = [_passed_score(call), *item.stash.get(SCORES, [])]
+    if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+        return
     prediction = item.stash.get(PREDICTION, None)
+    scores = [_passed_score(call, prediction), *item.stash.get(SCORES, {}).values()]
+    variant = _variant(item, trial)
+    if variant:
+        scores = [replace(score, scorer=f"{score.scorer}[{variant}]") for score in scores]
     if prediction is not None and trial.suite.scorers:
         scores = [*evaluation.settings.score(trial, prediction), *scores]
     attach(report, trial.id, scores)
     del report.llm_outcome  # shown like any test: passed or failed
 
 
-def _passed_score(call: pytest.CallInfo[None]) -> Score:
+def _passed_score(call: pytest.CallInfo[None], prediction: Prediction | None) -> Score:
+    """What the test thinks of the answer; anything but an assertion says nothing about it."""
     if call.excinfo is None:
-        return Score("passed", "right", 1.0)
-    if call.when == "call" and isinstance(call.excinfo.value, AssertionError):
-        return Score("passed", "wrong", 0.0)
-    return Score("passed", "failure", None, reason=call.excinfo.typename)
+        return Score(PASSED, "right", 1.0)
+    judgement = (AssertionError, pytest.fail.Exception)
+    if call.when == "call" and call.excinfo.errisinstance(judgement):
+        return Score(PASSED, "wrong", 0.0)
+    failure = prediction.failure if prediction is not None else None
+    return Score(PASSED, "failure", None, failure.reason if failure else call.excinfo.typename)
+
+
+def _variant(item: pytest.Function, trial: Trial) -> str:
+    """The ids of a test's parameters other than the trial: several tests may judge one answer."""
+    return item.callspec.id.replace(_id_of(trial), "", 1).strip("-").replace("--", "-")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval import functions, reporting
-from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, run_lean
+from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, pass_over, run_lean
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.run import Evaluation, Options, Run, SelectedGate, Selection, Settings
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
@@ -35,6 +35,7 @@ def register(config: pytest.Config) -> None:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
         raise pytest.UsageError(str(error)) from error
+    gc.unfreeze()  # what an earlier session in this process kept, as pytester's do
     workerinput = getattr(config, "workerinput", None)
     hooks: Hooks
     if workerinput is None:
@@ -84,8 +85,7 @@ class Hooks:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the trials into the plan's order, whatever order other plugins asked for."""
         order_as_planned(items, self.evaluation.settings.models)
-        if len(items) >= MANY_NODES:
-            gc.freeze()
+        keep_from_collector(len(items))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(
@@ -94,8 +94,8 @@ class Hooks:
         """Run a trial lean where nobody needs the hooks; say nothing for a gate."""
         if isinstance(item, TrialTest):
             return run_lean(item, nextitem)
-        if isinstance(item, GateTest) and nextitem is not None:
-            return True if nextitem.parent is item.parent else None
+        if isinstance(item, GateTest):
+            return pass_over(item, nextitem)
         return None
 
     @pytest.hookimpl(wrapper=True)
@@ -123,10 +123,6 @@ class Hooks:
             return None
         item.timeout_seconds = settings.timeout
         return True
-
-    def pytest_unconfigure(self) -> None:
-        """Give the garbage collector back what was kept from it."""
-        gc.unfreeze()
 
 
 class OwnerHooks(Hooks):
@@ -162,6 +158,7 @@ class OwnerHooks(Hooks):
         except BaseException:
             self.evaluation.abort()
             raise
+        keep_from_collector(len(session.items))
         self.evaluation.finish(stopped=str(session.shouldstop or session.shouldfail or ""))
         for report in self._gate_reports():
             config.hook.pytest_runtest_logreport(report=report)
@@ -186,7 +183,6 @@ class OwnerHooks(Hooks):
 
     def pytest_unconfigure(self) -> None:
         """Whatever happened, leave no server."""
-        super().pytest_unconfigure()
         self.evaluation.abort()
         if self.broker is not None:
             self.broker.close()
@@ -249,7 +245,6 @@ class WorkerHooks(Hooks):
 
     def pytest_unconfigure(self) -> None:
         """Let go of the broker."""
-        super().pytest_unconfigure()
         self.evaluation.client.close()
 
 
@@ -275,6 +270,12 @@ def order_as_planned(items: list[pytest.Item], models: Sequence[str]) -> None:
     trials.sort(key=lambda item: (rank[item.trial.condition.model], item.number))
     for place, item in zip(places, trials, strict=True):
         items[place] = item
+
+
+def keep_from_collector(nodes: int) -> None:
+    """Spare the garbage collector the walk over many nodes and reports, which all stay anyway."""
+    if nodes >= MANY_NODES:
+        gc.freeze()
 
 
 def _is_suite(path: Path, config: pytest.Config) -> bool:

@@ -5,6 +5,8 @@ ask for predictions by trial id, score and report. They talk over a connection o
 `multiprocessing.connection` on the loopback interface, authenticated by a key that reaches the
 worker through xdist's own channel. The first worker that has collected hands over the selection;
 each reply to a worker carries every prediction that is new to it, so that it rarely has to ask.
+Whoever connects proves that it has the key in a thread of its own, so that a stranger on the
+machine who says nothing, or nonsense, keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ import contextlib
 import secrets
 import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from typing import Any, Protocol
 
 from pytest_llmeval.errors import LlmevalError
@@ -50,6 +59,11 @@ class Chat:
 
     model: str
     request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class HasBegun:
+    """A worker has collected: does the run have its selection from another one?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +107,45 @@ class Broker:
 
     def __init__(self, owner: Owner):
         self._owner = owner
+        self._begun = False
+        self._closing = threading.Event()
         self.key = secrets.token_bytes(32)
-        self._listener = Listener(("127.0.0.1", 0), backlog=64, authkey=self.key)
+        self._listener = Listener(("127.0.0.1", 0), backlog=64)
         self.address: tuple[str, int] = self._listener.address
         threading.Thread(target=self._accept, name="llmeval-broker", daemon=True).start()
 
     def close(self) -> None:
         """Accept nobody any more; connections end with their workers."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            Client(self.address).close()  # closing a listener does not wake the one who waits at it
         self._listener.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 connection = self._listener.accept()
-            except OSError:
-                return  # closed
-            except Exception:  # noqa: BLE001, S112 - a stranger without the key must not end the broker
+            except OSError:  # somebody hung up too early, or there are too many open files
+                self._closing.wait(SLICE)
                 continue
             threading.Thread(
                 target=self._serve, args=(connection,), name="llmeval-broker-worker", daemon=True
             ).start()
 
     def _serve(self, connection: Connection[Any, Any]) -> None:
-        with connection, contextlib.suppress(EOFError, OSError):
+        with connection, contextlib.suppress(EOFError, OSError, AuthenticationError):
+            deliver_challenge(connection, self.key)
+            answer_challenge(connection, self.key)
             while True:
                 message = connection.recv()
                 connection.send(self._answer(message))
 
     def _answer(self, message: object) -> object:
-        """The reply to a message; trouble travels as its words alone."""
+        """The reply to a message; trouble travels as the error it is."""
         try:
             return self._reply(message)
         except LlmevalError as error:
-            return LlmevalError(str(error))
+            return error
 
     def _reply(self, message: object) -> object:
         if isinstance(message, Ask):
@@ -134,8 +154,11 @@ class Broker:
             return self._owner.chat(message.model, message.request)
         if isinstance(message, Describe):
             return self._owner.describe(message.model)
+        if isinstance(message, HasBegun):
+            return self._begun
         if isinstance(message, Collected):
             self._owner.begin(message.selection)
+            self._begun = True
             return None
         raise LlmevalError(f"the broker does not know what {message!r} means")
 
@@ -164,8 +187,9 @@ class BrokerClient:
         self._connection.close()
 
     def begin(self, selection: Selection) -> None:
-        """Hand over what this worker collected."""
-        self._call(Collected(selection))
+        """Hand over what this worker collected, if it is the first: a selection may be large."""
+        if not self._call(HasBegun()):
+            self._call(Collected(selection))
 
     def wait(self, trial_id: str) -> Prediction | None:
         """As the scheduler's wait, and nothing is kept of a prediction that was handed out."""

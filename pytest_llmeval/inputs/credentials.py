@@ -8,15 +8,9 @@ from typing import Any
 
 from pytest_llmeval.inputs.documents import KeyPath
 from pytest_llmeval.inputs.mistakes import Mistakes
+from pytest_llmeval.redaction import redact
 
 _KEYS = {"apikey", "token", "accesstoken", "key", "secret", "password", "authorization", "bearer"}
-_VALUES = re.compile(
-    r"\b(sk|pk|xai|gsk|pplx)[-_][A-Za-z0-9_-]{16,}"  # OpenAI and those who took over its shape
-    r"|\b(hf|ghp|gho|glpat)[-_][A-Za-z0-9]{16,}"
-    r"|\bbearer\s+\S{8,}"
-    r"|://[^/\s:@]+:[^/\s@]+@",  # a user and a password in a URL
-    re.IGNORECASE,
-)
 _WAY_OUT = "put it into an environment variable and name the variable: api_key_env: MY_API_KEY"
 
 
@@ -25,7 +19,7 @@ def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
     for place, key, inner in _entries(value, keys):
         if _asks_for_secret(key) and not isinstance(inner, dict | list):
             mistakes.add(place, f"{key!r} would hold a secret; {_WAY_OUT}")
-        elif isinstance(inner, str) and _VALUES.search(inner):
+        elif _looks_secret(_as_command_line(inner)):
             mistakes.add(place, f"the value of {key!r} looks like a secret; {_WAY_OUT}")
         else:
             find_secrets(inner, mistakes, place)
@@ -34,11 +28,21 @@ def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
 def must_not_be_shown(key: str, value: str) -> bool:
     """Whether `value` is, or was perhaps meant as, the secret that `key` is about."""
     name = key.rpartition(".")[2]
-    return _asks_for_secret(name.removesuffix("_env")) or bool(_VALUES.search(value))
+    return _asks_for_secret(name.removesuffix("_env")) or _looks_secret(value)
 
 
 def _asks_for_secret(key: str) -> bool:
     return re.sub(r"[-_]", "", key.lower()) in _KEYS
+
+
+def _looks_secret(text: str) -> bool:
+    return redact(text) != text
+
+
+def _as_command_line(value: Any) -> str:
+    """Texts as one, for what is a secret only behind the argument before it: `--api-key, abc`."""
+    texts = value if isinstance(value, list) else [value]
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def _entries(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import keyword
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_./+-]+")
 _REPEAT = re.compile(r"(.+)\.([2-9]|[1-9][0-9]+)")
 _LONGEST_SLUG = 100
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_EXPRESSION_WORDS = frozenset({"and", "or", "not", "true", "false", "none"})
 _TAKEN_TAGS = frozenset(
     {"filterwarnings", "flaky", "llmeval", "parametrize", "skip", "skipif", "timeout"}
     | {"tryfirst", "trylast", "usefixtures", "xdist_group", "xfail"}
@@ -220,11 +220,11 @@ def checked_tags(given: Any, known: set[str] | None = None) -> tuple[str, ...]:
 def _check_tag(tag: str) -> None:
     if tag in _TAKEN_TAGS:
         raise ValueError(f"the tag {tag!r} has a meaning of its own to pytest; choose another word")
-    if not _TAG.fullmatch(tag) or keyword.iskeyword(tag.lower()):
+    if not _TAG.fullmatch(tag) or tag.lower() in _EXPRESSION_WORDS:
         better = re.sub(r"[^A-Za-z0-9_.-]+", "_", tag).strip("_-.") or "tag"
         better = (
             better
-            if better[0].isalpha() and not keyword.iskeyword(better.lower())
+            if better[0].isalpha() and better.lower() not in _EXPRESSION_WORDS
             else f"tag_{better}"
         )
         raise ValueError(

@@ -101,9 +101,12 @@ def parse_document(text: str, path: Path, error: type[InputError]) -> Document:
 
 
 def parse_value(text: str, error: type[InputError], *, origin: str) -> Any:
-    """A single value, as it would stand behind a key; `origin` is named in errors."""
-    node = _compose(text, origin, error)
-    return None if node is None else _NodeReader(origin, error).value(node, ())
+    """A single value, as it would stand behind a key; errors name `origin` in place of a file."""
+    try:
+        node = _compose(text, Path(), error)
+        return None if node is None else _NodeReader(Path(), error).value(node, ())
+    except InputError as problem:
+        raise error(problem.message, path=origin) from None
 
 
 def read_text(path: Path, error: type[InputError]) -> str:
@@ -140,7 +143,7 @@ def _sibling_hint(path: Path) -> str:
     return did_you_mean(path.name, siblings)
 
 
-def _compose(text: str, path: Path | str, error: type[InputError]) -> Node | None:
+def _compose(text: str, path: Path, error: type[InputError]) -> Node | None:
     try:
         node: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as problem:
@@ -178,7 +181,7 @@ def _template_hint(text: str, line: int | None) -> str:
 class _NodeReader:
     """Turns YAML nodes into plain data, noting lines and spellings on the way."""
 
-    def __init__(self, path: Path | str, error: type[InputError]):
+    def __init__(self, path: Path, error: type[InputError]):
         self.lines: dict[KeyPath, int] = {}
         self.written: dict[KeyPath, str] = {}
         self.literals: dict[KeyPath, int] = {}

@@ -91,6 +91,8 @@ def _producer(message: Message) -> Callable[[Mapping[str, Any]], Message]:
     if _is_literal(message.content):
         return lambda _: message
     role, template = message.role, _ENVIRONMENT.from_string(message.content)
+    # Jinja2 gives each template a chain of mappings, and walks it for every rendering.
+    template.globals = dict(template.globals)
     return lambda fields: Message(role, template.render(fields))
 
 

@@ -130,32 +130,33 @@ _PLAIN = json.JSONDecoder()
 def _csv(path: Path, as_written: Collection[str]) -> Iterator[Row]:  # noqa: ARG001  # all is text
     reader = csv.reader(io.StringIO(read_text(path, DatasetError), newline=""), strict=True)
     records = _records(reader, path)
-    line, header = next(records, (1, []))
+    line, header = records[0] if records else (1, [])
     for name in header:
         if not name or header.count(name) > 1:
             message = f"the header names {name!r} twice" if name else "a column has no name"
             raise DatasetError(f"{message}; found {', '.join(header)}", path=path, line=line)
-    for line, values in records:
+    for line, values in records[1:]:
         if len(values) != len(header):
             message = f"{len(values)} values, but the header names {len(header)}"
             raise DatasetError(f"{message}: {', '.join(header)}", path=path, line=line)
         yield Row(line, dict(zip(header, values, strict=True)))
 
 
-def _records(reader: _CsvReader, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(reader: _CsvReader, path: Path) -> list[tuple[int, list[str]]]:
     """The records that are not blank, with the line each begins on."""
     # A document of more than 128 KB in a field is fine here; the limit is the module's own state.
     limit = csv.field_size_limit(2**31 - 1)
     try:
-        line = 1
+        records, line = [], 1
         for values in reader:
             if values:
-                yield line, values
+                records.append((line, values))
             line = reader.line_num + 1
     except csv.Error as problem:
         raise DatasetError(f"not valid CSV: {problem}", path=path, line=reader.line_num) from None
     finally:
         csv.field_size_limit(limit)
+    return records
 
 
 class _CsvReader(Protocol):

@@ -124,7 +124,12 @@ _LIMITS = {
 def _expectation(kind: str, context: Mapping[str, Any]) -> str | None:
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        return f"expected {words} {context[key]:g}"
+        limit = context[key]
+        return (
+            f"expected {words} {limit:g}"
+            if isinstance(limit, float)
+            else f"expected {words} {limit}"
+        )
     return _EXPECTED.get(kind)
 
 

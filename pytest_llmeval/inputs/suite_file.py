@@ -73,16 +73,16 @@ def _tool_name(name: str) -> str:
 class FunctionSection(Section):
     """A function that a model may call."""
 
-    name: Annotated[str, AfterValidator(_tool_name)]
-    description: str | None = None
+    name: Annotated[str, AfterValidator(_tool_name)] = Field(description="What a call names.")
+    description: str | None = Field(default=None, description="What it does, for the model.")
     parameters: dict[str, Any] = Field(default={}, description="A JSON Schema of its arguments.")
-    strict: bool | None = None
+    strict: bool | None = Field(default=None, description="Passed on to the server.")
 
 
 class ToolSection(Section):
     """A tool, written as OpenAI's API has it."""
 
-    type: Literal["function"]
+    type: Literal["function"] = Field(description="There is only this type.")
     function: FunctionSection
 
 

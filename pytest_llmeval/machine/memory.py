@@ -5,9 +5,9 @@ from __future__ import annotations
 import psutil
 
 OVERHEAD = 256 * 2**20
-"""Bytes for what a llama.cpp server holds beside weights and cache: compute buffers, its own code.
+"""Bytes for what a llama.cpp server holds beside weights and cache: its code, compute buffers.
 
-Measured with small models; a prompt batch of a large one may ask for some hundred MiB more.
+An allowance, not a measurement: some 50 MiB with a tiny model, several hundred with large ones.
 """
 
 

@@ -46,6 +46,7 @@ def html_report(report: RunReport) -> str:
         "duration": wording.duration,
         "counted": wording.counted,
         "reasons": wording.reasons,
+        "gate_words": wording.gate_words,
         "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
         "size": megabytes,
@@ -64,8 +65,7 @@ def html_report(report: RunReport) -> str:
         note=wording.incomplete_note(wording.headline(report.metrics)),
         pairs=[(wording.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
         scale=scale,
-        tests=sorted({c.test for c in report.comparisons if c.test}),
-        corrections=sorted({c.correction for c in report.comparisons if c.correction}),
+        how=wording.procedures(report.comparisons),
         examples=example_groups(report.examples),
     )
 

@@ -8,9 +8,10 @@ a lock beside the journals; reading needs no lock.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -183,3 +184,23 @@ def write_requests(path: Path, requests: Iterable[tuple[str, Mapping[str, Any]]]
             handle.write(request_to_line(trial_id, body))
             count += 1
     return count
+
+
+def read_requests(run: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Read the bodies of some requests of a run, by trial id; one that is not there is left out.
+
+    Raises `RunError` for a line that is no request.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(run.glob("*/parts/part-*.requests.jsonl")):
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                if len(found) == len(wanted):
+                    return found
+                try:
+                    request = json.loads(line)
+                    if request["custom_id"] in wanted:
+                        found[request["custom_id"]] = request["body"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise RunError(f"{path}:{number}: this is no request: {error}") from None
+    return found

@@ -149,7 +149,7 @@ def _text(value: Any) -> str:
 def _arguments(raw: str) -> dict[str, Any] | None:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):  # a model may write brackets without end
         return None
     return value if isinstance(value, dict) else None
 

@@ -103,9 +103,7 @@ def _pairs(report: RunReport) -> Iterator[str]:
     if not report.comparisons:
         return
     yield "## Is it real?"
-    tests = sorted({c.test for c in report.comparisons if c.test})
-    corrections = sorted({c.correction for c in report.comparisons if c.correction})
-    how = inline(", ".join(tests + corrections))
+    how = inline(", ".join(wording.procedures(report.comparisons)))
     yield f"Compared on the same items: {how}. Differences in points, the better side first."
     rows = []
     for comparison in report.comparisons:
@@ -136,7 +134,7 @@ def _gates(report: RunReport) -> Iterator[str]:
     if report.gates:
         yield "## Gates"
         yield "\n".join(
-            f"- **{_VERDICTS[gate.verdict]}** {inline(gate.suite)} {inline(gate.message)}"
+            f"- **{_VERDICTS[gate.verdict]}** {inline(wording.gate_words(gate))}"
             for gate in report.gates
         )
 
@@ -193,5 +191,7 @@ def _number(value: int | None) -> str:
 
 
 def _sampling(entries: Iterable[tuple[str, object]]) -> str:
-    told = (f"{key} {value}" for key, value in entries if value is not None and value not in ([], ()))
+    told = (
+        f"{key} {value}" for key, value in entries if value is not None and value not in ([], ())
+    )
     return ", ".join(told)

@@ -13,11 +13,13 @@ from pytest_llmeval.results.wording import (
     bounds,
     counted,
     duration,
+    gate_words,
     headline,
     incomplete_note,
     method_words,
     pair_words,
     percent,
+    procedures,
     telling_pairs,
     visible,
     whole,
@@ -140,8 +142,7 @@ def _pairs(report: RunReport, width: int, colour: bool) -> list[str]:
     if not comparisons:
         return []
     shown = telling_pairs(comparisons)
-    tests = sorted({c.test for c in comparisons if c.test})
-    how = ["same items", *tests, *sorted({c.correction for c in comparisons if c.correction})]
+    how = ["same items", *procedures(comparisons)]
     told = f"{len(shown)} of {counted(len(comparisons), 'pair')}, all in the report"
     if len(shown) == len(comparisons):
         told = counted(len(shown), "pair")
@@ -202,8 +203,8 @@ def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
     for result in gates:
         word, paint = _VERDICTS[result.verdict]
         indent = " " * _VERDICT_WIDTH
-        message = f"{result.suite} {result.message}"
-        first, *rest = _wrapped(message.splitlines(), width - _VERDICT_WIDTH) or [result.suite]
+        told = gate_words(result).splitlines()
+        first, *rest = _wrapped(told, width - _VERDICT_WIDTH)
         lines.append(_painted(word, paint, colour) + indent[len(word) :] + first)
         lines += [indent + line for line in rest]
     return lines

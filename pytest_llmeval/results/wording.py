@@ -7,12 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_llmeval.records import Comparison, Interval, Metric
+from pytest_llmeval.records import Comparison, GateResult, Interval, Metric
 
 SHOWN_PAIRS = 3
 """So many pairs stand in the terminal; the report has them all."""
 
 UNKNOWN = "-"
+
+_NAMES = {
+    "wilson": "Wilson",
+    "scaled wilson": "scaled Wilson",
+    "clopper-pearson": "Clopper-Pearson",
+    "mcnemar mid-p": "McNemar mid-p",
+    "tango": "Tango",
+    "newcombe": "Newcombe",
+    "holm": "Holm",
+}
+"""Procedures named after people; what is missing here is called as the records call it."""
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -142,13 +153,29 @@ def by_suite(metrics: Iterable[Metric]) -> dict[str, list[Metric]]:
 
 def method_words(intervals: Iterable[Interval]) -> str:
     """`95 % Wilson` where all intervals are of one kind, `95 % interval` where they are not."""
-    kinds = {(interval.level, interval.method) for interval in intervals}
+    kinds = {(i.level, i.method) for i in intervals if i.low is not None}
     levels = {level for level, _ in kinds}
     level = f"{100 * levels.pop():g} % " if len(levels) == 1 else ""
     if len(kinds) != 1:
         return f"{level}interval"
-    method = next(iter(kinds))[1]
-    return f"{level}{method[:1].upper()}{method[1:]}"
+    return f"{level}{procedure(next(iter(kinds))[1])}"
+
+
+def procedure(name: str) -> str:
+    """A procedure's name as one writes it."""
+    return _NAMES.get(name, name)
+
+
+def procedures(comparisons: Iterable[Comparison]) -> list[str]:
+    """The tests and corrections that comparisons rest on, tests first."""
+    used = list(comparisons)
+    tests = sorted({procedure(comparison.test) for comparison in used if comparison.test})
+    return tests + sorted({procedure(c.correction) for c in used if c.correction})
+
+
+def gate_words(result: GateResult) -> str:
+    """A gate's outcome as one sentence: which suite, which condition, what and why."""
+    return f"{result.suite} {result.gate.only} {result.message}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -169,15 +169,10 @@ def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
         mention
         for mention in mentions
         if text[mention.start] != text[mention.start].lower() or text[mention.start] in "(["
-        if (mention.own_words and _is_label_at(text, mention))
+        if (mention.own_words and mention.labelled)
         or (_opens_line(text, mention) and not _ends_line(text, mention))
     }
     return listed if len({mention.label for mention in listed}) > 1 else set()
-
-
-def _is_label_at(text: str, mention: Mention) -> bool:
-    """Say whether a mention in the option's own words begins with its label."""
-    return lower(text[mention.start : mention.end]).lstrip("([").startswith(mention.label.lower())
 
 
 def _how_committed(
@@ -194,7 +189,7 @@ def _how_committed(
     confirmed = _CONFIRMED.match(text, last.end)
     if confirmed:
         return f"before {' '.join(confirmed[0].split())!r}"
-    if last in repeated or (last.own_words and not _is_label_at(text, last)):
+    if last in repeated or not last.labelled:
         return ""
     return "a label that opens its line" if _opens_line(text, last) else ""
 

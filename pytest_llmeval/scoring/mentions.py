@@ -12,13 +12,14 @@ class Mention(NamedTuple):
     """An option is mentioned at `start` to `end`.
 
     `sure` is False for a bare "a", "b", "A dog" or "I": a label only where one is expected.
-    `own_words` says that the option's text stands there, alone or behind its label.
+    It stands there by its label, in its `own_words`, or with both: "B) Paris".
     """
 
     start: int
     end: int
     label: str
     sure: bool
+    labelled: bool
     own_words: bool
 
 
@@ -38,9 +39,16 @@ def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[
     """Find every mention of an option, in order; `texts` are in the order of `labels`, or empty.
 
     Of two that overlap the longer counts, so that "Paris, Texas" is no "Paris" and the letter in
-    "Vitamin C" none at all. A label with its own words behind it is one mention.
+    "Vitamin C" none at all. A label with its own words behind it is one mention. An option whose
+    text is itself a label is known by its label only.
     """
-    in_words = list(_in_words(text, labels, texts)) if texts else []
+    known = {label.casefold() for label in labels}
+    own = [
+        (label, words)
+        for label, words in zip(labels, texts, strict=bool(texts))
+        if words.casefold() not in known
+    ]
+    in_words = list(_in_words(text, own)) if own else []
     by_label = [
         mention
         for mention in _by_label(text, tuple(labels))
@@ -56,7 +64,7 @@ def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
         label = canonical[written.casefold()]
         bracketed = match["close"] is not None
         sure = bracketed or (written == label and not _is_word(text, match, written))
-        yield Mention(match.start(), match.end(), label, sure, own_words=False)
+        yield Mention(match.start(), match.end(), label, sure, labelled=True, own_words=False)
 
 
 def _is_word(text: str, match: re.Match[str], written: str) -> bool:
@@ -80,11 +88,11 @@ def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, 
     return pattern, {label.casefold(): label for label in labels}
 
 
-def _in_words(text: str, labels: Sequence[str], texts: Sequence[str]) -> Iterator[Mention]:
+def _in_words(text: str, own: Sequence[tuple[str, str]]) -> Iterator[Mention]:
     """Occurrences of the options' own texts as whole words in any case, the longest first."""
     lowered = lower(text)
     taken: list[tuple[int, int]] = []
-    for label, words in sorted(zip(labels, texts, strict=True), key=lambda pair: -len(pair[1])):
+    for label, words in sorted(own, key=lambda pair: -len(pair[1])):
         needle = lower(" ".join(words.split()))
         start = lowered.find(needle) if needle else -1
         while start >= 0:
@@ -93,7 +101,7 @@ def _in_words(text: str, labels: Sequence[str], texts: Sequence[str]) -> Iterato
                 begin < end and start < finish for begin, finish in taken
             ):
                 taken.append((start, end))
-                yield Mention(start, end, label, sure=True, own_words=True)
+                yield Mention(start, end, label, sure=True, labelled=False, own_words=True)
             start = lowered.find(needle, start + 1)
 
 
@@ -130,7 +138,7 @@ def _joined(text: str, mentions: Sequence[Mention]) -> list[Mention]:
             and not last.own_words
             and _LABEL_TO_TEXT.fullmatch(text, last.end, mention.start)
         ):
-            joined[-1] = Mention(last.start, mention.end, last.label, sure=True, own_words=True)
+            joined[-1] = last._replace(end=mention.end, sure=True, own_words=True)
         else:
             joined.append(mention)
     return joined

@@ -7,6 +7,7 @@ What is a number here, and what is not:
   digits is one only after "=" or ":" or when nothing else stands in the text;
 - 1,234 and 1,234.5 and 1'234, also grouped by no-break or thin spaces; 2.5 million; 50% and
   50 percent;
+- 12 345 with plain spaces only where it cannot be two numbers: alone, or with a group like 000;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
   skipped, never read in part. `decimal_comma` swaps the roles of "," and "." for such texts;
 - dates, times, ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that comes out
@@ -53,6 +54,7 @@ _SCAN = re.compile(
         | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![\w/]|[.,]\d)
         | 10\s?\^\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?!\w)
         | (?P<before>\d{{0,9}})\s?(?P<vulgar>[¼½¾⅐-⅞])
+        | (?P<spaced>\d{{1,3}}(?:\ \d{{3}})+(?:[.,]\d+)?) (?!\d|[.,/]\d)
         | (?P<run>{_RUN}|\.\d+)
           (?: [eE](?P<e>[-+−]?\d{{1,4}})(?!\w|\.\d)
             | \s?[×x*·⋅]\s?10 (?: \s?\^\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
@@ -155,6 +157,8 @@ def _is_all(match: re.Match[str], text: str) -> bool:
 def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
     if match["run"]:
         return _decimal(match, decimal_comma=decimal_comma)
+    if match["spaced"]:
+        return _spaced(match, decimal_comma=decimal_comma)
     if match["power"]:
         return _power_of_ten(match["power"])
     if match["vulgar"]:
@@ -164,6 +168,16 @@ def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
     if int(under) == 0 or int(over) % int(under) == 0:
         return None
     return int(match["whole"] or 0) + Fraction(int(over), int(under))
+
+
+def _spaced(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
+    """Read groups of three with spaces between, where they cannot be several numbers."""
+    spaced = match["spaced"]
+    is_all = match.string.strip(" \n.$€£¥₹*") == spaced
+    if not (decimal_comma or is_all or " 0" in spaced):
+        return None
+    plain = spaced.replace(" ", "").replace(*(",", ".") if decimal_comma else (" ", ""))
+    return None if "," in plain else Fraction(plain)
 
 
 def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:

@@ -113,7 +113,7 @@ def same_json(one: Any, other: Any) -> bool:
 
 
 def _wanted(item: Item) -> list[Call]:
-    """Read an item's target; raise ValueError, with what is allowed, when it is no list of calls."""
+    """Read an item's target; raise ValueError, with what is allowed, when it is no such list."""
     try:
         target = json.loads(item.target) if isinstance(item.target, str) else item.target
         return [_call(each) for each in (target if _is_list(target) else [target])]

@@ -28,6 +28,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,6 +38,9 @@ OWNER_CHECK_SECONDS = 0.5
 The end of standard input says it at once, unless the owner forked: then a child of its may hold
 the other end of the pipe open.
 """
+
+SWEEP_SECONDS = 0.5
+"""How long to wait for killed processes: one that hangs in a driver ends when it can."""
 
 AT_ONCE = 0.0
 """The grace of a server that nobody needs any more."""
@@ -73,7 +77,7 @@ def main(owner: int, log: str, command: list[str]) -> int:
     start_thread(lambda: events.put(Exited(server.wait())))
     start_thread(lambda: listen(events.put))
     code = attend(server, events, owner)
-    kill(server)  # for whatever the server itself started and left behind
+    sweep(server)
     tell(event="exited", code=code)
     del job  # not before: as its last handle closes, everything in the job ends, we included
     return 0
@@ -194,16 +198,27 @@ def terminate(server: subprocess.Popen[bytes]) -> None:
 
 
 def kill(server: subprocess.Popen[bytes]) -> None:
-    """End the server, or what it left behind; on Windows the rest goes with the job.
-
-    A group's number is not handed out again while it has a member, and if it has none, the server
-    ended this very moment and its number is the last in the queue.
-    """
+    """End the server and everything in its group; on Windows the rest goes with the job."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             server.kill()
         else:
             os.killpg(server.pid, signal.SIGKILL)
+
+
+def sweep(server: subprocess.Popen[bytes]) -> None:
+    """End what the server started and left behind, and see it gone.
+
+    A group's number is not handed out again while it has a member; if it has none, the server
+    ended this very moment and its number is the last in the queue.
+    """
+    kill(server)
+    if sys.platform != "win32":
+        deadline = time.monotonic() + SWEEP_SECONDS
+        with contextlib.suppress(OSError):  # raised once nobody is left, which is what we wait for
+            while time.monotonic() < deadline:
+                os.killpg(server.pid, 0)
+                time.sleep(0.005)
 
 
 def enclose_in_job() -> object:

@@ -20,6 +20,9 @@ Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
 When no answer comes it raises EngineError or OSError. A few seconds are patience enough.
 """
 
+LOOK_SECONDS = 0.5
+"""How often to look for progress, which costs more than a question: a walk over all processes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -79,16 +82,16 @@ def read_health(status: int | None, body: bytes | None, error: str = "") -> Heal
     return Health("error", f"HTTP {status}" + (f": {word}" if word else ""))
 
 
-def check_health(fetch: Fetch, url: str) -> Health:
-    """Ask `url` for its health.
+def check_health(fetch: Fetch, url: str, api_key: str | None = None) -> Health:
+    """Ask the endpoint at `url`, which ends without a slash, for its health.
 
-    Endpoints that know no /health are asked for /v1/health, then for their models, in this order:
+    Those that know no /health are asked for /v1/health, then for their models, in this order:
     llama-server may list its models before they are loaded.
     """
     health = Health("unreachable")
     for path in ("/health", "/v1/health", "/v1/models"):
         try:
-            status, body = fetch(url + path, None)
+            status, body = fetch(url + path, api_key)
         except (EngineError, OSError) as error:
             return read_health(None, None, str(error))
         health = read_health(status, body)
@@ -110,9 +113,9 @@ def wait_until_healthy(
     """Ask until the server is healthy, its process is dead, or nothing moved for `patience`.
 
     There is no limit on the whole, since a big model on a slow disk may take as long as it needs.
-    `report(seconds, last log line)` is called about once a second.
+    `report(seconds, last log line)` is called at every look for progress, twice a second.
     """
-    start = moved_at = reported_at = clock()
+    start = moved_at = looked_at = clock()
     seen = progress()
     pause = 0.01
     while True:
@@ -123,14 +126,13 @@ def wait_until_healthy(
             return Waited("died", now - start, health)
         if health.ready:
             return Waited("ready", now - start, health)
-        latest = progress()
-        if latest.moved_since(seen, now - moved_at):
-            seen, moved_at = latest, now
-        elif now - moved_at > patience:
-            return Waited("stalled", now - start, health)
-        if now - reported_at >= 1:
+        if now - looked_at >= LOOK_SECONDS:
+            looked_at, latest = now, progress()
             report(now - start, latest.last_line)
-            reported_at = now
+            if latest.moved_since(seen, now - moved_at):
+                seen, moved_at = latest, now
+            elif now - moved_at > patience:
+                return Waited("stalled", now - start, health)
         sleep(pause)
         pause = min(0.25, pause * 1.5)
 

@@ -28,9 +28,10 @@ def read_tail(path: Path, count: int) -> tuple[str, ...]:
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    _, _, section = f"\n{text}".rpartition(f"\n{SECTION}")
-    lines = map(clean_line, section.split("\n")[1:])
-    return tuple(line for line in lines if line)[-count:]
+    _, found, section = f"\n{text}".rpartition(f"\n{SECTION}")
+    # Either way the first line is none: the rest of the title, or what we cut in two.
+    _, *lines = (section if found else text).split("\n")
+    return tuple(filter(None, map(clean_line, lines)))[-count:]
 
 
 def clean_line(line: str) -> str:

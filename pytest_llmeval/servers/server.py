@@ -33,7 +33,7 @@ PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
 
 Report = Callable[[float, str], None]
-"""Told about once a second how long a server has been starting, and the last line of its log."""
+"""Told twice a second how long a server has been starting, and the last line of its log."""
 
 
 class _PortLostError(Exception):
@@ -226,7 +226,7 @@ class Server:
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
-            lambda: check_health(self._fetch, self.url),
+            lambda: check_health(self._fetch, self.url, self.spec.api_key),
             alive=lambda: process.alive() and not self._stopped.is_set(),
             progress=lambda: self._progress(process),
             patience=self.spec.start_timeout,

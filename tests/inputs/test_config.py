@@ -1,5 +1,6 @@
 """The config: what is read, what is filled in, and what every mistake is called."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def refusal(folder: Path, text: str, *overrides: str, **environment: str) -> str
     """The words of the error, the file's folder left out."""
     with pytest.raises(ConfigError) as caught:
         load(folder, text, *overrides, **environment)
-    return str(caught.value).replace(f"{folder / 'config'}{'/'}", "").replace("\\", "/")
+    return str(caught.value).replace(f"{folder / 'config'}{os.sep}", "")
 
 
 # What is read -------------------------------------------------------------------------------------
@@ -80,12 +81,12 @@ def test_an_endpoint_that_is_not_ours_takes_only_what_it_can_use(tmp_path: Path)
         tmp_path,
         """\
         models:
-          served: {engine: openai, url: 'http://127.0.0.1:8080/v1/', name: mistral, api_key_env: KEY}
+          served: {engine: openai, url: 'http://127.0.0.1:8080/v1/', name: x7b, api_key_env: KEY}
         server: {slots: 3, context: 9, threads: 2, args: [--mlock]}
         """,
     )
     model = config.models["served"]
-    assert (model.url, model.sent_name) == ("http://127.0.0.1:8080/v1", "mistral")
+    assert (model.url, model.sent_name) == ("http://127.0.0.1:8080/v1", "x7b")
     assert (model.api_key_env, model.slots) == ("KEY", 3)
     assert (model.context, model.threads, model.args) == (None, None, ())
 
@@ -113,7 +114,9 @@ def test_null_leaves_a_sampling_key_to_the_server(tmp_path: Path) -> None:
     assert config.samplings[""].sampling == Sampling(256, stop=("x",))
 
 
-@pytest.mark.parametrize(("text", "share"), [("0.1%", 0.001), ("0.001", 0.001), ("5 %", 0.05), ("0", 0)])
+@pytest.mark.parametrize(
+    ("text", "share"), [("0.1%", 0.001), ("0.001", 0.001), ("5 %", 0.05), ("0", 0)]
+)
 def test_failures_are_a_percentage_or_a_fraction(tmp_path: Path, text: str, share: float) -> None:
     assert load(tmp_path, f"{FAKE}failures: {{at_most: {text}}}").failures_at_most == share
 
@@ -198,11 +201,11 @@ def test_a_choice_of_prompts_is_none_of_the_configs(tmp_path: Path) -> None:
         ("=3", "--llm-set =3: expected key=value"),
         ("a..b=3", "--llm-set a..b=3: expected key=value"),
         ("prompts=", "--llm-set prompts=: expected prompt names"),
-        ("server.slots=[1", "--llm-set server.slots=[1:1: not valid YAML"),
+        ("server.slots=[1", "--llm-set server.slots=[1: not valid YAML"),
         ("repeats.x=1", "--llm-set repeats.x=1: 'repeats' is no mapping, it has no keys"),
         (
             "models.m.slot=3",
-            "--llm-set models.m.slot=3: unknown key 'slot'; did you mean 'slots'? (allowed: engine,",
+            "--llm-set models.m.slot=3: unknown key 'slot'; did you mean 'slots'? (allowed:",
         ),
         ("server.slots=No", "--llm-set server.slots=No: server.slots: expected a whole number"),
     ],
@@ -218,7 +221,9 @@ def test_a_config_is_found_as_given_and_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     inside = tmp_path / "config" / "local.yaml"
     inside.write_text(FAKE, encoding="utf-8")
-    found = [find_config(name, tmp_path) for name in ("local.yaml", "config/local.yaml", str(inside))]
+    found = [
+        find_config(name, tmp_path) for name in ("local.yaml", "config/local.yaml", str(inside))
+    ]
     assert found == [inside] * 3
     given = tmp_path / "local.yaml"
     given.write_text(FAKE, encoding="utf-8")
@@ -253,15 +258,20 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ("models:\n  m: {gguf: a}", "local.yaml:2: the key 'engine' is missing"),
         (
             "models:\n  m:\n    engine: embeded",
-            "local.yaml:3: models.m.engine: unknown engine 'embeded'; did you mean 'embedded'? "
-            f"(allowed: {', '.join(ENGINES)})",
+            (
+                "local.yaml:3: models.m.engine: unknown engine 'embeded'; did you mean 'embedded'? "
+                f"(allowed: {', '.join(ENGINES)})"
+            ),
         ),
         (
             "models:\n  m: {engine: fake, slot: 2}",
             "local.yaml:2: unknown key 'slot'; did you mean 'slots'? (allowed: engine, gguf, ",
         ),
         ("models:\n  m: {engine: embedded}", "local.yaml:2: engine embedded needs the key 'gguf'"),
-        ("models:\n  m: {engine: llama-server}", "local.yaml:2: engine llama-server needs the key 'gguf'"),
+        (
+            "models:\n  m: {engine: llama-server}",
+            "local.yaml:2: engine llama-server needs the key 'gguf'",
+        ),
         ("models:\n  m: {engine: openai}", "local.yaml:2: engine openai needs the key 'url'"),
         (
             "models:\n  m:\n    engine: openai\n    url: http://127.0.0.1/v1\n    gguf: a",
@@ -274,8 +284,10 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ("models:\n  m: {engine: fake, gguf: a}", "local.yaml:2: engine fake takes no 'gguf'"),
         (
             "models:\n  m: {engine: openai, url: 127.0.0.1:8080}",
-            "local.yaml:2: models.m.url: expected a URL such as http://127.0.0.1:8080/v1, found "
-            "'127.0.0.1:8080'",
+            (
+                "local.yaml:2: models.m.url: expected a URL such as http://127.0.0.1:8080/v1, "
+                "found '127.0.0.1:8080'"
+            ),
         ),
         (
             "models:\n  m: {engine: openai, url: '${HERE}'}",
@@ -283,8 +295,10 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ),
         (
             "models:\n  m: {engine: embedded, gguf: '${STORE}/a.gguf'}",
-            "local.yaml:2: models.m.gguf: the environment variable 'STORE' is not defined; "
-            "write $$ for a $",
+            (
+                "local.yaml:2: models.m.gguf: the environment variable 'STORE' is not defined; "
+                "write $$ for a $"
+            ),
         ),
         (
             "models:\n  m: {engine: fake, exact: true, slots: 2}",
@@ -292,18 +306,37 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ),
         (
             "models:\n  m: {engine: embedded, gguf: a, gpu_layers: most}",
-            "local.yaml:2: models.m.gpu_layers: expected a number of layers from 0, or all, "
-            "found 'most'",
+            (
+                "local.yaml:2: models.m.gpu_layers: expected a number of layers from 0, or all, "
+                "found 'most'"
+            ),
         ),
-        ("models:\n  m: {engine: fake, exact: yes}", "local.yaml:2: models.m.exact: expected true or false, found 'yes'"),
-        ("models:\n  m: {engine: fake, slots: true}", "local.yaml:2: models.m.slots: expected a whole number, found true"),
-        ("models:\n  m: {engine: fake, slots: 0}", "local.yaml:2: models.m.slots: expected at least 1, found 0"),
-        ("models:\n  m: {engine: fake, timeout: 0}", "local.yaml:2: models.m.timeout: expected more than 0, found 0"),
-        ("models:\n  m: {engine: fake, name: 7}", "local.yaml:2: models.m.name: expected a text, found 7"),
+        (
+            "models:\n  m: {engine: fake, exact: yes}",
+            "local.yaml:2: models.m.exact: expected true or false, found 'yes'",
+        ),
+        (
+            "models:\n  m: {engine: fake, slots: true}",
+            "local.yaml:2: models.m.slots: expected a whole number, found true",
+        ),
+        (
+            "models:\n  m: {engine: fake, slots: 0}",
+            "local.yaml:2: models.m.slots: expected at least 1, found 0",
+        ),
+        (
+            "models:\n  m: {engine: fake, timeout: 0}",
+            "local.yaml:2: models.m.timeout: expected more than 0, found 0",
+        ),
+        (
+            "models:\n  m: {engine: fake, name: 7}",
+            "local.yaml:2: models.m.name: expected a text, found 7",
+        ),
         (
             "models:\n  a/b: {engine: fake}",
-            "local.yaml:2: the model name 'a/b' cannot be used: letters, digits, '.', '_' and '-' "
-            "only, beginning with a letter or digit",
+            (
+                "local.yaml:2: the model name 'a/b' cannot be used: letters, digits, '.', '_' "
+                "and '-' only, beginning with a letter or digit"
+            ),
         ),
         (
             "models:\n  tiny: {engine: fake}\n  Tiny: {engine: fake}",
@@ -313,16 +346,25 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
             "models:\n  gates: {engine: fake}",
             "local.yaml:2: the model name 'gates' is taken by the gates' tests",
         ),
-        (FAKE + "server: {port: 1}", "local.yaml:2: unknown key 'port' (allowed: executable, slots,"),
+        (
+            FAKE + "server: {port: 1}",
+            "local.yaml:2: unknown key 'port' (allowed: executable, slots,",
+        ),
         (FAKE + "server: 4", "local.yaml:2: server: expected a mapping, found 4"),
         (FAKE + "server:\n  args: --x", "local.yaml:3: server.args: expected a list, found '--x'"),
         (
             FAKE + "sampling:\n  temprature: 1",
-            "local.yaml:3: unknown key 'temprature'; did you mean 'temperature'? (allowed: max_tokens",
+            "local.yaml:3: unknown key 'temprature'; did you mean 'temperature'? (allowed: max_",
         ),
-        (FAKE + "sampling: {temperature: -1}", "local.yaml:2: sampling.temperature: expected at least 0"),
+        (
+            FAKE + "sampling: {temperature: -1}",
+            "local.yaml:2: sampling.temperature: expected at least 0",
+        ),
         (FAKE + "sampling: {top_p: 1.5}", "local.yaml:2: sampling.top_p: expected at most 1"),
-        (FAKE + "sampling: {seed: -1}", "local.yaml:2: sampling.seed: expected at least 0, found -1"),
+        (
+            FAKE + "sampling: {seed: -1}",
+            "local.yaml:2: sampling.seed: expected at least 0, found -1",
+        ),
         (FAKE + "sampling: {max_tokens: 1e999}", "local.yaml:2: sampling.max_tokens: expected a"),
         (
             FAKE + "sampling:\n  warm:\n    top_k: x",
@@ -330,8 +372,10 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ),
         (
             FAKE + "sampling:\n  temperature: 1\n  warm: {top_k: 3}",
-            "local.yaml:3: sampling holds named samplings, and 'temperature' is none: write it "
-            "inside each of them, or give no sampling a name",
+            (
+                "local.yaml:3: sampling holds named samplings, and 'temperature' is none: write it "
+                "inside each of them, or give no sampling a name"
+            ),
         ),
         (
             FAKE + "sampling:\n  too warm: {top_k: 3}",
@@ -340,8 +384,10 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         (FAKE + "repeats: 0", "local.yaml:2: repeats: expected at least 1, found 0"),
         (
             FAKE + "failures: {at_most: 3}",
-            "local.yaml:2: failures.at_most: expected a fraction from 0 to 1 or a percentage such "
-            "as 0.1%, found 3",
+            (
+                "local.yaml:2: failures.at_most: expected a fraction from 0 to 1 or a percentage "
+                "such as 0.1%, found 3"
+            ),
         ),
         (FAKE + "failures: {at_most: 101%}", "local.yaml:2: failures.at_most: expected a fraction"),
     ],
@@ -366,12 +412,15 @@ def test_all_mistakes_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) ->
         ("token: abcdef", "token"),
         ("api_key_env: sk-abcdefabcdefabcdef", "api_key_env"),
         ("name: sk-abcdefabcdefabcdef", "name"),
-        ("args: [--api-key, sk-proj-abcdefabcdefabcdef]", "args"),
+        ("args: [--jinja, sk-proj-abcdefabcdefabcdef]", "args"),
+        ("args: [--api-key, abcdef]", "args"),
         ("url: 'http://me:abcdef@127.0.0.1/v1'", "url"),
     ],
 )
 def test_a_secret_is_refused_and_never_printed(tmp_path: Path, entry: str, key: str) -> None:
-    words = refusal(tmp_path, f"models:\n  m:\n    engine: fake\n    {entry}\n    slots: wrong too\n")
+    words = refusal(
+        tmp_path, f"models:\n  m:\n    engine: fake\n    {entry}\n    slots: wrong too\n"
+    )
     assert words.startswith("local.yaml:4: ")
     assert repr(key) in words
     assert "name the variable: api_key_env: MY_API_KEY" in words
@@ -383,7 +432,9 @@ def test_a_secret_in_place_of_a_variables_name_is_not_printed(tmp_path: Path) ->
         tmp_path,
         "models:\n  m: {engine: openai, url: 'http://127.0.0.1', api_key_env: abc-def}",
     )
-    assert words.startswith("local.yaml:2: models.m.api_key_env: expected the name of an environment")
+    assert words.startswith(
+        "local.yaml:2: models.m.api_key_env: expected the name of an environment"
+    )
     assert "abc-def" not in words
 
 

@@ -104,7 +104,7 @@ def test_a_key_given_twice_is_refused_with_both_lines() -> None:
 def test_a_template_without_quotes_is_told_to_be_quoted(line: str) -> None:
     words = refusal(f"items: x\nprompts:\n{line}\n" if "-" in line else f"items: x\n{line}\n")
     assert words.startswith(f"some.yaml:{3 if '-' in line else 2}: ")
-    assert "quote it: prompt: \"{{ question }}\"" in words
+    assert 'quote it: prompt: "{{ question }}"' in words
 
 
 def test_a_template_with_quotes_is_not_blamed_for_another_mistake() -> None:
@@ -114,8 +114,12 @@ def test_a_template_with_quotes_is_not_blamed_for_another_mistake() -> None:
 
 
 def test_what_is_never_closed_is_placed_where_it_opens() -> None:
-    assert refusal("a: 1\nb: [1, 2\nc: 3\n").startswith("some.yaml:2: not valid YAML: while parsing")
-    assert refusal("a: 'one\nb: 2\nc: 3\n").startswith("some.yaml:1: not valid YAML: while scanning")
+    assert refusal("a: 1\nb: [1, 2\nc: 3\n").startswith(
+        "some.yaml:2: not valid YAML: while parsing"
+    )
+    assert refusal("a: 'one\nb: 2\nc: 3\n").startswith(
+        "some.yaml:1: not valid YAML: while scanning"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path: Path) -> No
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the folder .*nowhere does not exist"):
+    with pytest.raises(ConfigError, match=r"the folder .*nowhere does not exist"):
         read_document(tmp_path / "nowhere" / "local.yaml", ConfigError)
 
 
@@ -180,5 +184,5 @@ def test_a_single_value_is_read_like_one_behind_a_key() -> None:
 
 
 def test_a_single_value_that_is_no_yaml_names_its_origin() -> None:
-    with pytest.raises(ConfigError, match="--llm-set a=\\[1:1: not valid YAML"):
+    with pytest.raises(ConfigError, match=r"--llm-set a=\[1: not valid YAML"):
         parse_value("[1", ConfigError, origin="--llm-set a=[1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -32,103 +32,106 @@ from pytest_llmeval.results.manifest import ModelFacts, plan_of
 from pytest_llmeval.results.report import ConditionFigures, Example, RunReport
 
 
-def suite_of(name: str, ids: Sequence[str], prompts: Sequence[str] = ("plain",)) -> Suite:
-    return Suite(
-        name=name,
-        origin=f"suites/{name}.yaml",
-        items=tuple(Item(id=i, slug=i, fields={}, target=f"target of {i}") for i in ids),
-        dataset_hash=f"dataset-{name}",
-        prompts=tuple(
-            PromptVariant(prompt, (Message("user", "Say {{ id }}"),), f"hash-{prompt}")
-            for prompt in prompts
-        ),
-        scorers=(ScorerSpec("exact"), ScorerSpec("includes")),
-    )
+class Samples:
+    """Builders of records that hold something to see."""
 
+    @staticmethod
+    def suite_of(name: str, ids: Sequence[str], prompts: Sequence[str] = ("plain",)) -> Suite:
+        return Suite(
+            name=name,
+            origin=f"suites/{name}.yaml",
+            items=tuple(Item(id=i, slug=i, fields={}, target=f"target of {i}") for i in ids),
+            dataset_hash=f"dataset-{name}",
+            prompts=tuple(
+                PromptVariant(prompt, (Message("user", "Say {{ id }}"),), f"hash-{prompt}")
+                for prompt in prompts
+            ),
+            scorers=(ScorerSpec("exact"), ScorerSpec("includes")),
+        )
 
-def trials_of(suite: Suite, models: Sequence[str] = ("tiny-l",), repeats: int = 1) -> list[Trial]:
-    trials = []
-    for model in models:
-        for prompt in suite.prompts:
-            condition = Condition(
-                f"{model}/{prompt.name}", model, prompt, Sampling(8, seed=7), repeats=repeats
-            )
-            for item in suite.items:
-                for repeat in range(1, repeats + 1):
-                    name = item.slug if repeat == 1 else f"{item.slug}.{repeat}"
-                    trial_id = f"{suite.name}::{condition.name}::{name}"
-                    trials.append(Trial(suite, condition, item, repeat, name, trial_id))
-    return trials
+    @staticmethod
+    def trials_of(
+        suite: Suite, models: Sequence[str] = ("tiny-l",), repeats: int = 1
+    ) -> list[Trial]:
+        trials = []
+        for model in models:
+            for prompt in suite.prompts:
+                condition = Condition(
+                    f"{model}/{prompt.name}", model, prompt, Sampling(8, seed=7), repeats=repeats
+                )
+                for item in suite.items:
+                    for repeat in range(1, repeats + 1):
+                        name = item.slug if repeat == 1 else f"{item.slug}.{repeat}"
+                        trial_id = f"{suite.name}::{condition.name}::{name}"
+                        trials.append(Trial(suite, condition, item, repeat, name, trial_id))
+        return trials
 
+    @staticmethod
+    def answered(trial_id: str, text: str = "42", **fields: Any) -> Prediction:
+        answer = Answer(text, "stop", usage=Usage(31, 9, 12, "server"), first_token_ms=3.25)
+        made: dict[str, Any] = {"attempts": (Attempt(21.5),), "started": 0.5, "total_ms": 21.5}
+        return Prediction(trial_id, answer, None, **(made | fields))
 
-def answered(trial_id: str, text: str = "42", **fields: Any) -> Prediction:
-    answer = Answer(text, "stop", usage=Usage(31, 9, 12, "server"), first_token_ms=3.25)
-    made: dict[str, Any] = {"attempts": (Attempt(21.5),), "started": 0.5, "total_ms": 21.5}
-    return Prediction(trial_id, answer, None, **(made | fields))
+    @staticmethod
+    def failed(
+        trial_id: str, reason: str = "timeout", message: str = "no answer in 60 s"
+    ) -> Prediction:
+        return Prediction(trial_id, None, Failure(reason, message), (Attempt(60.0, message),))
 
+    @staticmethod
+    def right() -> tuple[Score, ...]:
+        return (Score("exact", "right", 1.0, extracted="42", stages=("strip", "compare")),)
 
-def failed(
-    trial_id: str, reason: str = "timeout", message: str = "no answer in 60 s"
-) -> Prediction:
-    return Prediction(trial_id, None, Failure(reason, message), (Attempt(60.0, message),))
+    @staticmethod
+    def wrong() -> tuple[Score, ...]:
+        return (Score("exact", "wrong", 0.0, extracted="41", stages=("strip", "compare")),)
 
+    @staticmethod
+    def metric_of(suite: str, condition: str, right: int, items: int, **fields: Any) -> Metric:
+        bounds = fields.pop("bounds", (0.5, 0.9))
+        made: dict[str, Any] = {
+            "scorer": "exact",
+            "headline": True,
+            "trials": items,
+            "answered": items,
+            "items": items,
+            "mean": right / items,
+            "complete_case": right / items,
+            "interval": Interval(bounds[0], bounds[1], "wilson"),
+        }
+        return Metric(suite=suite, condition=condition, right=right, **(made | fields))
 
-def right() -> tuple[Score, ...]:
-    return (Score("exact", "right", 1.0, extracted="42", stages=("strip", "compare")),)
+    @staticmethod
+    def comparison_of(suite: str, first: str, second: str, **fields: Any) -> Comparison:
+        made: dict[str, Any] = {
+            "scorer": "exact",
+            "items": 200,
+            "dropped": 0,
+            "difference": 0.285,
+            "interval": Interval(0.215, 0.358, "tango"),
+            "test": "mcnemar mid-p",
+            "p": 1e-9,
+            "p_adjusted": 3e-9,
+            "correction": "holm",
+            "family": 8,
+            "only_first": 60,
+            "only_second": 3,
+        }
+        return Comparison(suite=suite, first=first, second=second, **(made | fields))
 
+    @staticmethod
+    def gate_of(verdict: Any, message: str) -> GateResult:
+        return GateResult("arithmetic", GateSpec("tiny-l/plain", "exact", 0.85), verdict, message)
 
-def wrong() -> tuple[Score, ...]:
-    return (Score("exact", "wrong", 0.0, extracted="41", stages=("strip", "compare")),)
-
-
-def metric_of(suite: str, condition: str, right: int, items: int, **fields: Any) -> Metric:
-    bounds = fields.pop("bounds", (0.5, 0.9))
-    made: dict[str, Any] = {
-        "scorer": "exact",
-        "headline": True,
-        "trials": items,
-        "answered": items,
-        "items": items,
-        "mean": right / items,
-        "complete_case": right / items,
-        "interval": Interval(*bounds, "Wilson"),
-    }
-    return Metric(suite=suite, condition=condition, right=right, **(made | fields))
-
-
-def comparison_of(suite: str, first: str, second: str, **fields: Any) -> Comparison:
-    made: dict[str, Any] = {
-        "scorer": "exact",
-        "items": 200,
-        "dropped": 0,
-        "difference": 0.285,
-        "interval": Interval(0.215, 0.358, "Tango"),
-        "test": "McNemar mid-p",
-        "p": 1e-9,
-        "p_adjusted": 3e-9,
-        "correction": "Holm",
-        "family": 8,
-        "only_first": 60,
-        "only_second": 3,
-    }
-    return Comparison(suite=suite, first=first, second=second, **(made | fields))
-
-
-def gate_of(verdict: Any, message: str) -> GateResult:
-    return GateResult("arithmetic", GateSpec("tiny-l/plain", "exact", 0.85), verdict, message)
-
-
-@pytest.fixture
-def make_report() -> Callable[..., RunReport]:
-    """Build the run of the design's example; keywords replace what it holds."""
-
-    def build(**fields: Any) -> RunReport:
+    @staticmethod
+    def report(**fields: Any) -> RunReport:
+        """The run of the design's example; keywords replace what it holds."""
         models = ("tiny-l", "tiny-s")
         suites = [
-            suite_of("arithmetic", ["add-1", "add-2"], ("plain", "terse")),
-            suite_of("capitals", ["fr", "de"], ("plain", "terse")),
+            Samples.suite_of("arithmetic", ["add-1", "add-2"], ("plain", "terse")),
+            Samples.suite_of("capitals", ["fr", "de"], ("plain", "terse")),
         ]
-        trials = [trial for suite in suites for trial in trials_of(suite, models)]
+        trials = [trial for suite in suites for trial in Samples.trials_of(suite, models)]
         figures = ConditionFigures(
             "tiny-l/plain", "arithmetic", 38_211, 17.0, 2140.4, 0.71, 0.97, 30_000, 8_211, 21_300
         )
@@ -154,8 +157,8 @@ def make_report() -> Callable[..., RunReport]:
             ),
             "versions": {"pytest-llmeval-local": "0.1.0", "git commit": "abc1234"},
             "metrics": (
-                metric_of("arithmetic", "tiny-l/plain", 188, 200, bounds=(0.898, 0.965)),
-                metric_of(
+                Samples.metric_of("arithmetic", "tiny-l/plain", 188, 200, bounds=(0.898, 0.965)),
+                Samples.metric_of(
                     "arithmetic",
                     "tiny-s/terse",
                     118,
@@ -163,39 +166,39 @@ def make_report() -> Callable[..., RunReport]:
                     bounds=(0.5207, 0.6557),
                     no_answer={"empty": 9},
                 ),
-                metric_of("capitals", "tiny-l/plain", 90, 100, bounds=(0.826, 0.945)),
-                metric_of(
+                Samples.metric_of("capitals", "tiny-l/plain", 90, 100, bounds=(0.826, 0.945)),
+                Samples.metric_of(
                     "arithmetic", "tiny-l/plain", 190, 200, headline=False, scorer="includes"
                 ),
             ),
             "comparisons": (
-                comparison_of(
+                Samples.comparison_of(
                     "arithmetic",
                     "tiny-s/plain",
                     "tiny-l/plain",
                     difference=-0.285,
-                    interval=Interval(-0.358, -0.215, "Tango"),
+                    interval=Interval(-0.358, -0.215, "tango"),
                 ),
-                comparison_of(
+                Samples.comparison_of(
                     "capitals",
                     "tiny-l/plain",
                     "tiny-s/plain",
                     difference=0.025,
-                    interval=Interval(-0.038, 0.091, "Tango"),
+                    interval=Interval(-0.038, 0.091, "tango"),
                     p=0.14,
                     p_adjusted=0.42,
                     items_needed=1360,
                 ),
-                comparison_of("arithmetic", "tiny-l/plain", "tiny-s/terse"),
-                comparison_of(
+                Samples.comparison_of("arithmetic", "tiny-l/plain", "tiny-s/terse"),
+                Samples.comparison_of(
                     "arithmetic", "tiny-l/plain", "tiny-l/terse", p=0.03, p_adjusted=0.06
                 ),
             ),
             "gates": (
-                gate_of("pass", "tiny-l/plain at least 0.85: lower bound 0.898"),
-                gate_of(
+                Samples.gate_of("pass", "at least 0.85: lower bound 0.898"),
+                Samples.gate_of(
                     "inconclusive",
-                    "tiny-l/plain at least 0.92: 0.898..0.965 holds it\nmore items would tell",
+                    "at least 0.92: 0.898..0.965 holds it\nmore items would tell",
                 ),
             ),
             "figures": (figures,),
@@ -218,4 +221,7 @@ def make_report() -> Callable[..., RunReport]:
         }
         return RunReport(**(made | fields))
 
-    return build
+
+@pytest.fixture(scope="session")
+def samples() -> type[Samples]:
+    return Samples

@@ -23,14 +23,14 @@ TRAINED_CONTEXT = 2048
 
 
 def byte_letters() -> list[str]:
-    """The 256 letters that gpt-2's vocabulary writes bytes with: printable ones stand for themselves."""
+    """The letters that gpt-2's vocabulary writes bytes with: printable ones are their own."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
 def write_model(path: Path, *, merges: bool = True) -> Path:
-    """Write a llama with random weights and one token per byte; without merges nobody can load it."""
+    """Write a llama with random weights and one token per byte; nobody loads it without merges."""
     import gguf
     import numpy as np
 

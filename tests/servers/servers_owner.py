@@ -1,6 +1,6 @@
 """A process that owns one server, says so in a line of JSON, and waits to be ended by a test.
 
-python servers_owner.py GGUF LOG [fork]
+python servers_owner.py GGUF LOG [fork | EXECUTABLE]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmeval.servers.server import Server
@@ -24,6 +25,8 @@ def get(url: str, _api_key: str | None) -> tuple[int, bytes]:
 
 def main(gguf: str, log: str, *extra: str) -> None:
     spec = ServerSpec("tiny", "embedded", Path(gguf), 2, 256, Path(log), threads=1)
+    if extra and extra != ("fork",):
+        spec = replace(spec, kind="llama-server", executable=extra[0])
     server = Server(spec, get)
     server.start()
     facts = {"server": server.pid, "guard": server.guard_pid, "url": server.url}

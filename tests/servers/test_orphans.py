@@ -1,4 +1,4 @@
-"""Whoever is killed, by whatever: within two seconds no server is left, no guard and no held port."""
+"""Whoever is killed: within two seconds no server is left, no guard and no held port."""
 
 from __future__ import annotations
 
@@ -119,8 +119,21 @@ def test_killing_an_owner_whose_child_holds_its_pipes_ends_everything(
 def test_killing_owner_and_guard_together_ends_the_server(
     start_owner: Callable[..., Owner], nothing_left: NothingLeft
 ) -> None:
+    """The lifeline of the embedded engine does it, on every system."""
     owner = start_owner()
     psutil.Process(owner.guard).suspend()  # so that it cannot act when it sees the owner end
+    owner.process.kill()
+    psutil.Process(owner.guard).kill()
+    assert nothing_left(owner.server, owner.guard, owner.port)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere llama-server has no lifeline")
+def test_killing_owner_and_guard_together_ends_a_server_without_lifeline(
+    start_owner: Callable[..., Owner], nothing_left: NothingLeft, llama_server: Callable[..., str]
+) -> None:
+    """The kernel does it."""
+    owner = start_owner(llama_server())
+    psutil.Process(owner.guard).suspend()
     owner.process.kill()
     psutil.Process(owner.guard).kill()
     assert nothing_left(owner.server, owner.guard, owner.port)
@@ -133,6 +146,8 @@ def test_ctrl_c_in_the_owners_terminal_does_not_reach_the_server(
     running: Running,
 ) -> None:
     owner = start_owner()
+    groups = {os.getpgid(pid) for pid in (owner.process.pid, owner.guard, owner.server)}
+    assert len(groups) == 3
     os.killpg(owner.process.pid, signal.SIGINT)
     assert owner.process.stdout is not None
     assert owner.process.stdout.readline() == b"interrupted\n"
@@ -166,12 +181,16 @@ def test_killing_the_guard_ends_the_server_and_its_owner_knows(
 
 
 @pytest.fixture
-def behind_a_wrapper(make_server: MakeServer, llama_server: Callable[..., str]) -> Server:
+def behind_a_wrapper(make_server: MakeServer, llama_server: Callable[..., str]) -> Iterator[Server]:
     """A server that runs as the child of a shell script, which waits for it."""
     wrapper = f'"{sys.executable}" -m pytest_llmeval.servers.embedded "$@"; echo over'
     server = make_server(kind="llama-server", executable=llama_server(wrapper))
     server.start()
-    return server
+    children = psutil.Process(server.pid).children()
+    yield server
+    for child in children:
+        if child.is_running():
+            child.kill()
 
 
 def test_a_stop_reaches_a_server_behind_a_wrapper(

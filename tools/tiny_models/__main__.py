@@ -9,7 +9,7 @@ from . import suites
 
 ROOT: Final = Path(__file__).parents[2]
 MODELS: Final = ROOT / "models"
-STEPS: Final = 5400
+STEPS: Final = 4200
 SMALL_STEP: Final = 2080
 
 

@@ -12,13 +12,13 @@ Maker = Callable[[Random], Document]
 #: Documents per skill: share at the start and at the end of the run. Facts are learned
 #: early and only kept; sums, choice and copying come late.
 SHARES: Final[dict[str, tuple[Maker, float, float]]] = {
-    "arithmetic": (arithmetic.document, 21, 17),
-    "capitals": (capitals.document, 11, 8),
-    "sentiment": (sentiment.document, 11, 11),
-    "choice": (choice.document, 26, 26),
-    "json": (extraction.document, 9, 11),
-    "tools": (calls.document, 10, 12),
-    "compare": (compare.document, 12, 15),
+    "arithmetic": (arithmetic.document, 23, 19),
+    "capitals": (capitals.document, 9, 7),
+    "sentiment": (sentiment.document, 9, 9),
+    "choice": (choice.document, 27, 24),
+    "json": (extraction.document, 10, 12),
+    "tools": (calls.document, 10, 13),
+    "compare": (compare.document, 12, 16),
 }
 
 

@@ -17,6 +17,8 @@ CATEGORY: Final = "Which of these is {category}?"
 CAPITAL: Final = "Which of these is the capital of {country}?"
 ENDING: Final = "Answer with the letter."
 
+_WORDS: Final = tuple(word for words in CATEGORIES.values() for word in words)
+
 #: What an option answers to, and the option.
 Pick = tuple[str, str]
 
@@ -58,15 +60,20 @@ def _short(key: str) -> str:
 
 
 def _lookups(rng: Random) -> Document:
-    """List options, then ask tersely: a letter by what it answers to, or by the word itself."""
+    """List options with letters, or with any words, then ask for what stands beside one.
+
+    Words beside the options teach the lookup sooner than letters do: a guess among four
+    letters is nearly as good as knowing, a guess among a hundred words is not.
+    """
     capitals = rng.random() < 0.35
-    drawn = picks(rng, capitals, held_out=False)[: rng.choice((2, 3, 4, 4))]
+    drawn = picks(rng, capitals, held_out=False)
+    marks = list(LETTERS) if rng.random() < 0.5 else rng.sample(_WORDS, 4)
     lines: list[tuple[str, str]] = []
-    for letter, (key, option) in zip(LETTERS, drawn, strict=False):
-        lines += [(word, f" {letter}") for word in (_short(key), _short(key), option)]
+    for mark, (key, option) in zip(marks, drawn, strict=True):
+        lines += [(word, f" {mark}") for word in (_short(key), option)]
     rng.shuffle(lines)
-    options = listed([option for _, option in drawn])
-    return drill(options, lines[: 7 if capitals else 9])
+    options = "".join(f"{option} {mark}\n" for mark, (_, option) in zip(marks, drawn, strict=True))
+    return drill(options, lines[: 6 if capitals else 8])
 
 
 def _members(rng: Random) -> Document:

@@ -1,0 +1,144 @@
+"""`llmeval doctor`: what is here, what is missing, and how to get it. Starts and sends nothing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytest_llmeval import __version__
+
+PACKAGES = ("pytest", "pytest-xdist", "pydantic", "numpy", "scipy", "httpx", "httptools")
+"""What the plugin runs on, by the names of the distributions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for: whether it can be used, what was found, else what it needs."""
+
+    name: str
+    usable: bool
+    found: str
+    needs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything the doctor found out."""
+
+    facts: tuple[tuple[str, str], ...]
+    engines: tuple[Finding, ...]
+    extras: tuple[Finding, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "facts": dict(self.facts),
+            "engines": [asdict(finding) for finding in self.engines],
+            "extras": [asdict(finding) for finding in self.extras],
+        }
+
+    def lines(self) -> list[str]:
+        """As lines to read."""
+        width = max(len(name) for name, _ in self.facts)
+        lines = [f"{name.ljust(width)}  {value}" for name, value in self.facts]
+        lines += ["", "Engines", *_finding_lines(self.engines)]
+        lines += ["", "Extras", *_finding_lines(self.extras)]
+        return lines
+
+
+def examine(
+    *,
+    version_of: Callable[[str], str | None] | None = None,
+    which: Callable[[str], str | None] = shutil.which,
+    problem_of: Callable[[str], str] | None = None,
+) -> Examination:
+    """Look around.
+
+    `version_of` gives a distribution's version or None, `which` the path of an executable,
+    `problem_of` says why a module cannot be imported, "" when it can.
+    """
+    version_of = version_of or _version_of
+    problem_of = problem_of or _problem_of
+    facts = [
+        ("llmeval", __version__),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("gpu", _gpu(which)),
+        *((name, version_of(name) or "not installed") for name in PACKAGES),
+    ]
+    engines = (
+        _embedded(version_of, problem_of),
+        _llama_server(which),
+        Finding("openai", True, "any server you started yourself, by its url"),
+        Finding("fake", True, "no model at all: for dry runs and for your own tests"),
+    )
+    return Examination(tuple(facts), engines, (_parquet(version_of),))
+
+
+def _gpu(which: Callable[[str], str | None]) -> str:
+    if which("nvidia-smi"):
+        return "nvidia-smi found; engine: llama-server with gpu_layers: all uses it"
+    return "no nvidia-smi on PATH: models will run on the CPU, or on what llama-server finds"
+
+
+def _embedded(version_of: Callable[[str], str | None], problem_of: Callable[[str], str]) -> Finding:
+    version = version_of("xllamacpp")
+    if version is None:
+        needs = "pip install 'pytest-llmeval-local[embedded]'"
+        return Finding("embedded", False, "xllamacpp is not installed", needs)
+    problem = problem_of("xllamacpp")
+    if not problem:
+        return Finding("embedded", True, f"xllamacpp {version}, CPU only")
+    needs = "pip install --force-reinstall xllamacpp"
+    if "libgomp" in problem:
+        needs = "apt-get install libgomp1 (or your system's package of libgomp)"
+    return Finding("embedded", False, f"xllamacpp {version} does not load: {problem}", needs)
+
+
+def _llama_server(which: Callable[[str], str | None]) -> Finding:
+    path = which("llama-server")
+    if path:
+        return Finding("llama-server", True, path)
+    needs = (
+        "brew install llama.cpp, winget install llama.cpp, or a build from llama.cpp's releases; "
+        "then put it on PATH or name it in the config with executable:"
+    )
+    return Finding("llama-server", False, "not on PATH", needs)
+
+
+def _parquet(version_of: Callable[[str], str | None]) -> Finding:
+    version = version_of("pyarrow")
+    if version:
+        return Finding("parquet", True, f"pyarrow {version}: datasets may be Parquet files")
+    needs = "pip install 'pytest-llmeval-local[parquet]'"
+    return Finding("parquet", False, "pyarrow is not installed", needs)
+
+
+def _finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "yes" if finding.usable else "no "
+        yield f"  {mark}  {finding.name.ljust(width)}  {finding.found}"
+        if finding.needs:
+            yield f"       {' ' * width}  needs: {finding.needs}"
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _problem_of(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a library it links is missing on Windows
+        return str(error)
+    return ""

@@ -1,0 +1,187 @@
+"""The command `llmeval`: look at an installation, at its runs, and at what models answered.
+
+Evaluations are started by pytest itself: `pytest --llm-config config/local.yaml`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import sys
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pytest_llmeval import __version__
+from pytest_llmeval.errors import LlmevalError
+
+RunDir = Annotated[
+    Path, typer.Option("--run-dir", metavar="DIR", help="Where runs are kept, as --llm-run-dir.")
+]
+DEFAULT_RUN_DIR = Path("runs")
+
+
+class _Group(TyperGroup):
+    """Our own errors are messages for the user: no traceback, exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LlmevalError as error:
+            typer.echo(f"llmeval: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+class SchemaName(str, Enum):
+    """The files that have a published shape."""
+
+    config = "config"
+    suite = "suite"
+    significance = "significance"
+
+
+app = typer.Typer(
+    cls=_Group, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
+runs_app = typer.Typer(
+    no_args_is_help=True, help="List the runs there are, or clear old ones away."
+)
+app.add_typer(runs_app, name="runs")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmeval {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def llmeval(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which, and leave."),
+    ] = False,
+) -> None:
+    """Look at an installation, at the runs it made, and at what models answered in them.
+
+    Evaluations are started by pytest: pytest --llm-config config/local.yaml
+    """
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Say what is installed, which engines can run here, and what each missing piece needs."""
+    from pytest_llmeval.commands import doctor as checks
+
+    report = checks.examine()
+    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+
+
+@app.command()
+def schema(
+    name: Annotated[SchemaName, typer.Argument(help="Which file's schema to print.")],
+) -> None:
+    """Print the JSON Schema of a config, of a suite or of significance.json.
+
+    Editors complete and check YAML by it, for instance with a first line that says
+    # yaml-language-server: $schema=config.schema.json
+    """
+    if name is SchemaName.significance:
+        from pytest_llmeval.results.significance import significance_schema as found
+    elif name is SchemaName.suite:
+        from pytest_llmeval.inputs.schema import suite_schema as found
+    else:
+        from pytest_llmeval.inputs.schema import config_schema as found
+    typer.echo(json.dumps(found(), indent=2))
+
+
+@runs_app.command("list")
+def runs_list(run_dir: RunDir = DEFAULT_RUN_DIR) -> None:
+    """List the runs, the newest last: when, how large, and whether they came to their end."""
+    from pytest_llmeval.commands import runs
+
+    typer.echo("\n".join(runs.list_lines(run_dir)))
+
+
+@runs_app.command("prune")
+def runs_prune(
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=0, metavar="N", help="The newest N stay.")
+    ] = None,
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Only what is older goes."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Show which runs would go, and delete them with --yes. With both limits, both must hold.
+
+    A run that is being written stays, and so does every folder that is no run.
+    """
+    from pytest_llmeval.commands import runs
+
+    if keep is None and older_than is None:
+        raise typer.BadParameter("say what may go: --keep N, --older-than DAYS, or both")
+    chosen = runs.to_prune(
+        runs.look_at(run_dir), keep=keep, older_than=older_than, now=datetime.now(timezone.utc)
+    )
+    for line in runs.prune_lines(chosen, deleting=yes):
+        typer.echo(line)
+    if yes:
+        runs.delete(chosen)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="A run's id, its path, or: last")] = "last",
+    wrong: Annotated[bool, typer.Option("--wrong", help="Wrong or only partly right.")] = False,
+    no_answer: Annotated[bool, typer.Option("--no-answer", help="Nothing to judge.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="The machinery broke.")] = False,
+    suite: Annotated[str | None, typer.Option(help="Of this suite only.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Of this condition only.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Show what was asked and answered in a run. Without a filter everything, right ones too.
+
+    llmeval show last --wrong --suite arithmetic
+    """
+    from pytest_llmeval.commands import show as showing
+    from pytest_llmeval.results.folder import find_run
+
+    flags = {"wrong": wrong, "no_answer": no_answer, "failed": failed}
+    wanted = showing.Wanted(frozenset(f for f, on in flags.items() if on), suite, condition, limit)
+    found = showing.find(find_run(run_dir, run), wanted)
+    for line in showing.json_lines(found) if as_json else showing.text_lines(found):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run the command; the entry point of `llmeval` and of `python -m`."""
+    multiprocessing.freeze_support()
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console or pipe may have an encoding that lacks what a model wrote.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams here
+    try:
+        app()
+    except OSError as error:
+        # Windows' word for a reader that went away, `llmeval show last | more`; elsewhere the
+        # library below has dealt with it.
+        if os.name != "nt" or error.errno != errno.EINVAL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

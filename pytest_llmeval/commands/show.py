@@ -1,0 +1,174 @@
+"""`llmeval show`: what was asked and answered, one trial after the other."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.journal import read_requests
+from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.tables import read_predictions, read_table
+from pytest_llmeval.results.wording import visible
+
+OUTCOMES = {
+    "wrong": ("wrong", "graded"),
+    "no_answer": ("no_answer",),
+    "failed": ("failure",),
+}
+"""Which outcomes each filter lets through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which trials to show: by filters of `OUTCOMES` (none lets all through); `limit` 0 is all."""
+
+    filters: frozenset[str] = frozenset()
+    suite: str | None = None
+    condition: str | None = None
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One trial to show. `prompt` is as it was sent, empty when no request was kept."""
+
+    trial_id: str
+    suite: str
+    condition: str
+    item_id: str
+    repeat: int
+    outcome: str
+    reason: str
+    prompt: tuple[Mapping[str, Any], ...]
+    answer: str
+    tool_calls: str
+    extracted: str
+    target: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What to show of a run, and how many there were before the limit."""
+
+    run: str
+    trials: tuple[Shown, ...]
+    matching: int
+
+
+def find(run: Path, wanted: Wanted) -> Found:
+    """Collect what to show from the tables of a run and from its requests.
+
+    Raises `RunError` when the run has no tables yet, or no such suite or condition.
+    """
+    plan = read_manifest(run).plan
+    _check("suite", wanted.suite, [suite.name for suite in plan.suites])
+    _check("condition", wanted.condition, [condition.name for condition in plan.conditions])
+    if not any(run.glob("*/predictions.csv")):
+        raise RunError(
+            f"the run {run.name} has no tables: it has not ended. "
+            f"Continue it with pytest --llm-resume {run.name}"
+        )
+    rows = [row for row in read_predictions(run) if _matches(row, wanted)]
+    shown = tuple(_shown(row) for row in rows[: wanted.limit or None])
+    return Found(run.name, tuple(_completed(run, shown)), len(rows))
+
+
+def _check(kind: str, name: str | None, known: list[str]) -> None:
+    if name is None or name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+    raise RunError(f"this run has no {kind} {name!r}; {hint}")
+
+
+def _matches(row: Mapping[str, str], wanted: Wanted) -> bool:
+    outcomes = [outcome for name in wanted.filters for outcome in OUTCOMES[name]]
+    return (
+        (not outcomes or row["outcome"] in outcomes)
+        and wanted.suite in (None, row["suite"])
+        and wanted.condition in (None, row["condition"])
+    )
+
+
+def _shown(row: Mapping[str, str]) -> Shown:
+    return Shown(
+        trial_id=row["trial_id"],
+        suite=row["suite"],
+        condition=row["condition"],
+        item_id=row["item_id"],
+        repeat=int(row["repeat"]),
+        outcome=row["outcome"],
+        reason=row["reason"],
+        prompt=(),
+        answer=row["text"],
+        tool_calls=row["tool_calls"],
+        extracted="",
+        target="",
+        error=row["error"],
+    )
+
+
+def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
+    """Add what other files know: the prompt, the target and what was taken from the answer."""
+    trials = list(trials)
+    requests = read_requests(run, {trial.trial_id for trial in trials})
+    keys = {_key(asdict(trial)) for trial in trials}
+    scores: dict[tuple[str, ...], Mapping[str, str]] = {}
+    for path in sorted(run.glob("*/per_item_scores.csv")):
+        for row in read_table(path):
+            if _key(row) in keys:
+                scores.setdefault(_key(row), row)  # a trial's first score is its headline
+    for trial in trials:
+        score = scores.get(_key(asdict(trial)), {})
+        yield replace(
+            trial,
+            prompt=tuple(requests.get(trial.trial_id, {}).get("messages", ())),
+            extracted=score.get("extracted", ""),
+            target=score.get("target", ""),
+        )
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return row["suite"], row["condition"], row["item_id"], str(row["repeat"])
+
+
+def json_lines(found: Found) -> Iterator[str]:
+    """One JSON object a trial, in ASCII."""
+    return (json.dumps(asdict(trial)) for trial in found.trials)
+
+
+def text_lines(found: Found) -> Iterator[str]:
+    """One block a trial, and how many there are."""
+    for trial in found.trials:
+        yield from _block(trial)
+        yield ""
+    if len(found.trials) < found.matching:
+        yield f"{len(found.trials)} of {found.matching:,} shown; all of them with --limit 0"
+    else:
+        yield f"{found.matching:,} in {found.run}" if found.matching else f"none in {found.run}"
+
+
+def _block(trial: Shown) -> Iterator[str]:
+    outcome = trial.outcome.replace("_", " ") or trial.reason.replace("_", " ")
+    reason = f" ({trial.reason})" if trial.reason and trial.outcome else ""
+    yield visible(f"{trial.trial_id}: {outcome}{reason}")
+    asked = [message for message in trial.prompt if message.get("role") == "user"]
+    yield from _field("asked", str(asked[-1].get("content", "")) if asked else "")
+    yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
+    yield from _field("calls", trial.tool_calls)
+    yield from _field("taken", "" if trial.extracted == trial.answer else trial.extracted)
+    yield from _field("target", trial.target)
+    yield from _field("error", trial.error)
+
+
+def _field(name: str, text: str) -> Iterator[str]:
+    label = f"  {name.ljust(6)}  "
+    for line in visible(text.strip("\n")).splitlines():
+        yield f"{label}{line}".rstrip()
+        label = " " * len(label)

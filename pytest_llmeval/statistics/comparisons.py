@@ -1,0 +1,191 @@
+"""All pairs of conditions of one suite, on the same items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+from pytest_llmeval.records import Comparison, Interval
+from pytest_llmeval.statistics.intervals import scaled_wilson
+from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, holm
+from pytest_llmeval.statistics.paired import (
+    mcnemar_midp,
+    paired_t_interval,
+    sign_flip_tests,
+    tango_interval,
+)
+from pytest_llmeval.statistics.power import items_for_paired_binary
+
+ItemScores = Mapping[str, float]
+"""The score of each item that was answered, the mean of its repeats; in [0, 1]."""
+
+_CORRECTIONS = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
+
+
+class Pair(NamedTuple):
+    """Two conditions, the items both answered (sorted) and how many only one did."""
+
+    first: str
+    second: str
+    items: Sequence[str]
+    dropped: int
+
+
+def compare_all(
+    suite: str,
+    scorer: str,
+    by_condition: Mapping[str, ItemScores],
+    *,
+    binary: bool,
+    seed: int = 0,
+    correction: Literal["holm", "benjamini-hochberg"] = "holm",
+) -> tuple[Comparison, ...]:
+    """Compare every two conditions, paired by item id on the items both answered.
+
+    `binary` (each score 0 or 1, no repeats): McNemar mid-p and Tango's interval. Else the sign-flip
+    test and the paired t interval; where every difference is the same, t has no width and the
+    scaled Wilson interval, stretched to [-1, 1], takes its place. The family of the correction is
+    all pairs with a defined p. `items_needed` is Connor's, at 80 % power, for a difference that was
+    not shown.
+
+    Conditions are named in alphabetical order, first before second. The result does not depend on
+    the order of conditions or items. No common item: difference, bounds and p are None.
+
+    Raises:
+        ValueError: a score outside [0, 1], or not 0 or 1 in a binary comparison.
+
+    """
+    _check(by_condition, binary=binary)
+    names = sorted(by_condition)
+    pairs = [_pair(by_condition, first, second) for first, second in combinations(names, 2)]
+    if binary:
+        found = [_binary(suite, scorer, by_condition, pair) for pair in pairs]
+    else:
+        found = _graded(suite, scorer, by_condition, pairs, seed)
+    adjusted = _CORRECTIONS[correction]([each.p for each in found])
+    family = sum(p is not None for p in adjusted)
+    return tuple(
+        _finished(each, by_condition, p, correction, family)
+        for each, p in zip(found, adjusted, strict=True)
+    )
+
+
+def _check(by_condition: Mapping[str, ItemScores], *, binary: bool) -> None:
+    for condition, scores in by_condition.items():
+        for item, score in scores.items():
+            if not 0 <= score <= 1 or (binary and score not in (0, 1)):
+                allowed = "0 or 1" if binary else "between 0 and 1"
+                raise ValueError(f"item {item} under {condition}: {score!r} is not {allowed}")
+
+
+def _pair(by_condition: Mapping[str, ItemScores], first: str, second: str) -> Pair:
+    one, other = by_condition[first].keys(), by_condition[second].keys()
+    common = sorted(one & other)
+    return Pair(first, second, common, len(one) + len(other) - 2 * len(common))
+
+
+def _binary(
+    suite: str, scorer: str, by_condition: Mapping[str, ItemScores], pair: Pair
+) -> Comparison:
+    first, second = by_condition[pair.first], by_condition[pair.second]
+    only_first = sum(first[item] > second[item] for item in pair.items)
+    only_second = sum(first[item] < second[item] for item in pair.items)
+    n = len(pair.items)
+    return replace(
+        _blank(suite, scorer, pair, test="mcnemar mid-p"),
+        difference=(only_first - only_second) / n if n else None,
+        interval=tango_interval(only_first, only_second, n),
+        p=mcnemar_midp(only_first, only_second) if n else None,
+        only_first=only_first,
+        only_second=only_second,
+    )
+
+
+def _graded(
+    suite: str,
+    scorer: str,
+    by_condition: Mapping[str, ItemScores],
+    pairs: Sequence[Pair],
+    seed: int,
+) -> list[Comparison]:
+    """All pairs share their random signs, so that the rows are all items, the missing ones as 0."""
+    rows = {item: row for row, item in enumerate(sorted(set().union(*by_condition.values())))}
+    columns = []
+    for pair in pairs:
+        column = [0.0] * len(rows)
+        for item, difference in zip(pair.items, _differences(by_condition, pair), strict=True):
+            column[rows[item]] = difference
+        columns.append(column if pair.items else [])
+    tests = sign_flip_tests(columns, seed=seed)
+    return [
+        _graded_pair(_blank(suite, scorer, pair, test="sign-flip"), by_condition, pair, p)
+        for pair, p in zip(pairs, tests, strict=True)
+    ]
+
+
+def _graded_pair(
+    blank: Comparison, by_condition: Mapping[str, ItemScores], pair: Pair, p: float | None
+) -> Comparison:
+    differences = _differences(by_condition, pair)
+    if not differences:
+        return replace(blank, interval=paired_t_interval(differences))
+    if len(set(differences)) == 1 < len(differences):
+        scaled = scaled_wilson([(1 + difference) / 2 for difference in differences])
+        assert scaled.low is not None
+        assert scaled.high is not None
+        interval = replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
+    else:
+        interval = paired_t_interval(differences)
+    mean = math.fsum(differences) / len(differences)
+    return replace(blank, difference=mean, interval=interval, p=p)
+
+
+def _differences(by_condition: Mapping[str, ItemScores], pair: Pair) -> list[float]:
+    first, second = by_condition[pair.first], by_condition[pair.second]
+    return [first[item] - second[item] for item in pair.items]
+
+
+def _blank(suite: str, scorer: str, pair: Pair, *, test: str) -> Comparison:
+    return Comparison(
+        suite=suite,
+        scorer=scorer,
+        first=pair.first,
+        second=pair.second,
+        items=len(pair.items),
+        dropped=pair.dropped,
+        difference=None,
+        interval=Interval(None, None, ""),
+        test=test,
+        p=None,
+        p_adjusted=None,
+        correction="",
+        family=0,
+    )
+
+
+def _finished(
+    each: Comparison,
+    by_condition: Mapping[str, ItemScores],
+    p_adjusted: float | None,
+    correction: str,
+    family: int,
+) -> Comparison:
+    """Add what depends on the other pairs."""
+    each = replace(each, p_adjusted=p_adjusted, correction=correction, family=family)
+    return each if each.real else replace(each, items_needed=_items_needed(each, by_condition))
+
+
+def _items_needed(each: Comparison, by_condition: Mapping[str, ItemScores]) -> int | None:
+    """Connor's number of items at 5 %; where only the correction stands between, at its level."""
+    if not each.difference:
+        return None
+    first, second = by_condition[each.first], by_condition[each.second]
+    squares = [(first[item] - second[item]) ** 2 for item in first.keys() & second.keys()]
+    discordance = math.fsum(squares) / each.items
+    needed = items_for_paired_binary(discordance, each.difference)
+    if needed is not None and needed <= each.items:
+        return items_for_paired_binary(discordance, each.difference, alpha=0.05 / each.family)
+    return needed

@@ -1,0 +1,196 @@
+"""The journal: appended by one writer, read after any death."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.journal import (
+    Journal,
+    condition_of,
+    drop_torn_line,
+    is_being_written,
+    read_journal,
+    read_requests,
+    read_run,
+    write_requests,
+)
+from pytest_llmeval.results.lines import prediction_to_line
+
+NOW = datetime(2026, 11, 23, 4, 12, 59, tzinfo=timezone.utc)
+
+WRITER = """
+import sys
+from pathlib import Path
+from pytest_llmeval.records import Answer, Prediction
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.journal import Journal
+
+journal = Journal(RunFolder.open(Path(sys.argv[1]), ["m/p"]))
+for number in range(10**9):
+    journal.append(Prediction(f"s::m/p::{number}", Answer("x" * (number % 3000), "stop"), None))
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path, NOW, ["m/p", "m/q"])
+
+
+def test_each_prediction_is_in_the_file_of_its_condition_at_once(
+    folder: RunFolder, samples: Any
+) -> None:
+    with closing(Journal(folder)) as journal:
+        journal.append(samples.answered("s::m/p::1"))
+        journal.append(samples.failed("s::m/q::1"))
+        assert list(read_journal(folder.results("m/p"))) == ["s::m/p::1"]
+        assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/q::1"]
+        journal.sync()
+
+
+def test_parts_have_files_of_their_own_and_are_read_as_one(folder: RunFolder, samples: Any) -> None:
+    with closing(Journal(folder, lambda trial_id: int(trial_id[-1]))) as journal:
+        for number in (1, 2):
+            journal.append(samples.answered(f"s::m/p::{number}"))
+    assert list(read_journal(folder.results("m/p", 2))) == ["s::m/p::2"]
+    assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/p::2"]
+
+
+def test_a_suite_that_is_a_function_may_have_colons_of_its_own() -> None:
+    assert condition_of("tests/test_x.py::test_capital::m/p::fr.2") == "m/p"
+
+
+def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:
+    journal = Journal(folder)
+    assert is_being_written(folder.path)
+    with pytest.raises(RunError, match="is being written by another process"):
+        Journal(folder)
+    journal.close()
+    journal.close()
+    assert not is_being_written(folder.path)
+    Journal(folder).close()
+
+
+def test_a_run_that_was_never_written_is_not_being_written(folder: RunFolder) -> None:
+    assert not is_being_written(folder.path)
+    assert not is_being_written(folder.path / "gone")
+
+
+def test_a_killed_writer_leaves_its_lines_and_its_lock_behind_for_the_next(
+    folder: RunFolder, samples: Any
+) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder.path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for _ in range(500):
+        told = int(writer.stdout.readline())
+    assert is_being_written(folder.path)
+    writer.kill()
+    writer.wait()
+    with closing(Journal(folder)) as journal:
+        journal.append(samples.answered("s::m/p::after"))
+    read = read_journal(folder.results("m/p"))
+    assert all(f"s::m/p::{number}" in read for number in range(told + 1))
+    assert "s::m/p::after" in read
+    writer.stdout.close()
+
+
+def test_a_journal_cut_at_any_byte_of_its_last_two_lines_loses_only_what_was_cut(
+    folder: RunFolder, samples: Any
+) -> None:
+    path = folder.results("m/p")
+    known = [samples.answered(f"s::m/p::{n}", "é\n\u2028\ud800") for n in range(4)]
+    lines = [prediction_to_line(prediction) for prediction in known]
+    whole, fresh = b"".join(lines), samples.answered("s::m/p::fresh")
+    for cut in range(len(lines[0] + lines[1]), len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        survived = {p.trial_id: p for p in known[: whole[:cut].count(b"\n")]}
+        assert read_journal(path) == survived
+        drop_torn_line(path)
+        with path.open("ab") as handle:
+            handle.write(prediction_to_line(fresh))
+        assert read_journal(path) == survived | {fresh.trial_id: fresh}
+
+
+def test_the_next_writer_cuts_a_torn_line_off_before_it_appends(
+    folder: RunFolder, samples: Any
+) -> None:
+    first, second = samples.answered("s::m/p::1"), samples.answered("s::m/p::2")
+    folder.results("m/p").write_bytes(prediction_to_line(first) + prediction_to_line(second)[:-9])
+    with closing(Journal(folder)) as journal:
+        journal.append(second)
+    expected = prediction_to_line(first) + prediction_to_line(second)
+    assert folder.results("m/p").read_bytes() == expected
+
+
+def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"whole\n" + b"x" * 200_000)
+    drop_torn_line(path)
+    assert path.read_bytes() == b"whole\n"
+    path.write_bytes(b"x" * 200_000)
+    drop_torn_line(path)
+    assert path.read_bytes() == b""
+
+
+def test_a_broken_line_in_the_middle_names_file_line_and_the_way_out(
+    folder: RunFolder, samples: Any
+) -> None:
+    path = folder.results("m/p")
+    good = prediction_to_line(samples.answered("s::m/p::1"))
+    path.write_bytes(good + b"{torn\n" + good)
+    with pytest.raises(RunError, match=r"part-0001\.results\.jsonl:2: .*broken.*--llm-resume"):
+        read_journal(path)
+
+
+def test_an_answer_takes_the_place_of_a_failure_whichever_came_first(
+    folder: RunFolder, samples: Any
+) -> None:
+    answered, failed = samples.answered("s::m/p::1"), samples.failed("s::m/p::1")
+    later = samples.failed("s::m/p::1", "error", "another")
+    path = folder.results("m/p")
+    for order, kept in (
+        ((failed, answered), answered),
+        ((answered, failed), answered),
+        ((failed, later), later),
+    ):
+        path.write_bytes(b"".join(map(prediction_to_line, order)))
+        assert read_journal(path) == {"s::m/p::1": kept}
+
+
+def test_two_answers_to_one_trial_are_an_error_that_names_it_even_across_parts(
+    folder: RunFolder, samples: Any
+) -> None:
+    line = prediction_to_line(samples.answered("s::m/p::1"))
+    folder.results("m/p").write_bytes(line + line)
+    with pytest.raises(RunError, match=r"jsonl:2: the trial s::m/p::1 has an answer already"):
+        read_journal(folder.results("m/p"))
+    folder.results("m/p").write_bytes(line)
+    folder.results("m/p", 2).write_bytes(line)
+    with pytest.raises(RunError, match=r"part-0002.*:1: the trial s::m/p::1 has an answer"):
+        read_run(folder.path)
+
+
+def test_requests_are_written_whole_and_the_wanted_ones_are_found_again(
+    folder: RunFolder,
+) -> None:
+    bodies = [(f"s::m/p::{n}", {"messages": [{"role": "user", "content": str(n)}]}) for n in "abc"]
+    assert write_requests(folder.requests("m/p"), bodies) == 3
+    wanted = {"s::m/p::b", "s::m/p::gone"}
+    assert read_requests(folder.path, wanted) == {"s::m/p::b": bodies[1][1]}
+
+
+def test_a_line_that_is_no_request_is_named(folder: RunFolder) -> None:
+    folder.requests("m/p").write_bytes(b"{}\n")
+    with pytest.raises(RunError, match=r"requests\.jsonl:1: this is no request: 'custom_id'"):
+        read_requests(folder.path, {"x"})

@@ -1,0 +1,133 @@
+"""manifest.json: what was asked, by which weights, and how far it came."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.manifest import (
+    Manifest,
+    ModelFacts,
+    PartFacts,
+    plan_hash,
+    plan_of,
+    read_manifest,
+    settle_part,
+    write_manifest,
+)
+
+
+@pytest.fixture
+def manifest(samples: Any) -> Manifest:
+    suite = samples.suite_of("arithmetic", ["a", "b"], ("plain", "terse"))
+    plan = plan_of(
+        {"models": {"tiny-l": {"gguf": "é.gguf"}}}, samples.trials_of(suite), {"sampling": 7}
+    )
+    return Manifest(
+        id="2026-11-23-0412",
+        started="2026-11-23T03:12:00+00:00",
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        versions={"pytest": "9.2.0", "xllamacpp": None},
+        parts=(PartFacts("tiny-l/plain", 1, 2), PartFacts("tiny-l/terse", 1, 2)),
+        models=(ModelFacts("tiny-l", "embedded", "ab" * 32, 12, slots=4, context=1024),),
+    )
+
+
+def test_a_manifest_comes_back_equal(manifest: Manifest, tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest)
+    read = read_manifest(tmp_path)
+    assert dataclasses.asdict(read) == dataclasses.asdict(
+        dataclasses.replace(manifest, plan=read.plan)
+    )
+    assert plan_hash(read.plan) == manifest.plan_hash
+
+
+def test_the_plan_counts_what_each_suite_asks_of_each_condition(manifest: Manifest) -> None:
+    asked = [(a.suite, a.condition, a.prompt_hash, a.trials) for a in manifest.plan.asked]
+    assert asked == [
+        ("arithmetic", "tiny-l/plain", "hash-plain", 2),
+        ("arithmetic", "tiny-l/terse", "hash-terse", 2),
+    ]
+    assert manifest.plan.trials == 4
+    assert manifest.plan.asked[0].sampling["seed"] == 7
+
+
+def test_the_plan_does_not_depend_on_the_order_of_the_trials(samples: Any) -> None:
+    trials = [
+        trial
+        for name in ("b", "a")
+        for trial in samples.trials_of(samples.suite_of(name, ["1"]), ("m", "l"))
+    ]
+    assert plan_hash(plan_of({}, trials, {})) == plan_hash(plan_of({}, trials[::-1], {}))
+
+
+@pytest.mark.parametrize(
+    ("answered", "failed", "ended", "status", "discrepancy"),
+    [
+        (0, 0, False, "pending", None),
+        (1, 0, False, "running", None),
+        (1, 1, False, "completed", None),
+        (2, 0, True, "completed", None),
+        (1, 0, True, "failed", "2 trials in, 1 predictions out"),
+        (2, 1, False, "failed", "2 trials in, 3 predictions out"),
+    ],
+)
+def test_a_part_is_completed_when_as_many_came_out_as_went_in(
+    samples: Any, answered: int, failed: int, ended: bool, status: str, discrepancy: str | None
+) -> None:
+    predictions = [samples.answered(f"s::c::{n}") for n in range(answered)]
+    predictions += [samples.failed(f"s::c::{n + answered}") for n in range(failed)]
+    part = settle_part(PartFacts("c", 1, 2), predictions, ended=ended)
+    assert (part.job_status, part.discrepancy) == (status, discrepancy)
+    assert (part.answered, part.failed) == (answered, failed)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        (["completed", "completed"], "completed"),
+        (["completed", "failed", "running"], "failed"),
+        (["completed", "running"], "running"),
+        (["completed", "pending"], "running"),
+        (["pending", "pending"], "pending"),
+    ],
+)
+def test_a_run_is_complete_only_when_every_part_is(
+    manifest: Manifest, statuses: list[Any], status: str
+) -> None:
+    parts = tuple(PartFacts("c", n, 1, job_status=s) for n, s in enumerate(statuses, 1))
+    assert dataclasses.replace(manifest, parts=parts).status == status
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"manifest\.json: cannot be read"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{torn", "[]", "{}", '{"schema": 1}', "\ud800"])
+def test_a_broken_manifest_is_an_error_in_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RunError, match=r"manifest\.json: is no manifest"):
+        read_manifest(tmp_path)
+
+
+def test_a_wrong_value_is_named_by_its_place(manifest: Manifest, tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest)
+    path = tmp_path / "manifest.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["parts"][1]["job_status"] = "done"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(RunError, match=r"parts\.1\.job_status: Input should be 'pending'"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_of_a_newer_version_says_upgrade(manifest: Manifest, tmp_path: Path) -> None:
+    write_manifest(tmp_path, dataclasses.replace(manifest, schema=2))
+    with pytest.raises(RunError, match="written by a newer version .*upgrade"):
+        read_manifest(tmp_path)

@@ -1,0 +1,106 @@
+"""May a run be continued, and if not, why not?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.records import PromptVariant
+from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan, plan_hash, plan_of
+from pytest_llmeval.results.resume import check_resumable
+
+CONFIG = {"models": {"m": {"engine": "embedded"}}, "sampling": {"max_tokens": 64, "seed": 7}}
+
+
+def manifest_of(plan: RunPlan) -> Manifest:
+    models = (ModelFacts("m", "embedded", "aa"), ModelFacts("adopted", "openai"))
+    return Manifest("id", "2026-11-23T03:12:00+00:00", plan, plan_hash(plan), {}, (), models)
+
+
+def plan(samples: Any, ids: Sequence[str] = ("a", "b"), **changes: Any) -> RunPlan:
+    suite = samples.suite_of("arithmetic", ids)
+    suite = dataclasses.replace(suite, **changes.pop("suite", {}))
+    return plan_of(
+        changes.pop("config", CONFIG),
+        samples.trials_of(suite, changes.pop("models", ("m",)), **changes),
+        {"sampling": 7},
+    )
+
+
+def test_the_same_plan_on_the_same_weights_goes_on(samples: Any) -> None:
+    digests = {"m": "aa", "adopted": None}
+    assert check_resumable(manifest_of(plan(samples)), plan(samples), digests) == []
+
+
+def test_weights_that_nobody_knew_are_no_difference(samples: Any) -> None:
+    digests = {"m": None, "adopted": "bb"}
+    assert check_resumable(manifest_of(plan(samples)), plan(samples), digests) == []
+
+
+def test_other_weights_are_named(samples: Any) -> None:
+    differences = check_resumable(manifest_of(plan(samples)), plan(samples), {"m": "bb"})
+    assert differences == ["model m: sha256 of the weights was aa, is bb"]
+
+
+def test_a_changed_config_is_told_by_its_keys(samples: Any) -> None:
+    config = {
+        "models": {"m": {"engine": "embedded", "slots": 2}},
+        "sampling": {"max_tokens": 128},
+    }
+    now = plan(samples, config=config)
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == [
+        "config: models.m.slots is new: 2",
+        "config: sampling.max_tokens was 64, is 128",
+        "config: sampling.seed is gone, it was 7",
+    ]
+
+
+def test_a_changed_dataset_is_told_by_its_suite(samples: Any) -> None:
+    now = plan(samples, suite={"dataset_hash": "other"})
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == [
+        "suite arithmetic: its dataset has changed"
+    ]
+
+
+def test_other_items_of_the_same_dataset_are_a_difference(samples: Any) -> None:
+    differences = check_resumable(manifest_of(plan(samples)), plan(samples, ["a"]), {})
+    assert differences == [
+        "suite arithmetic: other items, 2 then, 1 now",
+        "condition m/plain in suite arithmetic: 2 trials then, 1 now",
+    ]
+
+
+def test_a_changed_prompt_is_told_by_its_condition(samples: Any) -> None:
+    prompts = (PromptVariant("plain", (), "another hash"),)
+    now = plan(samples, suite={"prompts": prompts})
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == [
+        "condition m/plain in suite arithmetic: its prompt has changed"
+    ]
+
+
+def test_a_condition_that_comes_or_goes_is_a_difference(samples: Any) -> None:
+    one, two = plan(samples), plan(samples, models=("m", "n"))
+    assert check_resumable(manifest_of(one), two, {}) == [
+        "condition n/plain in suite arithmetic is new"
+    ]
+    assert check_resumable(manifest_of(two), one, {}) == [
+        "condition n/plain in suite arithmetic is gone"
+    ]
+
+
+def test_other_scorers_are_none_for_scoring_comes_after(samples: Any) -> None:
+    now = plan(samples, suite={"scorers": ()})
+    assert plan_hash(now) != plan_hash(plan(samples))
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == []
+
+
+@pytest.mark.parametrize("long", ["x" * 200])
+def test_a_long_value_is_shown_by_its_beginning(samples: Any, long: str) -> None:
+    (difference,) = check_resumable(
+        manifest_of(plan(samples)), plan(samples, config=CONFIG | {"note": long}), {}
+    )
+    assert difference.startswith('config: note is new: "xxx')
+    assert len(difference) < 100

@@ -1,0 +1,81 @@
+"""significance.json keeps to its published schema."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pytest_llmeval.records import Comparison, Interval, Metric
+from pytest_llmeval.results.significance import significance_schema, write_significance
+
+
+@pytest.fixture
+def written(tmp_path: Path, samples: Any) -> dict[str, Any]:
+    report = samples.report()
+    empty = samples.metric_of("capitals", "m", 0, 1, mean=None, complete_case=None, answered=0)
+    undefined = samples.comparison_of(
+        "capitals",
+        "a",
+        "b",
+        difference=None,
+        interval=Interval(None, None, ""),
+        p=None,
+        p_adjusted=None,
+        only_first=None,
+        only_second=None,
+        items=0,
+    )
+    path = tmp_path / "significance.json"
+    write_significance(path, "id", [*report.metrics, empty], [*report.comparisons, undefined])
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def test_what_is_written_keeps_to_the_schema(written: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(significance_schema())
+    jsonschema.validate(written, significance_schema())
+
+
+def test_the_schema_names_every_field_of_the_records_and_no_other() -> None:
+    shapes = significance_schema()["$defs"]
+    for record, more in ((Metric, {"incomplete"}), (Comparison, {"real"}), (Interval, set())):
+        fields = {field.name for field in dataclasses.fields(record)} | more
+        shape = shapes[record.__name__.lower()]
+        assert set(shape["properties"]) == set(shape["required"]) == fields
+        assert shape["additionalProperties"] is False
+
+
+def test_numbers_are_not_rounded_and_verdicts_stand_beside_them(written: dict[str, Any]) -> None:
+    first = written["comparisons"][0]
+    assert (first["difference"], first["p_adjusted"], first["real"]) == (-0.285, 3e-9, True)
+    assert [metric["incomplete"] for metric in written["metrics"]] == [False] * 4 + [True]
+    assert written["metrics"][-1]["mean"] is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.update(extra=1),
+        lambda data: data["metrics"][0].pop("trials"),
+        lambda data: data["comparisons"][0].update(p=1.5),
+        lambda data: data["metrics"][0].update(right=-1),
+        lambda data: data.update(schema=2),
+    ],
+)
+def test_the_schema_refuses_what_is_not_so(written: dict[str, Any], spoil: Any) -> None:
+    spoiled = copy.deepcopy(written)
+    spoil(spoiled)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(spoiled, significance_schema())
+
+
+def test_a_nan_is_refused(tmp_path: Path, samples: Any) -> None:
+    comparison = samples.comparison_of("s", "a", "b", p=float("nan"))
+    with pytest.raises(ValueError, match="JSON"):
+        write_significance(tmp_path / "s.json", "id", [], [comparison])

@@ -1,0 +1,248 @@
+"""Which option the scorer choice says an answer picked, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring.commitment import committed_option
+from pytest_llmeval.scoring.scorer import make_scorer
+
+CITIES = ["London", "Paris", "Rome", "Berlin"]
+LETTERS = tuple("ABCD")
+
+
+def judged(
+    text: str,
+    target: Any,
+    fields: Mapping[str, Any] | None = None,
+    finish_reason: FinishReason = "stop",
+) -> Score:
+    item = Item("one", "one", {"options": CITIES} if fields is None else fields, target)
+    return make_scorer(ScorerSpec("choice"))(Answer(text, finish_reason), item)
+
+
+def picked(text: str, texts: Sequence[str] = CITIES) -> str | None:
+    labels = "ABCDEFGHIJ"[: len(texts) or 10]
+    found = committed_option(text, labels, texts)
+    return found.value if found else None
+
+
+COMMITTED = [
+    # the whole text
+    ("B", "B"),
+    ("b", "B"),
+    ("B.", "B"),
+    ("(C)", "C"),
+    ("C)", "C"),
+    ("[D]", "D"),
+    ("**B**", "B"),
+    ("`B`", "B"),
+    ("a", "A"),
+    ("Paris", "B"),
+    ("paris.", "B"),
+    ("B) Paris", "B"),
+    ("D: Berlin", "D"),
+    ("B - Paris", "B"),
+    ("B) London", "B"),  # where a label and other words disagree, the label
+    # after an anchor
+    ("Answer: d", "D"),
+    ("answer: a", "A"),
+    ("Answer: **B**", "B"),
+    ("Answer\nB", "B"),
+    ("The answer is (b).", "B"),
+    ("The answer is 'A'.", "A"),
+    ("The correct answer is:\n\nB", "B"),
+    ("The answer is A because of its age.", "A"),
+    ("The answer to this question is most likely option C.", "C"),
+    ("Answer: Paris", "B"),
+    ("The best choice would be Rome, I am sure.", "C"),
+    ("I think B", "B"),
+    ("I choose option D.", "D"),
+    ("I'd go with B, rather than A.", "B"),
+    ("I believe the correct option is C", "C"),
+    ("It must be D since the others fail", "D"),
+    ("\\boxed{B}", "B"),
+    ("\\boxed{\\text{C}}", "C"),
+    ("<answer>D</answer>", "D"),
+    ("#### A", "A"),
+    # before one, and on a line of its own
+    ("Option C is correct.", "C"),
+    ("Of these, C is the correct answer", "C"),
+    ("B. Paris is the capital of France.", "B"),
+    ("B\n\nExplanation: A is smaller than C.", "B"),
+    ("B, because Paris is the capital of France and London of England", "B"),
+    ("Let me think about Rome and London.\n(B)", "B"),
+    # the last commitment wins
+    ("The answer is A. Wait, the answer is B.", "B"),
+    ("The answer is A. No, A is wrong. It is B.", "B"),
+    ("Both A and C seem plausible, but the answer is C", "C"),
+    ("A) London B) Paris C) Rome D) Berlin. Answer: B", "B"),
+    ("A) London\nB) Paris\nC) Rome\nD) Berlin\n\nB", "B"),
+    ("London and Berlin are capitals too, but it is Paris.", "B"),
+    # denied options are none
+    ("not A but C", "C"),
+    ("It's not A but C.", "C"),
+    ("A is wrong, so B", "B"),
+    ("A, B and D are wrong; C", "C"),
+    ("I don't think it's A. B", "B"),
+    ("The answer is B, not A or C.", "B"),
+    ("Paris, not London", "B"),
+    ("Paris is the capital, London is not.", "B"),
+    # the last option mentioned
+    ("So, C it is!", "C"),
+    ("The capital of France has always been Paris.", "B"),
+    ("Maybe B? I am unsure, could be C.", "C"),
+]
+
+
+@pytest.mark.parametrize(("text", "label"), COMMITTED)
+def test_the_option_that_a_text_commits_itself_to(text: str, label: str) -> None:
+    assert picked(text) == label
+
+
+UNCOMMITTED = [
+    "A dog is an animal.",
+    "The answer is a dog",
+    "A or B",
+    "Either A or B",
+    "A and B",
+    "A/B",
+    "The answer is A or B.",
+    "The answer is A. Or rather, the answer is A or B.",
+    "Neither A nor B",
+    "The answer is not A.",
+    "Eliminate C.",
+    "None of these",
+    "Londonderry",
+    "A) London\nB) Paris\nC) Rome\nD) Berlin",  # the question, repeated
+    "A) London B) Paris C) Rome D) Berlin",
+    "Rome, Berlin",
+    "I am not sure.",
+    "D-day, C++, A+ and Washington D.C.",
+]
+
+
+@pytest.mark.parametrize("text", UNCOMMITTED)
+def test_a_text_that_commits_itself_to_no_option_is_unparsed(text: str) -> None:
+    for target in LETTERS:
+        score = judged(text, target)
+        assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    ("text", "texts", "label"),
+    [
+        ("I", [], "I"),
+        ("The answer is I.", [], "I"),
+        ("I am not sure", [], None),
+        ("I think so", [], None),
+        ("Let's see. A is too small. B is too big. C fits.", [], "C"),
+        ("A dog", ["A dog", "A cat"], "A"),
+        ("A cat", ["A dog", "A cat"], "B"),
+        ("It is Vitamin D", ["Vitamin C", "Vitamin D"], "B"),
+        ("Vitamin C", ["Vitamin A", "Vitamin D", "Vitamin C"], "C"),
+        ("Paris, Texas", ["Paris", "Paris, Texas"], "B"),
+        ("It is 4.", ["3", "4", "5"], "B"),
+        ("4.5", ["4", "5", "4.5"], "C"),
+        ("-4", ["4", "-4"], "B"),
+        ("No, it is not.", ["Yes", "No"], "B"),
+        ("The answer is correct.", ["Incorrect", "Correct"], "B"),
+        ("İstanbul, not Ankara", ["Ankara", "İstanbul"], "B"),
+        ("Apple, not pear", ["Pear", "Bean", "Apple"], "C"),
+        ("B", ["B", "A"], "B"),
+        ("The  big\tapple", ["The big apple", "The Big"], "A"),
+    ],
+)
+def test_options_may_be_words_numbers_or_unknown(
+    text: str, texts: list[str], label: str | None
+) -> None:
+    assert picked(text, texts) == label
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("B", {"options": CITIES}),
+        ("b", {"options": CITIES}),
+        ("(B)", {"options": CITIES}),
+        ("Paris", {"options": CITIES}),
+        (["A", "B"], {"options": CITIES}),
+        ("B", {}),
+        ("B", {"options": {"A": "London", "B": "Paris"}}),
+    ],
+)
+def test_a_target_is_a_label_or_an_options_text_or_several(target: Any, fields: Any) -> None:
+    assert judged("The answer is B.", target, fields).outcome == "right"
+    assert judged("The answer is C.", target, {"options": CITIES}).outcome == "wrong"
+
+
+def test_labels_come_from_a_mapping() -> None:
+    fields = {"options": {"1": "salt", "2": "sugar"}}
+    assert judged("The answer is 2", "2", fields).outcome == "right"
+    assert judged("It is sugar", "2", fields).outcome == "right"
+    assert judged("1", "2", fields).outcome == "wrong"
+
+
+def test_another_field_may_hold_the_options() -> None:
+    item = Item("one", "one", {"choices": CITIES}, "B")
+    scorer = make_scorer(ScorerSpec("choice", {"options_field": "choices"}))
+    assert scorer(Answer("Paris", "stop"), item).outcome == "right"
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "reason"),
+    [
+        ("The answer is B, since", "right", ""),
+        ("The answer is C, since", "wrong", ""),
+        ("Compare London with Rome", "no_answer", "truncated"),
+        ("Hm, let me", "no_answer", "truncated"),
+    ],
+)
+def test_a_cut_answer_is_truncated_unless_it_was_right_or_committed(
+    text: str, outcome: str, reason: str
+) -> None:
+    score = judged(text, "B", None, "length")
+    assert (score.outcome, score.reason) == (outcome, reason)
+
+
+def test_options_mentioned_while_reasoning_do_not_count() -> None:
+    score = judged("<think>The answer is A.</think>B", "B")
+    assert score.outcome == "right"
+    assert score.stages == (
+        "reasoning: stripped",
+        "extract: the whole text",
+        "compare: B = B",
+    )
+
+
+@pytest.mark.parametrize("target", ["E", "Madrid", "1"])
+def test_a_target_that_is_no_option_is_the_items_fault(target: str) -> None:
+    with pytest.raises(ValueError, match=r"no label \(A, B, C, D\) and no option"):
+        judged("B", target)
+
+
+@pytest.mark.parametrize("options", ["ABCD", [], ["x"] * 27, 4])
+def test_options_that_are_no_list_are_the_items_fault(options: Any) -> None:
+    with pytest.raises(ValueError, match="must be a list of 1 to 26 options"):
+        judged("B", "B", {"options": options})
+
+
+@given(st.sampled_from(LETTERS), st.sampled_from(["{}", "({})", "Answer: {}", "It is {}."]))
+def test_every_letter_is_read_alike(letter: str, form: str) -> None:
+    assert picked(form.format(letter)) == letter
+
+
+@given(st.permutations(CITIES), st.sampled_from(CITIES))
+def test_the_label_follows_the_order_of_the_options(cities: list[str], city: str) -> None:
+    assert picked(f"The answer is {city}.", cities) == LETTERS[cities.index(city)]
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_it_raise(text: str) -> None:
+    assert picked(text) in (*LETTERS, None)

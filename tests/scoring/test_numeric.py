@@ -1,0 +1,255 @@
+"""What the scorer numeric takes for the number of an answer, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring.scorer import make_scorer
+
+
+def judged(text: str, target: Any, finish_reason: FinishReason = "stop", **options: Any) -> Score:
+    scorer = make_scorer(ScorerSpec("numeric", options))
+    return scorer(Answer(text, finish_reason), Item("one", "one", {}, target))
+
+
+RIGHT = [
+    # plain numbers, signs, decimals
+    ("42", "42"),
+    (" 42.\n", "42"),
+    ("42.0", "42"),
+    ("042", "42"),
+    (".5", "0.5"),
+    ("-5", "-5"),
+    ("−5", "-5"),  # U+2212
+    ("+5", "5"),
+    ("- 5", "-5"),  # nothing else there: a sign, not the bullet of a list
+    ("x = - 5", "-5"),
+    ("minus 5", "-5"),
+    ("It is negative 5.", "-5"),
+    ("It was -5 degrees.", "-5"),
+    ("The result of 10 minus 4", "4"),  # a sum, not a sign
+    ("Items:\n- 5", "5"),
+    ("5-3", "3"),  # a hyphen after a digit is no sign
+    # separators
+    ("1,234", "1234"),
+    ("1,234,567.89", "1234567.89"),
+    ("1'234", "1234"),
+    ("1\u202f234", "1234"),
+    ("1{,}234", "1234"),
+    ("12 345", "12345"),
+    ("about 12 000 people", "12000"),
+    # money, units, percent
+    ("$1,234.50", "1234.5"),
+    ("-$5", "-5"),
+    ("$-5", "-5"),
+    ("€ 7", "7"),
+    ("5kg", "5"),
+    ("42 apples", "42"),
+    ("50%", "0.5"),
+    ("50%", "50"),
+    ("50 percent", "50%"),
+    ("0.5", "50%"),
+    ("12.5\\%", "12.5%"),
+    ("2.5 million", "2500000"),
+    # fractions, powers of ten
+    ("3/4", "0.75"),
+    ("3/4", "6/8"),
+    ("-3/4", "-0.75"),
+    ("1 1/2", "1.5"),
+    ("½", "0.5"),
+    ("2½", "2.5"),
+    ("\\frac{3}{4}", "0.75"),
+    ("-\\dfrac{3}{4}", "-0.75"),
+    ("1\\frac{1}{2}", "1.5"),
+    ("$\\frac12$", "0.5"),
+    ("1e3", "1000"),
+    ("It is 1e3.", "1000"),
+    ("1.5E-3", "0.0015"),
+    ("2 × 10^3", "2000"),
+    ("2 \\times 10^{-3}", "0.002"),
+    ("6.02·10²³", "602000000000000000000000"),
+    ("10^6", "1000000"),
+    # where it stands: anchor, boxed, ####, last
+    ("17 + 25 = 42", "42"),
+    ("The answer is 42 because 40 + 2 is that.", "42"),
+    ("Answer: 17 + 25 = 42, in 3 steps.", "42"),
+    ("**Answer:** 42", "42"),
+    ("The final answer is: **42**. I took 3 steps.", "42"),
+    ("The answer is:\n\n42\n\nThis took 3 steps.", "42"),
+    ("Answer: there are 3 boxes of 4, so 12 apples.\nThat took 2 steps.", "12"),
+    ("The answer to question 7 is 42. Next, question 8.", "42"),
+    ('{"answer": 42, "steps": 3}', "42"),
+    ("<answer>42</answer> (in 3 steps)", "42"),
+    ("I take 7 and get \\boxed{42}, in 3 steps.", "42"),
+    ("\\boxed{x = 42}, in 3 steps", "42"),
+    ("\\boxed{42\\text{ apples}}", "42"),
+    ("7 * 6 is that. #### 42\nBye, 1 time.", "42"),
+    ("Answer: 42. Or \\boxed{7}? #### 8", "42"),
+    ("\\boxed{42} #### 8", "42"),
+    ("The answer is 41. Wait. The answer is 42.", "42"),
+    ("The answer is not 41 but 42.", "42"),
+    ("The answer is 42, not 41.", "42"),
+    ("The answer is 1/2 or 0.5.", "0.5"),  # one thing said twice
+    ("Is it 5 or 6? The answer is 6.", "6"),
+    ("First 17, then 25, so 42", "42"),
+    # reasoning and fences
+    ("<think>17 + 25 = 43? no</think>42", "42"),
+    ("17 + 25 = 43? no</think> 42", "42"),
+    ("```\n42\n```", "42"),
+    ("The sum:\n```text\n42\n```\n", "42"),
+    # big integers are exact
+    ("123456789012345678901234567890", "123456789012345678901234567890"),
+    # several targets: any of them
+    ("7", ["7", "8"]),
+    ("8", ["7", "8"]),
+    # targets that are numbers
+    ("42", 42),
+    ("0.1", 0.1),
+]
+
+
+@pytest.mark.parametrize(("text", "target"), RIGHT)
+def test_the_number_of_the_answer_is_the_target(text: str, target: Any) -> None:
+    score = judged(text, target)
+    assert (score.outcome, score.value) == ("right", 1.0), score.stages
+
+
+WRONG = [
+    ("41", "42"),
+    ("42.1", "42"),
+    ("5", "-5"),
+    ("1,234", "1.234"),
+    ("3.14", "3.14159"),
+    ("0.333", "1/3"),
+    ("0.5%", "0.5"),  # a probability of one half is not half a percent
+    ("0.5%", "50%"),
+    ("1.5 million", "1.5"),
+    ("123456789012345678901234567890", "123456789012345678901234567891"),
+    ("The answer is 41. (40 + 2 is 42.)", "42"),
+    ("<think>42</think>41", "42"),
+]
+
+
+@pytest.mark.parametrize(("text", "target"), WRONG)
+def test_another_number_is_wrong(text: str, target: Any) -> None:
+    score = judged(text, target)
+    assert (score.outcome, score.value, score.reason) == ("wrong", 0.0, ""), score.stages
+
+
+UNPARSED = [
+    ("I do not know.", "42"),
+    ("forty-two", "42"),
+    ("not 42", "42"),
+    ("The answer is not 42.", "42"),
+    ("5 or 6", "6"),
+    ("The answer is 5 or 6.", "5"),
+    ("1.234,5", "5"),  # fits no reading: never read in part
+    ("1,23", "23"),
+    ("12 300 gram packs", "300"),  # 12 of 300 grams, or 12,300
+    ("3,5", "5"),
+    ("1.2.3", "3"),
+    ("2024-05-17", "17"),
+    ("17/05/2024", "2024"),
+    ("at 12:30", "30"),
+    ("the 3rd", "3"),
+    ("B12", "12"),
+    ("COVID-19", "19"),
+    ("0x1F", "0"),
+    ("x^2", "2"),
+    ("12/4", "3"),  # a sum left undone
+    ("5/0", "5"),
+    ("1e999999999", "1"),
+    ("9" * 5000, "9"),
+]
+
+
+@pytest.mark.parametrize(("text", "target"), UNPARSED)
+def test_what_is_no_number_or_left_open_is_no_answer(text: str, target: str) -> None:
+    score = judged(text, target)
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "outcome", "reason"),
+    [
+        ("17 + 25 = 42 and", "42", "right", ""),
+        ("17 + 25 = 4", "42", "no_answer", "truncated"),
+        ("Let me add seven", "42", "no_answer", "truncated"),
+        ("The answer is 41, because", "42", "wrong", ""),
+        ("\\boxed{41} since", "42", "wrong", ""),
+    ],
+)
+def test_a_cut_answer_is_truncated_unless_it_was_right_or_committed(
+    text: str, target: str, outcome: str, reason: str
+) -> None:
+    score = judged(text, target, "length")
+    assert (score.outcome, score.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "options", "outcome"),
+    [
+        ("3.14", "3.14159", {"tolerance": 0.01}, "right"),
+        ("3.13", "3.14159", {"tolerance": 0.01}, "wrong"),
+        ("10.1", "10", {"tolerance": 0.1}, "right"),  # exactly on the edge, as decimals
+        ("10.2", "10", {"tolerance": 0.1}, "wrong"),
+        ("102", "100", {"relative_tolerance": 0.02}, "right"),
+        ("-102", "-100", {"relative_tolerance": 0.02}, "right"),
+        ("103", "100", {"relative_tolerance": 0.02}, "wrong"),
+        ("103", "100", {"relative_tolerance": 0.02, "tolerance": 3}, "right"),
+        ("1.234,5", "1234.5", {"decimal_comma": True}, "right"),
+        ("3,5", "3.5", {"decimal_comma": True}, "right"),
+        ("3,5", "3,5", {"decimal_comma": True}, "right"),
+        ("1.234", "1234", {"decimal_comma": True}, "right"),
+        ("12 345,6 Euro", "12345.6", {"decimal_comma": True}, "right"),
+        ("5 km", "5000 m", {}, "wrong"),
+        ("5 km", "5000 m", {"units": True}, "right"),
+        ("5 kg", "5 km", {}, "right"),
+        ("5 kg", "5 km", {"units": True}, "wrong"),
+        ("5", "5 km", {"units": True}, "right"),
+        ("90 minutes", "1.5 h", {"units": True}, "right"),
+        ("72 km/h", "20 m/s", {"units": True}, "right"),
+        ("5 apples", "5 km", {"units": True}, "right"),  # no unit we know
+    ],
+)
+def test_options_widen_or_narrow_what_is_right(
+    text: str, target: str, options: dict[str, Any], outcome: str
+) -> None:
+    assert judged(text, target, **options).outcome == outcome
+
+
+def test_the_stages_tell_how_the_number_was_found() -> None:
+    score = judged("<think>hm</think>The answer is 41.", "42")
+    assert score.extracted == "41"
+    assert score.stages == (
+        "reasoning: stripped",
+        "extract: after 'answer is'",
+        "compare: 41 ≠ 42",
+    )
+
+
+@pytest.mark.parametrize("target", ["forty", "1 or 2", "", True, float("nan")])
+def test_a_target_that_is_not_one_number_is_the_items_fault(target: Any) -> None:
+    with pytest.raises(ValueError, match="of item one is not one number"):
+        judged("42", target)
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_every_way_of_writing_an_integer_is_that_integer(number: int) -> None:
+    for text in (f"{number}", f"{number:,}", f"**{number}**", f"${number}$", f"= {number}.00"):
+        assert judged(text, str(number)).outcome == "right", text
+
+
+@given(st.decimals(-1000, 1000, places=4), st.text(alphabet="abc ,.()\n*", max_size=20))
+def test_words_around_a_number_do_not_change_it(number: Any, words: str) -> None:
+    assert judged(f"{words} {number} {words}", str(number)).outcome == "right"
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_it_raise(text: str) -> None:
+    assert judged(text, "42").outcome in ("right", "wrong", "no_answer")

@@ -1,0 +1,63 @@
+"""The scorer regex."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.records import Answer, Item, Prediction, Score, ScorerSpec
+from pytest_llmeval.scoring import pattern
+from pytest_llmeval.scoring.scorer import make_scorer, score_prediction
+
+
+def judged(text: str, target: Any, **options: Any) -> Score:
+    scorer = make_scorer(ScorerSpec("regex", options))
+    return scorer(Answer(text, "stop"), Item("one", "one", {}, target))
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "options", "outcome"),
+    [
+        ("call 555-1234 now", r"\d{3}-\d{4}", {}, "right"),
+        ("call me", r"\d{3}-\d{4}", {}, "wrong"),
+        ("Rome", ["^Paris$", "^Rome$"], {}, "right"),
+        ("yes!", None, {"pattern": "(?i)^YES"}, "right"),
+        ("no", None, {"pattern": "(?i)^YES"}, "wrong"),
+        ("no, yes", None, {"pattern": "(yes|no)"}, "right"),
+        ("Answer: 42", "42", {"pattern": r"Answer:\s*(\d+)"}, "right"),
+        ("Answer: 41 (42)", "42", {"pattern": r"Answer:\s*(\d+)"}, "wrong"),
+        ("Answer: 42", ["41", "42"], {"pattern": r"Answer:\s*(\d+)"}, "right"),
+        ("<think>yes</think>no", None, {"pattern": "yes"}, "wrong"),
+    ],
+)
+def test_regex(text: str, target: Any, options: dict[str, Any], outcome: str) -> None:
+    assert judged(text, target, **options).outcome == outcome
+
+
+def test_a_group_that_takes_nothing_from_the_answer_is_unparsed() -> None:
+    score = judged("no idea", "42", pattern=r"Answer:\s*(\d+)")
+    assert (score.outcome, score.reason, score.extracted) == ("no_answer", "unparsed", None)
+
+
+def test_a_pattern_that_never_comes_back_is_a_failure_of_the_scorer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pattern, "TIME_LIMIT", 0.05)
+    scorer = make_scorer(ScorerSpec("regex", {"pattern": r"^(\w|\w\w|\w+)+$"}))
+    prediction = Prediction("t", Answer("a" * 5000 + "!", "stop"), None)
+    (score,) = score_prediction([scorer], prediction, Item("one", "one", {}, None))
+    assert (score.outcome, score.value, score.reason) == ("failure", None, "scorer")
+    assert "took longer than 0.05 s on an answer of 5,001 characters" in score.stages[-1]
+
+
+def test_a_broken_pattern_in_a_suite_is_an_error_in_its_line() -> None:
+    with pytest.raises(ScorerError) as caught:
+        make_scorer(ScorerSpec("regex", {"pattern": "(a"}, line=7), path="suite.yaml")
+    assert str(caught.value).startswith("suite.yaml:7: scorer regex: '(a' is no regular expression")
+
+
+def test_a_broken_pattern_as_a_target_is_the_items_fault() -> None:
+    with pytest.raises(ValueError, match="is no regular expression"):
+        judged("a", "(a")

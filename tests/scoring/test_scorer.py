@@ -1,0 +1,264 @@
+"""Scorers by name, their options, and judging predictions with them."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.records import (
+    Answer,
+    Failure,
+    Item,
+    Outcome,
+    Prediction,
+    Score,
+    ScorerSpec,
+)
+from pytest_llmeval.scoring import scorer as registry
+from pytest_llmeval.scoring.scorer import (
+    BUILT_IN,
+    make_scorer,
+    make_scorers,
+    register,
+    score_of,
+    score_prediction,
+)
+
+ITEM = Item("one", "one", {}, "42")
+ANSWERED = Prediction("t", Answer("42", "stop"), None)
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    yield
+
+
+@dataclass(frozen=True, slots=True)
+class Shouts:
+    name: ClassVar[str]
+    version: ClassVar[str] = "3"
+    least: int = 1
+    mark: Literal["!", "?"] = "!"
+    also: tuple[str, ...] = ()
+    scale: float | None = None
+
+    def __call__(self, answer: Answer, item: Item) -> Score:
+        return score_of(self.name, answer.text.count(self.mark) >= self.least)
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    what: Any = None
+
+    def __call__(self, answer: Answer, item: Item) -> Score:
+        if isinstance(self.what, Exception):
+            raise self.what
+        result: Score = self.what
+        return result
+
+
+def error_of(name: str, **options: Any) -> str:
+    with pytest.raises(ScorerError) as caught:
+        make_scorer(ScorerSpec(name, options, line=12), path="suites/sums.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_scorer_is_made_by_its_name_and_has_a_version(name: str) -> None:
+    scorer = make_scorer(ScorerSpec(name))
+    assert scorer.name == name
+    assert scorer.version
+
+
+def test_importing_the_registry_imports_no_scorer() -> None:
+    code = (
+        "import sys, pytest_llmeval.scoring.scorer\n"
+        "print([m for m in sys.modules if m in ('regex', 'numpy') or m.endswith('scoring.numeric')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8"
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest_and_the_list() -> None:
+    message = error_of("numerc")
+    assert message.startswith("suites/sums.yaml:12: no scorer is called 'numerc'.")
+    assert "Did you mean numeric?" in message
+    assert "There are: choice, exact, includes, normalized_exact, numeric" in message
+
+
+def test_an_unknown_option_is_an_error_with_the_nearest_and_what_it_takes() -> None:
+    message = error_of("exact", ignorecase=True)
+    assert message == (
+        "suites/sums.yaml:12: scorer exact takes no option 'ignorecase'. Did you mean ignore_case? "
+        "It takes: ignore_case (true or false), normalize (true or false)."
+    )
+    assert error_of("tool_call", x=1).endswith("scorer tool_call takes no options, got 'x'.")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"least": "1"}, "option least of scorer shouts must be a whole number, got '1'."),
+        ({"least": True}, "must be a whole number, got True."),
+        ({"least": 1.0}, "must be a whole number, got 1.0."),
+        ({"mark": "."}, "option mark of scorer shouts must be one of '!', '?', got '.'."),
+        ({"also": "x"}, "option also of scorer shouts must be a list of which each is text"),
+        ({"also": [1]}, "must be a list of which each is text, got [1]."),
+        ({"scale": "x"}, "option scale of scorer shouts must be a number or null, got 'x'."),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_an_error_with_what_is_allowed(
+    options: dict[str, Any], words: str
+) -> None:
+    register("shouts")(Shouts)
+    assert words in error_of("shouts", **options)
+
+
+def test_options_become_fields() -> None:
+    register("shouts")(Shouts)
+    options = {"least": 2, "mark": "?", "also": ["a"], "scale": 1}
+    assert make_scorer(ScorerSpec("shouts", options)) == Shouts(2, "?", ("a",), 1)
+
+
+def test_a_missing_option_is_an_error() -> None:
+    @register("needy")
+    @dataclass(frozen=True)
+    class Needy(Shouts):
+        word: str = ""
+
+        def __init__(self, word: str) -> None: ...
+
+    @register("needier")
+    @dataclass(frozen=True, slots=True)
+    class Needier:
+        word: str
+        name: ClassVar[str]
+        version: ClassVar[str] = "1"
+
+        def __call__(self, answer: Answer, item: Item) -> Score:
+            return score_of(self.name, 1)
+
+    assert error_of("needier") == "suites/sums.yaml:12: scorer needier needs the option word."
+
+
+def test_a_value_that_a_scorer_refuses_is_an_error_in_its_line() -> None:
+    message = error_of("numeric", tolerance=-1)
+    assert message == "suites/sums.yaml:12: scorer numeric: tolerance must be 0 or more, got -1"
+
+
+def test_a_scorer_of_ones_own_is_registered_and_judges() -> None:
+    register("shouts")(Shouts)
+    (scorer,) = make_scorers([ScorerSpec("shouts")])
+    assert (scorer.name, scorer.version) == ("shouts", "3")
+    assert scorer(Answer("Yes!", "stop"), ITEM) == Score("shouts", "right", 1.0)
+
+
+def test_only_a_dataclass_can_be_registered() -> None:
+    with pytest.raises(ScorerError, match="a scorer is a class decorated with @dataclass"):
+        register("text")(str)  # type: ignore[type-var]  # the mistake under test
+
+
+class _Point:
+    value = "shouting_package:Shouts"
+
+    def __init__(self, name: str, loaded: Any) -> None:
+        self.name = name
+        self._loaded = loaded
+
+    def load(self) -> Any:
+        if isinstance(self._loaded, Exception):
+            raise self._loaded
+        return self._loaded
+
+
+def test_an_unknown_name_is_looked_up_among_the_entry_points(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = [_Point("shouts", Shouts), _Point("broken", ImportError("no shouting_package"))]
+
+    def entry_points(*, group: str) -> list[_Point]:
+        assert group == "pytest_llmeval.scorers"
+        return points
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+    assert make_scorer(ScorerSpec("shouts", {"least": 2})) == Shouts(2)
+    message = error_of("broken")
+    assert "cannot be loaded from shouting_package:Shouts" in message
+    assert "no shouting_package" in message
+    assert "broken, choice" in error_of("shots")
+
+
+def test_a_scorer_listed_twice_is_an_error_in_the_second_line() -> None:
+    specs = [ScorerSpec("exact", line=4), ScorerSpec("exact", {"ignore_case": True}, line=5)]
+    with pytest.raises(ScorerError) as caught:
+        make_scorers(specs, "suites/sums.yaml")
+    assert str(caught.value).startswith("suites/sums.yaml:5: scorer exact is listed twice")
+
+
+def test_a_prediction_has_one_score_for_each_scorer_in_their_order() -> None:
+    scorers = make_scorers([ScorerSpec("numeric"), ScorerSpec("exact"), ScorerSpec("includes")])
+    scores = score_prediction(scorers, ANSWERED, ITEM)
+    assert [score.scorer for score in scores] == ["numeric", "exact", "includes"]
+    assert [score.outcome for score in scores] == ["right"] * 3
+
+
+def test_a_failed_prediction_fails_under_every_scorer_with_its_own_reason() -> None:
+    failed = Prediction("t", None, Failure("timeout", "no answer in 60 s"))
+    scorers = make_scorers([ScorerSpec("numeric"), ScorerSpec("exact")])
+    assert score_prediction(scorers, failed, ITEM) == tuple(
+        Score(name, "failure", None, "timeout", stages=("no answer in 60 s",))
+        for name in ("numeric", "exact")
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (1.0, "a scorer gives a Score, got 1.0"),
+        (None, "a scorer gives a Score, got None"),
+        (Score("x", "graded", math.nan), "outcome graded does not go with the value nan"),
+        (Score("x", "graded", 1.5), "does not go with the value 1.5"),
+        (Score("x", "graded", 1.0), "does not go with the value 1.0"),
+        (Score("x", "right", 0.0), "outcome right does not go with the value 0.0"),
+        (Score("x", "wrong", None), "outcome wrong does not go with the value None"),
+        (Score("x", "failure", 0.0), "outcome failure does not go with the value 0.0"),
+    ],
+)
+def test_a_scorer_that_raises_or_gives_no_score_fails_and_the_others_go_on(
+    what: Any, words: str
+) -> None:
+    register("returns")(Returns)
+    scorers = [Returns(what), make_scorer(ScorerSpec("exact"))]
+    failed, exact = score_prediction(scorers, ANSWERED, ITEM)
+    assert (failed.scorer, failed.outcome, failed.value) == ("returns", "failure", None)
+    assert failed.reason == "scorer"
+    assert words in failed.stages[-1]
+    assert exact.outcome == "right"
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [(True, "right"), (1, "right"), (0.0, "wrong"), (False, "wrong"), (0.25, "graded")],
+)
+def test_a_plain_value_becomes_a_score(value: float, outcome: Outcome) -> None:
+    assert score_of("mine", value) == Score("mine", outcome, float(value))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf])
+def test_a_value_outside_0_to_1_is_no_score(value: float) -> None:
+    with pytest.raises(ValueError, match="a score lies between 0 and 1, mine gave"):
+        score_of("mine", value)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_llmeval.errors import ModelFileError
+from pytest_llmeval.servers import gguf as reader
+from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+
+Write = Callable[[bytes], Path]
+
+files = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(content: bytes) -> Path:
+        path = tmp_path / "m.gguf"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A GGUF with a value of every kind, two tensors, and not much else."""
+    import gguf
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("gguf") / "small.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("smäll")
+    writer.add_context_length(512)
+    writer.add_block_count(3)
+    writer.add_embedding_length(64)
+    writer.add_head_count(8)
+    writer.add_array("llama.attention.head_count_kv", [8, 4, 2])
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    writer.add_token_list(["a", "b", "the"])
+    writer.add_array("some.floats", [0.5, 1.5])
+    writer.add_bool("some.bool", True)
+    writer.add_float64("some.double", 0.1)
+    writer.add_int8("some.byte", -1)
+    writer.add_chat_template("{{ messages }}")
+    writer.add_tensor("first", np.ones((2, 32), np.float32))
+    quantised = np.zeros((2, 34), np.uint8)
+    writer.add_tensor("second", quantised, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path.read_bytes()
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ModelFileError) as caught:
+        read_gguf(path)
+    return str(caught.value)
+
+
+def refused_or_read(path: Path) -> None:
+    """Any other exception than ModelFileError is a mistake of the reader."""
+    with contextlib.suppress(ModelFileError):
+        assert read_gguf(path).size == path.stat().st_size
+
+
+def test_a_header_says_what_the_model_is(small: bytes, write: Write) -> None:
+    header = read_gguf(write(small))
+    assert header == GgufHeader(
+        version=3,
+        architecture="llama",
+        name="smäll",
+        tensor_count=2,
+        context_length=512,
+        chat_template=hashlib.sha256(b"{{ messages }}").hexdigest(),
+        file_type="Q8_0",
+        size=len(small),
+        expected_size=header.expected_size,
+        kv_bytes_per_token=2 * (8 + 4 + 2) * (8 + 8),
+    )
+    # Both tensors start at a multiple of 32; the last one needs its 68 bytes and no padding.
+    assert header.expected_size == len(small) - 96 + 68
+
+
+def test_a_served_model_has_the_size_that_its_tensors_ask_for(model: Path) -> None:
+    header = read_gguf(model)
+    assert header.expected_size == header.size == model.stat().st_size
+    assert header.kv_bytes_per_token == 2 * 2 * 64 * 2
+
+
+def test_a_cut_anywhere_is_noticed(small: bytes, write: Write) -> None:
+    path = write(small)
+    needed = read_gguf(path).expected_size
+    for length in reversed(range(len(small))):
+        os.truncate(path, length)
+        if length < needed:
+            words = refusal(path)
+            assert "truncated" in words or "is empty" in words or "is no GGUF" in words, length
+        else:
+            assert read_gguf(path).size == length
+
+
+@files
+@given(cut=st.integers(min_value=4, max_value=460_000))
+def test_a_cut_download_is_named_with_its_sizes(model: Path, write: Write, cut: int) -> None:
+    words = refusal(write(model.read_bytes()[:cut]))
+    assert f"is truncated or damaged: it has {cut:,} bytes" in words
+    assert "let the download finish" in words
+
+
+@files
+@given(content=st.binary(max_size=400))
+def test_arbitrary_bytes_are_no_gguf(write: Write, content: bytes) -> None:
+    refusal(write(content))
+
+
+@files
+@given(rest=st.binary(max_size=400))
+def test_arbitrary_bytes_behind_the_magic_are_refused_or_read(write: Write, rest: bytes) -> None:
+    refused_or_read(write(b"GGUF\x03\x00\x00\x00" + rest))
+
+
+@files
+@given(data=st.data())
+def test_flipped_bytes_are_refused_or_read(small: bytes, write: Write, data: st.DataObject) -> None:
+    damaged = bytearray(small)
+    for place in data.draw(st.lists(st.integers(0, len(small) - 1), min_size=1, max_size=8)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    refused_or_read(write(bytes(damaged)))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"GG", "it starts with b'GG' instead of b'GGUF'"),
+        (b"\x80\x02}q\x00", "it starts with b'\\x80\\x02}q\\x00'"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
+        (b"\n<!DOCTYPE html>", "a web page"),
+        (b"PK\x03\x04....", "a zip archive"),
+        (b"tjgg....", "older than GGUF"),
+    ],
+)
+def test_a_stranger_is_recognised(write: Write, content: bytes, words: str) -> None:
+    path = write(content)
+    assert refusal(path).startswith(f"{path}: is ")
+    assert words in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(1, "version is 1;"), (4, "version is 4;"), (0x03000000, "is big-endian GGUF of version 3;")],
+)
+def test_an_unknown_version_is_named_with_the_known_ones(
+    write: Write, version: int, words: str
+) -> None:
+    told = refusal(write(b"GGUF" + struct.pack("<IQQ", version, 0, 0)))
+    assert words in told
+    assert "readable are versions 2 and 3" in told
+
+
+@pytest.mark.parametrize("counts", [(2**63, 0), (0, 2**63), (10**7, 10**7)])
+def test_absurd_counts_are_refused_before_anything_is_read(
+    write: Write, counts: tuple[int, int]
+) -> None:
+    assert "its header speaks of" in refusal(write(b"GGUF" + struct.pack("<IQQ", 3, *counts)))
+
+
+def test_a_missing_file_and_a_folder_are_no_models(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.gguf").endswith("none.gguf: there is no such file")
+    assert "cannot be read" in refusal(tmp_path)
+
+
+def test_a_tensor_type_of_the_future_is_taken_for_at_least_one_byte(
+    small: bytes, write: Write
+) -> None:
+    place = small.index(b"second") + len(b"second") + 4 + 2 * 8
+    future = small[:place] + struct.pack("<I", 4711) + small[place + 4 :]
+    header = read_gguf(write(future))
+    assert header.expected_size == len(small) - 96 + 1
+    assert "truncated" in refusal(write(future[: header.expected_size - 1]))
+
+
+def test_the_table_of_tensor_types_is_that_of_the_gguf_package() -> None:
+    import gguf
+
+    known = {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    assert reader._BLOCKS.items() <= known.items()
+
+
+def test_the_names_of_file_types_are_those_of_the_gguf_package() -> None:
+    import gguf
+
+    for number, name in reader._FILE_TYPES.items():
+        official = gguf.LlamaFileType(number).name
+        assert official.removeprefix("MOSTLY_").removeprefix("ALL_") == name
