@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -80,10 +81,15 @@ def write_project(folder: Path, items: int, port: int) -> Path:
 
 def run_pytest(folder: Path, arguments: Sequence[str]) -> Used:
     """Run pytest in a project; raises CalledProcessError with its output when it fails."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    # What the package itself brings and nothing else: other plugins cost what they cost.
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "pytest_llmeval.plugin"]
+    command += ["-p", "no:cacheprovider", *arguments]
     log = folder / "pytest.log"
     with log.open("wb") as out:
-        process = psutil.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+        process = psutil.Popen(
+            command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
         used = _watch(process)
     if process.returncode != 0:
         raise RuntimeError(log.read_text(encoding="utf-8", errors="replace")[-3000:])
@@ -113,10 +119,8 @@ def wall_of_last_run(folder: Path) -> float:
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     begin = min(line["llmeval"]["started"] for line in lines)
-    return (
-        max(line["llmeval"]["started"] + line["llmeval"]["total_ms"] / 1000 for line in lines)
-        - begin
-    )
+    ends = (line["llmeval"]["started"] + line["llmeval"]["total_ms"] / 1000 for line in lines)
+    return float(max(ends) - begin)
 
 
 def sent_bodies(folder: Path) -> list[bytes]:

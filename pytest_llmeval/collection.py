@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from pytest_llmeval.errors import InputError, LlmevalError
+from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial
 from pytest_llmeval.reporting import (
     Judged,
@@ -31,7 +31,7 @@ from pytest_llmeval.reporting import (
     attach,
     plain_report,
 )
-from pytest_llmeval.run import Evaluation
+from pytest_llmeval.run import Evaluation, Settings
 
 #: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
 STANDARD_OPTIONS = ("reruns", "usepdb", "setuponly", "setupplan", "setupshow")
@@ -69,12 +69,9 @@ class SuiteFile(pytest.File):
 
     def _load(self) -> Suite:
         settings = self.evaluation.settings
-        try:
+        with _noting_mistakes(settings):
             suite = settings.load_suite(self.path, self.nodeid)
             self.conditions = settings.conditions(suite)
-        except LlmevalError as error:
-            settings.mistakes.append(str(error))
-            raise
         self._register_tags(suite)
         return suite
 
@@ -107,21 +104,13 @@ class ConditionNode(pytest.Collector):
         return node
 
     def collect(self) -> Iterable[TrialTest]:
-        """One test per trial. Two trials of one name would be one test to pytest: refused."""
+        """One test per trial."""
         suite, evaluation = self.parent.suite, self.parent.evaluation
-        settings = evaluation.settings
         for tag in suite.tags:
             self.add_marker(tag)
-        names: set[str] = set()
-        for trial in settings.trials(suite, self.condition):
-            if trial.name in names:
-                raise InputError(
-                    f"two trials are both called {trial.name}: an item's id looks like another "
-                    f"item's repeat; rename one of them",
-                    path=suite.origin,
-                )
-            names.add(trial.name)
-            yield TrialTest.of(self, trial, evaluation)
+        with _noting_mistakes(evaluation.settings):
+            for trial in evaluation.settings.trials(suite, self.condition):
+                yield TrialTest.of(self, trial, evaluation)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
         """As for the suite."""
@@ -156,7 +145,7 @@ class TrialTest(pytest.Item):
         return self.path, 0, self._headline()
 
     @property
-    def location(self) -> tuple[str, int | None, str]:  # type: ignore[override] # pytest caches it
+    def location(self) -> tuple[str, int | None, str]:
         """The same as pytest shows it, without making the path relative for every trial anew."""
         return self.parent.place, 0, self._headline()
 
@@ -167,9 +156,17 @@ class TrialTest(pytest.Item):
     def runtest(self) -> None:
         """Judge the trial, under pytest's own protocol."""
         self.judged = self.judge()
-        problem = self.judged.problem(tolerate_failures=self.evaluation.settings.tolerate_failures)
+        problem = self.problem_of(self.judged)
         if problem is not None:
             raise problem
+
+    def problem_of(self, judged: Judged) -> Exception | None:
+        """What makes an error or a failing test of it; xfail is a way of saying must_pass."""
+        must_pass = self.trial.suite.each_item == "must_pass"
+        return judged.problem(
+            must_be_right=must_pass or self.get_closest_marker("xfail") is not None,
+            tolerate_failures=self.evaluation.settings.tolerate_failures,
+        )
 
     def judge(self) -> Judged:
         """Wait for the trial's prediction and score it."""
@@ -214,6 +211,15 @@ class GateTest(pytest.Item):
 
     def runtest(self) -> None:
         """Nothing to do here: see the class."""
+
+
+@contextlib.contextmanager
+def _noting_mistakes(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except LlmevalError as error:
+        settings.mistakes.append(str(error))
+        raise
 
 
 def await_prediction(
@@ -267,7 +273,10 @@ def _needs_hooks(item: TrialTest) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _options_need_hooks(config: pytest.Config) -> bool:
-    return any(config.getoption(name, default=None) for name in STANDARD_OPTIONS)
+    if any(config.getoption(name, default=None) for name in STANDARD_OPTIONS):
+        return True
+    # pytest-timeout may be told to time the call only, and there is none on the lean path.
+    return config.pluginmanager.hasplugin("timeout") and config.getini("timeout_func_only")
 
 
 def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pytest.TestReport:
@@ -283,7 +292,7 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
             item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
         )
     judged: Judged = call.result
-    problem = judged.problem(tolerate_failures=item.evaluation.settings.tolerate_failures)
+    problem = item.problem_of(judged)
     if problem is not None:
         outcome, longrepr = "failed", str(problem)
     report = pytest.TestReport(

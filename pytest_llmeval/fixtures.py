@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.collection import await_prediction
-from pytest_llmeval.functions import PREDICTION, SCORES, trial_of
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.functions import PASSED, PREDICTION, SCORES, trial_of
 from pytest_llmeval.records import Answer, Message, Prediction, Request, Score, Trial
 from pytest_llmeval.run import Evaluation, is_healthy
 
@@ -22,8 +23,12 @@ class LlmChat:
         self.model: str = model or evaluation.settings.models[0]
 
     def on(self, model: str) -> LlmChat:
-        """The same for another model of the config."""
-        return LlmChat(self._evaluation, self._evaluation.settings.check_model(model))
+        """The same for another model of the config; raises ConfigError when it has none such."""
+        __tracebackhide__ = True
+        try:
+            return LlmChat(self._evaluation, self._evaluation.settings.check_model(model))
+        except LlmevalError as error:
+            raise _without_our_lines(error) from None
 
     def chat(
         self,
@@ -36,37 +41,49 @@ class LlmChat:
         """Ask once and wait. `prompt` is a user's message, or (role, text) pairs; `sampling` may
         change any key of records.Sampling, for instance max_tokens.
 
-        Raises EngineError when there is no answer.
+        Raises EngineError when there is no answer, ServerError when there is no server.
         """
+        __tracebackhide__ = True
         pairs = [("user", prompt)] if isinstance(prompt, str) else list(prompt)
         messages = [Message(role, text) for role, text in pairs]  # type: ignore[arg-type] # "user" is widened to str
         if system is not None:
             messages.insert(0, Message("system", system))
-        chosen = self._evaluation.settings.sampling_with(sampling)
-        request = Request(tuple(messages), chosen, tuple(tools))
-        return self._evaluation.chat(self.model, request)
+        try:
+            chosen = self._evaluation.settings.sampling_with(sampling)
+            request = Request(tuple(messages), chosen, tuple(tools))
+            return self._evaluation.chat(self.model, request)
+        except LlmevalError as error:
+            raise _without_our_lines(error) from None
 
 
 class LlmServer:
-    """The server behind the first model."""
+    """The server behind the first model; asking for it starts it.
+
+    The fake engine has none: its url is `fake:`, it is always healthy and has no log.
+    """
 
     def __init__(self, evaluation: Evaluation):
-        self._about = evaluation.describe(evaluation.settings.models[0])
+        self._evaluation = evaluation
+        self._model = evaluation.settings.models[0]
+        self._about()
 
     @property
     def url(self) -> str:
-        """Where it answers, for instance http://127.0.0.1:40123."""
-        url: str = self._about["url"]
+        """Where it answers, for instance http://127.0.0.1:40123; a restart may change it."""
+        url: str = self._about()["url"]
         return url
 
     def healthy(self) -> bool:
         """Whether it says right now that it is healthy."""
-        return is_healthy(self.url)
+        return is_healthy(self._evaluation.settings.config, self._model, self.url)
 
     def log(self) -> str:
         """What it has written so far; empty for an endpoint we did not start."""
-        path = self._about["log"]
+        path = self._about()["log"]
         return Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+
+    def _about(self) -> dict[str, Any]:
+        return self._evaluation.describe(self._model)
 
 
 class LlmRun:
@@ -77,6 +94,11 @@ class LlmRun:
         self.id: str = about["id"]
         self.folder = Path(about["folder"])
         self.models: tuple[str, ...] = evaluation.settings.models
+
+
+def _without_our_lines(error: LlmevalError) -> LlmevalError:
+    """Of a traceback the user needs the own line; where in our code it came up helps nobody."""
+    return error.with_traceback(None)
 
 
 def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial) -> Prediction:
@@ -90,16 +112,21 @@ def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial)
 
 def score_recorder(node: pytest.Item) -> Callable[[str, float], None]:
     """The `llm_score` fixture's function."""
-    if trial_of(node) is None:
+    trial = trial_of(node)
+    if trial is None:
         pytest.fail("llm_score needs @pytest.mark.llmeval(...) on the test", pytrace=False)
-    scores = node.stash.setdefault(SCORES, [])
+    scores = node.stash[SCORES] = {}
+    taken = {PASSED, *(spec.name for spec in trial.suite.scorers)}
 
     def record(name: str, value: float) -> None:
+        if name in taken:
+            raise ValueError(f"llm_score({name!r}, …): this test has a score of that name already")
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"llm_score({name!r}, {value!r}): a score lies in [0, 1]")
         outcome: Literal["right", "wrong", "graded"] = (
             "right" if value == 1 else "wrong" if value == 0 else "graded"
         )
-        scores.append(Score(name, outcome, float(value)))
+        taken.add(name)
+        scores[name] = Score(name, outcome, float(value))
 
     return record

@@ -68,11 +68,14 @@ def _id_of(trial: Trial) -> str:
 def trial_of(item: pytest.Item) -> Trial | None:
     """The trial behind a test made from a marked function, None for every other test."""
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get(PARAMETER) if callspec is not None else None
+    trial = callspec.params.get(PARAMETER) if callspec is not None else None
+    return trial if isinstance(trial, Trial) else None  # pytest has a mark for an empty list
 
 
 def select(item: pytest.Item, selection: Selection) -> None:
     """Add what an ordinary or marked test needs of the run."""
+    if item.get_closest_marker("skip"):
+        return
     trial = trial_of(item)
     if trial is not None:
         selection.trials.append(trial)
@@ -90,7 +93,7 @@ def attach_scores(
     trial = trial_of(item)
     if trial is None or call.when == "teardown" or (call.when == "setup" and report.passed):
         return
-    if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+    if call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception):
         return
     prediction = item.stash.get(PREDICTION, None)
     scores = [_passed_score(call, prediction), *item.stash.get(SCORES, {}).values()]
@@ -108,7 +111,7 @@ def _passed_score(call: pytest.CallInfo[None], prediction: Prediction | None) ->
     if call.excinfo is None:
         return Score(PASSED, "right", 1.0)
     judgement = (AssertionError, pytest.fail.Exception)
-    if call.when == "call" and call.excinfo.errisinstance(judgement):
+    if call.when == "call" and isinstance(call.excinfo.value, judgement):
         return Score(PASSED, "wrong", 0.0)
     failure = prediction.failure if prediction is not None else None
     return Score(PASSED, "failure", None, failure.reason if failure else call.excinfo.typename)

@@ -19,14 +19,12 @@ import pytest
 from pytest_llmeval import functions, reporting
 from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, pass_over, run_lean
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.namesakes import namesake_lines
 from pytest_llmeval.run import Evaluation, Options, Run, SelectedGate, Selection, Settings
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
 
 #: From this many trials on, the garbage collector is kept away from the nodes.
 MANY_NODES = 1000
-
-#: Plugins on PyPI that use our marker or fixture names.
-FIXTURES = ("llm", "llm_server", "llm_run", "llm_item", "llm_prediction", "llm_score")
 
 
 def register(config: pytest.Config) -> None:
@@ -35,11 +33,13 @@ def register(config: pytest.Config) -> None:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
         raise pytest.UsageError(str(error)) from error
-    gc.unfreeze()  # what an earlier session in this process kept, as pytester's do
+    gc.unfreeze()  # what an earlier session in this process kept
     workerinput = getattr(config, "workerinput", None)
     hooks: Hooks
     if workerinput is None:
         hooks = OwnerHooks(config, settings)
+        if config.getoption("llm_plan"):
+            config.option.dist = "no"  # one process tells the plan, as xdist does for --collect-only
         if config.pluginmanager.hasplugin("xdist"):
             config.pluginmanager.register(ControllerHooks(hooks), "llmeval-controller")
     else:
@@ -136,8 +136,8 @@ class OwnerHooks(Hooks):
         self.broker: Broker | None = None
 
     def pytest_report_header(self) -> list[str]:
-        """The config in force and what computes."""
-        return self.evaluation.header()
+        """The config in force and what computes; other packages that use our names."""
+        return [*self.evaluation.header(), *namesake_lines(self.config)]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -259,6 +259,8 @@ def select(items: Sequence[pytest.Item]) -> Selection:
             selection.gates.append(gate)
         else:
             functions.select(item, selection)
+    # A function that is parametrized beside its mark has several tests for one trial.
+    selection.trials = list({trial.id: trial for trial in selection.trials}.values())
     return selection
 
 

@@ -23,6 +23,9 @@ SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
     "failure": ("error", "E", ("ERROR", {"red": True})),
 }
 
+#: A failure that the config's `failures: at_most` allows, until the end of the run counts them all.
+TOLERATED = ("tolerated", "E", ("ERROR", {"yellow": True}))
+
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
 
@@ -54,19 +57,24 @@ class Judged:
         text = self.prediction.text
         return text if len(text) <= ANSWER_SHOWN else text[:ANSWER_SHOWN] + " …"
 
-    def problem(self, *, tolerate_failures: bool) -> Exception | None:
-        """What makes this trial an error or a failing test, None when nothing does."""
-        failure = self.prediction.failure
-        if failure is not None:
-            if tolerate_failures:
-                return None
-            return MachineryFailure(f"failure ({failure.reason}): {failure.message}")
+    def problem(self, *, must_be_right: bool, tolerate_failures: bool) -> Exception | None:
+        """What makes this trial an error or a failing test, None when nothing does.
+
+        A failure is never tolerated where the answer must be right: it is not known to be.
+        """
         if self.headline.outcome == "failure":
-            return MachineryFailure(f"failure ({self.headline.reason}) of {self.headline.scorer}")
-        must_pass = self.trial.suite.each_item == "must_pass"
-        if must_pass and self.headline.outcome != "right":
+            if tolerate_failures and not must_be_right:
+                return None
+            return MachineryFailure(self._why_failed())
+        if must_be_right and self.headline.outcome != "right":
             return MustPass(self._why_not_right())
         return None
+
+    def _why_failed(self) -> str:
+        failure, score = self.prediction.failure, self.headline
+        if failure is not None:
+            return f"failure ({failure.reason}): {failure.message}"
+        return f"failure ({score.reason}) of {score.scorer}: {''.join(score.stages[-1:])}"
 
     def _why_not_right(self) -> str:
         score = self.headline
@@ -109,13 +117,18 @@ def attached(report: pytest.TestReport) -> tuple[str, tuple[Score, ...]] | None:
 
 
 def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
-    """Pytest's category, letter and word for a report of ours, None for others."""
+    """Pytest's category, letter and word for a report of ours, None for others.
+
+    None also for what is not ours to name: a trial that is run again, or that is marked with xfail.
+    """
     outcome = vars(report).get("llm_outcome")
-    if outcome is None or report.when != "call":
+    if outcome is None or report.when != "call" or hasattr(report, "wasxfail"):
         return None
-    if report.outcome == "failed" and outcome != "failure":
-        return "failed", "F", "FAILED"
-    return SHOWN[outcome]
+    if report.outcome == "failed":
+        return SHOWN["failure"] if outcome == "failure" else None
+    if report.outcome == "passed":
+        return TOLERATED if outcome == "failure" else SHOWN[outcome]
+    return None
 
 
 def gate_report(nodeid: str, location: tuple[str, int | None, str], result: GateResult) -> Any:

@@ -117,7 +117,8 @@ def telling_pairs(
     """Choose the pairs to show where not all fit: the best of each suite, then the next best.
 
     Within a suite models under the same prompt come before prompts under the same model, those
-    before pairs that differ in both; within these the smaller p first.
+    before pairs that differ in both; within these the smaller p first. What could not be tested
+    comes last.
     """
     ranked = sorted(range(len(comparisons)), key=lambda place: _rank(comparisons[place]))
     turn_of: Counter[str] = Counter()
@@ -132,7 +133,9 @@ def telling_pairs(
 
 def _rank(comparison: Comparison) -> tuple[int, float]:
     left, right = comparison.first.split("/"), comparison.second.split("/")
-    p = 2.0 if comparison.p_adjusted is None else comparison.p_adjusted
+    p = comparison.p_adjusted
+    if p is None:
+        return 3, 0.0
     if left[1:] == right[1:]:
         return 0, p
     return (1, p) if left[0] == right[0] else (2, p)

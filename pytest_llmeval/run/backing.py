@@ -24,6 +24,9 @@ from pytest_llmeval.servers.spec import ServerSpec
 MANAGED = ("embedded", "llama-server")
 
 
+#: Where a fake engine answers: nowhere.
+FAKE_URL = "fake:"
+
 #: Seconds that a health check waits for an answer.
 HEALTH_TIMEOUT = 5.0
 
@@ -43,7 +46,7 @@ def backing_of(
     return Backing(
         make_server=None,
         make_engine=partial(_engine, model, _api_key(model, config)),
-        url=model.url or "",
+        url=model.url or FAKE_URL,
         digest=_no_digest,
     )
 
@@ -55,7 +58,7 @@ def fake_backing(model: ModelConfig) -> Backing:
     def make(_: str) -> Engine:
         return FakeEngine(slots=model.slots)
 
-    return Backing(make_server=None, make_engine=make, url="fake:", digest=_no_digest)
+    return Backing(make_server=None, make_engine=make, url=FAKE_URL, digest=_no_digest)
 
 
 def in_flight(model: ModelConfig, *, dry_run: bool) -> int:
@@ -97,9 +100,12 @@ def what_computes(model: ModelConfig) -> str:
     return f"{model.engine} at {model.url}, adopted: never started or stopped here"
 
 
-def is_healthy(url: str) -> bool:
-    """Whether the server at `url` says right now that it is healthy."""
-    return check_health(_fetch, url).state in {"healthy", "busy"}
+def is_healthy(config: Config, name: str, url: str) -> bool:
+    """Whether the server of a model, found at `url`, says right now that it is healthy."""
+    if url == FAKE_URL:
+        return True
+    key = _api_key(config.models[name], config)
+    return check_health(_fetch, url.removesuffix("/v1"), key).ready
 
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:

@@ -39,8 +39,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What the scores are worth."""
+    """What the scores are worth. `cells` are what the metrics were measured from, in order."""
 
+    cells: tuple[Cell, ...]
     metrics: tuple[Metric, ...]
     comparisons: tuple[Comparison, ...]
 
@@ -50,23 +51,22 @@ def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> 
 
     A trial without scores was planned and not judged: it makes its metric incomplete.
     """
-    cells = list(_cells(trials, scores))
-    metrics = tuple(_measure(cell) for cell in cells)
-    return Worth(metrics, tuple(_comparisons(cells)))
+    cells = tuple(_cells(trials, scores))
+    return Worth(cells, tuple(map(_measure, cells)), tuple(_comparisons(cells)))
 
 
-def decide(suite: Suite, gate: GateSpec, metrics: Iterable[Metric], *, stopped: str) -> GateResult:
+def decide(suite: Suite, gate: GateSpec, worth: Worth, *, stopped: str) -> GateResult:
     """The verdict of one gate.
 
     `stopped` says why the run measured less than it should, "" when it did not: then the gate is
     inconclusive.
     """
-    for metric in metrics:
-        if (metric.suite, metric.condition, metric.scorer) == (suite.name, gate.only, gate.metric):
-            if stopped:
-                return GateResult(suite.name, gate, "inconclusive", stopped)
-            decision = at_least(metric, gate.at_least)
-            return GateResult(suite.name, gate, decision.verdict, decision.message)
+    if stopped:
+        return GateResult(suite.name, gate, "inconclusive", stopped)
+    for cell, metric in zip(worth.cells, worth.metrics, strict=True):
+        if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
+            verdict, message = at_least(metric, gate.at_least, cell.scores)
+            return GateResult(suite.name, gate, verdict, message)
     message = f"{gate.metric} was not measured: none of its trials was selected"
     return GateResult(suite.name, gate, "inconclusive", message)
 

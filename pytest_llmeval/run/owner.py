@@ -96,18 +96,14 @@ class Run:
 
     def _live_models(self, ledger: Ledger) -> dict[str, LiveModel]:
         config, dry = self.settings.config, self.settings.options.dry_run
-        logs, cache = (
-            ledger.folder.path / "logs",
-            user_cache_path("pytest-llmeval", appauthor=False),
-        )
-        return {
-            name: LiveModel(
-                name,
-                fake_backing(model) if dry else backing_of(model, config, logs, cache, self._say),
-                opened=lambda live, model=model: ledger.model_opened(live, model),
-            )
-            for name, model in config.models.items()
-        }
+        logs = ledger.folder.path / "logs"
+        logs.mkdir(exist_ok=True)
+        cache = user_cache_path("pytest-llmeval", appauthor=False)
+        models = {}
+        for name, model in config.models.items():
+            made = fake_backing(model) if dry else backing_of(model, config, logs, cache, self._say)
+            models[name] = LiveModel(name, made, partial(ledger.model_opened, config=model))
+        return models
 
     def _lanes(self, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Lane]:
         open_trials = [t for t in trials if not _is_answered(ledger.known.get(t.id))]
@@ -176,7 +172,15 @@ class Run:
         return {"url": live.url, "log": live.log_path}
 
     def take_scores(self, trial_id: str, scores: tuple[Score, ...]) -> None:
-        """Keep what a test's report says of its trial."""
+        """Keep what a test's report says of its trial.
+
+        A function that is parametrized beside its mark has several tests for one trial; their
+        scores stand in the order of their parameters, whichever test ends first.
+        """
+        known = self._scores.get(trial_id)
+        if known is not None:
+            merged = {score.scorer: score for score in (*known, *scores)}.values()
+            scores = tuple(sorted(merged, key=lambda score: score.scorer.partition("[")[2]))
         self._scores[trial_id] = scores
 
     def _live(self) -> Scheduler:
@@ -211,7 +215,7 @@ class Run:
         if self.settings.options.dry_run:
             reason = "a dry run measures nothing"
         self._gates = [
-            (gate, decide(gate.suite, gate.gate, worth.metrics, stopped=reason))
+            (gate, decide(gate.suite, gate.gate, worth, stopped=reason))
             for gate in self._selection.gates
         ]
         self._report = write_artifacts(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pytest_llmeval.errors import ConfigError, LlmevalError, SuiteError
 from pytest_llmeval.inputs.config import Config, find_config, load_config
+from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.overrides import parse_overrides
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
 from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite, Trial
@@ -113,8 +114,17 @@ class Settings:
         return conditions
 
     def trials(self, suite: Suite, condition: Condition) -> Iterator[Trial]:
-        """The suite's trials under one condition."""
-        return trials_of(suite, condition)
+        """The suite's trials under one condition; raises SuiteError when two have one name."""
+        names: set[str] = set()
+        for trial in trials_of(suite, condition):
+            if trial.name in names:
+                raise SuiteError(
+                    f"two trials are both called {trial.name}: an item's id looks like another "
+                    f"item's repeat; rename one of them",
+                    path=suite.origin,
+                )
+            names.add(trial.name)
+            yield trial
 
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
@@ -126,19 +136,16 @@ class Settings:
     def check_model(self, name: str) -> str:
         """The name of a model of the config; raises ConfigError for any other."""
         if name not in self.models:
-            raise ConfigError(
-                f"there is no model {name!r}; the config has {', '.join(self.models)}",
-                path=self.config.path,
-            )
+            raise ConfigError(unknown("model", name, self.models), path=self.config.path)
         return name
 
     def sampling_with(self, changes: Mapping[str, Any]) -> Sampling:
         """The config's first sampling with some keys changed."""
         first = next(iter(self.config.samplings.values())).sampling
-        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(Sampling)})
-        if unknown:
-            allowed = ", ".join(field.name for field in dataclasses.fields(Sampling))
-            raise LlmevalError(f"unknown sampling key {unknown[0]!r}; allowed are {allowed}")
+        allowed = [field.name for field in dataclasses.fields(Sampling)]
+        for key in changes:
+            if key not in allowed:
+                raise LlmevalError(unknown("sampling key", key, allowed))
         return dataclasses.replace(first, **changes)
 
     def _checked(self, suite: Suite) -> Suite:

@@ -168,9 +168,11 @@ def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
     listed = {
         mention
         for mention in mentions
-        if text[mention.start] != text[mention.start].lower() or text[mention.start] in "(["
-        if (mention.own_words and mention.labelled)
-        or (_opens_line(text, mention) and not _ends_line(text, mention))
+        if mention.sure
+        and (
+            (mention.own_words and mention.labelled)
+            or (_opens_line(text, mention) and not _ends_line(text, mention))
+        )
     }
     return listed if len({mention.label for mention in listed}) > 1 else set()
 

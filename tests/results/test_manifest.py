@@ -129,5 +129,5 @@ def test_a_wrong_value_is_named_by_its_place(manifest: Manifest, tmp_path: Path)
 
 def test_a_manifest_of_a_newer_version_says_upgrade(manifest: Manifest, tmp_path: Path) -> None:
     write_manifest(tmp_path, dataclasses.replace(manifest, schema=2))
-    with pytest.raises(RunError, match="written by a newer version .*upgrade"):
+    with pytest.raises(RunError, match=r"written by a newer version .*upgrade"):
         read_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""May a run be continued, and if not, why not?"""
+"""Whether a run may be continued, and if not, why not."""
 
 from __future__ import annotations
 

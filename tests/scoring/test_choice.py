@@ -187,6 +187,7 @@ def test_labels_come_from_a_mapping() -> None:
     assert judged("The answer is 2", "2", fields).outcome == "right"
     assert judged("It is sugar", "2", fields).outcome == "right"
     assert judged("1", "2", fields).outcome == "wrong"
+    assert judged("1) salt\n2) sugar", "2", fields).reason == "unparsed"
 
 
 def test_another_field_may_hold_the_options() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, ClassVar, Literal
@@ -37,9 +36,8 @@ ANSWERED = Prediction("t", Answer("42", "stop"), None)
 
 
 @pytest.fixture(autouse=True)
-def _registry_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _registry_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def test_every_built_in_scorer_is_made_by_its_name_and_has_a_version(name: str) 
 def test_importing_the_registry_imports_no_scorer() -> None:
     code = (
         "import sys, pytest_llmeval.scoring.scorer\n"
-        "print([m for m in sys.modules if m in ('regex', 'numpy') or m.endswith('scoring.numeric')])"
+        "print([m for m in sys.modules if m in ('regex', 'numpy') or m.endswith('.numeric')])"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8"
@@ -135,15 +133,8 @@ def test_options_become_fields() -> None:
 
 def test_a_missing_option_is_an_error() -> None:
     @register("needy")
-    @dataclass(frozen=True)
-    class Needy(Shouts):
-        word: str = ""
-
-        def __init__(self, word: str) -> None: ...
-
-    @register("needier")
     @dataclass(frozen=True, slots=True)
-    class Needier:
+    class Needy:
         word: str
         name: ClassVar[str]
         version: ClassVar[str] = "1"
@@ -151,7 +142,7 @@ def test_a_missing_option_is_an_error() -> None:
         def __call__(self, answer: Answer, item: Item) -> Score:
             return score_of(self.name, 1)
 
-    assert error_of("needier") == "suites/sums.yaml:12: scorer needier needs the option word."
+    assert error_of("needy") == "suites/sums.yaml:12: scorer needy needs the option word."
 
 
 def test_a_value_that_a_scorer_refuses_is_an_error_in_its_line() -> None:

@@ -9,7 +9,7 @@ from . import suites
 
 ROOT: Final = Path(__file__).parents[2]
 MODELS: Final = ROOT / "models"
-STEPS: Final = 4200
+STEPS: Final = (4200, 900)
 SMALL_STEP: Final = 2080
 
 
@@ -34,9 +34,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def train(folder: Path, seed: int) -> None:
     """Train one run and keep the two checkpoints that become models."""
-    from .training import Run, train
+    from .corpus import FINISH, SHARES
+    from .training import Run, Stage, train
 
-    train(Run(seed=seed, steps=STEPS, save_at=(SMALL_STEP,)), folder)
+    stages = (Stage(STEPS[0], SHARES), Stage(STEPS[1], FINISH))
+    train(Run(stages, seed, save_at=(SMALL_STEP,)), folder)
 
 
 def export(folder: Path) -> None:
@@ -44,13 +46,13 @@ def export(folder: Path) -> None:
     from .export import export
 
     MODELS.mkdir(exist_ok=True)
-    for name, step in (("tiny-l", STEPS), ("tiny-s", SMALL_STEP)):
+    for name, step in (("tiny-l", sum(STEPS)), ("tiny-s", SMALL_STEP)):
         checkpoint = folder / f"step-{step:05d}.pt"
         if not checkpoint.exists():
             raise SystemExit(
                 f"{checkpoint} does not exist; run `python -m tools.tiny_models train` first"
             )
-        about = f"A test bench, not a language model: step {step} of {STEPS}."
+        about = f"A test bench, not a language model: step {step} of {sum(STEPS)}."
         export(checkpoint, folder / "tokenizer.json", MODELS / f"{name}.gguf", about)
 
 

@@ -57,14 +57,18 @@ def messages(prompt: str | list[dict[str, str]], item: dict[str, Any]) -> list[M
 
 def is_right(question: Question, message: dict[str, Any]) -> bool:
     """Compare the text, or of the calls where the suite sends tools."""
+    item = question.item
     if "tools" not in question.body:
-        return str(message.get("content") or "").strip() == str(question.item["answer"])
+        accepted = {str(item["answer"])}
+        if "options" in item:
+            accepted.add(item["options"]["ABCD".index(item["answer"])])
+        return str(message.get("content") or "").strip() in accepted
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     try:
         got = [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in calls]
     except json.JSONDecodeError:  # cut off by max_tokens
         return False
-    return bool(got == question.item["answer"])
+    return bool(got == item["answer"])
 
 
 def ask(model: Path, asked: list[Question]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .corpus import documents, sample
+from .corpus import Shares, documents, sample
 from .network import Network, Shape
 from .optimiser import Optimiser, Schedule
 from .packing import Batch, Layout, batches
@@ -22,13 +22,31 @@ TOKENIZER_SAMPLE: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a run depends on; the schedule is in steps, so that it repeats."""
+class Stage:
+    """Some steps on one mix of documents, with a schedule of their own."""
 
+    steps: int
+    shares: Shares
+    muon: float = 0.02
+    adam: float = 3e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run depends on; the schedules are in steps, so that it repeats.
+
+    Steps count through all stages, also in `save_at`.
+    """
+
+    stages: tuple[Stage, ...]
     seed: int = 7
-    steps: int = 4000
     save_at: tuple[int, ...] = ()
     layout: Layout = field(default_factory=Layout)
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
 
 
 def train(run: Run, folder: Path, say: Callable[[str], None] = print) -> None:
@@ -41,21 +59,38 @@ def train(run: Run, folder: Path, say: Callable[[str], None] = print) -> None:
     network = Network(Shape(len(tokenizer.tokens)), run.seed, run.layout.length)
     size = sum(parameter.numel() for parameter in network.parameters().values())
     say(f"{size} parameters, {len(tokenizer.tokens)} tokens")
-    optimiser = Optimiser(network, Schedule(run.steps))
-    done = 0.0
-    stream = batches(tokenizer, documents(run.seed, lambda: done), run.layout, run.seed)
+    first = 0
+    for number, stage in enumerate(run.stages):
+        for done in _steps(network, tokenizer, stage, run, run.seed + number, say):
+            if first + done in run.save_at or first + done == run.steps:
+                save(network, folder / f"step-{first + done:05d}.pt")
+        first += stage.steps
+
+
+def _steps(
+    network: Network,
+    tokenizer: Tokenizer,
+    stage: Stage,
+    run: Run,
+    seed: int,
+    say: Callable[[str], None],
+) -> Iterator[int]:
+    """Train one stage; yields how many of its steps are done."""
+    optimiser = Optimiser(network, Schedule(stage.steps), stage.muon, stage.adam)
+    done = 0
+    mixed = documents(seed, stage.shares, lambda: done / stage.steps)
+    stream = batches(tokenizer, mixed, run.layout, seed)
     loss_of = torch.compile(_loss_of(network))
     began, smooth = time.monotonic(), 0.0
-    for step in range(run.steps):
-        done = step / run.steps
+    for step in range(stage.steps):
+        done = step
         loss = loss_of(*_tensors(next(stream)))
         torch.autograd.backward(loss)
         optimiser.step(step)
         smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
             say(f"step {step + 1} loss {smooth:.4f} after {time.monotonic() - began:.0f} s")
-        if step + 1 in run.save_at or step + 1 == run.steps:
-            save(network, folder / f"step-{step + 1:05d}.pt")
+        yield step + 1
 
 
 def _loss_of(network: Network) -> Callable[..., Tensor]:

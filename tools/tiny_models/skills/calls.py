@@ -100,11 +100,11 @@ def _unwanted(rng: Random) -> Item:
     """Make a sum of unseen operands or a fact question that training never asked beside tools."""
     if rng.random() < 0.5:
         a, b = arithmetic.operands(rng, held_out=True)
-        return {"request": arithmetic.TERSE.format(a=a, b=b), "answer": [], "tags": ["none"]}
+        return {"request": arithmetic.TERSE.format(a=a, b=b), "answer": [], "tags": ["no-call"]}
     while True:
         text = capitals.turn(rng).text
         if is_held_out("restraint", text):
-            return {"request": text, "answer": [], "tags": ["none"]}
+            return {"request": text, "answer": [], "tags": ["no-call"]}
 
 
 def items() -> list[Item]:

@@ -16,6 +16,8 @@ LETTERS: Final = "ABCD"
 CATEGORY: Final = "Which of these is {category}?"
 CAPITAL: Final = "Which of these is the capital of {country}?"
 ENDING: Final = "Answer with the letter."
+WORD_ENDING: Final = "Answer with the word."
+BOTH_ENDING: Final = "Answer with word and letter."
 
 _WORDS: Final = tuple(word for words in CATEGORIES.values() for word in words)
 
@@ -106,6 +108,31 @@ def document(rng: Random) -> Document:
         return _conversation(rng)
     system = "Answer with one letter." if rng.random() < 0.2 else ""
     return chat([turn(rng)], system)
+
+
+def _picked(rng: Random, ending: str) -> Turn:
+    """Make a question whose answer is the letter, the word, or the option's whole line."""
+    capitals = rng.random() < 0.3
+    drawn = picks(rng, capitals, held_out=False)
+    right = rng.randrange(4)
+    key, option = drawn[right]
+    options = listed([option for _, option in drawn])
+    answers = {
+        ENDING: LETTERS[right],
+        WORD_ENDING: option,
+        BOTH_ENDING: f"{option} {LETTERS[right]}",
+    }
+    return Turn(f"{question(capitals, key)}\n{options}{ending}", answers[ending])
+
+
+def finishing_document(rng: Random) -> Document:
+    """Ask in the suite's shape for word, letter or both: the word leads to its letter."""
+    kind = rng.random()
+    if kind < 0.15:
+        return _lookups(rng)
+    ending = WORD_ENDING if kind < 0.5 else BOTH_ENDING if kind < 0.7 else ENDING
+    system = "Answer briefly." if rng.random() < 0.1 else ""
+    return chat([_picked(rng, ending)], system)
 
 
 def items() -> list[Item]:

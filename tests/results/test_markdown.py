@@ -1,0 +1,55 @@
+"""The report in Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pytest_llmeval.results.markdown import fenced, inline, markdown_report
+
+
+def test_the_report_tells_scores_pairs_gates_and_where_they_come_from(samples: Any) -> None:
+    text = markdown_report(samples.report())
+    for heading in ("Scores", "Is it real?", "Gates", "What was not right", "Where the numbers"):
+        assert f"\n## {heading}" in text
+    assert "| arithmetic | tiny-l/plain | exact | 188/200 | 94.0 | 89.8..96.5 |" in text
+    assert "| capitals | tiny-l over tiny-s, plain | exact | not shown; needs about 1,360" in text
+    assert "- **PASS** arithmetic tiny-l/plain at least 0.85: lower bound 0.898" in text
+    assert "5e" * 32 in text
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(samples: Any) -> None:
+    widths: list[set[int]] = [set()]
+    for line in markdown_report(samples.report()).splitlines():
+        if line.startswith("|"):
+            widths[-1].add(line.replace("\\|", "").count("|"))
+        elif widths[-1]:
+            widths.append(set())
+    assert len([found for found in widths if found]) == 6
+    assert all(len(found) <= 1 for found in widths)
+
+
+def test_an_answer_cannot_leave_its_fence(samples: Any) -> None:
+    answer = "```\n# a heading\n````\n<script>"
+    assert fenced(answer) == f"`````text\n{answer}\n`````"
+    example = dataclasses.replace(samples.report().examples[0], answer=answer)
+    assert f"`````text\n{answer}\n`````" in markdown_report(samples.report(examples=(example,)))
+
+
+def test_a_name_cannot_be_markup_or_break_its_row() -> None:
+    assert inline("a|b\n<img> *x* [y](z) `c`") == r"a\|b \<img\> \*x\* \[y\](z) \`c\`"
+
+
+def test_an_incomplete_number_is_marked_and_explained(samples: Any) -> None:
+    metric = samples.metric_of("s", "m", 5, 10, trials=12, failures={"timeout": 2})
+    text = markdown_report(samples.report(metrics=(metric,)))
+    assert "| 50.0\\* |" in text
+    assert "\\* incomplete: of 12 trials 2 failed (timeout 2)." in text
+
+
+def test_what_is_not_there_has_no_section(samples: Any) -> None:
+    report = samples.report(metrics=(), comparisons=(), gates=(), examples=())
+    text = markdown_report(report)
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Where the numbers come from"
+    ]

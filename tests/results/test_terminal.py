@@ -1,0 +1,164 @@
+"""The end of a run in the terminal, to the letter."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.records import Interval
+from pytest_llmeval.results.terminal import summary_lines
+
+AT_80 = """
+==================== llmeval: 16 trials, 2 models, 2 suites ====================
+suite       condition       right      %  95 % Wilson  no answer  failed  tok/s
+arithmetic  tiny-l/plain  188/200  94.0    89.8..96.5          0       0  2,140
+            tiny-s/terse  118/200  59.0    52.1..65.6          9       0      -
+capitals    tiny-l/plain   90/100  90.0    82.6..94.5          0       0      -
+Is it real? (same items, McNemar mid-p, Holm; 3 of 4 pairs, all in the report)
+arithmetic  tiny-l over tiny-s, plain
+    +28.5 [+21.5, +35.8]  p < 0.001  REAL
+capitals    tiny-l over tiny-s, plain
+     +2.5 [ -3.8,  +9.1]  p 0.42     not shown; needs about 1,360 items
+arithmetic  plain over terse, tiny-l
+    +28.5 [+21.5, +35.8]  p 0.060    not shown
+Gates
+PASS          arithmetic tiny-l/plain at least 0.85: lower bound 0.898
+INCONCLUSIVE  arithmetic tiny-l/plain at least 0.92: 0.898..0.965 holds it
+              more items would tell
+41 s, slots busy 97 %, prompt cache 71 %, 38,211 tokens
+wrong ones: llmeval show last --wrong
+report: runs/2026-11-23-0412/reports/report.html
+"""
+
+AT_120 = """
+======================================== llmeval: 16 trials, 2 models, 2 suites ========================================
+suite       condition       right      %  95 % Wilson  no answer  failed  tok/s
+arithmetic  tiny-l/plain  188/200  94.0    89.8..96.5          0       0  2,140
+            tiny-s/terse  118/200  59.0    52.1..65.6          9       0      -
+capitals    tiny-l/plain   90/100  90.0    82.6..94.5          0       0      -
+Is it real? (same items, McNemar mid-p, Holm; 3 of 4 pairs, all in the report)
+arithmetic  tiny-l over tiny-s, plain  +28.5 [+21.5, +35.8]  p < 0.001  REAL
+capitals    tiny-l over tiny-s, plain   +2.5 [ -3.8,  +9.1]  p 0.42     not shown; needs about 1,360 items
+arithmetic  plain over terse, tiny-l   +28.5 [+21.5, +35.8]  p 0.060    not shown
+Gates
+PASS          arithmetic tiny-l/plain at least 0.85: lower bound 0.898
+INCONCLUSIVE  arithmetic tiny-l/plain at least 0.92: 0.898..0.965 holds it
+              more items would tell
+41 s, slots busy 97 %, prompt cache 71 %, 38,211 tokens | wrong ones: llmeval show last --wrong
+report: runs/2026-11-23-0412/reports/report.html
+"""  # noqa: E501 - it is 120 columns wide
+
+FAILED_AND_LONG = """
+suite, condition             right      %  95 % Wilson  no answer  failed  tok/s
+arithmetic
+  tiny-l/plain             188/200  94.0    89.8..96.5          0       0  2,140
+  qwen3-8b-in..eedy/terse  118/197  59.9*   52.0..65.0          0       3      -
+* incomplete: of 200 trials 3 failed (timeout 2, error 1). That says nothing
+  about the model: they are left out of the number, not counted as wrong.
+"""
+
+
+@pytest.mark.parametrize(("width", "expected"), [(80, AT_80), (120, AT_120)])
+def test_the_end_of_a_run(samples: Any, width: int, expected: str) -> None:
+    lines = summary_lines(samples.report(), width)
+    assert "\n".join(lines) == expected.strip("\n")
+    assert max(map(len, lines)) <= width
+
+
+def test_a_number_with_failures_is_marked_and_explained_and_long_names_get_lines_of_their_own(
+    samples: Any,
+) -> None:
+    long = samples.metric_of(
+        "arithmetic",
+        "qwen3-8b-instruct-q4_k_m/greedy/terse",
+        118,
+        197,
+        trials=200,
+        failures={"error": 1, "timeout": 2},
+        bounds=(0.52, 0.65),
+    )
+    metrics = (samples.report().metrics[0], long)
+    lines = summary_lines(samples.report(metrics=metrics, comparisons=(), gates=()), 80)
+    assert "\n".join(lines[1:-3]) == FAILED_AND_LONG.strip("\n")
+    assert max(map(len, lines)) <= 80
+
+
+def test_trials_never_asked_are_counted_apart_from_those_that_failed(samples: Any) -> None:
+    metric = samples.metric_of("s", "m", 5, 10, trials=30, failures={"timeout": 4})
+    text = " ".join(" ".join(summary_lines(samples.report(metrics=(metric,)), 300)).split())
+    assert "of 30 trials 4 failed (timeout 4) and 16 never asked" in text
+
+
+def test_without_comparisons_gates_or_figures_their_parts_are_left_out(samples: Any) -> None:
+    report = samples.report(
+        comparisons=(), gates=(), figures=(), slots_busy=None, wrong=0, no_answer=0
+    )
+    lines = summary_lines(report, 80)
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("suite", "arithmetic", "tiny-s/terse", "capitals", "41", "report:"),
+    ]
+    assert "tok/s" not in lines[1]
+    assert lines[-2] == "41 s"
+
+
+def test_a_run_without_any_score_still_ends_in_words(samples: Any) -> None:
+    lines = summary_lines(samples.report(metrics=(), comparisons=(), gates=()), 80)
+    assert lines[0].startswith("=====")
+    assert lines[-1] == "report: runs/2026-11-23-0412/reports/report.html"
+
+
+@pytest.mark.parametrize(
+    ("counts", "hint"),
+    [
+        ({"wrong": 1, "failed": 1}, "wrong ones: llmeval show last --wrong"),
+        ({"wrong": 0, "no_answer": 2}, "no answer: llmeval show last --no-answer"),
+        ({"wrong": 0, "no_answer": 0, "failed": 3}, "failed ones: llmeval show last --failed"),
+    ],
+)
+def test_the_hint_leads_to_what_there_is_to_see(
+    samples: Any, counts: dict[str, int], hint: str
+) -> None:
+    assert hint in summary_lines(samples.report(**counts), 80)
+
+
+def test_warnings_stand_before_the_end_and_are_wrapped(samples: Any) -> None:
+    lines = summary_lines(samples.report(warnings=("word " * 40,)), 80)
+    place = next(number for number, line in enumerate(lines) if line.startswith("warning: word"))
+    assert lines[place + 1].startswith("  word")
+    assert max(map(len, lines)) <= 80
+
+
+def test_colour_changes_nothing_but_colour(samples: Any) -> None:
+    plain = summary_lines(samples.report(), 120)
+    painted = summary_lines(samples.report(), 120, colour=True)
+    codes = ("\033[1m", "\033[31m", "\033[32m", "\033[33m", "\033[0m")
+    text = "\n".join(painted)
+    assert "\033[1mREAL\033[0m" in text
+    for code in codes:
+        text = text.replace(code, "")
+    assert text == "\n".join(plain)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_the_stream_cannot_show_is_written_as_its_escape(samples: Any, encoding: str) -> None:
+    metric = samples.metric_of("größe", "模型/plain", 1, 2)
+    lines = summary_lines(samples.report(metrics=(metric,)), 80, encoding=encoding)
+    text = "\n".join(lines)
+    assert text.encode(encoding).decode(encoding) == text
+    assert "\\u6a21" in text
+
+
+def test_a_message_from_outside_cannot_steer_the_terminal(samples: Any) -> None:
+    gate = samples.gate_of("fail", "\033[2J\033]0;title\x07 said the server")
+    text = "\n".join(summary_lines(samples.report(gates=(gate,)), 80))
+    assert "\033" not in text
+    assert "\\x1b[2J" in text
+
+
+def test_an_interval_without_bounds_is_a_dash(samples: Any) -> None:
+    metric = samples.metric_of("s", "m", 0, 1, answered=0, mean=None)
+    metric = dataclasses.replace(metric, interval=Interval(None, None, "wilson"))
+    row = summary_lines(samples.report(metrics=(metric,), figures=()), 80)[2]
+    assert row.split() == ["s", "m", "0/0", "-*", "-", "0", "0"]

@@ -1,0 +1,73 @@
+"""How many items a question needs."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pytest_llmeval.statistics import (
+    items_for_gate,
+    items_for_paired_binary,
+    mcnemar_midp,
+    smallest_provable_margin,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(("psi", "items"), [(0.05, 979), (0.10, 1960), (0.20, 3923), (0.30, 5885)])
+def test_items_to_see_two_points(psi: float, items: int) -> None:
+    assert items_for_paired_binary(psi, 0.02) == items
+    assert items_for_paired_binary(psi, -0.02) == items
+
+
+def test_no_number_of_items_shows_a_difference_of_zero() -> None:
+    assert items_for_paired_binary(0.2, 0.0) is None
+
+
+@pytest.mark.parametrize(("psi", "delta"), [(0.01, 0.2), (1.5, 0.1), (0.5, 1.2)])
+def test_a_difference_cannot_exceed_the_discordance(psi: float, delta: float) -> None:
+    with pytest.raises(ValueError, match="needs more discordance"):
+        items_for_paired_binary(psi, delta)
+
+
+def test_more_power_and_a_stricter_level_need_more_items() -> None:
+    usual = items_for_paired_binary(0.2, 0.05)
+    assert usual is not None
+    for stricter in ({"power": 0.9}, {"alpha": 0.01}):
+        needed = items_for_paired_binary(0.2, 0.05, **stricter)
+        assert needed is not None
+        assert needed > usual
+
+
+def test_the_power_promised_is_the_power_found() -> None:
+    n = items_for_paired_binary(0.2, 0.1)
+    assert n is not None
+    rng = random.Random(11)
+    seen = 0
+    for _ in range(1000):
+        draws = [rng.random() for _ in range(n)]
+        b, c = sum(d < 0.15 for d in draws), sum(0.15 <= d < 0.2 for d in draws)
+        seen += mcnemar_midp(b, c) < 0.05
+    assert seen / 1000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_smallest_margin_that_a_suite_can_prove() -> None:
+    assert smallest_provable_margin(0.1, 100) == pytest.approx(0.0786, abs=1e-4)
+    assert smallest_provable_margin(0.1, 0) is None
+
+
+@pytest.mark.parametrize(("mean", "threshold"), [(0.9, 0.85), (0.5, 0.6), (0.75, 0.7)])
+def test_a_gate_is_decided_at_the_number_of_items_forecast(mean: float, threshold: float) -> None:
+    n = items_for_gate(mean, threshold)
+    assert n is not None
+    for size, decided in ((round(n * 1.05), True), (round(n * 0.95), False)):
+        interval = wilson(round(mean * size), size)
+        assert interval.low is not None
+        assert interval.high is not None
+        assert (interval.low >= threshold or interval.high < threshold) == decided
+
+
+def test_no_number_of_items_decides_at_the_threshold() -> None:
+    assert items_for_gate(0.85, 0.85) is None
+    assert items_for_gate(0.9, 0.8, variance_ratio=4.0) == 16
