@@ -281,7 +281,8 @@ def _options_need_hooks(config: pytest.Config) -> bool:
 
 def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pytest.TestReport:
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    shown_at_once = item.config.getoption("capture") == "no"
+    with contextlib.nullcontext() if shown_at_once else contextlib.redirect_stdout(printed):
         call = pytest.CallInfo.from_call(item.judge, when="call", reraise=INTERRUPTS)
     outcome: Any = "passed"
     longrepr: Any = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import gc
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ class OwnerHooks(Hooks):
         super().__init__(Run(settings, say=_sayer(config)))
         self.config = config
         self.broker: Broker | None = None
+        self.skipped: set[str] = set()
 
     def pytest_report_header(self) -> list[str]:
         """The config in force and what computes; other packages that use our names."""
@@ -145,7 +146,7 @@ class OwnerHooks(Hooks):
         self._refuse_mistakes()
         config = session.config
         stopped_by_errors = session.testsfailed and not config.option.continue_on_collection_errors
-        if config.option.collectonly or stopped_by_errors:
+        if runs_no_tests(config) or stopped_by_errors:
             return (yield)
         if config.getoption("llm_plan"):
             self.evaluation.plan_only(select(session.items))
@@ -155,13 +156,14 @@ class OwnerHooks(Hooks):
             if not config.pluginmanager.hasplugin("dsession"):
                 self._begin(select(session.items))
             result = yield
-        except BaseException:
-            self.evaluation.abort()
+        except BaseException as error:
+            if is_stop(error):
+                self._conclude(stopped=str(error))
+            else:
+                self.evaluation.abort()
             raise
         keep_from_collector(len(session.items))
-        self.evaluation.finish(stopped=str(session.shouldstop or session.shouldfail or ""))
-        for report in self._gate_reports():
-            config.hook.pytest_runtest_logreport(report=report)
+        self._conclude(stopped="")
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -169,6 +171,8 @@ class OwnerHooks(Hooks):
         found = reporting.attached(report)
         if found is not None:
             self.evaluation.take_scores(*found)
+        elif report.skipped:
+            self.skipped.add(report.nodeid)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """What the scores are worth."""
@@ -196,11 +200,19 @@ class OwnerHooks(Hooks):
         if mistakes:
             raise pytest.UsageError(*mistakes, "llmeval: nothing was sent")
 
-    def _gate_reports(self) -> list[pytest.TestReport]:
-        return [
-            reporting.gate_report(gate.nodeid, gate.location, result)
-            for gate, result in self.evaluation.gate_results()
-        ]
+    def _conclude(self, *, stopped: str) -> None:
+        self.evaluation.finish(stopped)
+        for report in self._last_reports():
+            self.config.hook.pytest_runtest_logreport(report=report)
+
+    def _last_reports(self) -> Iterator[pytest.TestReport]:
+        """What is known only after the last test: the gates, and whether too much has failed."""
+        for gate, result in self.evaluation.gate_results():
+            if gate.nodeid not in self.skipped:
+                yield from reporting.gate_reports(gate.nodeid, gate.location, result)
+        count = self.evaluation.failure_count()
+        if count is not None:
+            yield from reporting.failure_reports(count)
 
 
 class ControllerHooks:
@@ -239,6 +251,8 @@ class WorkerHooks(Hooks):
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Hand over what was collected before xdist tells the controller."""
+        if runs_no_tests(session.config):
+            return
         selection = select(session.items)
         selection.mistakes.extend(self.evaluation.settings.mistakes)
         self.evaluation.client.begin(selection)
@@ -252,6 +266,8 @@ def select(items: Sequence[pytest.Item]) -> Selection:
     """What the selected nodes need of the run."""
     selection = Selection()
     for item in items:
+        if item.get_closest_marker("skip"):
+            continue
         if isinstance(item, TrialTest):
             selection.trials.append(item.trial)
         elif isinstance(item, GateTest):
@@ -262,6 +278,21 @@ def select(items: Sequence[pytest.Item]) -> Selection:
     # A function that is parametrized beside its mark has several tests for one trial.
     selection.trials = list({trial.id: trial for trial in selection.trials}.values())
     return selection
+
+
+def runs_no_tests(config: pytest.Config) -> bool:
+    """Whether pytest was asked to show or set up tests only: then nothing is sent."""
+    return bool(config.option.collectonly or config.getoption("setuponly", default=False))
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether pytest itself ends the loop early: -x, --maxfail, --stepwise.
+
+    Its ways of saying so, and xdist's, are kinds of KeyboardInterrupt; Ctrl-C is just that.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return type(error) is not KeyboardInterrupt
+    return isinstance(error, pytest.Session.Failed)
 
 
 def order_as_planned(items: list[pytest.Item], models: Sequence[str]) -> None:

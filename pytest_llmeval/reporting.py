@@ -6,13 +6,14 @@ request is never a wrong answer: it is an error, `E`, with the server's own word
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from pytest_llmeval.records import GateResult, Prediction, Score, Trial
+from pytest_llmeval.run import FailureCount
 
 #: How an outcome is shown: category of pytest's last line, letter, word under -v with its markup.
 SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
@@ -25,6 +26,9 @@ SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
 
 #: A failure that the config's `failures: at_most` allows, until the end of the run counts them all.
 TOLERATED = ("tolerated", "E", ("ERROR", {"yellow": True}))
+
+#: What stands for the config's limit on failures where a test's name is wanted.
+FAILURES_NODE = "llmeval::failures.at_most"
 
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
@@ -121,6 +125,8 @@ def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
 
     None also for what is not ours to name: a trial that is run again, or that is marked with xfail.
     """
+    if vars(report).get("llm_silent"):
+        return ("failed" if report.failed else ""), "", ""
     outcome = vars(report).get("llm_outcome")
     if outcome is None or report.when != "call" or hasattr(report, "wasxfail"):
         return None
@@ -131,8 +137,10 @@ def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
     return None
 
 
-def gate_report(nodeid: str, location: tuple[str, int | None, str], result: GateResult) -> Any:
-    """A report of a gate: pass and no_change passed, fail failed, inconclusive skipped."""
+def gate_reports(
+    nodeid: str, location: tuple[str, int | None, str], result: GateResult
+) -> Iterator[pytest.TestReport]:
+    """The reports of a gate: pass and no_change passed, fail failed, inconclusive skipped."""
     outcome = {"pass": "passed", "no_change": "passed", "fail": "failed"}.get(
         result.verdict, "skipped"
     )
@@ -142,11 +150,31 @@ def gate_report(nodeid: str, location: tuple[str, int | None, str], result: Gate
         longrepr = text
     elif outcome == "skipped":
         longrepr = (location[0], result.gate.line or 1, text)
-    return plain_report(nodeid, location, outcome, longrepr, when="call")
+    yield plain_report(nodeid, location, outcome, longrepr, when="call")
+    yield plain_report(nodeid, location, "passed", None, when="teardown")
+
+
+def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
+    """The reports of the config's `failures: at_most`: failed when there were more.
+
+    They belong to no test that pytest has collected, so they have no letter: a letter would count
+    in the progress.
+    """
+    location = ("llmeval", None, "llmeval failures: at_most")
+    outcome, longrepr = ("failed", str(count)) if count.too_many else ("passed", None)
+    for report in (
+        plain_report(FAILURES_NODE, location, outcome, longrepr, when="call"),
+        plain_report(FAILURES_NODE, location, "passed", None, when="teardown"),
+    ):
+        vars(report).update(llm_silent=True)
+        yield report
 
 
 def plain_report(
     nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any, when: Any
 ) -> pytest.TestReport:
-    """A report made by hand, outside pytest's own protocol."""
+    """A report made by hand, outside pytest's own protocol.
+
+    JUnit's and HTML's writers want a passed teardown after each call.
+    """
     return pytest.TestReport(nodeid, location, {}, outcome, longrepr, when)

@@ -46,6 +46,53 @@ class Worth:
     comparisons: tuple[Comparison, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How many of the trials asked have failed, and what share of them the config allows.
+
+    `example` is the first of them and why.
+    """
+
+    failed: int
+    asked: int
+    at_most: float
+    example: str
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the run is red for it."""
+        return self.asked > 0 and self.failed / self.asked > self.at_most
+
+    def __str__(self) -> str:
+        share = 100 * self.failed / self.asked if self.asked else 0.0
+        return (
+            f"{self.failed} of {self.asked} trials failed, {share:.3g} %; the config allows "
+            f"{100 * self.at_most:.3g} % (failures: at_most). The first: {self.example}"
+        )
+
+
+def count_failures(
+    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]], at_most: float
+) -> FailureCount:
+    """Count the trials without an outcome, be it for their request or for the headline scorer."""
+    reasons = [
+        f"{trial_id}: {_why_failed(prediction, scores.get(trial_id, ()))}"
+        for trial_id, prediction in predictions.items()
+        if _has_failed(prediction, scores.get(trial_id, ()))
+    ]
+    return FailureCount(len(reasons), len(predictions), at_most, "".join(reasons[:1]))
+
+
+def _has_failed(prediction: Prediction, scores: Sequence[Score]) -> bool:
+    return prediction.failure is not None or (bool(scores) and scores[0].outcome == "failure")
+
+
+def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:
+    if prediction.failure is not None:
+        return prediction.failure.message
+    return "".join(scores[0].stages[-1:]) or scores[0].reason
+
+
 def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Worth:
     """Measure every condition and compare every pair; `scores` go by trial id.
 

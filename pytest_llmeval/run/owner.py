@@ -18,7 +18,7 @@ from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import write_artifacts
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of, what_computes
-from pytest_llmeval.run.conclusion import decide, worth_of
+from pytest_llmeval.run.conclusion import FailureCount, count_failures, decide, worth_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
@@ -232,6 +232,13 @@ class Run:
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""
         return self._gates
+
+    def failure_count(self) -> FailureCount | None:
+        """How many trials failed, against the config's limit; None where every one is an error."""
+        if self._report is None or not self.settings.tolerate_failures:
+            return None
+        at_most = self.settings.config.failures_at_most or 0.0
+        return count_failures(self._predictions(), self._scores, at_most)
 
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""

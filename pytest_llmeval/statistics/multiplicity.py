@@ -33,7 +33,7 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> tuple[float | None, 
     def step_up(ordered: Sequence[float]) -> list[float]:
         m, adjusted, running = len(ordered), [], 1.0
         for rank in range(m, 0, -1):
-            running = min(running, m * ordered[rank - 1] / rank)
+            running = min(running, m / rank * ordered[rank - 1])
             adjusted.append(running)
         return adjusted[::-1]
 

@@ -166,13 +166,13 @@ def test_midp_keeps_its_error_rate_and_sees_more_than_the_exact_test() -> None:
 
 
 @pytest.mark.parametrize(("psi", "delta"), [(0.2, 0.0), (0.2, 0.1), (0.1, 0.05)])
-def test_tango_covers_95_percent_of_30_pairs(psi: float, delta: float) -> None:
+def test_tango_covers_at_least_94_percent_of_30_pairs(psi: float, delta: float) -> None:
     covered = 0.0
     for b, c, weight in discordant_pairs(30, psi, delta):
         if weight > 1e-9:
             low, high = bounds(tango_interval(b, c, 30))
             covered += weight * (low <= delta <= high)
-    assert covered == pytest.approx(0.955, abs=0.015)
+    assert covered > 0.94
 
 
 # Graded -------------------------------------------------------------------------------------------

@@ -61,7 +61,8 @@ def test_the_smallest_margin_that_a_suite_can_prove() -> None:
 def test_a_gate_is_decided_at_the_number_of_items_forecast(mean: float, threshold: float) -> None:
     n = items_for_gate(mean, threshold)
     assert n is not None
-    for size, decided in ((round(n * 1.05), True), (round(n * 0.95), False)):
+    twenties = n // 20
+    for size, decided in ((20 * (twenties + 1), True), (20 * (twenties - 1), False)):
         interval = wilson(round(mean * size), size)
         assert interval.low is not None
         assert interval.high is not None
