@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +29,9 @@ from pytest_llmeval.reporting import (
     MachineryFailure,
     MustPass,
     attach,
-    plain_report,
+    teardown_report,
 )
-from pytest_llmeval.run import Evaluation, Settings
+from pytest_llmeval.run import Evaluation
 
 #: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
 STANDARD_OPTIONS = ("reruns", "usepdb", "setuponly", "setupplan", "setupshow")
@@ -69,9 +69,12 @@ class SuiteFile(pytest.File):
 
     def _load(self) -> Suite:
         settings = self.evaluation.settings
-        with _noting_mistakes(settings):
+        try:
             suite = settings.load_suite(self.path, self.nodeid)
             self.conditions = settings.conditions(suite)
+        except LlmevalError as error:
+            settings.mistakes.append(str(error))
+            raise
         self._register_tags(suite)
         return suite
 
@@ -104,17 +107,12 @@ class ConditionNode(pytest.Collector):
         return node
 
     def collect(self) -> Iterable[TrialTest]:
-        """One test per trial."""
+        """One test per trial. Their names differ: of items that could meet, one was refused."""
         suite, evaluation = self.parent.suite, self.parent.evaluation
         for tag in suite.tags:
             self.add_marker(tag)
-        with _noting_mistakes(evaluation.settings):
-            for trial in evaluation.settings.trials(suite, self.condition):
-                yield TrialTest.of(self, trial, evaluation)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
-        """As for the suite."""
-        return self.parent.repr_failure(excinfo)
+        for trial in evaluation.settings.trials(suite, self.condition):
+            yield TrialTest.of(self, trial, evaluation)
 
 
 class TrialTest(pytest.Item):
@@ -154,8 +152,10 @@ class TrialTest(pytest.Item):
         return f"{self.trial.suite.name} {self.trial.condition.name} {self.name}"
 
     def runtest(self) -> None:
-        """Judge the trial, under pytest's own protocol."""
-        self.judged = self.judge()
+        """Judge the trial, under pytest's own protocol; again when a plugin runs it again."""
+        self.judged = judged = self.judge()
+        others = [entry for entry in self.user_properties if not entry[0].startswith("llm_")]
+        self.user_properties = [*others, *judged.properties()]
         problem = self.problem_of(self.judged)
         if problem is not None:
             raise problem
@@ -213,15 +213,6 @@ class GateTest(pytest.Item):
         """Nothing to do here: see the class."""
 
 
-@contextlib.contextmanager
-def _noting_mistakes(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except LlmevalError as error:
-        settings.mistakes.append(str(error))
-        raise
-
-
 def await_prediction(
     evaluation: Evaluation, trial_id: str, limit: float | None = None
 ) -> Prediction:
@@ -248,10 +239,9 @@ def run_lean(item: TrialTest, nextitem: pytest.Item | None) -> bool | None:
     hook = item.config.hook
     location = item.location
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
-    hook.pytest_runtest_logreport(report=_call_report(item, location))
-    hook.pytest_runtest_logreport(
-        report=plain_report(item.nodeid, location, "passed", None, when="teardown")
-    )
+    report = _call_report(item, location)
+    hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logreport(report=teardown_report(report))
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
     if item.session.shouldfail or item.session.shouldstop:
         _step_over(item, None)
@@ -305,7 +295,7 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
         when="call",
         sections=sections,
         duration=judged.prediction.total_ms / 1000,
-        user_properties=judged.properties(),
+        user_properties=[*item.user_properties, *judged.properties()],
     )
     attach(report, item.trial.id, judged.scores)
     return report

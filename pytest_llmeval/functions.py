@@ -74,8 +74,6 @@ def trial_of(item: pytest.Item) -> Trial | None:
 
 def select(item: pytest.Item, selection: Selection) -> None:
     """Add what an ordinary or marked test needs of the run."""
-    if item.get_closest_marker("skip"):
-        return
     trial = trial_of(item)
     if trial is not None:
         selection.trials.append(trial)

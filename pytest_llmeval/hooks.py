@@ -39,7 +39,7 @@ def register(config: pytest.Config) -> None:
     if workerinput is None:
         hooks = OwnerHooks(config, settings)
         if config.getoption("llm_plan"):
-            config.option.dist = "no"  # one process tells the plan, as xdist does for --collect-only
+            config.option.dist = "no"  # one process plans, as for --collect-only
         if config.pluginmanager.hasplugin("xdist"):
             config.pluginmanager.register(ControllerHooks(hooks), "llmeval-controller")
     else:
@@ -106,7 +106,6 @@ class Hooks:
         report = yield
         if isinstance(item, TrialTest) and item.judged is not None and call.when == "call":
             report.duration = item.judged.prediction.total_ms / 1000
-            report.user_properties += item.judged.properties()
             reporting.attach(report, item.trial.id, item.judged.scores)
         elif isinstance(item, pytest.Function):
             functions.attach_scores(item, call, report, self.evaluation)
@@ -143,6 +142,7 @@ class OwnerHooks(Hooks):
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Send ahead while the tests run; afterwards conclude, and report the gates."""
+        self.evaluation.settings.check_prompts()
         self._refuse_mistakes()
         config = session.config
         stopped_by_errors = session.testsfailed and not config.option.continue_on_collection_errors
@@ -253,6 +253,7 @@ class WorkerHooks(Hooks):
         """Hand over what was collected before xdist tells the controller."""
         if runs_no_tests(session.config):
             return
+        self.evaluation.settings.check_prompts()
         selection = select(session.items)
         selection.mistakes.extend(self.evaluation.settings.mistakes)
         self.evaluation.client.begin(selection)

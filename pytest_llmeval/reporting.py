@@ -150,31 +150,42 @@ def gate_reports(
         longrepr = text
     elif outcome == "skipped":
         longrepr = (location[0], result.gate.line or 1, text)
-    yield plain_report(nodeid, location, outcome, longrepr, when="call")
-    yield plain_report(nodeid, location, "passed", None, when="teardown")
+    yield from _both_reports(nodeid, location, outcome, longrepr)
 
 
 def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
     """The reports of the config's `failures: at_most`: failed when there were more.
 
-    They belong to no test that pytest has collected, so they have no letter: a letter would count
-    in the progress.
+    They belong to no test that pytest has collected, so they have no letter while they are logged:
+    it would count in the progress. Afterwards they are shown as what they are.
     """
     location = ("llmeval", None, "llmeval failures: at_most")
     outcome, longrepr = ("failed", str(count)) if count.too_many else ("passed", None)
-    for report in (
-        plain_report(FAILURES_NODE, location, outcome, longrepr, when="call"),
-        plain_report(FAILURES_NODE, location, "passed", None, when="teardown"),
-    ):
-        vars(report).update(llm_silent=True)
+    for report in _both_reports(FAILURES_NODE, location, outcome, longrepr):
+        vars(report)["llm_silent"] = True
         yield report
+        del vars(report)["llm_silent"]
 
 
-def plain_report(
-    nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any, when: Any
-) -> pytest.TestReport:
-    """A report made by hand, outside pytest's own protocol.
+def _both_reports(
+    nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any
+) -> Iterator[pytest.TestReport]:
+    report = pytest.TestReport(nodeid, location, {}, outcome, longrepr, "call")
+    yield report
+    yield teardown_report(report)
 
-    JUnit's and HTML's writers want a passed teardown after each call.
+
+def teardown_report(call: pytest.TestReport) -> pytest.TestReport:
+    """The passed teardown that follows a call's report where pytest's own protocol did not run.
+
+    JUnit's and HTML's writers wait for it; JUnit's takes the properties from it.
     """
-    return pytest.TestReport(nodeid, location, {}, outcome, longrepr, when)
+    return pytest.TestReport(
+        nodeid=call.nodeid,
+        location=call.location,
+        keywords={},
+        outcome="passed",
+        longrepr=None,
+        when="teardown",
+        user_properties=call.user_properties,
+    )

@@ -63,7 +63,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class HasBegun:
-    """A worker has collected: does the run have its selection from another one?"""
+    """A worker has collected, and asks whether another one has handed over the selection."""
 
 
 @dataclass(frozen=True, slots=True)

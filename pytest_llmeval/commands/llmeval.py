@@ -141,7 +141,7 @@ def runs_prune(
 
 
 @app.command()
-def show(
+def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     run: Annotated[str, typer.Argument(help="A run's id, its path, or: last")] = "last",
     wrong: Annotated[bool, typer.Option("--wrong", help="Wrong or only partly right.")] = False,
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Nothing to judge.")] = False,

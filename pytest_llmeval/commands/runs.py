@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.journal import is_being_written
-from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.manifest import Manifest, moment, read_manifest
 
 _HEAD = ("run", "started", "trials", "models", "suites", "status", "size")
 
@@ -28,10 +28,7 @@ class RunFacts:
     @property
     def started(self) -> datetime | None:
         """When it began, in UTC."""
-        if self.manifest is None:
-            return None
-        text = self.manifest.started.replace("Z", "+00:00")  # Python 3.10 does not read the Z
-        return datetime.fromisoformat(text).astimezone(timezone.utc)
+        return None if self.manifest is None else moment(self.manifest.started)
 
     @property
     def status(self) -> str:

@@ -30,21 +30,17 @@ from pytest_llmeval.inputs.suite_file import MarkerArguments, SplitSection, Suit
 from pytest_llmeval.records import GateSpec, Item, ScorerSpec, Suite
 
 
-def load_suite(
-    path: Path, origin: str, *, limit: int | None = None, prompts: tuple[str, ...] = ()
-) -> Suite:
+def load_suite(path: Path, origin: str, *, limit: int | None = None) -> Suite:
     """The suite that a file describes, its items read and its prompts checked.
 
     `origin` is the file as pytest shows it. `limit` (--llm-limit) and the suite's own limit both
-    hold. `prompts` (--llm-set prompts=...) keeps the variants of these names; a suite whose prompt
-    has no name is kept whole, and one that has named prompts but none of these comes back without
-    any. Paths in the file start at its folder.
+    hold. Paths in the file start at its folder.
 
     Raises SuiteError with all mistakes of the file, then DatasetError for items and TemplateError
     for prompts.
     """
     document = read_document(path, SuiteError)
-    return _build(document, SuiteFile, name=path.stem, origin=origin, limit=limit, prompts=prompts)
+    return _build(document, SuiteFile, name=path.stem, origin=origin, limit=limit)
 
 
 def suite_from_marker(
@@ -55,7 +51,6 @@ def suite_from_marker(
     positional: Sequence[Any] = (),
     line: int | None = None,
     limit: int | None = None,
-    prompts: tuple[str, ...] = (),
 ) -> Suite:
     """The suite that `@pytest.mark.llmeval(...)` on a function describes.
 
@@ -70,7 +65,7 @@ def suite_from_marker(
     lines: dict[KeyPath, int] = {} if line is None else {(): line}
     document = Document(path, _plain(arguments), lines)
     name = origin.rpartition("::")[2]
-    return _build(document, MarkerArguments, name=name, origin=origin, limit=limit, prompts=prompts)
+    return _build(document, MarkerArguments, name=name, origin=origin, limit=limit)
 
 
 def _plain(value: Any) -> Any:
@@ -101,7 +96,6 @@ def _build(
     name: str,
     origin: str,
     limit: int | None,
-    prompts: tuple[str, ...],
 ) -> Suite:
     parts = _read_parts(document, keys)
     file = parts.file
@@ -116,7 +110,7 @@ def _build(
         origin=origin,
         items=items,
         dataset_hash=_hash(document, items),
-        prompts=tuple(p.variant for p in written if not (prompts and p.name) or p.name in prompts),
+        prompts=tuple(prompt.variant for prompt in written),
         scorers=parts.scorers,
         sampling=sampling_keys(file.sampling),
         repeats=file.repeats,

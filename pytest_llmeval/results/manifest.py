@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,6 +209,12 @@ def settle_part(part: PartFacts, predictions: Iterable[Prediction], *, ended: bo
         return replace(counted, job_status="running" if out else "pending")
     words = f"{part.trials} trials in, {out} predictions out"
     return replace(counted, job_status="failed", discrepancy=words)
+
+
+def moment(text: str) -> datetime:
+    """Read one of a manifest's times, in UTC. Raises `ValueError` when it is none."""
+    # Python 3.10 does not read the Z that others write.
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:

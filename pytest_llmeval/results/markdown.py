@@ -63,7 +63,7 @@ def _overview(report: RunReport) -> str:
         wording.counted(report.tokens, "token"),
         wording.duration(report.seconds),
     ]
-    return f"{', '.join(facts)}; started {report.started}."
+    return f"{', '.join(facts)}; started {report.began}."
 
 
 def _scores(report: RunReport) -> Iterator[str]:

@@ -17,8 +17,8 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, RunPlan
-from pytest_llmeval.results.rows import answer_text, outcome_of, target_text
+from pytest_llmeval.results.manifest import ModelFacts, RunPlan, moment
+from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200
 """So many answers that were not right are shown for each condition; the rest is in the tables."""
@@ -28,9 +28,9 @@ EXAMPLES = 200
 class ConditionFigures:
     """Tokens and time of one suite under one condition.
 
-    `seconds` runs from its first request to its last answer; `tokens_per_second` counts the written
-    ones only. `cache_hit` is the share of prompt tokens that came from the prompt cache, and
-    `slots_busy` that of the model's slots × time that were at work, both in [0, 1]. None: unknown.
+    `seconds` is how long at least one of its requests was under way; `tokens_per_second` counts
+    the written ones only. `cache_hit` is the share of prompt tokens that came from the prompt
+    cache, `slots_busy` that of the model's slots × time at work, both in [0, 1]. None: unknown.
     """
 
     condition: str
@@ -87,6 +87,11 @@ class RunReport:
     examples: tuple[Example, ...] = field(default=(), repr=False)
 
     @property
+    def began(self) -> str:
+        """When it started, for people: `2026-11-23 03:12 UTC`."""
+        return f"{moment(self.started):%Y-%m-%d %H:%M} UTC"
+
+    @property
     def tokens(self) -> int:
         """Tokens read and written, as far as they were counted."""
         return sum(figures.tokens for figures in self.figures)
@@ -137,8 +142,7 @@ def _figures(
     prompt = sum(usage.prompt or 0 for usage in usages)
     completion = sum(usage.completion or 0 for usage in usages)
     cached = [usage.cached for usage in usages if usage.cached is not None]
-    ends = (p.started + sum(a.ms for a in p.attempts) / 1000 for p in predictions)
-    seconds = max(0.0, max(ends) - min(p.started for p in predictions))
+    seconds = _seconds_under_way(predictions)
     return ConditionFigures(
         condition=condition,
         suite=suite,
@@ -153,6 +157,15 @@ def _figures(
     )
 
 
+def _seconds_under_way(predictions: Iterable[Prediction]) -> float:
+    total = end = 0.0
+    for prediction in sorted(predictions, key=lambda p: p.started):
+        its_end = prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
+        total += max(0.0, its_end - max(end, prediction.started))
+        end = max(end, its_end)
+    return total
+
+
 def select_examples(
     trials: Iterable[Trial],
     predictions: Mapping[str, Prediction],
@@ -160,14 +173,14 @@ def select_examples(
     prompt_of: Callable[[Trial], Sequence[Message]],
     limit: int = EXAMPLES,
 ) -> tuple[Example, ...]:
-    """Choose what was not right, at most `limit` of each suite and condition, in trial order.
+    """Choose what was not right, at most `limit` of each suite and condition, in order of rows.
 
     Trials without a score or a failure are passed over: nobody has judged them. `prompt_of` renders
     a trial's prompt again, for the chosen ones only.
     """
     taken: Counter[tuple[str, str]] = Counter()
     chosen: list[Example] = []
-    for trial in trials:
+    for trial in in_order(trials):
         key = (trial.suite.name, trial.condition.name)
         prediction = predictions.get(trial.id)
         if prediction is None or taken[key] >= limit:

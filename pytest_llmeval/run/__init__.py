@@ -7,4 +7,13 @@ from pytest_llmeval.run.owner import Run
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Options, Settings
 
-__all__ = ["Evaluation", "Options", "Run", "SelectedGate", "Selection", "Settings", "is_healthy"]
+__all__ = [
+    "Evaluation",
+    "FailureCount",
+    "Options",
+    "Run",
+    "SelectedGate",
+    "Selection",
+    "Settings",
+    "is_healthy",
+]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
 from pytest_llmeval.engines.fetch import fetch
@@ -20,6 +21,9 @@ from pytest_llmeval.servers.health import check_health
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
+if TYPE_CHECKING:
+    from pytest_llmeval.engines.fake import Rule
+
 #: Engines whose server we start ourselves.
 MANAGED = ("embedded", "llama-server")
 
@@ -32,31 +36,36 @@ HEALTH_TIMEOUT = 5.0
 
 
 def backing_of(
-    model: ModelConfig, config: Config, logs: Path, cache: Path, say: Callable[[str], None]
+    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
 ) -> Backing:
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
     if model.engine in MANAGED:
-        spec = _server_spec(model, logs)
+        gguf = model.gguf
+        assert gguf is not None, "the config has seen to it"
         return Backing(
-            make_server=partial(Server, spec, _fetch, report=_reporter(model.name, say)),
+            make_server=partial(_server, model, say),
             make_engine=partial(_engine, model, None),
             url="",
-            digest=lambda cancelled: file_digest(spec.gguf, cache, cancelled=cancelled),
+            digest=lambda cancelled: file_digest(gguf, cache, cancelled=cancelled),
         )
+    if model.engine == "fake":
+        return fake_backing(model, model.script)
     return Backing(
         make_server=None,
         make_engine=partial(_engine, model, _api_key(model, config)),
-        url=model.url or FAKE_URL,
+        url=model.url or "",
         digest=_no_digest,
     )
 
 
-def fake_backing(model: ModelConfig) -> Backing:
-    """The same for a dry run: every model is played by the fake engine."""
-    from pytest_llmeval.engines.fake import FakeEngine
+def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:
+    """The same for the fake engine, which plays every model of a dry run. Raises ConfigError."""
+    from pytest_llmeval.engines.fake import FakeEngine, load_script  # not for real models
+
+    rules = load_script(script) if script else ()
 
     def make(_: str) -> Engine:
-        return FakeEngine(slots=model.slots)
+        return FakeEngine(rules, slots=model.slots)
 
     return Backing(make_server=None, make_engine=make, url=FAKE_URL, digest=_no_digest)
 
@@ -108,14 +117,18 @@ def is_healthy(config: Config, name: str, url: str) -> bool:
     return check_health(_fetch, url.removesuffix("/v1"), key).ready
 
 
+def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:
+    return Server(_server_spec(model, logs), _fetch, report=_reporter(model.name, say))
+
+
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
-    if model.gguf is None or model.context is None:
-        raise ConfigError(f"models: {model.name}: engine {model.engine} needs gguf and context")
+    assert model.gguf is not None, "the config has seen to it"
+    assert model.context is not None, "the config has seen to it"
     return ServerSpec(
         name=model.name,
         kind="embedded" if model.engine == "embedded" else "llama-server",
         gguf=model.gguf,
-        slots=1 if model.exact else model.slots,
+        slots=model.slots,
         context=model.context,
         gpu_layers=model.gpu_layers,
         threads=model.threads,
@@ -129,12 +142,14 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
 
 
 def _engine(model: ModelConfig, api_key: str | None, url: str) -> Engine:
-    if model.engine == "fake":
-        from pytest_llmeval.engines.fake import FakeEngine, load_script
-
-        return FakeEngine(load_script(model.script) if model.script else (), slots=model.slots)
     endpoint = Endpoint(url, model=model.sent_name, api_key=api_key, timeout=model.timeout)
     return make_engine(model.engine, endpoint)
+
+
+def _rules(model: ModelConfig) -> Sequence[Rule]:
+    from pytest_llmeval.engines.fake import load_script
+
+    return load_script(model.script) if model.script is not None else ()
 
 
 def _api_key(model: ModelConfig, config: Config) -> str | None:

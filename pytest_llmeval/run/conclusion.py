@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -178,7 +179,7 @@ def _item_means(scores: Iterable[ItemScore]) -> dict[str, float]:
     for item, _, score in scores:
         if score.value is not None:
             values.setdefault(item, []).append(score.value)
-    return {item: sum(its) / len(its) for item, its in values.items()}
+    return {item: math.fsum(its) / len(its) for item, its in values.items()}
 
 
 def _is_binary(cells: Sequence[Cell]) -> bool:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError
@@ -33,6 +34,9 @@ from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
+
+#: The manifest's warning that no model was asked.
+DRY_RUN = "dry run: every model was played by the fake engine"
 
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
@@ -176,9 +180,7 @@ def _new_manifest(
         plan_hash=plan_hash(plan),
         versions=_versions(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
-        warnings=("dry run: every model was played by the fake engine",)
-        if settings.options.dry_run
-        else (),
+        warnings=(DRY_RUN,) if settings.options.dry_run else (),
     )
 
 
@@ -198,6 +200,8 @@ def _go_back(
     path = find_run(settings.options.run_dir, name)
     manifest = read_manifest(path)
     differences = check_resumable(manifest, plan, {})
+    if (DRY_RUN in manifest.warnings) != settings.options.dry_run:
+        differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")
     if differences:
         raise RunError(_cannot_resume(manifest.id, differences))
     return RunFolder.open(path, conditions), manifest
@@ -210,13 +214,18 @@ def _cannot_resume(run_id: str, differences: Sequence[str]) -> str:
     )
 
 
+def _size_of(path: Path | None) -> int | None:
+    """Bytes of a model file; a dry run does without the file."""
+    return path.stat().st_size if path is not None and path.exists() else None
+
+
 def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
     facts = model.facts
     return ModelFacts(
         name=model.name,
         engine=config.engine,
         digest=model.digest,
-        size=config.gguf.stat().st_size if config.gguf else None,
+        size=_size_of(config.gguf),
         server=facts.build if facts else None,
         template_digest=facts.template_sha256 if facts else None,
         slots=facts.slots if facts else None,

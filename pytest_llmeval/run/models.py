@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
@@ -15,12 +16,14 @@ from pytest_llmeval.servers.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """How a model is reached: what makes a server of ours, None for an endpoint that is adopted
-    at `url`; what makes the engine for a url; what computes the weights' digest, and gives up when
-    the function it gets says so.
+    """How a model is reached.
+
+    `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
+    adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
+    says so.
     """
 
-    make_server: Callable[[], Server] | None
+    make_server: Callable[[Path], Server] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
@@ -34,9 +37,14 @@ class LiveModel:
     """
 
     def __init__(
-        self, name: str, backing: Backing, opened: Callable[[LiveModel], None] = lambda _: None
+        self,
+        name: str,
+        backing: Backing,
+        logs: Path,
+        opened: Callable[[LiveModel], None] = lambda _: None,
     ):
         self.name = name
+        self._logs = logs
         self._backing = backing
         self._opened = opened
         self._server: Server | None = None
@@ -78,7 +86,7 @@ class LiveModel:
         digest = asyncio.ensure_future(asyncio.to_thread(self._backing.digest, given_up.is_set))
         try:
             if self._backing.make_server is not None:
-                self._server = self._backing.make_server()
+                self._server = self._backing.make_server(self._logs)
                 await asyncio.to_thread(self._server.start)
             await self._greet(self._backing.make_engine(self.url), digest)
         finally:

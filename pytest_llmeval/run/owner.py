@@ -12,15 +12,22 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import write_artifacts
-from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of, what_computes
+from pytest_llmeval.run.backing import (
+    backing_of,
+    fake_backing,
+    in_flight,
+    memory_of,
+    what_computes,
+)
 from pytest_llmeval.run.conclusion import FailureCount, count_failures, decide, worth_of
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.models import Backing, LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.selection import SelectedGate, Selection
@@ -72,6 +79,7 @@ class Run:
                 return
             self._selection = selection
             self.settings.mistakes += selection.mistakes
+            self.settings.check_prompts()
             if self.settings.mistakes or not (selection.trials or selection.fixtures):
                 return
             try:
@@ -81,8 +89,9 @@ class Run:
 
     def _begin(self, trials: Sequence[Trial]) -> None:
         self._began = time.perf_counter()
+        backings = {name: self._backing(m) for name, m in self.settings.config.models.items()}
         ledger = self._ledger = Ledger.open(self.settings, trials, datetime.now(timezone.utc))
-        self._models = self._live_models(ledger)
+        self._models = self._live_models(backings, ledger)
         lanes = self._lanes(trials, ledger)
         sizes = {name: self._memory_of(name) for name in lanes}
         turns = take_turns(sizes, free_memory())
@@ -94,16 +103,20 @@ class Run:
         )
         self._scheduler.start()
 
-    def _live_models(self, ledger: Ledger) -> dict[str, LiveModel]:
-        config, dry = self.settings.config, self.settings.options.dry_run
+    def _backing(self, model: ModelConfig) -> Backing:
+        if self.settings.options.dry_run:
+            return fake_backing(model)
+        cache = user_cache_path("pytest-llmeval", appauthor=False)
+        return backing_of(model, self.settings.config, cache, self._say)
+
+    def _live_models(self, backings: Mapping[str, Backing], ledger: Ledger) -> dict[str, LiveModel]:
         logs = ledger.folder.path / "logs"
         logs.mkdir(exist_ok=True)
-        cache = user_cache_path("pytest-llmeval", appauthor=False)
-        models = {}
-        for name, model in config.models.items():
-            made = fake_backing(model) if dry else backing_of(model, config, logs, cache, self._say)
-            models[name] = LiveModel(name, made, partial(ledger.model_opened, config=model))
-        return models
+        models = self.settings.config.models
+        return {
+            name: LiveModel(name, made, logs, partial(ledger.model_opened, config=models[name]))
+            for name, made in backings.items()
+        }
 
     def _lanes(self, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Lane]:
         open_trials = [t for t in trials if not _is_answered(ledger.known.get(t.id))]

@@ -66,6 +66,8 @@ class Settings:
         self.mistakes: list[str] = []
         self.sequence = itertools.count()
         self._prompts = prompts
+        self._seen_prompts: dict[str, None] = {}
+        self._prompt_names: set[str] = set()
         self._suites: dict[str, Suite] = {}
         self._scorers: dict[str, tuple[Scorer, ...]] = {}
 
@@ -84,9 +86,7 @@ class Settings:
 
     def load_suite(self, path: Path, origin: str) -> Suite:
         """Read a suite file; raises InputError."""
-        return self._checked(
-            load_suite(path, origin, limit=self.options.limit, prompts=self._prompts)
-        )
+        return self._checked(load_suite(path, origin, limit=self.options.limit))
 
     def suite_of_marker(self, mark: Mark, origin: str, path: Path, line: int) -> Suite:
         """Make the suite of a marked function; raises InputError."""
@@ -97,10 +97,10 @@ class Settings:
             positional=mark.args,
             line=line,
             limit=self.options.limit,
-            prompts=self._prompts,
         )
-        # Two modules may have a test of one name; two suites may not.
-        return self._checked(dataclasses.replace(suite, name=f"{path.stem}.{suite.name}"))
+        # Two modules, and two classes, may have a test of one name; two suites may not.
+        name = ".".join([path.stem, *origin.split("::")[1:]])
+        return self._checked(dataclasses.replace(suite, name=name))
 
     def conditions(self, suite: Suite) -> tuple[Condition, ...]:
         """The suite's conditions in this run; raises SuiteError when a gate has none."""
@@ -114,17 +114,8 @@ class Settings:
         return conditions
 
     def trials(self, suite: Suite, condition: Condition) -> Iterator[Trial]:
-        """The suite's trials under one condition; raises SuiteError when two have one name."""
-        names: set[str] = set()
-        for trial in trials_of(suite, condition):
-            if trial.name in names:
-                raise SuiteError(
-                    f"two trials are both called {trial.name}: an item's id looks like another "
-                    f"item's repeat; rename one of them",
-                    path=suite.origin,
-                )
-            names.add(trial.name)
-            yield trial
+        """The suite's trials under one condition."""
+        return trials_of(suite, condition)
 
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
@@ -132,6 +123,15 @@ class Settings:
         if scorers is None:  # a suite that another process loaded
             scorers = self._scorers[trial.suite.name] = _scorers(trial.suite)
         return score_prediction(scorers, prediction, trial.item)
+
+    def check_prompts(self) -> None:
+        """Once all suites are read: a prompt that --llm-set asks for and none of them has is one
+        of the mistakes.
+        """
+        for name in self._prompts if self._suites else ():
+            if name not in self._prompt_names:
+                words = unknown("prompt", name, sorted(self._prompt_names))
+                self.mistakes.append(f"--llm-set prompts={name}: {words}")
 
     def check_model(self, name: str) -> str:
         """The name of a model of the config; raises ConfigError for any other."""
@@ -149,7 +149,9 @@ class Settings:
         return dataclasses.replace(first, **changes)
 
     def _checked(self, suite: Suite) -> Suite:
-        """Refuse a second suite of the same name, and scorers that do not exist."""
+        """Refuse a second suite of the same name, and scorers that do not exist; keep of its named
+        prompts those that --llm-set asks for.
+        """
         known = self._suites.setdefault(suite.name, suite)
         if known.origin != suite.origin:
             raise SuiteError(
@@ -158,7 +160,11 @@ class Settings:
                 path=suite.origin,
             )
         self._scorers[suite.name] = _scorers(suite)
-        return suite
+        self._prompt_names.update(prompt.name for prompt in suite.prompts if prompt.name)
+        if not self._prompts:
+            return suite
+        chosen = tuple(p for p in suite.prompts if not p.name or p.name in self._prompts)
+        return dataclasses.replace(suite, prompts=chosen)
 
 
 def _scorers(suite: Suite) -> tuple[Scorer, ...]:

@@ -17,6 +17,7 @@ one, and never a right one by luck.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from pytest_llmeval.scoring.extraction import Finding
@@ -95,9 +96,10 @@ def committed_option(
     whole = _whole(text, mentions)
     if whole is not None:
         return _finding(text, whole, "the whole text", committed=True)
-    groups = _groups(text, mentions)
-    standing = [group for group in groups if not _is_denied(text, group)]
-    denied = [group for group in groups if group not in standing]
+    standing: list[Group] = []
+    denied: list[Group] = []
+    for group in _groups(text, mentions):
+        (denied if _is_denied(text, group) else standing).append(group)
     repeated = _repeated_question(text, mentions)
     anchors = list(_ANCHOR.finditer(text))
     for group in reversed(standing):
@@ -183,9 +185,9 @@ def _how_committed(
     """Say how a group is a commitment; "" when it is none."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
-        for anchor in anchors:
-            if anchor.end("core") <= first.start <= anchor.end():
-                return f"after {' '.join(anchor[0].split())!r}"
+        place = bisect_right(anchors, first.start, key=lambda anchor: anchor.end("core"))
+        if place and first.start <= anchors[place - 1].end():
+            return f"after {' '.join(anchors[place - 1][0].split())!r}"
     if not last.sure:
         return ""
     confirmed = _CONFIRMED.match(text, last.end)

@@ -45,16 +45,13 @@ def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[
     known = {label.casefold() for label in labels}
     own = [
         (label, words)
-        for label, words in zip(labels, texts, strict=bool(texts))
+        for label, words in zip(labels, texts, strict=False)
         if words.casefold() not in known
     ]
-    in_words = list(_in_words(text, own)) if own else []
-    by_label = [
-        mention
-        for mention in _by_label(text, tuple(labels))
-        if not any(w.start <= mention.start < w.end for w in in_words)
-    ]
-    return _joined(text, sorted([*by_label, *in_words]))
+    covered = bytearray(len(text))
+    mentions = list(_in_words(text, own, covered))
+    mentions += (each for each in _by_label(text, tuple(labels)) if not covered[each.start])
+    return _joined(text, sorted(mentions))
 
 
 def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
@@ -88,19 +85,19 @@ def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, 
     return pattern, {label.casefold(): label for label in labels}
 
 
-def _in_words(text: str, own: Sequence[tuple[str, str]]) -> Iterator[Mention]:
-    """Occurrences of the options' own texts as whole words in any case, the longest first."""
+def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> Iterator[Mention]:
+    """Occurrences of the options' own texts as whole words in any case, the longest first.
+
+    Marks in `covered` the positions they take.
+    """
     lowered = lower(text)
-    taken: list[tuple[int, int]] = []
     for label, words in sorted(own, key=lambda pair: -len(pair[1])):
         needle = lower(" ".join(words.split()))
         start = lowered.find(needle) if needle else -1
         while start >= 0:
             end = start + len(needle)
-            if _stands_alone(lowered, start, end) and not any(
-                begin < end and start < finish for begin, finish in taken
-            ):
-                taken.append((start, end))
+            if _stands_alone(lowered, start, end) and covered.find(1, start, end) < 0:
+                covered[start:end] = bytes([1]) * len(needle)
                 yield Mention(start, end, label, sure=True, labelled=False, own_words=True)
             start = lowered.find(needle, start + 1)
 

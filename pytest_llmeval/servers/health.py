@@ -20,7 +20,7 @@ Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
 When no answer comes it raises EngineError or OSError. A few seconds are patience enough.
 """
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 """How often to look for progress, which costs more than a question: a walk over all processes."""
 
 
@@ -113,7 +113,7 @@ def wait_until_healthy(
     """Ask until the server is healthy, its process is dead, or nothing moved for `patience`.
 
     There is no limit on the whole, since a big model on a slow disk may take as long as it needs.
-    `report(seconds, last log line)` is called at every look for progress, twice a second.
+    `report(seconds, last log line)` is called at every look for progress, once a second.
     """
     start = moved_at = looked_at = clock()
     seen = progress()

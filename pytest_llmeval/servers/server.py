@@ -33,7 +33,7 @@ PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
 
 Report = Callable[[float, str], None]
-"""Told twice a second how long a server has been starting, and the last line of its log."""
+"""Told once a second how long a server has been starting, and the last line of its log."""
 
 
 class _PortLostError(Exception):

@@ -17,12 +17,10 @@ BASE = f"{ITEMS}target: answer\nscore: exact\n"
 ASKED = f'{BASE}prompt: "{{{{ a }}}}?"\n'
 
 
-def load(
-    folder: Path, text: str, *, limit: int | None = None, prompts: tuple[str, ...] = ()
-) -> Suite:
+def load(folder: Path, text: str, *, limit: int | None = None) -> Suite:
     path = folder / "some.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_suite(path, "suites/some.yaml", limit=limit, prompts=prompts)
+    return load_suite(path, "suites/some.yaml", limit=limit)
 
 
 def refusal(folder: Path, text: str, error: type[InputError] = SuiteError) -> str:
@@ -165,13 +163,6 @@ def test_a_split_asks_one_part_and_a_limit_is_taken_from_it(tmp_path: Path) -> N
 def test_the_hash_is_of_the_items_that_are_asked(tmp_path: Path) -> None:
     whole, part = load(tmp_path, MANY_ASKED), load(tmp_path, MANY_ASKED, limit=5)
     assert whole.dataset_hash != part.dataset_hash == dataset_hash(part.items)
-
-
-def test_chosen_prompts_are_kept_and_a_prompt_without_a_name_always_is(tmp_path: Path) -> None:
-    named = BASE + 'prompts: {plain: "{{ a }}", terse: "{{ a }}!"}'
-    assert [v.name for v in load(tmp_path, named, prompts=("terse",)).prompts] == ["terse"]
-    assert load(tmp_path, named, prompts=("other",)).prompts == ()
-    assert [v.name for v in load(tmp_path, ASKED, prompts=("terse",)).prompts] == [""]
 
 
 # Few-shot -----------------------------------------------------------------------------------------
@@ -413,11 +404,6 @@ def test_a_mistake_in_a_template_has_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "ask.txt").write_text("One\nTwo {{ aa }}", encoding="utf-8")
     words = refusal(tmp_path, BASE + "prompt: {file: ask.txt}", TemplateError)
     assert words.startswith("ask.txt:2: 'aa' is undefined")
-
-
-def test_a_template_is_checked_also_when_another_prompt_is_chosen(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match="'aa' is undefined"):
-        load(tmp_path, BASE + 'prompts: {plain: "{{ a }}", terse: "{{ aa }}"}', prompts=("plain",))
 
 
 # Markers ------------------------------------------------------------------------------------------

@@ -119,11 +119,11 @@ class Project:
         Its output goes to one pipe. It leads a process group, so that a test can press Ctrl-C.
         """
         command = [sys.executable, "-m", "pytest", *_loading(plugins)]
-        group: dict[str, Any] = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-            if sys.platform == "win32"
-            else {"start_new_session": True}
-        )
+        group: dict[str, Any]
+        if sys.platform == "win32":
+            group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        else:
+            group = {"start_new_session": True}
         return subprocess.Popen(
             [*command, "--llm-config", "local.yaml", *args],
             cwd=self.root,

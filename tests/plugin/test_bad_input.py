@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
+
+TINY = Path(__file__).parents[2] / "models" / "tiny-s.gguf"
 
 
 def words_of(result: pytest.RunResult) -> str:
@@ -122,8 +129,8 @@ class TestOptions:
         self, project: Project
     ) -> None:
         words = refusal(project, "--llm-set", "prompts=plane")
-        assert "--llm-set prompts=plane: no suite has a prompt of that name" in words
-        assert "did you mean 'plain'?" in words
+        assert "--llm-set prompts=plane: unknown prompt 'plane'; did you mean 'plain'?" in words
+        assert "(allowed: plain)" in words
 
     def test_a_run_that_is_not_there_cannot_be_resumed(self, project: Project) -> None:
         words = refusal(project, "--llm-resume", "nope")
@@ -265,7 +272,7 @@ class TestTemplate:
         )
         words = refusal(project)
         assert "arithmetic.yaml:2: 'citi' is undefined: no item has such a field" in words
-        assert "fields: id, city; did you mean 'city'?" in words
+        assert "fields: city, id; did you mean 'city'?" in words
 
     def test_a_mistake_of_syntax_is_told_with_its_line(self, project: Project) -> None:
         project.suite(text='items: [{id: a}]\nscore: exact\nprompt: "{% if id %}?"\n')
@@ -278,3 +285,67 @@ class TestTemplate:
         words = refusal(project)
         assert "arithmetic.yaml:2: " in words
         assert "'b'" in words
+
+
+class TestModel:
+    """A model that cannot be had is no mistake of the session: its trials are errors."""
+
+    @pytest.fixture
+    def errors(self, project: Project) -> Callable[..., str]:
+        """The words under which every trial of a model is an error, exit status 1."""
+
+        def run(**model: object) -> str:
+            project.config(models={"m": {"engine": "embedded", "context": 256, **model}})
+            result = project.run()
+            words = words_of(result)
+            assert result.ret == pytest.ExitCode.TESTS_FAILED
+            assert result.parseoutcomes() == {"errors": 2}
+            assert all(row["outcome"] == "failure" for row in project.rows("predictions"))
+            assert not psutil.Process().children(recursive=True)
+            return words
+
+        return run
+
+    def test_a_model_file_that_is_not_there_is_named(
+        self, project: Project, errors: Callable[..., str]
+    ) -> None:
+        words = errors(gguf="nowhere/tiny.gguf")
+        assert str(project.root / "nowhere" / "tiny.gguf") in words
+
+    def test_a_download_that_was_cut_short_is_recognised(
+        self, project: Project, errors: Callable[..., str]
+    ) -> None:
+        (project.root / "half.gguf").write_bytes(TINY.read_bytes()[: TINY.stat().st_size // 2])
+        words = errors(gguf="half.gguf")
+        assert "half.gguf: is truncated or damaged: it has" in words
+        assert "Fetch it again, and let the download finish" in words
+
+    def test_a_file_that_is_no_model_is_recognised(
+        self, project: Project, errors: Callable[..., str]
+    ) -> None:
+        project.write("page.gguf", "<html>Please log in</html>")
+        assert "page.gguf: is no GGUF: it is a web page" in errors(gguf="page.gguf")
+
+    def test_a_port_that_is_in_use_is_told_with_who_has_it(
+        self, errors: Callable[..., str]
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            words = errors(gguf=str(TINY), port=port)
+        assert f"m: port {port} is in use" in words
+        assert "name another `port`, or none to have a free one chosen" in words
+
+    def test_a_llama_server_that_is_not_installed_comes_with_the_ways_to_get_one(
+        self, errors: Callable[..., str]
+    ) -> None:
+        words = errors(engine="llama-server", gguf=str(TINY), executable="no-such-llama-server")
+        assert "no executable `no-such-llama-server`" in words
+        assert "or write `engine: embedded`" in words
+
+    def test_a_package_that_is_not_installed_comes_with_its_pip_line(
+        self, errors: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "xllamacpp", None)
+        words = errors(gguf=str(TINY))
+        assert "engine: embedded (model m) needs the package xllamacpp, which is not" in words
+        assert "pip install 'pytest-llmeval-local[embedded]'" in words

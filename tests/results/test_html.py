@@ -60,6 +60,7 @@ def test_the_page_tells_everything_of_the_run(samples: Any) -> None:
     text = Page(html_report(samples.report())).text
     for words in (
         "Run 2026-11-23-0412",
+        "started 2026-11-23 03:12 UTC, took 41 s",
         "94.0 89.8 to 96.5",
         "188/200",
         "tiny-l over tiny-s, plain",
@@ -122,7 +123,7 @@ def test_every_cell_of_a_table_belongs_to_a_header(samples: Any) -> None:
     page = Page(html_report(samples.report()))
     scopes = [value for tag, name, value in page.attributes if (tag, name) == ("th", "scope")]
     assert len(scopes) == page.tags.count("th")
-    assert set(scopes) == {"col", "row"}
+    assert set(scopes) == {"col", "row", "rowgroup"}
     labels = [value for tag, name, value in page.attributes if name == "data-label"]
     assert len(labels) > 0
 

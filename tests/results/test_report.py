@@ -33,7 +33,12 @@ def test_each_suite_and_condition_gives_at_most_so_many_examples(samples: Any) -
     predictions = {t.id: samples.answered(t.id) for t in trials}
     scores = {t.id: samples.wrong() for t in trials}
     found = select_examples(trials, predictions, scores, prompt_of, limit=2)
-    assert [e.name for e in found] == ["1", "2"] * 4
+    assert [(e.suite, e.condition, e.name) for e in found] == [
+        (suite, condition, name)
+        for suite in ("a", "b")
+        for condition in ("l/plain", "m/plain")
+        for name in ("1", "2")
+    ]
 
 
 def test_no_answer_and_graded_scores_are_examples_too(samples: Any) -> None:
@@ -54,6 +59,17 @@ def test_the_prompt_cache_is_rated_over_all_tokens_that_were_asked(samples: Any)
     assert report.cache_hit == pytest.approx(12 / 31)
     assert report.tokens == 160
     assert samples.report(figures=()).cache_hit is None
+
+
+def test_time_counts_while_a_request_is_under_way_and_overlaps_count_once(samples: Any) -> None:
+    trials = samples.trials_of(samples.suite_of("s", ["1", "2", "3"]))
+    starts = dict(zip(trials, (10.0, 0.0, 0.01), strict=True))
+    predictions = {
+        trial.id: samples.answered(trial.id, started=start) for trial, start in starts.items()
+    }
+    (figures,) = condition_figures(trials, predictions)
+    assert figures.seconds == pytest.approx(0.0315 + 0.0215)
+    assert figures.tokens_per_second == pytest.approx(27 / 0.053)
 
 
 def test_what_was_never_asked_has_no_figures(samples: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, ClassVar, Literal
@@ -36,8 +37,10 @@ ANSWERED = Prediction("t", Answer("42", "stop"), None)
 
 
 @pytest.fixture(autouse=True)
-def _registry_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+def _only_built_in_scorers_stay_registered() -> Iterator[None]:
+    yield
+    for name in registry._registered.keys() - BUILT_IN.keys():
+        del registry._registered[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Comparison
@@ -161,6 +161,7 @@ def shuffled(by_condition: Mapping[str, Mapping[str, float]], rng: random.Random
 
 
 @pytest.mark.parametrize("binary", [True, False])
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.randoms(use_true_random=False))
 def test_the_result_is_the_same_to_the_byte_for_any_order(
     binary: bool, seed: int, rng: random.Random

@@ -40,8 +40,10 @@ def test_a_gate_fails_when_the_upper_bound_stays_below() -> None:
 def test_anything_between_is_inconclusive_and_says_how_many_items_would_decide() -> None:
     assert decided(0.85, trials(176, 24)) == (
         "inconclusive",
-        "at least 0.85: 0.880 [0.827, 0.919], 200 items leave it open; "
-        "at this rate about 550 items would decide",
+        (
+            "at least 0.85: 0.880 [0.827, 0.919], 200 items leave it open; "
+            "at this rate about 550 items would decide"
+        ),
     )
 
 

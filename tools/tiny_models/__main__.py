@@ -9,7 +9,7 @@ from . import suites
 
 ROOT: Final = Path(__file__).parents[2]
 MODELS: Final = ROOT / "models"
-STEPS: Final = (4200, 900)
+STEPS: Final = (4200, 700)
 SMALL_STEP: Final = 2080
 
 
@@ -37,7 +37,7 @@ def train(folder: Path, seed: int) -> None:
     from .corpus import FINISH, SHARES
     from .training import Run, Stage, train
 
-    stages = (Stage(STEPS[0], SHARES), Stage(STEPS[1], FINISH))
+    stages = (Stage(STEPS[0], SHARES), Stage(STEPS[1], FINISH, muon=0.015, adam=2e-3))
     train(Run(stages, seed, save_at=(SMALL_STEP,)), folder)
 
 

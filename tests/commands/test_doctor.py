@@ -1,0 +1,61 @@
+"""`llmeval doctor` says what is here, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from pytest_llmeval.commands.doctor import Examination, examine
+from pytest_llmeval.commands.llmeval import app
+
+
+def bare(name: str) -> None:
+    return None
+
+
+def lines_of(examination: Examination) -> str:
+    return "\n".join(examination.lines())
+
+
+def test_a_bare_machine_is_told_the_exact_line_for_each_missing_piece() -> None:
+    text = lines_of(examine(version_of=bare, which=bare, problem_of=lambda _: ""))
+    assert "needs: pip install 'pytest-llmeval-local[embedded]'" in text
+    assert "needs: pip install 'pytest-llmeval-local[parquet]'" in text
+    assert "winget install llama.cpp" in text
+    assert "no nvidia-smi on PATH" in text
+    assert "scipy         not installed" in text
+
+
+def test_a_full_machine_needs_nothing() -> None:
+    examination = examine(
+        version_of=lambda _: "1.2", which=lambda name: f"/bin/{name}", problem_of=lambda _: ""
+    )
+    assert all(finding.usable for finding in (*examination.engines, *examination.extras))
+    assert "needs:" not in lines_of(examination)
+    assert "/bin/llama-server" in lines_of(examination)
+
+
+def test_a_package_that_does_not_load_says_why_and_what_to_install() -> None:
+    def problem(_: str) -> str:
+        return "libgomp.so.1: cannot open shared object file"
+
+    text = lines_of(examine(version_of=lambda _: "1.2", which=bare, problem_of=problem))
+    assert "xllamacpp 1.2 does not load: libgomp.so.1" in text
+    assert "needs: apt-get install libgomp1" in text
+
+
+def test_every_engine_a_config_may_name_is_examined() -> None:
+    from pytest_llmeval.inputs.models import ENGINES
+
+    found = {finding.name for finding in examine().engines}
+    assert found == set(ENGINES)
+
+
+def test_the_command_exits_0_and_speaks_json() -> None:
+    plain = CliRunner().invoke(app, ["doctor"])
+    assert plain.exit_code == 0
+    assert "Engines" in plain.stdout
+    as_json = CliRunner().invoke(app, ["doctor", "--json"])
+    assert as_json.exit_code == 0
+    assert {"facts", "engines", "extras"} == set(json.loads(as_json.stdout))
