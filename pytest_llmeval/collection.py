@@ -75,14 +75,8 @@ class SuiteFile(pytest.File):
         except LlmevalError as error:
             settings.mistakes.append(str(error))
             raise
-        self._register_tags(suite)
+        register_tags(self.config, suite)
         return suite
-
-    def _register_tags(self, suite: Suite) -> None:
-        """Make tags known as markers, so that --strict-markers lets them pass."""
-        tags = {*suite.tags, *(tag for item in suite.items for tag in item.tags)}
-        for tag in sorted(tags):
-            self.config.addinivalue_line("markers", f"{tag}: a tag of {suite.origin}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
         """A mistake of the user is shown as its message, never as a traceback of ours."""
@@ -211,6 +205,13 @@ class GateTest(pytest.Item):
 
     def runtest(self) -> None:
         """Nothing to do here: see the class."""
+
+
+def register_tags(config: pytest.Config, suite: Suite) -> None:
+    """Make tags known as markers, so that --strict-markers lets them pass."""
+    tags = {*suite.tags, *(tag for item in suite.items for tag in item.tags)}
+    for tag in sorted(tags):
+        config.addinivalue_line("markers", f"{tag}: a tag of {suite.origin}")
 
 
 def await_prediction(

@@ -11,15 +11,16 @@ then called `passed[strict]` and so on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from pytest_llmeval.collection import register_tags
 from pytest_llmeval.errors import LlmevalError, SuiteError
-from pytest_llmeval.records import Prediction, Score, Trial
+from pytest_llmeval.records import Prediction, Score, Suite, Trial
 from pytest_llmeval.reporting import attach
-from pytest_llmeval.run import Evaluation, Selection
+from pytest_llmeval.run import Evaluation, Selection, Settings
 
 MARK = "llmeval"
 PARAMETER = "llm_trial"
@@ -36,18 +37,20 @@ def generate(metafunc: pytest.Metafunc, evaluation: Evaluation) -> None:
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
+    settings = evaluation.settings
     try:
-        trials = list(_trials(metafunc, mark, evaluation))
+        suite = _suite_of(metafunc, mark, settings)
+        conditions = settings.conditions(suite)
+        trials = [trial for each in conditions for trial in settings.trials(suite, each)]
     except LlmevalError as error:
-        evaluation.settings.mistakes.append(str(error))
+        settings.mistakes.append(str(error))
         raise pytest.Collector.CollectError(str(error)) from error
-    metafunc.parametrize(PARAMETER, trials, indirect=True, ids=[_id_of(trial) for trial in trials])
+    register_tags(metafunc.config, suite)
+    metafunc.parametrize(PARAMETER, [_parameter(trial) for trial in trials], indirect=True)
 
 
-def _trials(
-    metafunc: pytest.Metafunc, mark: pytest.Mark, evaluation: Evaluation
-) -> Iterator[Trial]:
-    node, settings = metafunc.definition, evaluation.settings
+def _suite_of(metafunc: pytest.Metafunc, mark: pytest.Mark, settings: Settings) -> Suite:
+    node = metafunc.definition
     line = (node.reportinfo()[1] or 0) + 1
     if PARAMETER not in metafunc.fixturenames:
         raise SuiteError(
@@ -56,9 +59,12 @@ def _trials(
             path=node.path,
             line=line,
         )
-    suite = settings.suite_of_marker(mark, node.nodeid, node.path, line)
-    for condition in settings.conditions(suite):
-        yield from settings.trials(suite, condition)
+    return settings.suite_of_marker(mark, node.nodeid, node.path, line)
+
+
+def _parameter(trial: Trial) -> Any:
+    tags = dict.fromkeys((*trial.suite.tags, *trial.item.tags))
+    return pytest.param(trial, id=_id_of(trial), marks=[getattr(pytest.mark, tag) for tag in tags])
 
 
 def _id_of(trial: Trial) -> str:

@@ -27,8 +27,11 @@ from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
 MANY_NODES = 1000
 
 
-def register(config: pytest.Config) -> None:
-    """Read the config and register the hooks; a mistake in it is a usage error (exit status 4)."""
+def register(config: pytest.Config, face: Any) -> None:
+    """Read the config and register the hooks; a mistake in it is a usage error (exit status 4).
+
+    `face` is the plugin itself, which has the fixtures and the marker.
+    """
     try:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
@@ -37,7 +40,7 @@ def register(config: pytest.Config) -> None:
     workerinput = getattr(config, "workerinput", None)
     hooks: Hooks
     if workerinput is None:
-        hooks = OwnerHooks(config, settings)
+        hooks = OwnerHooks(config, settings, face)
         if config.getoption("llm_plan"):
             config.option.dist = "no"  # one process plans, as for --collect-only
         if config.pluginmanager.hasplugin("xdist"):
@@ -129,15 +132,16 @@ class OwnerHooks(Hooks):
 
     evaluation: Run
 
-    def __init__(self, config: pytest.Config, settings: Settings):
+    def __init__(self, config: pytest.Config, settings: Settings, face: Any):
         super().__init__(Run(settings, say=_sayer(config)))
         self.config = config
+        self.face = face
         self.broker: Broker | None = None
         self.skipped: set[str] = set()
 
     def pytest_report_header(self) -> list[str]:
         """The config in force and what computes; other packages that use our names."""
-        return [*self.evaluation.header(), *namesake_lines(self.config)]
+        return [*self.evaluation.header(), *namesake_lines(self.config, self.face, self.face.MARKER)]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -13,18 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmeval import plugin as ours
-
 #: The fixtures that tests take.
 FIXTURES = ("llm", "llm_server", "llm_run", "llm_item", "llm_prediction", "llm_score")
 
 
-def namesake_lines(config: pytest.Config) -> list[str]:
-    """One line for each foreign fixture or marker that is called like one of ours."""
-    return [*_fixtures(config), *_markers(config)]
+def namesake_lines(config: pytest.Config, ours: object, marker: str) -> list[str]:
+    """One line for each foreign fixture or marker that is called like one of ours.
+
+    `ours` is the plugin that has our fixtures, `marker` the line that registers our marker.
+    """
+    return [*_fixtures(config, ours), *_markers(config, marker)]
 
 
-def _fixtures(config: pytest.Config) -> Iterator[str]:
+def _fixtures(config: pytest.Config, ours: object) -> Iterator[str]:
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is ours or _is_conftest(plugin):
             continue
@@ -36,9 +37,9 @@ def _fixtures(config: pytest.Config) -> Iterator[str]:
                 )
 
 
-def _markers(config: pytest.Config) -> Iterator[str]:
+def _markers(config: pytest.Config, ours: str) -> Iterator[str]:
     for line in config.getini("markers"):
-        if line != ours.MARKER and line.split(":")[0].split("(")[0].strip() == "llmeval":
+        if line != ours and line.split(":")[0].split("(")[0].strip() == "llmeval":
             yield (
                 f"llmeval: the marker llmeval is registered a second time, as {line!r}: tests "
                 f"marked for the other package are taken for ours"

@@ -6,6 +6,7 @@ the hooks of `pytest_llmeval.hooks`, which do the work.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("llm_config") is not None:
         from pytest_llmeval.hooks import register
 
-        register(config)
+        register(config, sys.modules[__name__])
 
 
 def _evaluation(request: pytest.FixtureRequest) -> Any:

@@ -6,278 +6,29 @@ A round starts `pytest --llm-config` on the two shipped models in a folder of it
 of its processes by `kill -9`. Two seconds later no server process and no held port may be left of
 what was killed; `--llm-resume last` must end with one prediction for each trial, and ask nothing
 again that was answered. One line a round; the exit status is 1 if one of them broke the promise.
-
-`Project` and `Session` are also what the end-to-end tests use.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import itertools
-import json
-import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import psutil
 
 from pytest_llmeval.servers.ports import is_free
+from tools.real_runs import MODELS, ROLES, Project, Role, Seen, Session, becomes_true, shipped
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STARTING = 4.0
 """Seconds that a session takes to its first answer, on a slow machine."""
 
 THE_BOUND = 2.0
 """Seconds until nothing is left, as the README promises them."""
-
-MARK = "LLMEVAL_KILL_LOOP"
-"""The environment variable by which everything that a session starts is known."""
-
-Role = Literal["pytest", "guard", "worker", "server"]
-Victim = Role
-VICTIMS: tuple[Victim, ...] = ("pytest", "guard", "worker", "server")
-
-MODELS = {
-    name: {"engine": "embedded", "gguf": str(REPOSITORY / "models" / f"{name}.gguf")}
-    for name in ("tiny-l", "tiny-s")
-}
-CONFIG: Mapping[str, Any] = {
-    "models": MODELS,
-    "server": {"slots": 2, "context": 256, "threads": 1},
-    "sampling": {"temperature": 0, "max_tokens": 8, "seed": 7},
-}
-
-
-def sums(count: int) -> list[dict[str, Any]]:
-    """The first items of the shipped suite of sums."""
-    with (REPOSITORY / "suites" / "data" / "arithmetic.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
-
-
-def becomes_true(condition: Callable[[], object], seconds: float = 60) -> bool:
-    """Ask until something is true; whether it became so within some seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-# A user's folder and what runs in it --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A process of a session; `port` is what a server was told to listen on."""
-
-    process: psutil.Process
-    role: Victim
-    parent: int
-    port: int | None
-
-    @property
-    def runs(self) -> bool:
-        """Whether it still runs: a zombie, which nobody has counted yet, does not."""
-        try:
-            running = self.process.is_running()
-            return running and self.process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    def kill(self) -> None:
-        """`kill -9`, or TerminateProcess."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self.process.kill()
-
-
-class Session:
-    """One pytest with everything it starts, in a process group of its own as a terminal gives it.
-
-    What it prints goes to a file. It loads no plugin but ours and xdist.
-    """
-
-    def __init__(self, root: Path, arguments: Sequence[str], environ: Mapping[str, str]):
-        self.began = time.monotonic()
-        self._mark = uuid.uuid4().hex
-        self._output = root / f"session-{self._mark}.txt"
-        # A pytest that runs us must not show through.
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
-        ours = {
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "XDG_CACHE_HOME": str(root / "cache"),
-            MARK: self._mark,
-        }
-        group: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "llmeval", "-p", "xdist", *arguments],
-                cwd=root,
-                env={**kept, **ours, **environ},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                **group,
-            )
-
-    @property
-    def text(self) -> str:
-        """What it has printed so far."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
-
-    @property
-    def over(self) -> bool:
-        """Whether pytest itself has ended."""
-        return self.process.poll() is not None
-
-    def processes(self, *roles: Victim) -> list[Seen]:
-        """What of it runs now, in these roles (none given: in all)."""
-        seen = [
-            Seen(process, _role(command), about["ppid"], _port(command))
-            for process in psutil.process_iter(["environ", "cmdline", "status", "ppid"])
-            if ((about := process.info)["environ"] or {}).get(MARK) == self._mark
-            and about["status"] != psutil.STATUS_ZOMBIE
-            and (command := about["cmdline"])
-        ]
-        return [one for one in seen if one.role in (roles or VICTIMS)]
-
-    def wait(self, seconds: float = 120) -> int:
-        """Wait for its end; the exit status."""
-        return self.process.wait(seconds)
-
-    def end(self) -> None:
-        """Leave nothing of it, whatever has happened."""
-        for one in self.processes():
-            one.kill()
-        self.process.wait()
-
-
-def _role(command: Sequence[str]) -> Victim:
-    if any(part.endswith("guard.py") for part in command):
-        return "guard"
-    if "--port" in command:
-        return "server"
-    return "worker" if "sys.stdin.readline" in "".join(command) else "pytest"
-
-
-def _port(command: Sequence[str]) -> int | None:
-    return int(command[command.index("--port") + 1]) if "--port" in command else None
-
-
-class Project:
-    """A user's folder: a config on the shipped models, suites, the runs that were made in it."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        self._sessions: list[Session] = []
-        self.write("pytest.ini", "[pytest]\n")
-        self.config()
-
-    def write(self, name: str, text: str) -> Path:
-        """A file of the project, its folders made."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
-        return path
-
-    def config(self, **keys: Any) -> None:
-        """`local.yaml`: both models, 2 slots each; `keys` take the place of its own."""
-        self.write("local.yaml", json.dumps({**CONFIG, **keys}, indent=1))
-
-    def suite(self, name: str = "sums", **keys: Any) -> None:
-        """`suites/<name>.yaml`: the first 20 sums; `keys` take the place of its own."""
-        suite = {
-            "items": shipped("arithmetic", 20),
-            "target": "answer",
-            "prompts": {"plain": "{{ a }} + {{ b }} ="},
-            "score": "numeric",
-            **keys,
-        }
-        self.write(f"suites/{name}.yaml", json.dumps(suite, indent=1))
-
-    def start(self, *arguments: str, **environ: str) -> Session:
-        """`pytest --llm-config local.yaml`, not waited for."""
-        self._sessions.append(
-            Session(self.root, ["--llm-config", "local.yaml", *arguments], environ)
-        )
-        return self._sessions[-1]
-
-    def run(self, *arguments: str, **environ: str) -> tuple[int, str]:
-        """The same to its end: exit status and output."""
-        session = self.start(*arguments, **environ)
-        return session.wait(), session.text
-
-    def end(self) -> None:
-        """Leave no process of it."""
-        for session in self._sessions:
-            session.end()
-
-    # What runs leave ------------------------------------------------------------------------------
-
-    @property
-    def has_run(self) -> bool:
-        """Whether there is a run to go back to."""
-        return any(self.root.glob("runs/*/manifest.json"))
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the newest run."""
-        return max(self.root.glob("runs/*/manifest.json"), key=os.path.getctime).parent
-
-    def manifest(self) -> dict[str, Any]:
-        """The newest run's manifest."""
-        content: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
-        return content
-
-    def rows(self, table: str) -> list[dict[str, str]]:
-        """All rows of a table of the newest run, for instance `predictions`."""
-        rows: list[dict[str, str]] = []
-        for path in sorted(self.folder.glob(f"*/{table}.csv")):
-            with path.open(encoding="utf-8", newline="") as file:
-                rows += csv.DictReader(file)
-        return rows
-
-    def journals(self) -> dict[Path, bytes]:
-        """The whole lines of every journal there is; a torn last line is none."""
-        paths = sorted(self.root.glob("runs/*/*/parts/*.results.jsonl"))
-        return {path: whole_lines(path.read_bytes()) for path in paths}
-
-    def lines(self) -> int:
-        """How many predictions there are in the journals."""
-        return sum(content.count(b"\n") for content in self.journals().values())
-
-    def answers(self) -> Counter[str]:
-        """How many answers each trial has in the journals."""
-        lines = b"".join(self.journals().values()).splitlines()
-        return Counter(line["custom_id"] for line in map(json.loads, lines) if line["response"])
-
-
-def whole_lines(content: bytes) -> bytes:
-    """A file's content without what stands behind its last newline."""
-    return content[: content.rfind(b"\n") + 1]
-
-
-def shipped(suite: str, count: int) -> list[dict[str, Any]]:
-    """The first items of a suite that comes with the repository."""
-    with (REPOSITORY / "suites" / "data" / f"{suite}.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in itertools.islice(lines, count)]
-
-
-# The loop -----------------------------------------------------------------------------------------
 
 
 class BrokenPromiseError(Exception):
@@ -298,7 +49,7 @@ class Kill:
     journals; `gone` seconds later nothing was left of it.
     """
 
-    victim: Victim
+    victim: Role
     seconds: float
     lines: int
     gone: float
@@ -310,7 +61,7 @@ def promise(kept: object, words: str) -> None:
         raise BrokenPromiseError(words)
 
 
-def kill(session: Session, project: Project, victim: Victim, when: Moment) -> Kill | None:
+def kill(session: Session, project: Project, victim: Role, when: Moment) -> Kill | None:
     """Kill a victim at a moment, or later, as soon as there is one.
 
     None when the session ended before. Raises BrokenPromiseError if anything is left for too long.
@@ -383,7 +134,7 @@ class Loop:
         """How many there are in a run."""
         return self.items * len(MODELS)
 
-    def round(self, number: int, victim: Victim, root: Path) -> None:
+    def round(self, number: int, victim: Role, root: Path) -> None:
         """One round in a folder of its own, and its line."""
         project = Project(root)
         project.suite(items=shipped("arithmetic", self.items))
@@ -399,7 +150,7 @@ class Loop:
             project.end()
         print(f"round {number}: {victim} {' '.join(workers)}: {words}", flush=True)
 
-    def _round(self, project: Project, victim: Victim, workers: tuple[str, ...]) -> str:
+    def _round(self, project: Project, victim: Role, workers: tuple[str, ...]) -> str:
         session = project.start(*workers)
         done = kill(session, project, victim, self._moment())
         status = session.wait()
@@ -428,7 +179,7 @@ class Loop:
     def summary(self) -> str:
         """What the rounds showed, in a line for each victim and one for all."""
         lines = []
-        for victim in VICTIMS:
+        for victim in ROLES:
             gone = [kill.gone for kill in self.kills if kill.victim == victim]
             if gone:
                 lines.append(f"{victim}: {len(gone)} killed, at worst {max(gone):.3f} s until gone")
@@ -444,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rounds and print what they showed; 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--victim", choices=VICTIMS, help="default: each in turn")
+    parser.add_argument("--victim", choices=ROLES, help="default: each in turn")
     parser.add_argument("--items", type=int, default=100, help="of each of the two models")
     parser.add_argument("--seed", type=int, default=None, help="of the moments")
     options = parser.parse_args(arguments)
@@ -453,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loop = Loop(options.items, random.Random(seed))
     folder = Path(tempfile.mkdtemp(prefix="kill-loop-"))
     for number in range(1, options.rounds + 1):
-        victim = options.victim or VICTIMS[number % len(VICTIMS)]
+        victim = options.victim or ROLES[number % len(ROLES)]
         loop.round(number, victim, folder / str(number))
     print(loop.summary())
     if not loop.broken:

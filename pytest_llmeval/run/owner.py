@@ -56,6 +56,7 @@ class Run:
         self._gates: list[tuple[SelectedGate, GateResult]] = []
         self._report: RunReport | None = None
         self._ended = False
+        self._cut_short = False
         self._began = time.perf_counter()
 
     def header(self) -> list[str]:
@@ -207,7 +208,7 @@ class Run:
         """End at once: stop the servers, close the journal, compute nothing. Idempotent."""
         if self._scheduler is None or self._ledger is None or self._ended:
             return
-        self._ended = True
+        self._ended = self._cut_short = True
         self._scheduler.stop()
         self._ledger.close(self._predictions(), datetime.now(timezone.utc), "interrupted")
 
@@ -218,7 +219,7 @@ class Run:
         """
         if self._scheduler is None or self._ledger is None or self._selection is None:
             return
-        self._ended = True
+        self._ended, self._cut_short = True, bool(stopped)
         self._scheduler.stop()
         predictions = self._predictions()
         self._score_the_rest(predictions)
@@ -255,11 +256,12 @@ class Run:
 
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
+        lines: list[str] = []
         if self._report is not None:
-            return summary_lines(self._report, width, colour=colour, encoding=encoding)
-        if self._ended and self._ledger is not None:
-            return [f"llmeval: continue with --llm-resume {self._ledger.folder.id}"]
-        return []
+            lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
+        if self._cut_short and self._ledger is not None:
+            lines.append(f"llmeval: continue with --llm-resume {self._ledger.folder.id}")
+        return lines
 
     def _predictions(self) -> dict[str, Prediction]:
         return {prediction.trial_id: prediction for prediction in self._live().news(0)}

@@ -7,12 +7,13 @@ equality and needs nothing of `pytest_llmeval`.
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from ruamel.yaml import YAML
 
 from .serving import SLOTS, served
@@ -45,11 +46,16 @@ def questions(suite_file: Path) -> list[Question]:
     return found
 
 
+@cache
+def _compiled(text: str) -> Template:
+    return _JINJA.from_string(text)
+
+
 def messages(prompt: str | list[dict[str, str]], item: dict[str, Any]) -> list[Message]:
     """Render a prompt of a suite for an item."""
     parts = [{"user": prompt}] if isinstance(prompt, str) else prompt
     return [
-        {"role": role, "content": _JINJA.from_string(text).render(item)}
+        {"role": role, "content": _compiled(text).render(item)}
         for part in parts
         for role, text in part.items()
     ]
