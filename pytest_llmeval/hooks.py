@@ -141,7 +141,8 @@ class OwnerHooks(Hooks):
 
     def pytest_report_header(self) -> list[str]:
         """The config in force and what computes; other packages that use our names."""
-        return [*self.evaluation.header(), *namesake_lines(self.config, self.face, self.face.MARKER)]
+        strangers = namesake_lines(self.config, self.face, self.face.MARKER)
+        return [*self.evaluation.header(), *strangers]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
