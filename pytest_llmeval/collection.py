@@ -250,8 +250,11 @@ def run_lean(item: TrialTest, nextitem: pytest.Item | None) -> bool | None:
 
 
 def pass_over(item: GateTest, nextitem: pytest.Item | None) -> bool:
-    """A gate's turn in the loop: nothing is shown, its verdict comes when the loop is over."""
-    if nextitem is None or nextitem.parent is not item.parent:
+    """A gate's turn in the loop: nothing is shown, its verdict comes when the loop is over.
+
+    Unless it is marked, say with skipif: then pytest has a look at the mark.
+    """
+    if nextitem is None or nextitem.parent is not item.parent or item.own_markers:
         _step_over(item, nextitem)
     return True
 

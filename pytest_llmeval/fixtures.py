@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -14,6 +14,8 @@ from pytest_llmeval.functions import PASSED, PREDICTION, SCORES, trial_of
 from pytest_llmeval.records import Answer, Message, Prediction, Request, Score, Trial
 from pytest_llmeval.run import Evaluation, is_healthy
 
+Given = TypeVar("Given")
+
 
 class LlmChat:
     """A model to talk to in an ordinary test."""
@@ -21,6 +23,9 @@ class LlmChat:
     def __init__(self, evaluation: Evaluation, model: str | None = None):
         self._evaluation = evaluation
         self.model: str = model or evaluation.settings.models[0]
+
+    def __repr__(self) -> str:
+        return f"<llm {self.model}>"
 
     def on(self, model: str) -> LlmChat:
         """The same for another model of the config; raises ConfigError when it has none such."""
@@ -96,17 +101,30 @@ class LlmRun:
         self.models: tuple[str, ...] = evaluation.settings.models
 
 
+def in_words(make: Callable[[Evaluation], Given], evaluation: Evaluation) -> Given:
+    """Make what a fixture gives; what is in the way is the test's error, in words alone."""
+    try:
+        return make(evaluation)
+    except LlmevalError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
 def _without_our_lines(error: LlmevalError) -> LlmevalError:
     """Of a traceback the user needs the own line; where in our code it came up helps nobody."""
     return error.with_traceback(None)
 
 
 def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial) -> Prediction:
-    """Wait for a trial's prediction; an error of the test when the machinery broke."""
+    """Wait for a trial's prediction; an error of the test when the machinery broke.
+
+    Where the config tolerates failures the test is skipped: it has nothing to judge.
+    """
     prediction = node.stash[PREDICTION] = await_prediction(evaluation, trial.id)
     if prediction.failure is not None:
-        failure = prediction.failure
-        pytest.fail(f"failure ({failure.reason}): {failure.message}", pytrace=False)
+        words = f"failure ({prediction.failure.reason}): {prediction.failure.message}"
+        if evaluation.settings.tolerate_failures:
+            pytest.skip(words)
+        pytest.fail(words, pytrace=False)
     return prediction
 
 

@@ -206,15 +206,14 @@ class OwnerHooks(Hooks):
             raise pytest.UsageError(*mistakes, "llmeval: nothing was sent")
 
     def _conclude(self, *, stopped: str) -> None:
-        self.evaluation.finish(stopped)
+        self.evaluation.finish(stopped, self.skipped)
         for report in self._last_reports():
             self.config.hook.pytest_runtest_logreport(report=report)
 
     def _last_reports(self) -> Iterator[pytest.TestReport]:
         """What is known only after the last test: the gates, and whether too much has failed."""
         for gate, result in self.evaluation.gate_results():
-            if gate.nodeid not in self.skipped:
-                yield from reporting.gate_reports(gate.nodeid, gate.location, result)
+            yield from reporting.gate_reports(gate.nodeid, gate.location, result)
         count = self.evaluation.failure_count()
         if count is not None:
             yield from reporting.failure_reports(count)

@@ -117,14 +117,14 @@ def llm(request: pytest.FixtureRequest) -> LlmChat:
 @pytest.fixture(scope="session")
 def llm_server(request: pytest.FixtureRequest) -> LlmServer:
     """The first model's server: `.url`, `.healthy()`, `.log()`."""
-    from pytest_llmeval.fixtures import LlmServer
+    from pytest_llmeval.fixtures import LlmServer, in_words
 
-    return LlmServer(_evaluation(request))
+    return in_words(LlmServer, _evaluation(request))
 
 
 @pytest.fixture(scope="session")
 def llm_run(request: pytest.FixtureRequest) -> LlmRun:
     """The run: `.id`, `.folder`, `.models`."""
-    from pytest_llmeval.fixtures import LlmRun
+    from pytest_llmeval.fixtures import LlmRun, in_words
 
-    return LlmRun(_evaluation(request))
+    return in_words(LlmRun, _evaluation(request))

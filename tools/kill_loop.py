@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,10 @@ def promise(kept: object, words: str) -> None:
         raise BrokenPromiseError(words)
 
 
-def kill(session: Session, project: Project, victim: Role, when: Moment) -> Kill | None:
-    """Kill a victim at a moment, or later, as soon as there is one.
+def kill(
+    session: Session, project: Project, victim: Role, when: Moment, draw: random.Random
+) -> Kill | None:
+    """Kill one of the victims at a moment, or later, as soon as there is one.
 
     None when the session ended before. Raises BrokenPromiseError if anything is left for too long.
     """
@@ -70,9 +73,10 @@ def kill(session: Session, project: Project, victim: Role, when: Moment) -> Kill
     becomes_true(lambda: session.over or project.lines() >= when.lines)
     becomes_true(lambda: session.over or session.processes(victim))
     seen = session.processes()
-    target = next((one for one in seen if one.role == victim), None)
-    if target is None:
+    candidates = [one for one in seen if one.role == victim]
+    if not candidates:
         return None
+    target = draw.choice(candidates)
     doomed = [one for one in seen if _falls_with(one, target)]
     lines = project.lines()
     target.kill()
@@ -134,7 +138,7 @@ class Loop:
         """How many there are in a run."""
         return self.items * len(MODELS)
 
-    def round(self, number: int, victim: Role, root: Path) -> None:
+    def round(self, victim: Role, root: Path) -> None:
         """One round in a folder of its own, and its line."""
         project = Project(root)
         project.suite(items=shipped("arithmetic", self.items))
@@ -148,15 +152,16 @@ class Loop:
             shutil.rmtree(root, ignore_errors=True)
         finally:
             project.end()
-        print(f"round {number}: {victim} {' '.join(workers)}: {words}", flush=True)
+        number = len(self.kills) + self.broken
+        print(f"round {number}: {' '.join((victim, *workers))}: {words}", flush=True)
 
     def _round(self, project: Project, victim: Role, workers: tuple[str, ...]) -> str:
         session = project.start(*workers)
-        done = kill(session, project, victim, self._moment())
+        done = kill(session, project, victim, self._moment(), self.draw)
         status = session.wait()
         promise(becomes_true(lambda: not session.processes(), THE_BOUND), "something is left")
         if done is None:
-            return "over too early"
+            return "it was over too early, another round takes its place"
         self.kills.append(done)
         before = project.journals()
         resume = ["--llm-resume", "last"] if project.has_run else []
@@ -203,9 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{options.rounds} rounds, seed {seed}", flush=True)
     loop = Loop(options.items, random.Random(seed))
     folder = Path(tempfile.mkdtemp(prefix="kill-loop-"))
-    for number in range(1, options.rounds + 1):
-        victim = options.victim or ROLES[number % len(ROLES)]
-        loop.round(number, victim, folder / str(number))
+    while len(loop.kills) + loop.broken < options.rounds:
+        victim = options.victim or ROLES[len(loop.kills) % len(ROLES)]
+        loop.round(victim, folder / uuid.uuid4().hex)
     print(loop.summary())
     if not loop.broken:
         shutil.rmtree(folder, ignore_errors=True)

@@ -43,12 +43,6 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-def sums(count: int) -> list[dict[str, Any]]:
-    """The first items of the shipped suite of sums."""
-    with (REPOSITORY / "suites" / "data" / "arithmetic.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
-
-
 def becomes_true(condition: Callable[[], object], seconds: float = 60) -> bool:
     """Ask until something is true; whether it became so within some seconds."""
     deadline = time.monotonic() + seconds
@@ -126,14 +120,16 @@ class Session:
 
     def processes(self, *roles: Role) -> list[Seen]:
         """What of it runs now, in these roles (none given: in all)."""
-        seen = [
-            Seen(process, _role(command), about["ppid"], _port(command))
-            for process in psutil.process_iter(["environ", "cmdline", "status", "ppid"])
-            if ((about := process.info)["environ"] or {}).get(MARK) == self._mark
-            and about["status"] != psutil.STATUS_ZOMBIE
-            and (command := about["cmdline"])
-        ]
-        return [one for one in seen if one.role in (roles or ROLES)]
+        seen = []
+        for process in psutil.process_iter(["environ", "cmdline", "status", "ppid"]):
+            about = process.info
+            if (about["environ"] or {}).get(MARK) != self._mark:
+                continue
+            command = about["cmdline"] or []
+            role = "pytest" if process.pid == self.process.pid else _role(command)
+            if role in (roles or ROLES) and about["status"] != psutil.STATUS_ZOMBIE:
+                seen.append(Seen(process, role, about["ppid"], _port(command)))
+        return seen
 
     def wait(self, seconds: float = 120) -> int:
         """Wait for its end; the exit status."""
@@ -146,12 +142,13 @@ class Session:
         self.process.wait()
 
 
-def _role(command: Sequence[str]) -> Role:
+def _role(command: Sequence[str]) -> Role | None:
+    """What a process is by its command; None for all that end by themselves, such as git."""
     if any(part.endswith("guard.py") for part in command):
         return "guard"
     if "--port" in command:
         return "server"
-    return "worker" if "sys.stdin.readline" in "".join(command) else "pytest"
+    return "worker" if "sys.stdin.readline" in "".join(command) else None
 
 
 def _port(command: Sequence[str]) -> int | None:

@@ -119,6 +119,16 @@ def decide(suite: Suite, gate: GateSpec, worth: Worth, *, stopped: str) -> GateR
     return GateResult(suite.name, gate, "inconclusive", message)
 
 
+def picked(suite: Suite, gate: GateSpec, trials: Iterable[Trial]) -> str:
+    """Why a gate decides nothing when -k, -m, --lf or a node id picked some of its trials; else "".
+
+    An interval speaks for items drawn at random, as --llm-limit does, and not for picked ones.
+    """
+    its = [t for t in trials if t.suite.name == suite.name and t.condition.name == gate.only]
+    whole = len(suite.items) * its[0].condition.repeats if its else 0
+    return f"only {len(its)} of its {whole} trials were selected" if len(its) < whole else ""
+
+
 def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     """The share of slots × time in which a model's endpoint worked, None when it was not asked.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -25,7 +25,14 @@ from pytest_llmeval.run.backing import (
     memory_of,
     what_computes,
 )
-from pytest_llmeval.run.conclusion import FailureCount, count_failures, decide, worth_of
+from pytest_llmeval.run.conclusion import (
+    FailureCount,
+    Worth,
+    count_failures,
+    decide,
+    picked,
+    worth_of,
+)
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import Backing, LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
@@ -199,7 +206,10 @@ class Run:
 
     def _live(self) -> Scheduler:
         if self._scheduler is None:
-            raise LlmevalError("the run has not begun: nothing was selected that needs a model")
+            raise LlmevalError(
+                "the run has not begun: no selected test takes llm, llm_server or llm_run as an "
+                "argument, and request.getfixturevalue comes too late for that"
+            )
         return self._scheduler
 
     # Conclude -------------------------------------------------------------------------------------
@@ -212,12 +222,18 @@ class Run:
         self._scheduler.stop()
         self._ledger.close(self._predictions(), datetime.now(timezone.utc), "interrupted")
 
-    def finish(self, stopped: str) -> None:
+    def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
 
-        `stopped` says why the tests did not all run, "" when they did.
+        `stopped` says why the tests did not all run, "" when they did. `skipped` are the node ids
+        of tests that pytest was told to skip: gates among them are not decided.
         """
-        if self._scheduler is None or self._ledger is None or self._selection is None:
+        if self._selection is None:
+            return
+        gates = self._selection.gates
+        self._selection.gates = [gate for gate in gates if gate.nodeid not in skipped]
+        if self._scheduler is None or self._ledger is None:
+            self._gates = self._decided(worth_of((), {}), stopped)  # nothing but gates was selected
             return
         self._ended, self._cut_short = True, bool(stopped)
         self._scheduler.stop()
@@ -225,13 +241,9 @@ class Run:
         self._score_the_rest(predictions)
         self._ledger.close(predictions, datetime.now(timezone.utc), stopped)
         worth = worth_of(self._selection.trials, self._scores)
-        reason = f"the run stopped: {stopped}" if stopped else ""
-        if self.settings.options.dry_run:
-            reason = "a dry run measures nothing"
-        self._gates = [
-            (gate, decide(gate.suite, gate.gate, worth, stopped=reason))
-            for gate in self._selection.gates
-        ]
+        self._gates = self._decided(worth, stopped)
+        if not self._selection.trials:
+            return  # only fixtures needed the run: there is nothing to report
         self._report = write_artifacts(
             self.settings,
             self._ledger,
@@ -242,6 +254,18 @@ class Run:
             tuple(result for _, result in self._gates),
             time.perf_counter() - self._began,
         )
+
+    def _decided(self, worth: Worth, stopped: str) -> list[tuple[SelectedGate, GateResult]]:
+        reason = f"the run stopped: {stopped}" if stopped else ""
+        if self.settings.options.dry_run:
+            reason = "a dry run measures nothing"
+        if self._selection is None:
+            return []
+        trials = self._selection.trials
+        return [
+            (g, decide(g.suite, g.gate, worth, stopped=reason or picked(g.suite, g.gate, trials)))
+            for g in self._selection.gates
+        ]
 
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""
@@ -261,6 +285,8 @@ class Run:
             lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
         if self._cut_short and self._ledger is not None:
             lines.append(f"llmeval: continue with --llm-resume {self._ledger.folder.id}")
+        elif self._report is None and self._ledger is not None:
+            lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
 
     def _predictions(self) -> dict[str, Prediction]:

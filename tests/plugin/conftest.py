@@ -8,12 +8,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np  # noqa: F401 - as the next ones, and it can be loaded only once in a process
 import pytest
+import scipy.special  # noqa: F401
 
 import pytest_llmeval.hooks  # noqa: F401 - imported once here, not once in every inner session
+from pytest_llmeval.scoring.scorer import BUILT_IN
+
+for module in BUILT_IN.values():  # an inner session forgets what it imports, the registry does not
+    import_module(module)
 
 Rules = Sequence[Mapping[str, Any]]
 Item = dict[str, Any]

@@ -55,7 +55,9 @@ class TestJudging:
                 "* m * 1/2 *50.0*",
             ]
         )
-        scores = [(r["item_id"], r["scorer"], r["outcome"]) for r in project.rows("per_item_scores")]
+        scores = [
+            (r["item_id"], r["scorer"], r["outcome"]) for r in project.rows("per_item_scores")
+        ]
         assert scores == [("fr", "passed", "right"), ("pe", "passed", "wrong")]
 
     def test_pytest_fail_is_a_judgement_too(self, project: Project) -> None:
@@ -220,7 +222,9 @@ class TestMark:
         project.run().assert_outcomes(passed=1)
 
     def test_several_prompts_are_conditions_of_their_own(self, project: Project) -> None:
-        prompts = 'prompts={"plain": "{{ country }}", "chat": [{"system": "x"}, {"user": "{{ id }}"}]}'
+        prompts = (
+            'prompts={"plain": "{{ country }}", "chat": [{"system": "x"}, {"user": "{{ id }}"}]}'
+        )
         module(project, judging(f'items="capitals.jsonl", target="capital", {prompts}'))
         project.run().assert_outcomes(passed=1, failed=3)
         conditions = {row["condition"] for row in project.rows("predictions")}
@@ -236,11 +240,17 @@ class TestMark:
         )
         module(
             project,
-            judging(f'{MARK}, only="n", repeats=3, limit=1, sampling={{"max_tokens": 7, "seed": 5}}'),
+            judging(
+                f'{MARK}, only="n", repeats=3, limit=1, sampling={{"max_tokens": 7, "seed": 5}}'
+            ),
         )
         project.run()
         rows = project.rows("predictions")
-        assert [(row["model"], row["repeat"]) for row in rows] == [("n", "1"), ("n", "2"), ("n", "3")]
+        assert [(row["model"], row["repeat"]) for row in rows] == [
+            ("n", "1"),
+            ("n", "2"),
+            ("n", "3"),
+        ]
         requests = project.latest_run() / "n" / "parts" / "part-0001.requests.jsonl"
         bodies = [json.loads(line)["body"] for line in requests.read_text("utf-8").splitlines()]
         assert [(body["max_tokens"], body["seed"]) for body in bodies] == [(7, 5), (7, 6), (7, 7)]
@@ -251,9 +261,8 @@ class TestMark:
         module(project, judging(f'{MARK}, promt="x"'))
         result = project.run()
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.re_match_lines(
-            [r".*test_capitals\.py:4: unknown key 'promt'; did you mean 'prompt'\? \(allowed: items,"]
-        )
+        said = "*test_capitals.py:3: unknown key 'promt'; did you mean 'prompt'? (allowed: items, *"
+        result.stderr.fnmatch_lines([said])
         assert "Traceback" not in str(result.stdout)
 
     @pytest.mark.parametrize("workers", ["-n0", "-n2"])
@@ -264,10 +273,7 @@ class TestMark:
         result = project.run(workers)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
-            [
-                "ERROR: *test_capitals.py:3: test_capital is marked with llmeval and takes neither "
-                "llm_item nor llm_prediction; add one of them to its arguments, or remove the mark"
-            ]
+            ["ERROR: *test_capitals.py:3: test_capital is marked with llmeval and takes neither *"]
         )
 
     def test_the_fixtures_without_the_mark_are_refused_with_the_way_out(

@@ -14,12 +14,9 @@ def test_a_plugin_with_a_fixture_of_our_name_is_named(project: Project) -> None:
     project.write("foreign_plugin.py", FOREIGN)
     project.pytester.syspathinsert()
     result = project.run(plugins=["foreign_plugin"])
-    result.stdout.fnmatch_lines(
-        [
-            "llmeval: the plugin foreign_plugin has a fixture llm too, and a test may get that one; "
-            "switch one of the two off with -p no:foreign_plugin or -p no:llmeval"
-        ]
-    )
+    said = "llmeval: the plugin foreign_plugin has a fixture llm too, and a test may get that one; "
+    way_out = "switch one of the two off with -p no:foreign_plugin or -p no:llmeval"
+    result.stdout.fnmatch_lines([said + way_out])
 
 
 def test_a_plugin_with_anything_else_of_our_names_is_not(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Ordinary tests before, between and after trials: their fixtures live as if trials were not there."""
+"""Ordinary tests before, between and after trials: their fixtures live as if alone."""
 
 from __future__ import annotations
 
@@ -80,6 +80,34 @@ def test_fixtures_are_torn_down_once_and_in_order(neighbours: Project) -> None:
         "session up",
         *of_module("test_before"),
         *of_module("test_between"),
+        *of_module("test_after"),
+        "session down",
+    ]
+
+
+def test_what_tests_beside_the_suites_left_is_torn_down_after_the_trials(project: Project) -> None:
+    """A fixture of the whole folder outlives its trials and no more."""
+    project.write("conftest.py", DIARY)
+    project.write(
+        "suites/conftest.py",
+        "import pytest\n"
+        "from conftest import note\n"
+        "@pytest.fixture(scope='package')\n"
+        "def folder(whole):\n"
+        "    note('folder up')\n"
+        "    yield\n"
+        "    note('folder down')\n",
+    )
+    project.write("suites/__init__.py", "")
+    project.write("suites/test_beside.py", "def test_beside(folder): pass\n")
+    project.suite("first", [project.right("a"), project.right("b")])
+    project.write("tests/test_after.py", TESTS)
+    result = project.run("suites/test_beside.py", "suites/first.yaml", "tests/test_after.py")
+    result.assert_outcomes(passed=5)
+    assert diary(project) == [
+        "session up",
+        "folder up",
+        "folder down",
         *of_module("test_after"),
         "session down",
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 import zipfile
 from typing import TYPE_CHECKING
@@ -215,9 +213,8 @@ def _kill_after(project: Project, answers: int, workers: str) -> None:
     deadline = time.monotonic() + 60
     try:
         while time.monotonic() < deadline:
-            if any((project.root / "runs").glob("*/*/parts/*.results.jsonl")):
-                if _whole_lines(project) >= answers:
-                    return
+            if _whole_lines(project) >= answers:
+                return
             time.sleep(0.02)
     finally:
         process.kill()
@@ -226,5 +223,5 @@ def _kill_after(project: Project, answers: int, workers: str) -> None:
 
 
 def _whole_lines(project: Project) -> int:
-    paths = project.latest_run().glob("*/parts/*.results.jsonl")
+    paths = (project.root / "runs").glob("*/*/parts/*.results.jsonl")
     return sum(path.read_bytes().count(b"\n") for path in paths)

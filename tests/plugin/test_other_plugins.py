@@ -193,15 +193,18 @@ def test_a_trial_marked_with_skip_is_not_asked(three: Project) -> None:
     assert [row["item_id"] for row in three.rows("predictions")] == ["a", "c"]
 
 
-def test_a_gate_marked_with_skip_is_reported_once(project: Project) -> None:
-    gate = {"only": "m/plain", "metric": "exact", "at_least": 0.99}
-    project.suite("arithmetic", [project.right("a"), project.wrong("b")], gates=[gate])
-    skip_all = MARK_ONE.replace('if item.name == "b"', 'if "at_least" in item.name')
-    project.write("conftest.py", skip_all.format(mark="pytest.mark.skip(reason='not today')"))
+@pytest.mark.parametrize("mark", ["skip(reason='not today')", "skipif(True, reason='not today')"])
+def test_a_gate_marked_with_skip_is_reported_once_as_that(project: Project, mark: str) -> None:
+    project.config(models={name: {"engine": "fake", "script": "script.json"} for name in "mn"})
+    gates = [{"only": f"{name}/plain", "metric": "exact", "at_least": 0.99} for name in "mn"]
+    project.suite("arithmetic", [project.right("a"), project.wrong("b")], gates=gates)
+    of_both = MARK_ONE.replace('if item.name == "b"', 'if "at_least" in item.name')
+    project.write("conftest.py", of_both.format(mark=f"pytest.mark.{mark}"))
     result = project.run("-rs")
     assert result.ret == pytest.ExitCode.OK
-    result.assert_outcomes(passed=1, skipped=1)
+    result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED *: not today"])
+    result.stdout.no_fnmatch_line("FAIL *")
 
 
 def test_a_wrong_answer_of_a_trial_marked_with_xfail_is_expected(three: Project) -> None:

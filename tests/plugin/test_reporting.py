@@ -181,11 +181,14 @@ def test_failures_beyond_the_configs_limit_make_the_session_red(half_broken: Pro
     half_broken.config(failures={"at_most": "49%"})
     result = half_broken.run()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    words = (
+        "2 of 4 trials failed, 50 %; the config allows 49 % (failures: at_most). "
+        "The first: arithmetic::m/plain::b: The fake engine was told to fail: refused"
+    )
     result.stdout.fnmatch_lines(
         [
             "*_ llmeval failures: at_most _*",
-            "2 of 4 trials failed, 50 %; the config allows 49 % (failures: at_most). "
-            "The first: arithmetic::m/plain::b: The fake engine was told to fail: refused",
+            words,
             "FAILED llmeval::failures.at_most - 2 of 4 trials failed, 50 %*",
             "*= 1 failed, 1 passed, 2 tolerated, 1 wrong in*",
         ]
@@ -223,6 +226,34 @@ def test_scorers_that_raise_count_as_failures(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["1 of 2 trials failed, 50 %; *arithmetic::m/plain::crash: ValueError: no such colour"]
     )
+
+
+MARKED = """
+import pytest
+
+ITEMS = [{"id": "a", "question": "say yes"}, {"id": "b", "question": "break"}]
+
+@pytest.mark.llmeval(items=ITEMS, prompt="{{ question }}")
+def test_marked(llm_prediction):
+    assert llm_prediction.text == "yes"
+"""
+
+
+def test_a_marked_test_without_an_answer_is_skipped_within_the_limit(project: Project) -> None:
+    project.config(failures={"at_most": "50%"})
+    project.write("test_own.py", MARKED)
+    result = project.run("-rs")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED *failure (error): The fake engine was told to fail*"])
+
+
+def test_marked_tests_without_an_answer_count_against_the_limit(project: Project) -> None:
+    project.config(failures={"at_most": "49%"})
+    project.write("test_own.py", MARKED)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["1 of 2 trials failed, 50 %; the config allows 49 %*"])
 
 
 # JUnit and times ----------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def test_a_record_that_cannot_be_written_breaks_the_run_off(start: Start) -> Non
 
     trials = make_trials(3)
     scheduler = start([Endpoint().lane(trials)], record=full)
-    with pytest.raises(LlmevalError, match="the run broke off: OSError.*No space left"):
+    with pytest.raises(LlmevalError, match=r"the run broke off: OSError.*No space left"):
         collect(scheduler, trials)
 
 

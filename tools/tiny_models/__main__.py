@@ -10,7 +10,7 @@ from . import suites
 ROOT: Final = Path(__file__).parents[2]
 MODELS: Final = ROOT / "models"
 STEPS: Final = (4200, 700)
-SMALL_STEP: Final = 2080
+SMALL_STEP: Final = 2100
 
 
 def _parser() -> argparse.ArgumentParser:

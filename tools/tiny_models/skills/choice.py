@@ -140,7 +140,7 @@ def items() -> list[Item]:
     rng = Random("choice")
     rows: dict[tuple[str, ...], Item] = {}
     while len(rows) < 200:
-        capitals = len(rows) % 3 == 2
+        capitals = len(rows) % 2 == 1
         drawn = picks(rng, capitals, held_out=True)
         right = rng.randrange(4)
         options = [option for _, option in drawn]
