@@ -81,9 +81,10 @@ def kill(
     lines = project.lines()
     target.kill()
     began = time.monotonic()
-    left = becomes_true(lambda: nothing_left(session, doomed, target), 5 * THE_BOUND)
+    becomes_true(lambda: not what_is_left(session, doomed, target), THE_BOUND)
     gone = time.monotonic() - began
-    promise(left and gone < THE_BOUND, f"{gone:.2f} s after the kill something was left")
+    left = what_is_left(session, doomed, target)
+    promise(not left, f"{gone:.2f} s after the kill there was still {left}")
     return Kill(victim, began - session.began, lines, gone)
 
 
@@ -92,14 +93,19 @@ def _falls_with(one: Seen, target: Seen) -> bool:
     return one == target or target.role == "pytest" or one.parent == target.process.pid
 
 
-def nothing_left(session: Session, doomed: Sequence[Seen], target: Seen) -> bool:
-    """Whether the doomed are gone, and nobody holds their ports but servers in their place."""
-    now = session.processes("guard", "server", "worker")
-    if target.role == "pytest" and now:
-        return False
-    replaced = {one.port for one in now if one not in doomed}
+def what_is_left(session: Session, doomed: Sequence[Seen], target: Seen) -> str:
+    """Which of the doomed, and which of their ports, are still there; "" when none is.
+
+    A server that takes the place of a lost one may have its port. Workers end by themselves: xdist
+    gives them five seconds when their controller is gone.
+    """
+    now = session.processes("guard", "server")
+    left = [one for one in now if one in doomed or target.role == "pytest"]
+    replaced = {one.port for one in now if one not in left}
     ports = {one.port for one in doomed if one.port is not None} - replaced
-    return not any(one.runs for one in doomed) and all(is_free("127.0.0.1", p) for p in ports)
+    held = [port for port in sorted(ports) if not is_free("127.0.0.1", port)]
+    words = [f"{one.role} {one.process.pid}" for one in left] + [f"port {port}" for port in held]
+    return ", ".join(words)
 
 
 def check_resumed(project: Project, before: Mapping[Path, bytes], asked: int) -> int:
@@ -159,7 +165,8 @@ class Loop:
         session = project.start(*workers)
         done = kill(session, project, victim, self._moment(), self.draw)
         status = session.wait()
-        promise(becomes_true(lambda: not session.processes(), THE_BOUND), "something is left")
+        promise(becomes_true(lambda: not session.processes("guard", "server")), "a server is left")
+        promise(becomes_true(lambda: not session.processes()), "a worker is left")
         if done is None:
             return "it was over too early, another round takes its place"
         self.kills.append(done)

@@ -49,7 +49,7 @@ def becomes_true(condition: Callable[[], object], seconds: float = 60) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.005)
+        time.sleep(0.01)
     return True
 
 
@@ -61,15 +61,6 @@ class Seen:
     role: Role
     parent: int
     port: int | None
-
-    @property
-    def runs(self) -> bool:
-        """Whether it still runs: a zombie, which nobody has counted yet, does not."""
-        try:
-            running = self.process.is_running()
-            return running and self.process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
 
     def kill(self) -> None:
         """`kill -9`, or TerminateProcess."""

@@ -108,6 +108,7 @@ class Run:
             ledger.record,
             self._shut_down,
             known=[known for known in ledger.known.values() if _is_answered(known)],
+            elapsed=max(map(_end, ledger.known.values()), default=0.0),
         )
         self._scheduler.start()
 
@@ -298,6 +299,11 @@ class Run:
             prediction = predictions.get(trial.id)
             if prediction is not None and trial.id not in self._scores and trial.suite.scorers:
                 self._scores[trial.id] = self.settings.score(trial, prediction)
+
+
+def _end(prediction: Prediction) -> float:
+    """Seconds from the run's beginning to the prediction."""
+    return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
 
 
 def _is_answered(prediction: Prediction | None) -> bool:

@@ -36,7 +36,7 @@ class Lane:
 class LaneRunner:
     """Asks the trials of one lane, `in_flight` at a time, until all have a prediction.
 
-    `sent` tells when each trial now under way was first sent; entries leave when the prediction has
+    `began` is when the run began, by the same clock. `sent` tells when each trial now under way was first sent; entries leave when the prediction has
     been handed to `record`.
     """
 
@@ -48,13 +48,14 @@ class LaneRunner:
         policy: RetryPolicy,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        began: float,
     ):
         self._lane = lane
         self._record = record
         self._policy = policy
         self._clock = clock
         self._jitter = jitter
-        self._began = clock()
+        self._began = began
         self._queue = deque(lane.trials)
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()

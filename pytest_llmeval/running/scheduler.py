@@ -35,7 +35,8 @@ class Scheduler:
     Lanes of one turn are kept full side by side; the next turn begins when the last one is through
     and its endpoints are closed. `record` gets each prediction before anyone sees it, in the
     scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
-    whatever the reason.
+    whatever the reason. `known` predictions are of earlier sessions of the run, which took
+    `elapsed` seconds together: the times of this one count on from there.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Scheduler:
         shutdown: Callable[[], Awaitable[None]],
         *,
         known: Iterable[Prediction] = (),
+        elapsed: float = 0.0,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -55,6 +57,7 @@ class Scheduler:
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
+        self._began = clock() - elapsed
         self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
         self._log = list(known)
         self._results = {prediction.trial_id: prediction for prediction in self._log}
@@ -185,7 +188,12 @@ class Scheduler:
 
     def _runner(self, lane: Lane) -> LaneRunner:
         return LaneRunner(
-            lane, self._take_in, policy=self._policy, clock=self._clock, jitter=self._jitter
+            lane,
+            self._take_in,
+            policy=self._policy,
+            clock=self._clock,
+            jitter=self._jitter,
+            began=self._began,
         )
 
     def _take_in(self, prediction: Prediction) -> None:

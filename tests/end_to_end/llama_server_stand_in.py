@@ -69,8 +69,8 @@ def serve_until(word: str, arguments: list[str]) -> int:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: what counts is the real server's log."""
+        def log_request(self, *_: object) -> None:
+            """Say nothing: what counts is the real server's log."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as front:
         front.serve_forever()

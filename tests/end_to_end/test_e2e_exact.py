@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,7 @@ def exact_run(project: Project, workers: str) -> ExactRun:
     servers = set()
     while not session.over:
         servers |= {seen.process for seen in session.processes("server")}
+        time.sleep(0.05)
     return ExactRun(project, session.wait(), session.text, servers)
 
 

@@ -10,6 +10,7 @@ from tools.real_runs import MODELS, Project, shipped
 
 HARD: dict[str, Any] = {
     "prompts": {"plain": "Which is larger, {{ a }} or {{ b }}?"},
+    "score": "exact",
     "items": [*shipped("compare", 12), {"id": "odd", "a": 1, "b": 2, "answer": "neither"}],
 }
 
@@ -33,7 +34,7 @@ def test_a_wrong_answer_fails_the_session_where_every_item_must_pass(one_model: 
 def test_a_wrong_answer_fails_the_session_through_a_gate(one_model: Project) -> None:
     gate = {"only": "tiny-s/plain", "metric": "exact", "at_least": 0.5}
     items = [{**item, "answer": "neither"} for item in shipped("compare", 12)]
-    one_model.suite("compare", **{**HARD, "items": items}, score="exact", gates=[gate])
+    one_model.suite("compare", **{**HARD, "items": items}, gates=[gate])
     status, text = one_model.run("-rf")
     assert status == 1
     assert "FAILED suites/compare.yaml::gates::tiny-s/plain.at_least" in text

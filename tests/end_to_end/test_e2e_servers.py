@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from pytest_llmeval.servers.ports import free_port
-
-LAST_WORDS = "stand-in: that prompt was too much"
 from tools.real_runs import MODELS, REPOSITORY, Project, becomes_true, shipped
 
+LAST_WORDS = "stand-in: that prompt was too much"
 TINY_L = {"tiny-l": MODELS["tiny-l"]}
 
 
@@ -164,6 +164,7 @@ def test_models_that_do_not_fit_together_take_turns_and_come_back_for_the_llm_fi
         servers = session.processes("server")
         if project.lines() < 60:
             together.append(len(servers))
+        time.sleep(0.02)
     assert session.wait() == 0, session.text
     assert max(together) == 1
     assert "60 trials" in session.text

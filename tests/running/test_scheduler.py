@@ -298,3 +298,9 @@ def test_queued_time_is_what_the_server_did_not_spend_on_the_request(start: Star
     [prediction] = collect(start([Timed().lane(trials)]), trials)
     assert prediction.total_ms >= 50
     assert prediction.queued_ms == pytest.approx(prediction.total_ms - 10)
+
+
+def test_a_resumed_runs_times_count_on_from_its_earlier_sessions(start: Start) -> None:
+    trials = make_trials(1)
+    [prediction] = collect(start([Endpoint().lane(trials)], elapsed=1000.0), trials)
+    assert prediction.started >= 1000
