@@ -36,8 +36,8 @@ class Lane:
 class LaneRunner:
     """Asks the trials of one lane, `in_flight` at a time, until all have a prediction.
 
-    `began` is when the run began, by the same clock. `sent` tells when each trial now under way was first sent; entries leave when the prediction has
-    been handed to `record`.
+    `began` is when the run began, by the same clock. `sent` tells when each trial now under way was
+    first sent; entries leave when the prediction has been handed to `record`.
     """
 
     def __init__(
