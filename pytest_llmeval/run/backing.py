@@ -31,6 +31,10 @@ MANAGED = ("embedded", "llama-server")
 #: Where a fake engine answers: nowhere.
 FAKE_URL = "fake:"
 
+#: Seconds of loading after which the user is told, and the longest silence after that.
+TELL_AFTER = 2.0
+TELL_EVERY = 15.0
+
 #: Seconds that a health check waits for an answer.
 HEALTH_TIMEOUT = 5.0
 
@@ -166,8 +170,14 @@ def _api_key(model: ModelConfig, config: Config) -> str | None:
 
 
 def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+    """Tell of a server that takes long to load: soon at first, then less and less often."""
+    next_at = TELL_AFTER
+
     def report(seconds: float, last_line: str) -> None:
-        say(f"llmeval: {name} is loading, {seconds:.0f} s: {last_line}")
+        nonlocal next_at
+        if seconds >= next_at:
+            next_at = seconds + min(seconds, TELL_EVERY)
+            say(f"llmeval: {name} is loading, {seconds:.0f} s: {last_line}")
 
     return report
 

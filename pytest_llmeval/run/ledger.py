@@ -38,6 +38,8 @@ from pytest_llmeval.running.plan import split_into_parts
 #: The manifest's warning that no model was asked.
 DRY_RUN = "dry run: every model was played by the fake engine"
 
+DRY_RUN = "dry run: every model was played by the fake engine"
+
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
 
@@ -122,14 +124,29 @@ class Ledger:
         others = tuple(known for known in self._manifest.models if known.name != model.name)
         self._write(models=(*others, facts))
 
-    def close(self, predictions: Mapping[str, Prediction], now: datetime, reason: str) -> None:
-        """Settle the parts and close the journal; `reason` says how the session ended."""
+    def close(
+        self,
+        predictions: Mapping[str, Prediction],
+        now: datetime,
+        reason: str,
+        warnings: Iterable[str] = (),
+    ) -> None:
+        """Settle the parts and close the journal.
+
+        `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
+        of the numbers should know.
+        """
         self._journal.close()
         settled = tuple(
             settle_part(facts, _of_part(part, predictions), ended=not reason)
             for part, facts in zip(self.parts, self._manifest.parts, strict=True)
         )
-        self._write(parts=settled, finished=now.isoformat(), exit_reason=reason or "finished")
+        self._write(
+            parts=settled,
+            finished=now.isoformat(),
+            exit_reason=reason or "finished",
+            warnings=(*self._manifest.warnings, *warnings),
+        )
 
     def _write(self, **changes: object) -> None:
         self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields

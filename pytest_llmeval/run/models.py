@@ -41,10 +41,12 @@ class LiveModel:
         name: str,
         backing: Backing,
         logs: Path,
+        say: Callable[[str], None],
         opened: Callable[[LiveModel], None] = lambda _: None,
     ):
         self.name = name
         self._logs = logs
+        self._say = say
         self._backing = backing
         self._opened = opened
         self._server: Server | None = None
@@ -58,6 +60,11 @@ class LiveModel:
     def url(self) -> str:
         """Where it answers, once it is open."""
         return self._server.url if self._server is not None else self._backing.url
+
+    @property
+    def restarts(self) -> int:
+        """How often its server was started again."""
+        return self._server.restarts if self._server is not None else 0
 
     @property
     def log_path(self) -> str | None:
@@ -117,6 +124,9 @@ class LiveModel:
         server = self._server
         if server is None or server.alive():
             return
+        self._say(
+            f"llmeval: {self.name}: its server ended ({server.exit_description}); starting again"
+        )
         await asyncio.to_thread(server.restart)
         old, self._engine = self._engine, self._backing.make_engine(server.url)
         if old is not None:

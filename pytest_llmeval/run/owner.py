@@ -123,7 +123,9 @@ class Run:
         logs.mkdir(exist_ok=True)
         models = self.settings.config.models
         return {
-            name: LiveModel(name, made, logs, partial(ledger.model_opened, config=models[name]))
+            name: LiveModel(
+                name, made, logs, self._say, partial(ledger.model_opened, config=models[name])
+            )
             for name, made in backings.items()
         }
 
@@ -240,7 +242,8 @@ class Run:
         self._scheduler.stop()
         predictions = self._predictions()
         self._score_the_rest(predictions)
-        self._ledger.close(predictions, datetime.now(timezone.utc), stopped)
+        now = datetime.now(timezone.utc)
+        self._ledger.close(predictions, now, stopped, self._restarts())
         worth = worth_of(self._selection.trials, self._scores)
         self._gates = self._decided(worth, stopped)
         if not self._selection.trials:
@@ -255,6 +258,14 @@ class Run:
             tuple(result for _, result in self._gates),
             time.perf_counter() - self._began,
         )
+
+    def _restarts(self) -> list[str]:
+        """Servers that died are news even if every trial was answered in the end."""
+        return [
+            f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
+            for name, model in self._models.items()
+            if model.restarts
+        ]
 
     def _decided(self, worth: Worth, stopped: str) -> list[tuple[SelectedGate, GateResult]]:
         reason = f"the run stopped: {stopped}" if stopped else ""

@@ -11,6 +11,7 @@ from pytest_llmeval.records import Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.backing import memory_of
+from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
 
@@ -82,7 +83,7 @@ def _speeds(settings: Settings) -> Mapping[str, float]:
     speeds: dict[str, float] = {}
     for path in list_runs(settings.options.run_dir):
         costs = path / "costs.json"
-        if costs.is_file() and not read_manifest(path).warnings:  # a dry run has no speed
+        if costs.is_file() and DRY_RUN not in read_manifest(path).warnings:
             for row in json.loads(costs.read_text(encoding="utf-8"))["conditions"]:
                 if row["tokens_per_second"]:
                     speeds[row["condition"].split("/")[0]] = row["tokens_per_second"]

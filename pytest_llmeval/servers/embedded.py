@@ -24,16 +24,16 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     """Serve one model; the exit status."""
     options = build_parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that cp1252 has not
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     if options.lifeline:
         threading.Thread(target=end_with_input, daemon=True).start()
     try:
         server = load(options, api_key=environ.get("LLAMA_API_KEY"))
     except RuntimeError as error:
-        print(f"embedded: cannot serve {options.model}: {error}")
+        say(f"cannot serve {options.model}: {error}")
         return 1
     end_on_signals()
-    print(f"embedded: listening on {server.listening_address}")
+    say(f"listening on {server.listening_address}")
     while True:  # in slices, since on Windows nothing else wakes a sleeping main thread
         time.sleep(0.5)
 
@@ -79,6 +79,12 @@ def load(options: argparse.Namespace, *, api_key: str | None) -> Any:
     if api_key is not None:
         params.api_keys = [api_key]
     return xllamacpp.Server(params)
+
+
+def say(words: str) -> None:
+    """Write a line to the log in one piece: llama.cpp writes to it from a thread of its own."""
+    sys.stdout.write(f"embedded: {words}\n")
+    sys.stdout.flush()
 
 
 def end_on_signals() -> None:

@@ -261,7 +261,7 @@ class TestMark:
         module(project, judging(f'{MARK}, promt="x"'))
         result = project.run()
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        said = "*test_capitals.py:3: unknown key 'promt'; did you mean 'prompt'? (allowed: items, *"
+        said = "*test_capitals.py:4: unknown key 'promt'; did you mean 'prompt'? (allowed: items, *"
         result.stderr.fnmatch_lines([said])
         assert "Traceback" not in str(result.stdout)
 
