@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random as random_module
 import threading
@@ -167,23 +168,19 @@ class Server:
         self._give_up_if_stopped()
         self.header = read_gguf(self.spec.gguf)
         program = find_program(self.spec, self._environ)
-        for _ in range(PORT_ATTEMPTS):
-            try:
-                self._launch(self._choose_port(), program)
-            except _PortLostError:
-                self._port = None
-            else:
-                return
+        for attempt in range(PORT_ATTEMPTS):
+            with contextlib.suppress(_PortLostError):
+                return self._launch(self._choose_port(keep=attempt == 0), program)
         raise self._start_error(
             f"each of {PORT_ATTEMPTS} free ports was taken by somebody else before the server "
             "could have it; name a `port` of your own"
         )
 
-    def _choose_port(self) -> int:
+    def _choose_port(self, *, keep: bool) -> int:
         """The spec's port; else the last one, so that the address stays; else a free one."""
         named = self.spec.port
         if named is None:
-            if self._port is not None and ports.is_free(self.spec.host, self._port):
+            if keep and self._port is not None and ports.is_free(self.spec.host, self._port):
                 return self._port
             return ports.free_port(self.spec.host)
         if not ports.is_free(self.spec.host, named):

@@ -21,9 +21,13 @@ HANGING = (
 
 
 @pytest.fixture
-def three(project: Project) -> Project:
-    """A project with a right, a wrong and a broken trial."""
-    project.suite("arithmetic", [project.right("a"), project.wrong("b"), project.broken("c")])
+def four(project: Project) -> Project:
+    """A project with a right, a wrong, a broken and another right trial.
+
+    The last one runs under pytest's own protocol in any case.
+    """
+    items = [project.right("a"), project.wrong("b"), project.broken("c"), project.right("d")]
+    project.suite("arithmetic", items)
     return project
 
 
@@ -96,19 +100,19 @@ def test_a_timeout_still_ends_an_ordinary_test(project: Project) -> None:
 # pytest-rerunfailures -----------------------------------------------------------------------------
 
 
-def test_reruns_judge_again_and_do_not_ask_again(three: Project) -> None:
+def test_reruns_judge_again_and_do_not_ask_again(four: Project) -> None:
     pytest.importorskip("pytest_rerunfailures", reason="it belongs to the dev extra")
-    three.write("test_own.py", "def test_own(): assert 0\n")
-    result = three.run("--reruns=2", plugins=["rerunfailures"])
+    four.write("test_own.py", "def test_own(): assert 0\n")
+    result = four.run("--reruns=2", plugins=["rerunfailures"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["suites/arithmetic.yaml .wRRE *", "*1 failed, 1 passed, 1 error, 1 wrong, 4 rerun in*"]
+        ["suites/arithmetic.yaml .wRRE. *", "*1 failed, 2 passed, 1 error, 1 wrong, 4 rerun in*"]
     )
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
-    assert Counter(line["custom_id"] for line in three.journal()) == {
-        f"arithmetic::m/plain::{item}": 1 for item in "abc"
+    assert Counter(line["custom_id"] for line in four.journal()) == {
+        f"arithmetic::m/plain::{item}": 1 for item in "abcd"
     }
-    assert {row["attempts"] for row in three.rows("predictions")} == {"1"}
+    assert {row["attempts"] for row in four.rows("predictions")} == {"1"}
 
 
 # pytest-randomly ----------------------------------------------------------------------------------
@@ -132,14 +136,14 @@ def test_randomly_shuffles_tests_and_leaves_trials_in_the_plans_order(project: P
 # pytest-html --------------------------------------------------------------------------------------
 
 
-def test_html_names_the_trials_and_the_gates(three: Project) -> None:
+def test_html_names_the_trials_and_the_gates(four: Project) -> None:
     pytest.importorskip("pytest_html", reason="pytest-html belongs to the dev extra")
     gate = {"only": "m/plain", "metric": "exact", "at_least": 0.99}
-    items = [three.right("a"), three.wrong("b"), three.broken("c")]
-    three.suite("arithmetic", items, gates=[gate])
+    items = [four.right("a"), four.wrong("b"), four.broken("c")]
+    four.suite("arithmetic", items, gates=[gate])
     args = ("--html=report.html", "--self-contained-html")
-    three.run(*args, plugins=["html", "html_fixtures", "metadata"])
-    text = (three.root / "report.html").read_text(encoding="utf-8")
+    four.run(*args, plugins=["html", "html_fixtures", "metadata"])
+    text = (four.root / "report.html").read_text(encoding="utf-8")
     for name in ("a", "b", "c"):
         assert f"{SUITE}{name}" in text
     assert "suites/arithmetic.yaml::gates::m/plain.at_least" in text
@@ -149,31 +153,31 @@ def test_html_names_the_trials_and_the_gates(three: Project) -> None:
 # pytest's own -------------------------------------------------------------------------------------
 
 
-def test_pdb_opens_at_a_failure_of_the_machinery(three: Project) -> None:
+def test_pdb_opens_at_a_failure_of_the_machinery(four: Project) -> None:
     debugger = "class Quiet:\n    def __init__(self, **_): pass\n    def reset(self): pass\n"
     debugger += (
         "    def interaction(self, frame, trace): print('DEBUGGER at', type(trace).__name__)\n"
     )
-    three.write("quiet.py", debugger + "    quitting = False\n    botframe = None\n")
-    three.pytester.syspathinsert()
-    result = three.run("--pdb", "--pdbcls=quiet:Quiet", "-s")
+    four.write("quiet.py", debugger + "    quitting = False\n    botframe = None\n")
+    four.pytester.syspathinsert()
+    result = four.run("--pdb", "--pdbcls=quiet:Quiet", "-s")
     assert result.stdout.str().count("DEBUGGER at traceback") == 1
-    result.stdout.fnmatch_lines(["*1 passed, 1 error, 1 wrong in*"])
+    result.stdout.fnmatch_lines(["*2 passed, 1 error, 1 wrong in*"])
 
 
-def test_setup_show_names_each_trial(three: Project) -> None:
-    result = three.run("--setup-show")
+def test_setup_show_names_each_trial(four: Project) -> None:
+    result = four.run("--setup-show")
     result.stdout.fnmatch_lines([f"*{SUITE}a*", f"*{SUITE}b*", f"*{SUITE}c*"])
-    result.stdout.fnmatch_lines(["*1 passed, 1 error, 1 wrong in*"])
+    result.stdout.fnmatch_lines(["*2 passed, 1 error, 1 wrong in*"])
 
 
 @pytest.mark.parametrize(
     ("option", "workers"), [("--setup-plan", "0"), ("--setup-only", "0"), ("--setup-plan", "2")]
 )
-def test_setting_up_without_running_asks_nothing(three: Project, option: str, workers: str) -> None:
-    result = three.run(option, "-n", workers)
+def test_setting_up_without_running_asks_nothing(four: Project, option: str, workers: str) -> None:
+    result = four.run(option, "-n", workers)
     assert result.ret == pytest.ExitCode.OK
-    assert not (three.root / "runs").exists()
+    assert not (four.root / "runs").exists()
 
 
 MARK_ONE = """
@@ -186,11 +190,11 @@ def pytest_collection_modifyitems(items):
 """
 
 
-def test_a_trial_marked_with_skip_is_not_asked(three: Project) -> None:
-    three.write("conftest.py", MARK_ONE.format(mark="pytest.mark.skip(reason='known to be odd')"))
-    result = three.run("-rs")
-    result.stdout.fnmatch_lines(["suites/arithmetic.yaml .sE *", "SKIPPED *: known to be odd"])
-    assert [row["item_id"] for row in three.rows("predictions")] == ["a", "c"]
+def test_a_trial_marked_with_skip_is_not_asked(four: Project) -> None:
+    four.write("conftest.py", MARK_ONE.format(mark="pytest.mark.skip(reason='known to be odd')"))
+    result = four.run("-rs")
+    result.stdout.fnmatch_lines(["suites/arithmetic.yaml .sE. *", "SKIPPED *: known to be odd"])
+    assert [row["item_id"] for row in four.rows("predictions")] == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize("mark", ["skip(reason='not today')", "skipif(True, reason='not today')"])
@@ -207,14 +211,20 @@ def test_a_gate_marked_with_skip_is_reported_once_as_that(project: Project, mark
     result.stdout.no_fnmatch_line("FAIL *")
 
 
-def test_a_wrong_answer_of_a_trial_marked_with_xfail_is_expected(three: Project) -> None:
+def test_a_wrong_answer_of_a_trial_marked_with_xfail_is_expected(four: Project) -> None:
     """Its score counts like any other."""
-    three.write("conftest.py", MARK_ONE.format(mark="pytest.mark.xfail(reason='too hard')"))
-    result = three.run("-rx")
-    result.stdout.fnmatch_lines(["suites/arithmetic.yaml .xE *", "XFAIL *b - too hard*"])
-    result.assert_outcomes(passed=1, xfailed=1, errors=1)
-    scored = {row["item_id"]: row["outcome"] for row in three.rows("predictions")}
-    assert scored == {"a": "right", "b": "wrong", "c": "failure"}
+    four.write("conftest.py", MARK_ONE.format(mark="pytest.mark.xfail(reason='too hard')"))
+    result = four.run("-rx")
+    result.stdout.fnmatch_lines(["suites/arithmetic.yaml .xE. *", "XFAIL *b - too hard*"])
+    result.assert_outcomes(passed=2, xfailed=1, errors=1)
+    scored = {row["item_id"]: row["outcome"] for row in four.rows("predictions")}
+    assert scored == {"a": "right", "b": "wrong", "c": "failure", "d": "right"}
+
+
+def test_a_right_answer_of_a_trial_marked_with_xfail_is_a_surprise(project: Project) -> None:
+    project.suite("arithmetic", [project.right("b"), project.right("c")])
+    project.write("conftest.py", MARK_ONE.format(mark="pytest.mark.xfail"))
+    project.run().assert_outcomes(passed=1, xpassed=1)
 
 
 def test_a_right_answer_of_a_trial_marked_with_strict_xfail_fails(project: Project) -> None:
