@@ -97,9 +97,10 @@ def attach_scores(
     trial = trial_of(item)
     if trial is None or call.when == "teardown" or (call.when == "setup" and report.passed):
         return
-    if call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception):
-        return
     prediction = item.stash.get(PREDICTION, None)
+    skipped = call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception)
+    if skipped and (prediction is None or prediction.failure is None):
+        return
     scores = [_passed_score(call, prediction), *item.stash.get(SCORES, {}).values()]
     variant = _variant(item, trial)
     if variant:

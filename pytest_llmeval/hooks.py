@@ -7,20 +7,21 @@ owns the run (pytest's own, or xdist's controller), `WorkerHooks` in xdist's wor
 
 from __future__ import annotations
 
-import fnmatch
 import gc
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_llmeval import functions, reporting
-from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, pass_over, run_lean
+from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.lean import pass_over, run_lean
 from pytest_llmeval.namesakes import namesake_lines
-from pytest_llmeval.run import Evaluation, Options, Run, SelectedGate, Selection, Settings
+from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
+from pytest_llmeval.selecting import is_suite, order_as_planned, select
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
 
 #: From this many trials on, the garbage collector is kept away from the nodes.
@@ -76,7 +77,7 @@ class Hooks:
         if file_path.suffix not in {".yaml", ".yml"}:
             return None
         config = parent.config
-        if not parent.session.isinitpath(file_path) and not _is_suite(file_path, config):
+        if not parent.session.isinitpath(file_path) and not is_suite(file_path, config):
             return None
         return SuiteFile.of(parent, file_path, self.evaluation)
 
@@ -267,24 +268,6 @@ class WorkerHooks(Hooks):
         self.evaluation.client.close()
 
 
-def select(items: Sequence[pytest.Item]) -> Selection:
-    """What the selected nodes need of the run."""
-    selection = Selection()
-    for item in items:
-        if item.get_closest_marker("skip"):
-            continue
-        if isinstance(item, TrialTest):
-            selection.trials.append(item.trial)
-        elif isinstance(item, GateTest):
-            gate = SelectedGate(item.nodeid, item.location, item.suite, item.gate)
-            selection.gates.append(gate)
-        else:
-            functions.select(item, selection)
-    # A function that is parametrized beside its mark has several tests for one trial.
-    selection.trials = list({trial.id: trial for trial in selection.trials}.values())
-    return selection
-
-
 def runs_no_tests(config: pytest.Config) -> bool:
     """Whether pytest was asked to show or set up tests only: then nothing is sent."""
     return bool(config.option.collectonly or config.getoption("setuponly", default=False))
@@ -300,29 +283,10 @@ def is_stop(error: BaseException) -> bool:
     return isinstance(error, pytest.Session.Failed)
 
 
-def order_as_planned(items: list[pytest.Item], models: Sequence[str]) -> None:
-    """Sort the trials among the places that trials have: by model, then as they were collected."""
-    places = [place for place, item in enumerate(items) if isinstance(item, TrialTest)]
-    rank = {model: number for number, model in enumerate(models)}
-    trials = [item for item in items if isinstance(item, TrialTest)]
-    trials.sort(key=lambda item: (rank[item.trial.condition.model], item.number))
-    for place, item in zip(places, trials, strict=True):
-        items[place] = item
-
-
 def keep_from_collector(nodes: int) -> None:
     """Spare the garbage collector the walk over many nodes and reports, which all stay anyway."""
     if nodes >= MANY_NODES:
         gc.freeze()
-
-
-def _is_suite(path: Path, config: pytest.Config) -> bool:
-    try:
-        relative = path.relative_to(config.rootpath).as_posix()
-    except ValueError:
-        return False
-    patterns = [pattern.replace("**/", "*") for pattern in config.getini("llm_suites")]
-    return any(fnmatch.fnmatch(relative, pattern) for pattern in patterns)
 
 
 def _sayer(config: pytest.Config) -> Any:

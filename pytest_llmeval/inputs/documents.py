@@ -149,7 +149,7 @@ def _compose(text: str, path: Path, error: type[InputError]) -> Node | None:
     except MarkedYAMLError as problem:
         line = _blamed_line(problem)
         around = f"{problem.context}, " if problem.context else ""
-        message = f"not valid YAML: {around}{problem.problem}{_template_hint(text, line)}"
+        message = f"not valid YAML: {around}{problem.problem}{_hint(text, line, problem)}"
     except ReaderError as problem:
         line = text.count("\n", 0, problem.position) + 1
         message = f"not valid YAML: the control character U+{ord(text[problem.position]):04X}"
@@ -168,6 +168,12 @@ def _blamed_line(problem: MarkedYAMLError) -> int | None:
     )
     mark = (problem.context_mark if unclosed else None) or problem.problem_mark
     return None if mark is None else mark.line + 1
+
+
+def _hint(text: str, line: int | None, problem: MarkedYAMLError) -> str:
+    if "escape character" in (problem.problem or ""):
+        return "; between double quotes a backslash begins an escape: use single quotes"
+    return _template_hint(text, line)
 
 
 def _template_hint(text: str, line: int | None) -> str:

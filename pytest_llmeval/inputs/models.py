@@ -31,7 +31,7 @@ _OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
 ENGINES: Mapping[str, EngineKeys] = {
     "embedded": EngineKeys(("gguf",), _OWN_SERVER),
     "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
-    "openai": EngineKeys(("url",), ("context", "api_key_env")),
+    "openai": EngineKeys(("url",), ("api_key_env",)),
     "fake": EngineKeys((), ("script",)),
 }
 """Every engine a config may name. This is the one list of them."""
@@ -142,7 +142,7 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where the server is not ours and nobody said.
+    requests carry; `context` is per slot, and None where the server is not ours.
     """
 
     name: str
@@ -191,12 +191,11 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     for key in sorted(used):
         value = getattr(section, key)
-        # An endpoint that is not ours has the context it has.
-        if value is None and not (section.engine == "openai" and key == "context"):
-            value = getattr(server, key, None)
-        settings[key] = value
+        settings[key] = getattr(server, key, None) if value is None else value
     if "args" in used:
-        settings["args"] = [*server.args, *section.args]
+        # Those of the server section are llama-server's; the embedded launcher knows fewer.
+        shared = server.args if section.engine == "llama-server" else []
+        settings["args"] = [*shared, *section.args]
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

@@ -49,13 +49,14 @@ def _config_changed(
     before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
     for key in sorted({*before, *now}):
-        path = f"{prefix}{key}"
+        # The one sampling without a name has the key "".
+        path = f"{prefix}{key}" if key else prefix.removesuffix(".")
         if key not in now:
             yield f"config: {path} is gone, it was {_shown(before[key])}"
         elif key not in before:
             yield f"config: {path} is new: {_shown(now[key])}"
         elif isinstance(before[key], Mapping) and isinstance(now[key], Mapping):
-            yield from _config_changed(before[key], now[key], f"{path}.")
+            yield from _config_changed(before[key], now[key], f"{path}." if path else "")
         elif plain(before[key]) != plain(now[key]):
             yield f"config: {path} was {_shown(before[key])}, is {_shown(now[key])}"
 

@@ -138,7 +138,9 @@ def _shortened(text: str, width: int) -> str:
 
 def _pairs(report: RunReport, width: int, colour: bool) -> list[str]:
     names = {(m.suite, m.scorer) for m in headline(report.metrics)}
-    comparisons = [c for c in report.comparisons if (c.suite, c.scorer) in names]
+    comparisons = [
+        c for c in report.comparisons if (c.suite, c.scorer) in names and c.difference is not None
+    ]
     if not comparisons:
         return []
     shown = telling_pairs(comparisons)

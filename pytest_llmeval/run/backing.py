@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
 from pytest_llmeval.engines.fetch import fetch
@@ -21,12 +20,8 @@ from pytest_llmeval.servers.health import check_health
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
-if TYPE_CHECKING:
-    from pytest_llmeval.engines.fake import Rule
-
 #: Engines whose server we start ourselves.
 MANAGED = ("embedded", "llama-server")
-
 
 #: Where a fake engine answers: nowhere.
 FAKE_URL = "fake:"
@@ -148,12 +143,6 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
 def _engine(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     endpoint = Endpoint(url, model=model.sent_name, api_key=api_key, timeout=model.timeout)
     return make_engine(model.engine, endpoint)
-
-
-def _rules(model: ModelConfig) -> Sequence[Rule]:
-    from pytest_llmeval.engines.fake import load_script
-
-    return load_script(model.script) if model.script is not None else ()
 
 
 def _api_key(model: ModelConfig, config: Config) -> str | None:

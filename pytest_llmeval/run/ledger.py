@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,8 +36,6 @@ from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
 
 #: The manifest's warning that no model was asked.
-DRY_RUN = "dry run: every model was played by the fake engine"
-
 DRY_RUN = "dry run: every model was played by the fake engine"
 
 #: The journal is handed to the disk after this many predictions.
@@ -75,9 +73,16 @@ class Ledger:
         self._unsynced = 0
 
     @classmethod
-    def open(cls, settings: Settings, trials: Sequence[Trial], now: datetime) -> Ledger:
+    def open(
+        cls,
+        settings: Settings,
+        trials: Sequence[Trial],
+        now: datetime,
+        digests: Callable[[], Mapping[str, str | None]] = dict,
+    ) -> Ledger:
         """Make the folder of a new run, or go back to the one that --llm-resume names.
 
+        `digests` gives those of the models' weights; a run is only resumed on the same ones.
         Every request is rendered and written before anything is sent. Raises RunError when the
         folder cannot be used, TemplateError when a prompt cannot be rendered.
         """
@@ -88,7 +93,7 @@ class Ledger:
             parts = list(_parts(trials, settings.options.parts))
             manifest = _new_manifest(folder, plan, parts, settings, now)
         else:
-            folder, manifest = _go_back(settings, settings.options.resume, plan, conditions)
+            folder, manifest = _go_back(settings, plan, conditions, digests())
             parts = list(_parts(trials, max((p.number for p in manifest.parts), default=1)))
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
@@ -111,16 +116,8 @@ class Ledger:
             threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
-        """Write down by which weights a model's answers are made, before it gives any.
-
-        Raises RunError when a resumed run had other weights.
-        """
+        """Write down by which weights a model's answers are made, before it gives any."""
         facts = _model_facts(model, config)
-        differences = check_resumable(
-            self._manifest, self._manifest.plan, {model.name: model.digest}
-        )
-        if differences:
-            raise RunError(_cannot_resume(self._manifest.id, differences))
         others = tuple(known for known in self._manifest.models if known.name != model.name)
         self._write(models=(*others, facts))
 
@@ -162,7 +159,9 @@ class Ledger:
             parts=tuple(
                 PartFacts(part.condition, part.number, len(part.trials), "running")
                 for part in self.parts
-            )
+            ),
+            finished=None,  # a resumed run goes on
+            exit_reason=None,
         )
 
 
@@ -212,11 +211,14 @@ def _versions() -> dict[str, str | None]:
 
 
 def _go_back(
-    settings: Settings, name: str, plan: RunPlan, conditions: Iterable[str]
+    settings: Settings,
+    plan: RunPlan,
+    conditions: Iterable[str],
+    digests: Mapping[str, str | None],
 ) -> tuple[RunFolder, Manifest]:
-    path = find_run(settings.options.run_dir, name)
+    path = find_run(settings.options.run_dir, settings.options.resume or "")
     manifest = read_manifest(path)
-    differences = check_resumable(manifest, plan, {})
+    differences = check_resumable(manifest, plan, digests)
     if (DRY_RUN in manifest.warnings) != settings.options.dry_run:
         differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")
     if differences:

@@ -11,7 +11,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.engines.chat import refuse_llama_cpp_keys
+from pytest_llmeval.errors import ConfigError, LlmevalError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
@@ -98,7 +99,13 @@ class Run:
     def _begin(self, trials: Sequence[Trial]) -> None:
         self._began = time.perf_counter()
         backings = {name: self._backing(m) for name, m in self.settings.config.models.items()}
-        ledger = self._ledger = Ledger.open(self.settings, trials, datetime.now(timezone.utc))
+        self._refuse_what_an_engine_cannot_do(trials)
+        ledger = self._ledger = Ledger.open(
+            self.settings,
+            trials,
+            datetime.now(timezone.utc),
+            digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
+        )
         self._models = self._live_models(backings, ledger)
         lanes = self._lanes(trials, ledger)
         sizes = {name: self._memory_of(name) for name in lanes}
@@ -111,6 +118,20 @@ class Run:
             elapsed=max(map(_end, ledger.known.values()), default=0.0),
         )
         self._scheduler.start()
+
+    def _refuse_what_an_engine_cannot_do(self, trials: Sequence[Trial]) -> None:
+        """One look per condition: what is impossible is not asked and failed trial by trial."""
+        conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
+        for trial in conditions.values():
+            model = self.settings.config.models[trial.condition.model]
+            if model.engine == "openai" and not self.settings.options.dry_run:
+                try:
+                    refuse_llama_cpp_keys(request_of(trial, model))
+                except Unsupported as error:
+                    raise ConfigError(
+                        f"{trial.condition.name} in suite {trial.suite.name}: {error}",
+                        path=self.settings.config.path,
+                    ) from error
 
     def _backing(self, model: ModelConfig) -> Backing:
         if self.settings.options.dry_run:
@@ -315,6 +336,10 @@ class Run:
 def _end(prediction: Prediction) -> float:
     """Seconds from the run's beginning to the prediction."""
     return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_answered(prediction: Prediction | None) -> bool:

@@ -22,7 +22,12 @@ from pytest_llmeval.running.plan import (
     conditions_of,
     trials_of,
 )
-from pytest_llmeval.scoring.scorer import Scorer, make_scorers, score_prediction
+from pytest_llmeval.scoring.scorer import (
+    Scorer,
+    check_targets,
+    make_scorers,
+    score_prediction,
+)
 
 
 class Mark(Protocol):
@@ -159,7 +164,8 @@ class Settings:
                 f"after their suite, so rename one of the files",
                 path=suite.origin,
             )
-        self._scorers[suite.name] = _scorers(suite)
+        scorers = self._scorers[suite.name] = _scorers(suite)
+        check_targets(scorers, suite.items, suite.origin)
         self._prompt_names.update(prompt.name for prompt in suite.prompts if prompt.name)
         if not self._prompts:
             return suite

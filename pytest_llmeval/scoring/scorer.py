@@ -45,6 +45,8 @@ BUILT_IN: Mapping[str, str] = {
 
 _registered: dict[str, type[Scorer]] = {}
 
+_ANY_ANSWER = Answer("-", "stop")
+
 
 class Scorer(Protocol):
     """Judges answers. `version` changes whenever the same answer may be judged differently."""
@@ -103,6 +105,25 @@ def make_scorers(specs: Sequence[ScorerSpec], path: Path | str | None = None) ->
             raise ScorerError(message, path=path, line=spec.line)
         seen.add(spec.name)
     return tuple(make_scorer(spec, path=path) for spec in specs)
+
+
+def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path | str) -> None:
+    """See that the scorers of this package can judge every item, before anything is asked.
+
+    They look at the target first, so any answer will do. A scorer of somebody else's is not called
+    for nothing: it may be slow.
+
+    Raises:
+        ScorerError: an item has no target, or one that the scorer cannot use.
+
+    """
+    own = [scorer for scorer in scorers if scorer.name in BUILT_IN]
+    for item in items:
+        for scorer in own:
+            try:
+                scorer(_ANY_ANSWER, item)
+            except ValueError as error:
+                raise ScorerError(f"score: {scorer.name}: {error}", path=path) from error
 
 
 def score_prediction(

@@ -146,7 +146,7 @@ class TestOptions:
         result = project.run("--llm-resume", "last", "--llm-set", "sampling.max_tokens=3")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         words = words_of(result)
-        assert "asked something else: config: sampling..max_tokens was 16, is 3" in words
+        assert "asked something else: config: sampling.max_tokens was 16, is 3" in words
         assert "Undo that, or start a new run without --llm-resume" in words
         assert project.manifest() == before
 
@@ -199,11 +199,11 @@ class TestSuite:
         self, project: Project
     ) -> None:
         project.suite(
-            text='items: [{id: a}]\nprompt: "{{ id }}"\nscore: exact\n'
+            text='items: [{id: a, answer: a}]\ntarget: answer\nprompt: "{{ id }}"\nscore: exact\n'
             "gates:\n  - {only: n, metric: exact, at_least: 0.5}\n"
         )
         words = refusal(project)
-        assert "arithmetic.yaml:5: gates: only: n matches no condition of this run" in words
+        assert "arithmetic.yaml:6: gates: only: n matches no condition of this run" in words
         assert "it has m" in words
 
     def test_a_gate_on_no_scorer_of_the_suite_comes_with_line_and_those_there_are(

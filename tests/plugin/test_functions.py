@@ -116,6 +116,23 @@ class TestJudging:
             ("failure", "error"),
         ]
 
+    def test_a_broken_request_within_the_configs_limit_is_skipped_and_counted_as_failed(
+        self, project: Project
+    ) -> None:
+        project.script([{"when": "France", "text": "Paris"}, {"fail": "refused"}])
+        project.config(failures={"at_most": "50%"})
+        module(project, judging(MARK))
+        result = project.run()
+        assert result.ret == 0
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.fnmatch_lines(["* incomplete: of 2 trials 1 failed (error 1)*"])
+
+    def test_a_test_expected_to_fail_has_judged_all_the_same(self, project: Project) -> None:
+        module(project, f"@pytest.mark.xfail\n{judging(MARK).strip()}")
+        project.run().assert_outcomes(xpassed=1, xfailed=1)
+        outcomes = [row["outcome"] for row in project.rows("per_item_scores")]
+        assert outcomes == ["right", "wrong"]
+
     def test_the_suites_own_scorers_come_before_passed(self, project: Project) -> None:
         module(
             project,

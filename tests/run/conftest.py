@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Workbench:
             "score": "exact",
             **keys,
         }
+        suite = {key: value for key, value in suite.items() if value is not None}
         return self.write(f"suites/{name}.yaml", json.dumps(suite, indent=1))
 
     def settings(self, **options: Any) -> Settings:
@@ -72,6 +74,12 @@ class Workbench:
             for condition in settings.conditions(suite)
             for trial in settings.trials(suite, condition)
         ]
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A moment."""
+    return datetime(2026, 11, 23, 4, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""What is behind a model of the config."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.run.backing import (
+    FAKE_URL,
+    TELL_EVERY,
+    backing_of,
+    fake_backing,
+    in_flight,
+    is_healthy,
+    memory_of,
+    what_computes,
+)
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Workbench
+
+GGUF = str(Path(__file__).parents[2] / "models" / "tiny-s.gguf")
+ADOPTED = {"engine": "openai", "url": "http://127.0.0.1:9/v1"}
+EMBEDDED = {"engine": "embedded", "gguf": GGUF, "context": 256}
+LLAMA_SERVER = {**EMBEDDED, "engine": "llama-server"}
+
+
+def model_of(bench: Workbench, **keys: Any) -> ModelConfig:
+    """The model m of a config with these keys."""
+    bench.config(models={"m": keys})
+    return bench.settings().config.models["m"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "dry_run", "expected"),
+    [
+        ({**EMBEDDED, "slots": 4}, False, 5),
+        ({**LLAMA_SERVER, "slots": 2}, False, 3),
+        ({**ADOPTED, "slots": 2}, False, 3),
+        ({"engine": "fake", "slots": 4}, False, 4),
+        ({**EMBEDDED, "slots": 4}, True, 4),
+        ({**EMBEDDED, "exact": True}, False, 1),
+        ({"engine": "fake", "exact": True}, True, 1),
+    ],
+)
+def test_one_request_waits_at_the_server_unless_there_is_no_way_to_it(
+    bench: Workbench, keys: dict[str, Any], expected: int, *, dry_run: bool
+) -> None:
+    assert in_flight(model_of(bench, **keys), dry_run=dry_run) == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (EMBEDDED, "embedded: CPU only; for your GPU use engine: llama-server"),
+        (LLAMA_SERVER, "llama-server"),
+        ({**LLAMA_SERVER, "gpu_layers": "all"}, "llama-server, gpu_layers: all"),
+        ({"engine": "fake"}, "fake: no model at all"),
+        (ADOPTED, "openai at http://127.0.0.1:9/v1, adopted: never started or stopped here"),
+    ],
+)
+def test_the_header_says_what_computes(bench: Workbench, keys: dict[str, Any], words: str) -> None:
+    assert what_computes(model_of(bench, **keys)) == words
+
+
+def test_memory_is_the_file_and_what_each_slot_remembers(bench: Workbench) -> None:
+    small = memory_of(model_of(bench, **EMBEDDED, slots=1))
+    large = memory_of(model_of(bench, **EMBEDDED, slots=5))
+    assert small is not None
+    assert large is not None
+    assert small > Path(GGUF).stat().st_size
+    per_slot, rest = divmod(large - small, 4)
+    assert per_slot > 0
+    assert rest == 0
+
+
+@pytest.mark.parametrize("keys", [ADOPTED, {"engine": "fake"}], ids=["adopted", "fake"])
+def test_what_somebody_else_loads_takes_no_memory_of_ours(
+    bench: Workbench, keys: dict[str, Any]
+) -> None:
+    assert memory_of(model_of(bench, **keys)) is None
+
+
+def test_the_size_of_a_broken_file_is_unknown_and_no_error_here(bench: Workbench) -> None:
+    broken = bench.write("broken.gguf", "no model")
+    assert memory_of(model_of(bench, **{**EMBEDDED, "gguf": str(broken)})) is None
+
+
+def test_a_key_that_is_not_set_is_refused_by_its_variables_name(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(bench, **ADOPTED, api_key_env="LLMEVAL_TEST_KEY")
+    monkeypatch.delenv("LLMEVAL_TEST_KEY", raising=False)
+    with pytest.raises(ConfigError) as refusal:
+        backing_of(model, bench.settings().config, bench.root, print)
+    assert str(bench.root / "local.yaml") in str(refusal.value)
+    assert "LLMEVAL_TEST_KEY, which is not set" in str(refusal.value)
+
+
+def test_a_key_never_shows(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(bench, **ADOPTED, api_key_env="LLMEVAL_TEST_KEY")
+    monkeypatch.setenv("LLMEVAL_TEST_KEY", "s3cret")
+    backing = backing_of(model, bench.settings().config, bench.root, print)
+    assert backing.make_server is None
+    assert "s3cret" not in repr(model)
+    engine = backing.make_engine(backing.url)
+    assert "s3cret" not in repr(engine)
+
+
+def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Workbench) -> None:
+    model = model_of(bench, **EMBEDDED, slots=3, threads=1, port=4711)
+    backing = backing_of(model, bench.settings().config, bench.root, print)
+    assert backing.make_server is not None
+    server = backing.make_server(bench.root / "logs")
+    spec = server.spec
+    assert (spec.kind, spec.slots, spec.context, spec.threads) == ("embedded", 3, 256, 1)
+    assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")
+    assert not server.alive()
+    assert not (bench.root / "logs").exists()
+
+
+def test_loading_is_told_soon_and_then_less_and_less_often(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    reports: list[Any] = []
+    monkeypatch.setattr(
+        "pytest_llmeval.run.backing.Server", lambda *_, report: reports.append(report)
+    )
+    backing = backing_of(
+        model_of(bench, **EMBEDDED), bench.settings().config, bench.root, said.append
+    )
+    assert backing.make_server is not None
+    backing.make_server(bench.root)
+    for second in range(100):
+        reports[0](float(second), "load_tensors: 40 %")
+    assert said[0] == "llmeval: m is loading, 2 s: load_tensors: 40 %"
+    seconds = [int(line.split()[-5]) for line in said]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(seconds)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == TELL_EVERY
+
+
+def test_the_fake_engine_is_always_healthy(bench: Workbench) -> None:
+    model = model_of(bench, engine="fake")
+    assert fake_backing(model).url == FAKE_URL
+    assert is_healthy(bench.settings().config, "m", FAKE_URL)
+
+
+def test_an_endpoint_that_is_not_there_is_not_healthy(bench: Workbench) -> None:
+    bench.config(models={"m": ADOPTED})
+    assert not is_healthy(bench.settings().config, "m", ADOPTED["url"])

@@ -1,0 +1,251 @@
+"""What a run writes down while it lives, and how it goes on with what it has written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmeval.engines.engine import EndpointFacts
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.records import Trial
+from pytest_llmeval.results.journal import read_run
+from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.run import Settings
+from pytest_llmeval.run.backing import fake_backing
+from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.models import LiveModel
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Make, Workbench
+
+
+@contextmanager
+def ledger_of(
+    bench: Workbench, now: datetime, *suites: Path, reason: str = "interrupted", **options: Any
+) -> Iterator[tuple[Ledger, list[Trial]]]:
+    """A session's ledger, closed at its end as one that was cut short."""
+    settings = bench.settings(**options)
+    trials = bench.trials(settings, *(suites or (bench.suite(),)))
+    ledger = Ledger.open(settings, trials, now)
+    try:
+        yield ledger, trials
+    finally:
+        ledger.close(read_run(ledger.folder.path), now, reason)
+
+
+def request_ids(ledger: Ledger) -> dict[str, list[str]]:
+    return {
+        path.name.removesuffix(".requests.jsonl"): [
+            json.loads(line)["custom_id"] for line in path.read_text("utf-8").splitlines()
+        ]
+        for path in sorted(ledger.folder.path.glob("*/parts/*.requests.jsonl"))
+    }
+
+
+def test_everything_is_written_down_before_anything_is_asked(
+    bench: Workbench, now: datetime
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        manifest = read_manifest(ledger.folder.path)
+        assert manifest == ledger.manifest
+        assert (manifest.status, manifest.finished, manifest.exit_reason) == ("running", None, None)
+        assert manifest.started == now.isoformat()
+        assert manifest.plan.trials == 4
+        assert manifest.plan.seeds == {"sampling": 7}
+        assert request_ids(ledger) == {"part-0001": [trial.id for trial in trials]}
+        assert (ledger.folder.path / "environment.json").is_file()
+        assert not list(ledger.folder.path.glob("*/parts/*.results.jsonl"))
+
+
+def test_a_prediction_is_in_its_file_as_soon_as_it_is_recorded(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        prediction = make.answer(trials[0].id)
+        ledger.record(prediction)
+        assert read_run(ledger.folder.path) == {trials[0].id: prediction}
+
+
+def test_a_condition_is_cut_into_parts_as_even_as_can_be(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now, parts=3) as (ledger, trials):
+        assert [len(ids) for ids in request_ids(ledger).values()] == [1, 1, 2]
+        for trial in trials:
+            ledger.record(make.answer(trial.id))
+        written = sorted(ledger.folder.path.glob("*/parts/*.results.jsonl"))
+        assert [len(path.read_bytes().splitlines()) for path in written] == [1, 1, 2]
+
+
+def test_parts_are_settled_at_the_end(bench: Workbench, now: datetime, make: type[Make]) -> None:
+    with ledger_of(bench, now, parts=2, reason="") as (ledger, trials):
+        ledger.record(make.answer(trials[0].id))
+        ledger.record(make.failure(trials[1].id))
+        ledger.record(make.answer(trials[2].id))
+    manifest = read_manifest(ledger.folder.path)
+    assert manifest.exit_reason == "finished"
+    first, second = manifest.parts
+    assert (first.job_status, first.answered, first.failed) == ("completed", 1, 1)
+    assert (second.job_status, second.discrepancy) == (
+        "failed",
+        "2 trials in, 1 predictions out",
+    )
+
+
+def test_a_run_has_one_writer(bench: Workbench, now: datetime) -> None:
+    with (
+        ledger_of(bench, now),
+        pytest.raises(RunError, match="is being written by another process"),
+        ledger_of(bench, now, resume="last"),
+    ):
+        pass
+
+
+# Going on -----------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_knows_what_was_answered_and_keeps_its_lines(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        ledger.record(make.answer(trials[0].id))
+        ledger.record(make.failure(trials[1].id))
+    (journal,) = ledger.folder.path.glob("*/parts/*.results.jsonl")
+    before = journal.read_bytes()
+    with ledger_of(bench, now, resume="last") as (resumed, _):
+        assert resumed.folder.path == ledger.folder.path
+        assert {id_: p.answer is not None for id_, p in resumed.known.items()} == {
+            trials[0].id: True,
+            trials[1].id: False,
+        }
+        resumed.record(make.answer(trials[1].id))
+    assert journal.read_bytes().startswith(before)
+    assert all(p.answer for p in read_run(ledger.folder.path).values())
+
+
+def test_a_resumed_run_is_running_again_until_it_ends(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now):
+        pass
+    with ledger_of(bench, now, resume="last") as (resumed, _):
+        manifest = read_manifest(resumed.folder.path)
+        assert (manifest.status, manifest.finished, manifest.exit_reason) == ("running", None, None)
+
+
+def test_a_resumed_run_keeps_the_parts_it_began_with(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now, parts=2) as (ledger, trials):
+        ledger.record(make.answer(trials[3].id))
+    with ledger_of(bench, now, resume=ledger.folder.id) as (resumed, _):
+        assert [part.number for part in resumed.parts] == [1, 2]
+        assert list(resumed.known) == [trials[3].id]
+
+
+def refusal_of_resume(bench: Workbench, now: datetime, *suites: Path, **options: Any) -> str:
+    """The words with which going on is refused; the run is left as it was."""
+    (run,) = (bench.root / "runs").glob("*/manifest.json")
+    before = run.read_bytes()
+    with (
+        pytest.raises(RunError) as refusal,
+        ledger_of(bench, now, *suites, resume="last", **options),
+    ):
+        pass
+    assert run.read_bytes() == before
+    words = str(refusal.value)
+    assert words.startswith(f"--llm-resume: the run {run.parent.name} asked something else: ")
+    assert words.endswith("Undo that, or start a new run without --llm-resume")
+    return words
+
+
+def test_going_on_with_another_config_is_refused_with_the_key_and_both_values(
+    bench: Workbench, now: datetime
+) -> None:
+    with ledger_of(bench, now):
+        pass
+    bench.config(sampling={"max_tokens": 32, "temperature": 0, "seed": 7})
+    assert "max_tokens was 16, is 32" in refusal_of_resume(bench, now)
+
+
+def test_going_on_with_another_dataset_is_refused(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now):
+        pass
+    changed = bench.suite(items=[{"id": "add-1", "a": 1, "answer": "2"}])
+    assert "suite sums: its dataset has changed" in refusal_of_resume(bench, now, changed)
+
+
+def test_going_on_with_other_items_is_refused(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now):
+        pass
+    assert "4 trials then, 2 now" in refusal_of_resume(bench, now, limit=2)
+
+
+def test_going_on_with_another_prompt_is_refused(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now):
+        pass
+    changed = bench.suite(prompt="What is {{ a }} + 1?")
+    assert "its prompt has changed" in refusal_of_resume(bench, now, changed)
+
+
+def test_a_dry_run_does_not_go_on_as_a_real_one(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now, dry_run=True):
+        pass
+    assert "--llm-dry-run" in refusal_of_resume(bench, now)
+
+
+def test_going_on_with_another_scorer_is_allowed_since_scoring_comes_after(
+    bench: Workbench, now: datetime
+) -> None:
+    with ledger_of(bench, now):
+        pass
+    changed = bench.suite(score="includes")
+    with ledger_of(bench, now, changed, resume="last") as (resumed, _):
+        assert resumed.manifest.plan.trials == 4
+
+
+# What the model is --------------------------------------------------------------------------------
+
+
+def opened(ledger: Ledger, settings: Settings, digest: str | None) -> Manifest:
+    """The manifest after the model m has said what it is."""
+    config = settings.config.models["m"]
+    model = LiveModel("m", fake_backing(config), ledger.folder.path, print)
+    model.digest = digest
+    model.facts = EndpointFacts(slots=4, context=256, build="b1234", template_sha256="t" * 64)
+    ledger.model_opened(model, config)
+    return read_manifest(ledger.folder.path)
+
+
+def test_a_model_is_in_the_manifest_as_soon_as_it_is_open(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now) as (ledger, _):
+        (facts,) = opened(ledger, bench.settings(), "d" * 64).models
+        assert (facts.name, facts.engine, facts.digest) == ("m", "fake", "d" * 64)
+        assert (facts.server, facts.slots, facts.context) == ("b1234", 4, 256)
+        assert facts.template_digest == "t" * 64
+        assert facts.computes == "fake: no model at all"
+        assert len(opened(ledger, bench.settings(), "d" * 64).models) == 1
+
+
+def test_going_on_with_other_weights_is_refused_with_both_digests(
+    bench: Workbench, now: datetime
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        opened(ledger, bench.settings(), "d" * 64)
+    settings = bench.settings(resume="last")
+    with pytest.raises(RunError) as refusal:
+        Ledger.open(settings, trials, now, digests=lambda: dict.fromkeys(settings.models, "e" * 64))
+    assert f"was {'d' * 64}, is {'e' * 64}" in str(refusal.value)
+    assert read_manifest(ledger.folder.path).models[0].digest == "d" * 64
+
+
+def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now: datetime) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        opened(ledger, bench.settings(), "d" * 64)
+    resumed = Ledger.open(bench.settings(resume="last"), trials, now, digests=lambda: {"m": None})
+    assert resumed.manifest.models[0].digest == "d" * 64
+    resumed.close({}, now, "interrupted")

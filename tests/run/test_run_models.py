@@ -1,0 +1,136 @@
+"""A model while the run lives, on a real server where it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_llmeval.errors import EndpointUnreachable, LlmevalError, ModelFileError
+from pytest_llmeval.records import Message, Request, Sampling
+from pytest_llmeval.run.backing import backing_of
+from pytest_llmeval.run.models import LiveModel, close_all
+from tools.real_runs import becomes_true
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Workbench
+
+ASKED = Request((Message("user", "17 + 25 ="),), Sampling(max_tokens=8, temperature=0))
+
+
+@asynccontextmanager
+async def live(
+    bench: Workbench, said: list[str], opened: Callable[[LiveModel], None] = lambda _: None
+) -> AsyncIterator[LiveModel]:
+    """The config's only model, closed in the end."""
+    config = bench.settings().config
+    ((name, model),) = config.models.items()
+    logs = bench.root / "logs"
+    logs.mkdir(exist_ok=True)
+    backing = backing_of(model, config, bench.root / "cache", said.append)
+    it = LiveModel(name, backing, logs, said.append, opened)
+    try:
+        yield it
+    finally:
+        await close_all([it])
+
+
+def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    said: list[str] = []
+    announced: list[str | None] = []
+
+    async def story() -> None:
+        async with live(bench, said, lambda m: announced.append(m.digest)) as model:
+            with pytest.raises(EndpointUnreachable, match="tiny-s is not open"):
+                await model.ask(ASKED)
+            await asyncio.gather(model.open(), model.open())
+            assert announced == [model.digest]
+            assert model.digest is not None
+            assert model.facts is not None
+            assert (model.facts.slots, model.facts.context) == (2, 256)
+            first = await model.ask(ASKED)
+            await model.recover()
+            assert model.restarts == 0  # it lives, so nothing is done
+
+            server = model._server
+            assert server is not None
+            psutil.Process(server.pid).kill()
+            await asyncio.to_thread(becomes_true, lambda: not server.alive())
+            with pytest.raises(EndpointUnreachable) as lost:
+                await model.ask(ASKED)
+            assert "its last words" in model.explain(lost.value)
+            await asyncio.gather(model.recover(), model.recover())
+            assert model.restarts == 1
+            assert (await model.ask(ASKED)).text == first.text
+            assert any("its server ended (SIGKILL" in line for line in said)
+
+            await model.close()
+            assert not server.alive()
+            await model.open()
+            assert (await model.ask(ASKED)).text == first.text
+
+    asyncio.run(story())
+
+
+def test_a_model_that_was_refused_stays_refused(bench: Workbench) -> None:
+    missing = {**bench.real("tiny-s")["tiny-s"], "gguf": "missing.gguf"}
+    bench.config(models={"m": missing})
+
+    async def story() -> list[ModelFileError]:
+        errors = []
+        async with live(bench, []) as model:
+            for _ in range(2):
+                with pytest.raises(ModelFileError, match=r"missing\.gguf") as refusal:
+                    await model.open()
+                errors.append(refusal.value)
+        return errors
+
+    first, second = asyncio.run(story())
+    assert first is second
+
+
+def test_what_the_run_refuses_is_closed_again(bench: Workbench) -> None:
+    def refuse(_: LiveModel) -> None:
+        raise LlmevalError("not these weights")
+
+    async def story() -> None:
+        async with live(bench, [], refuse) as model:
+            with pytest.raises(LlmevalError, match="not these weights"):
+                await model.open()
+            with pytest.raises(EndpointUnreachable):
+                await model.ask(ASKED)
+
+    asyncio.run(story())
+
+
+def test_an_endpoint_that_is_not_ours_is_never_recovered(bench: Workbench) -> None:
+    async def story() -> None:
+        said: list[str] = []
+        async with live(bench, said) as model:
+            await model.open()
+            await model.recover()
+            assert (model.restarts, model.log_path, said) == (0, None, [])
+            assert model.explain(EndpointUnreachable("refused")) == "refused"
+
+    asyncio.run(story())
+
+
+def test_closing_many_closes_all_and_then_raises_the_first_trouble(bench: Workbench) -> None:
+    class Stubborn(LiveModel):
+        async def close(self) -> None:
+            raise RuntimeError("I stay")
+
+    async def story() -> list[bool]:
+        async with live(bench, []) as one, live(bench, []) as other:
+            await asyncio.gather(one.open(), other.open())
+            stubborn = Stubborn("s", one._backing, bench.root, print)
+            with pytest.raises(RuntimeError, match="I stay"):
+                await close_all([one, stubborn, other])
+            return [model._engine is None for model in (one, other)]
+
+    assert asyncio.run(story()) == [True, True]

@@ -1,0 +1,146 @@
+"""How a run begins: what is sent, in which turns, and what stops it before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.records import Trial
+from pytest_llmeval.run import Run, Selection, owner
+from pytest_llmeval.run.backing import memory_of
+from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.running.lanes import Lane
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Make, Workbench
+
+Begin = Callable[..., list[list[Lane]]]
+
+
+@pytest.fixture
+def begin(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Begin:
+    """Begin a run with so much free memory; the turns that the scheduler was given."""
+    turns: list[list[Lane]] = []
+
+    class Recorder:
+        def __init__(self, given: list[list[Lane]], *_: object, **__: object):
+            turns.extend(given)
+
+        def start(self) -> None:
+            """Send nothing."""
+
+    monkeypatch.setattr(owner, "Scheduler", Recorder)
+
+    def start(free: int = 2**60, *, trials: Sequence[Trial] | None = None, **options: Any) -> Any:
+        monkeypatch.setattr(owner, "free_memory", lambda: free)
+        settings = bench.settings(**options)
+        run = Run(settings, print)
+        run.begin(Selection(bench.trials(settings, bench.suite()) if trials is None else [*trials]))
+        assert not settings.mistakes
+        return turns
+
+    return start
+
+
+def names(turns: list[list[Lane]]) -> list[list[str]]:
+    return [[lane.model for lane in turn] for turn in turns]
+
+
+def need(bench: Workbench) -> int:
+    """The bytes of the larger of the two shipped models."""
+    models = bench.settings().config.models.values()
+    return max(memory_of(model) or 0 for model in models)
+
+
+def test_models_that_fit_are_asked_side_by_side(bench: Workbench, begin: Begin) -> None:
+    bench.config(models=bench.real("tiny-l", "tiny-s"))
+    assert names(begin(3 * need(bench))) == [["tiny-l", "tiny-s"]]
+
+
+def test_models_that_do_not_fit_together_take_turns(bench: Workbench, begin: Begin) -> None:
+    bench.config(models=bench.real("tiny-l", "tiny-s"))
+    assert names(begin(need(bench))) == [["tiny-l"], ["tiny-s"]]
+
+
+def test_a_model_that_does_not_fit_at_all_gets_a_turn_too(bench: Workbench, begin: Begin) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    assert names(begin(0)) == [["tiny-s"]]
+
+
+def test_an_adopted_endpoint_needs_no_room(bench: Workbench, begin: Begin) -> None:
+    adopted = {"engine": "openai", "url": "http://127.0.0.1:9/v1"}
+    bench.config(models={**bench.real("tiny-s"), "adopted": adopted})
+    assert names(begin(need(bench))) == [["tiny-s", "adopted"]]
+
+
+def test_a_dry_run_loads_nothing_and_needs_no_turns(bench: Workbench, begin: Begin) -> None:
+    bench.config(models=bench.real("tiny-l", "tiny-s"))
+    assert names(begin(0, dry_run=True)) == [["tiny-l", "tiny-s"]]
+
+
+def test_trials_that_were_answered_are_not_asked_again(
+    bench: Workbench, begin: Begin, now: datetime, make: type[Make]
+) -> None:
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    ledger = Ledger.open(settings, trials, now)
+    ledger.record(make.answer(trials[0].id))
+    ledger.record(make.failure(trials[1].id))
+    ledger.close({}, now, "interrupted")
+    ((lane,),) = begin(resume="last")
+    assert [trial.id for trial in lane.trials] == [trial.id for trial in trials[1:]]
+
+
+@pytest.mark.parametrize(("exact", "expected"), [(True, 1), (False, 3)])
+def test_one_exact_suite_makes_its_models_lane_exact(
+    bench: Workbench, begin: Begin, expected: int, *, exact: bool
+) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    trials = bench.trials(bench.settings(), bench.suite("one", exact=exact), bench.suite("two"))
+    ((lane,),) = begin(trials=trials)
+    assert lane.in_flight == expected
+
+
+def test_mistakes_are_told_and_nothing_is_written(bench: Workbench) -> None:
+    settings = bench.settings()
+    run = Run(settings, print)
+    trials = bench.trials(settings, bench.suite())
+    run.begin(Selection(trials, mistakes=["suites/x.yaml:3: a mistake"]))
+    assert settings.mistakes == ["suites/x.yaml:3: a mistake"]
+    assert not (bench.root / "runs").exists()
+    with pytest.raises(LlmevalError, match="the run has not begun"):
+        run.wait(trials[0].id)
+    run.abort()
+    run.finish("")
+    assert run.summary(80, colour=False, encoding="utf-8") == []
+
+
+def test_a_key_that_is_missing_is_told_before_a_folder_is_made(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LLMEVAL_TEST_KEY", raising=False)
+    adopted = {"engine": "openai", "url": "http://127.0.0.1:9", "api_key_env": "LLMEVAL_TEST_KEY"}
+    bench.config(models={"m": adopted})
+    settings = bench.settings()
+    Run(settings, print).begin(Selection(bench.trials(settings, bench.suite())))
+    assert "LLMEVAL_TEST_KEY" in settings.mistakes[0]
+    assert not (bench.root / "runs").exists()
+
+
+def test_a_run_of_the_fake_engine_goes_from_begin_to_summary(bench: Workbench) -> None:
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    run = Run(settings, print)
+    run.begin(Selection(trials))
+    run.begin(Selection(trials[:1]))  # the first worker that has collected decides
+    for trial in trials:
+        while run.wait(trial.id) is None:
+            pass
+    run.finish("")
+    run.abort()  # harmless afterwards
+    assert [prediction.trial_id for prediction in run.news(2)] == [t.id for t in trials[2:]]
+    assert "4 trials" in run.summary(80, colour=False, encoding="utf-8")[0]

@@ -1,0 +1,60 @@
+"""--llm-plan: what would run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.preview import preview_lines
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tests.run.conftest import Workbench
+
+ADOPTED = {"engine": "openai", "url": "http://127.0.0.1:9/v1"}
+
+
+def test_trials_and_tokens_are_told_for_each_suite_and_condition(bench: Workbench) -> None:
+    bench.config(repeats=2)
+    settings = bench.settings()
+    twelve = [{"id": str(n), "a": n, "answer": "x"} for n in range(4)]
+    suite = bench.suite(prompt="{{ 'word ' * 8 }}", items=twelve, sampling={"max_tokens": 5})
+    lines = list(preview_lines(bench.trials(settings, suite), settings))
+    assert lines[0] == "llmeval plan: 8 trials; nothing is sent"
+    assert lines[2].split() == ["sums", "m", "8", "80", "40"]
+
+
+def test_nothing_selected_is_a_plan_too(bench: Workbench) -> None:
+    lines = list(preview_lines([], bench.settings()))
+    assert lines[0] == "llmeval plan: 0 trials; nothing is sent"
+    assert len(lines) == 2
+
+
+def test_memory_is_told_for_models_that_we_load(bench: Workbench) -> None:
+    bench.config(models={**bench.real("tiny-s"), "adopted": ADOPTED})
+    settings = bench.settings()
+    lines = list(preview_lines(bench.trials(settings, bench.suite()), settings))
+    assert lines[-2].startswith("tiny-s: time unknown until a first run has measured its speed; ")
+    assert "GiB of memory" in lines[-2]
+    assert lines[-1].endswith("memory not ours to tell")
+
+
+def measured(bench: Workbench, now: datetime, speed: float, *, dry_run: bool = False) -> None:
+    """An earlier run that wrote so many tokens per second."""
+    settings = bench.settings(dry_run=dry_run)
+    ledger = Ledger.open(settings, bench.trials(settings, bench.suite()), now)
+    ledger.close({}, now, "")
+    rows = [{"condition": "m", "tokens_per_second": speed}]
+    path = ledger.folder.path / "costs.json"
+    path.write_text(json.dumps({"conditions": rows}), encoding="utf-8")
+
+
+def test_time_is_told_by_the_speed_of_the_newest_run(bench: Workbench, now: datetime) -> None:
+    measured(bench, now, 2.0)
+    measured(bench, now, 8.0)
+    measured(bench, now, 1000.0, dry_run=True)
+    settings = bench.settings()
+    lines = list(preview_lines(bench.trials(settings, bench.suite()), settings))
+    assert lines[-1].startswith("m: at most about 8 s at the 8 tok/s of an earlier run")
