@@ -1,4 +1,4 @@
-"""Which files are suites, what the selected nodes need of the run, and in which order they stand."""
+"""Which files are suites, what the selected nodes need of the run, and in what order they stand."""
 
 from __future__ import annotations
 

@@ -32,13 +32,15 @@ BASE = words("records errors redaction")
 ROOMS = words(
     "inputs engines servers running scoring statistics results machine orchestrator probes routing"
 )
-FACE = words("plugin hooks fixtures collection functions lean namesakes workers reporting")
+FACE = words(
+    "plugin hooks fixtures collection functions lean namesakes selecting workers reporting"
+)
 
 #: From pytest's face down to the words. A unit imports from layers below its own, never sideways.
 LAYERS = (
     ("plugin",),
     ("hooks",),
-    ("fixtures",),
+    ("fixtures", "selecting"),
     ("functions", "lean"),
     ("collection", "namesakes", "workers"),
     ("reporting",),

@@ -52,6 +52,7 @@ class LiveModel:
         self._server: Server | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
+        self._recovering = asyncio.Lock()
         self._refused: LlmevalError | None = None
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
@@ -121,16 +122,18 @@ class LiveModel:
 
         The new process may answer on another port, so the engine is made anew. Raises ServerError.
         """
-        server = self._server
-        if server is None or server.alive():
-            return
-        self._say(
-            f"llmeval: {self.name}: its server ended ({server.exit_description}); starting again"
-        )
-        await asyncio.to_thread(server.restart)
-        old, self._engine = self._engine, self._backing.make_engine(server.url)
-        if old is not None:
-            await old.close()
+        async with self._recovering:
+            server = self._server
+            if server is None or server.alive():
+                return
+            self._say(
+                f"llmeval: {self.name}: its server ended ({server.exit_description}); "
+                "starting again"
+            )
+            await asyncio.to_thread(server.restart)
+            old, self._engine = self._engine, self._backing.make_engine(server.url)
+            if old is not None:
+                await old.close()
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""

@@ -202,6 +202,7 @@ class Run:
 
         async def ask() -> Answer:
             await live.open()
+            await live.recover()  # long after its last trial, nobody else would notice its end
             return await live.ask(request)
 
         return self._live().call(ask())

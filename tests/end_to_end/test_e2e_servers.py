@@ -144,10 +144,23 @@ owner.free_memory = lambda: 0
 """
 
 AFTERWARDS = """
+import psutil
+
+
 def test_every_model_still_answers(llm, llm_server):
     assert llm.model == "tiny-l"
     assert llm.chat("17 + 25 =", max_tokens=8).text.strip()
     assert llm.on("tiny-s").chat("17 + 25 =", max_tokens=8).text.strip()
+    assert llm_server.healthy()
+
+
+def test_a_server_that_died_between_two_questions_is_started_again(llm, llm_server):
+    before = llm.chat("17 + 25 =", max_tokens=8).text
+    guards = psutil.Process().children()
+    for guard in guards:
+        guard.kill()
+    psutil.wait_procs(guards, timeout=30)
+    assert llm.chat("17 + 25 =", max_tokens=8).text == before
     assert llm_server.healthy()
 """
 
@@ -168,5 +181,5 @@ def test_models_that_do_not_fit_together_take_turns_and_come_back_for_the_llm_fi
     assert session.wait() == 0, session.text
     assert max(together) == 1
     assert "60 trials" in session.text
-    assert log_sections(project, "tiny-l") == 2
+    assert log_sections(project, "tiny-l") == 3
     assert log_sections(project, "tiny-s") == 1
