@@ -11,8 +11,9 @@ import pytest
 from pytest_llmeval.collection import await_prediction
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.functions import PASSED, PREDICTION, SCORES, trial_of
-from pytest_llmeval.records import Answer, Message, Prediction, Request, Score, Trial
+from pytest_llmeval.records import Answer, Message, Prediction, Request, Trial
 from pytest_llmeval.run import Evaluation, is_healthy
+from pytest_llmeval.scoring.scorer import score_of
 
 Given = TypeVar("Given")
 
@@ -139,12 +140,7 @@ def score_recorder(node: pytest.Item) -> Callable[[str, float], None]:
     def record(name: str, value: float) -> None:
         if name in taken:
             raise ValueError(f"llm_score({name!r}, …): this test has a score of that name already")
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"llm_score({name!r}, {value!r}): a score lies in [0, 1]")
-        outcome: Literal["right", "wrong", "graded"] = (
-            "right" if value == 1 else "wrong" if value == 0 else "graded"
-        )
+        scores[name] = score_of(name, value)
         taken.add(name)
-        scores[name] = Score(name, outcome, float(value))
 
     return record

@@ -149,8 +149,9 @@ class Loop:
         project = Project(root)
         project.suite(items=shipped("arithmetic", self.items))
         workers = ("-n", "2") if victim == "worker" or self.draw.random() < 0.5 else ()
+        options = (*workers, "--llm-parts", str(self.draw.randint(1, 3)))
         try:
-            words = self._round(project, victim, workers)
+            words = self._round(project, victim, options)
         except (BrokenPromiseError, subprocess.TimeoutExpired) as broken:
             self.broken += 1
             words = f"BROKEN: {broken}; see {root}"
@@ -159,10 +160,10 @@ class Loop:
         finally:
             project.end()
         number = len(self.kills) + self.broken
-        print(f"round {number}: {' '.join((victim, *workers))}: {words}", flush=True)
+        print(f"round {number}: {' '.join((victim, *options))}: {words}", flush=True)
 
-    def _round(self, project: Project, victim: Role, workers: tuple[str, ...]) -> str:
-        session = project.start(*workers)
+    def _round(self, project: Project, victim: Role, options: tuple[str, ...]) -> str:
+        session = project.start(*options)
         done = kill(session, project, victim, self._moment(), self.draw)
         status = session.wait()
         promise(becomes_true(lambda: not session.processes("guard", "server")), "a server is left")
@@ -174,7 +175,7 @@ class Loop:
         resume = ["--llm-resume", "last"] if project.has_run else []
         if resume:
             check_manifest(project)
-        again, text = project.run(*workers, *resume)
+        again, text = project.run(*options, *resume)
         promise(again == 0, f"the resumed run ended with {again}: {text[-300:]}")
         more = check_resumed(project, before, self.trials)
         return (

@@ -142,7 +142,7 @@ def _figures(
     prompt = sum(usage.prompt or 0 for usage in usages)
     completion = sum(usage.completion or 0 for usage in usages)
     cached = [usage.cached for usage in usages if usage.cached is not None]
-    seconds = _seconds_under_way(predictions)
+    seconds = seconds_under_way(predictions)
     return ConditionFigures(
         condition=condition,
         suite=suite,
@@ -157,7 +157,8 @@ def _figures(
     )
 
 
-def _seconds_under_way(predictions: Iterable[Prediction]) -> float:
+def seconds_under_way(predictions: Iterable[Prediction]) -> float:
+    """How long at least one of the requests was under way, in seconds."""
     total = end = 0.0
     for prediction in sorted(predictions, key=lambda p: p.started):
         its_end = prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000

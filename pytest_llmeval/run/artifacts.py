@@ -13,6 +13,7 @@ from pytest_llmeval.results.atomic import write_text
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import RunReport, condition_figures, select_examples
+from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.tables import write_costs, write_tables
 from pytest_llmeval.run.conclusion import Worth, slots_busy
@@ -34,8 +35,7 @@ def write_artifacts(
     folder = ledger.folder
     busy = _slots_busy(settings, trials, predictions)
     figures = condition_figures(trials, predictions, busy)
-    outcomes = Counter(its_scores[0].outcome for its_scores in scores.values() if its_scores)
-    failed = sum(prediction.failure is not None for prediction in predictions.values())
+    outcomes = _outcomes(predictions, scores)
     report = RunReport(
         id=folder.id,
         started=ledger.manifest.started,
@@ -50,7 +50,7 @@ def write_artifacts(
         figures=figures,
         wrong=outcomes["wrong"],
         no_answer=outcomes["no_answer"],
-        failed=failed,
+        failed=outcomes["failure"],
         slots_busy=_mean(list(busy.values())),
         warnings=ledger.manifest.warnings,
         examples=select_examples(trials, predictions, scores, _prompt_of),
@@ -64,6 +64,16 @@ def write_artifacts(
     if settings.options.archive:
         shutil.make_archive(str(folder.path), "zip", folder.path.parent, folder.path.name)
     return report
+
+
+def _outcomes(
+    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]]
+) -> Counter[str]:
+    """How many trials have each outcome, by their headline score."""
+    return Counter(
+        outcome_of(prediction, next(iter(scores.get(trial_id, ())), None))[0]
+        for trial_id, prediction in predictions.items()
+    )
 
 
 def _slots_busy(

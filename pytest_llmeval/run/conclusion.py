@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
+from pytest_llmeval.results.report import seconds_under_way
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.gates import at_least
 from pytest_llmeval.statistics.metrics import measure
@@ -129,18 +131,41 @@ def picked(suite: Suite, gate: GateSpec, trials: Iterable[Trial]) -> str:
     return f"only {len(its)} of its {whole} trials were selected" if len(its) < whole else ""
 
 
-def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
-    """The share of slots × time in which a model's endpoint worked, None when it was not asked.
+def selected_parts(trials: Sequence[Trial]) -> list[str]:
+    """Of which suites only some trials were selected, in words; an interval does not know that."""
+    counts = Counter(trial.suite.name for trial in trials)
+    whole = {
+        (trial.suite.name, trial.condition.name): len(trial.suite.items) * trial.condition.repeats
+        for trial in trials
+    }
+    return [
+        f"{suite}: {counts[suite]:,} of {total:,} trials were selected (-k, -m, --lf or node ids); "
+        f"its numbers speak of those only"
+        for suite, total in _sums(whole).items()
+        if counts[suite] < total
+    ]
 
-    The time runs from the first request sent to the last answer. Waiting for a slot is not work.
+
+def _sums(whole: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for (suite, _), count in whole.items():
+        sums[suite] = sums.get(suite, 0) + count
+    return sums
+
+
+def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
+    """The share of slots × time in which a model's endpoint worked.
+
+    The time is that in which a request was under way; the work is what the server says of itself,
+    since a client cannot tell work from waiting for a slot. None where it does not say.
     """
-    answered = [p for p in predictions if p.answer is not None]
-    if not answered:
+    answers = [(p, p.answer) for p in predictions if p.answer is not None]
+    times = [answer.service_ms for _, answer in answers]
+    known = [ms for ms in times if ms is not None]
+    seconds = seconds_under_way(prediction for prediction, _ in answers)
+    if not seconds or len(known) < len(times):
         return None
-    begin = min(p.started for p in answered)
-    end = max(p.started + sum(a.ms for a in p.attempts) / 1000 for p in answered)
-    work = sum(p.total_ms - p.queued_ms for p in answered) / 1000
-    return min(1.0, work / (slots * (end - begin))) if end > begin else None
+    return min(1.0, sum(known) / 1000 / (slots * seconds))
 
 
 def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:

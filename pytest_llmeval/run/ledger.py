@@ -119,7 +119,9 @@ class Ledger:
         """Write down by which weights a model's answers are made, before it gives any."""
         facts = _model_facts(model, config)
         others = tuple(known for known in self._manifest.models if known.name != model.name)
-        self._write(models=(*others, facts))
+        # By name, whichever server was the first to be healthy.
+        models = sorted((*others, facts), key=lambda known: known.name)
+        self._write(models=tuple(models))
 
     def close(
         self,

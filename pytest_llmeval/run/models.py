@@ -137,6 +137,8 @@ class LiveModel:
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""
+        if self._opening.locked() and self._server is not None:
+            await asyncio.to_thread(self._server.stop)  # so that a start under way gives up
         async with self._opening:
             engine, self._engine = self._engine, None
             if engine is not None:

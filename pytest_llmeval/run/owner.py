@@ -32,6 +32,7 @@ from pytest_llmeval.run.conclusion import (
     count_failures,
     decide,
     picked,
+    selected_parts,
     worth_of,
 )
 from pytest_llmeval.run.ledger import Ledger
@@ -66,6 +67,7 @@ class Run:
         self._ended = False
         self._cut_short = False
         self._began = time.perf_counter()
+        self._elapsed = 0.0  # seconds of the run's earlier sessions
 
     def header(self) -> list[str]:
         """For pytest's header: the config, and what computes behind each model."""
@@ -110,12 +112,13 @@ class Run:
         lanes = self._lanes(trials, ledger)
         sizes = {name: self._memory_of(name) for name in lanes}
         turns = take_turns(sizes, free_memory())
+        self._elapsed = max(map(_end, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
             [[lanes[model] for model in turn] for turn in turns],
             ledger.record,
             self._shut_down,
             known=[known for known in ledger.known.values() if _is_answered(known)],
-            elapsed=max(map(_end, ledger.known.values()), default=0.0),
+            elapsed=self._elapsed,
         )
         self._scheduler.start()
 
@@ -265,7 +268,7 @@ class Run:
         predictions = self._predictions()
         self._score_the_rest(predictions)
         now = datetime.now(timezone.utc)
-        self._ledger.close(predictions, now, stopped, self._restarts())
+        self._ledger.close(predictions, now, stopped, self._warnings())
         worth = worth_of(self._selection.trials, self._scores)
         self._gates = self._decided(worth, stopped)
         if not self._selection.trials:
@@ -278,12 +281,13 @@ class Run:
             self._scores,
             worth,
             tuple(result for _, result in self._gates),
-            time.perf_counter() - self._began,
+            time.perf_counter() - self._began + self._elapsed,
         )
 
-    def _restarts(self) -> list[str]:
-        """Servers that died are news even if every trial was answered in the end."""
-        return [
+    def _warnings(self) -> list[str]:
+        """What a reader of the numbers should know: picked trials, and servers that died."""
+        trials = self._selection.trials if self._selection else ()
+        return selected_parts(trials) + [
             f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
             for name, model in self._models.items()
             if model.restarts

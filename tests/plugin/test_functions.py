@@ -211,7 +211,9 @@ class TestScores:
                 llm_score("x", {value})
             """,
         )
-        project.run().stdout.fnmatch_lines(["E * ValueError: llm_score('x', *: a score lies in*"])
+        project.run().stdout.fnmatch_lines(
+            ["E * ValueError: a score lies between 0 and 1, x gave*"]
+        )
 
     @pytest.mark.parametrize("name", ["passed", "exact", "twice"])
     def test_a_name_that_is_taken_is_refused(self, project: Project, name: str) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmeval.records import Attempt, GateSpec, Prediction, Trial
-from pytest_llmeval.run.conclusion import count_failures, decide, picked, slots_busy, worth_of
+from pytest_llmeval.run.conclusion import (
+    count_failures,
+    decide,
+    picked,
+    selected_parts,
+    slots_busy,
+    worth_of,
+)
 
 if TYPE_CHECKING:
     from tests.run.conftest import Make, Workbench
@@ -184,8 +191,11 @@ def test_nothing_asked_is_not_too_many_failures() -> None:
 
 
 def done(make: type[Make], started: float, ms: float, queued: float = 0) -> Prediction:
+    """Answered after `ms`, of which the server says it worked all but `queued`."""
     prediction = make.answer("t", started=started, ms=ms)
-    return replace(prediction, attempts=(Attempt(ms),), queued_ms=queued)
+    assert prediction.answer is not None
+    answer = replace(prediction.answer, service_ms=ms - queued)
+    return replace(prediction, answer=answer, attempts=(Attempt(ms),), queued_ms=queued)
 
 
 def test_an_endpoint_that_was_not_asked_has_no_share(make: type[Make]) -> None:
@@ -205,6 +215,21 @@ def test_waiting_for_a_slot_is_not_work(make: type[Make]) -> None:
     one_slot = [done(make, 0, 1000), done(make, 0, 2000, queued=1000)]
     assert slots_busy(one_slot, 1) == 1.0
     assert slots_busy(one_slot, 2) == 0.5
+
+
+def test_what_a_server_does_not_tell_is_not_guessed(make: type[Make]) -> None:
+    assert slots_busy([make.answer("t", ms=1000)], 1) is None
+
+
+def test_time_in_which_nothing_was_under_way_does_not_count(make: type[Make]) -> None:
+    before_and_after_a_resume = [done(make, 0, 1000), done(make, 900, 1000)]
+    assert slots_busy(before_and_after_a_resume, 1) == 1.0
+
+
+def test_the_numbers_of_picked_trials_say_so(trials: list[Trial]) -> None:
+    assert selected_parts(trials) == []
+    [line] = selected_parts(trials[:3])
+    assert line.startswith("sums: 3 of 4 trials were selected")
 
 
 def test_attempts_that_failed_are_time_and_no_work(make: type[Make]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +11,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmeval.errors import EndpointUnreachable, LlmevalError, ModelFileError
+from pytest_llmeval.errors import (
+    EndpointUnreachable,
+    LlmevalError,
+    ModelFileError,
+    ServerStartError,
+)
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run.backing import backing_of
 from pytest_llmeval.run.models import LiveModel, close_all
@@ -92,6 +98,24 @@ def test_a_model_that_was_refused_stays_refused(bench: Workbench) -> None:
 
     first, second = asyncio.run(story())
     assert first is second
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the slow server is a shell script")
+def test_closing_does_not_wait_for_a_model_that_is_still_loading(bench: Workbench) -> None:
+    slow = bench.write("slow", "#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    keys = {"engine": "llama-server", "executable": str(slow)}
+    bench.config(models=bench.real("tiny-s", **keys))
+
+    async def story() -> None:
+        async with live(bench, []) as model:
+            opening = asyncio.ensure_future(model.open())
+            await asyncio.to_thread(becomes_true, lambda: model._server and model._server.alive())
+            await model.close()
+            with pytest.raises(ServerStartError, match="it was stopped while it started"):
+                await opening
+
+    asyncio.run(story())
 
 
 def test_what_the_run_refuses_is_closed_again(bench: Workbench) -> None:
