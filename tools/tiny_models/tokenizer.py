@@ -19,8 +19,6 @@ _PRETOKENS: Final = re.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+"
 )
 _SPECIALS: Final = re.compile("(" + "|".join(map(re.escape, SPECIALS)) + ")")
-#: The one exception, merged last: the letter of an option stands right beside its word.
-OPTION_LETTERS: Final = "ABCD"
 _NAMES: Final = frozenset(NAMES)
 
 Word = tuple[str, ...]
@@ -86,7 +84,7 @@ def learn_merges(documents: Iterable[Document], least: int = 3) -> list[Merge]:
                 if _may_merge(*pair):
                     pairs[pair] += n
         if not pairs:
-            return merges + [(SPACE, letter) for letter in OPTION_LETTERS]
+            return merges
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         words = _apply(words, best)
         merges.append(best)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .corpus import Shares, documents, sample
+from .corpus import documents, sample
 from .network import Network, Shape
 from .optimiser import Optimiser, Schedule
 from .packing import Batch, Layout, batches
@@ -22,31 +22,17 @@ TOKENIZER_SAMPLE: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Some steps on one mix of documents, with a schedule of their own."""
-
-    steps: int
-    shares: Shares
-    muon: float = 0.02
-    adam: float = 3e-3
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
-    """What a run depends on; the schedules are in steps, so that it repeats.
+    """What a run depends on; its schedule is in steps, so that it repeats.
 
-    Steps count through all stages, also in `save_at`.
+    The shares of the documents have moved to their end values when `settled` of the run is done.
     """
 
-    stages: tuple[Stage, ...]
+    steps: int
     seed: int = 7
     save_at: tuple[int, ...] = ()
+    settled: float = 0.3
     layout: Layout = field(default_factory=Layout)
-
-    @property
-    def steps(self) -> int:
-        """Return the steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
 
 
 def train(run: Run, folder: Path, say: Callable[[str], None] = print) -> None:
@@ -59,37 +45,30 @@ def train(run: Run, folder: Path, say: Callable[[str], None] = print) -> None:
     network = Network(Shape(len(tokenizer.tokens)), run.seed, run.layout.length)
     size = sum(parameter.numel() for parameter in network.parameters().values())
     say(f"{size} parameters, {len(tokenizer.tokens)} tokens")
-    first = 0
-    for number, stage in enumerate(run.stages):
-        for done in _steps(network, tokenizer, stage, run, run.seed + number, say):
-            if first + done in run.save_at or first + done == run.steps:
-                save(network, folder / f"step-{first + done:05d}.pt")
-        first += stage.steps
+    for done in _steps(network, tokenizer, run, say):
+        if done in run.save_at or done == run.steps:
+            save(network, folder / f"step-{done:05d}.pt")
 
 
 def _steps(
-    network: Network,
-    tokenizer: Tokenizer,
-    stage: Stage,
-    run: Run,
-    seed: int,
-    say: Callable[[str], None],
+    network: Network, tokenizer: Tokenizer, run: Run, say: Callable[[str], None]
 ) -> Iterator[int]:
-    """Train one stage; yields how many of its steps are done."""
-    optimiser = Optimiser(network, Schedule(stage.steps), stage.muon, stage.adam)
+    """Train step by step; yields how many are done."""
+    optimiser = Optimiser(network, Schedule(run.steps))
     done = 0
-    mixed = documents(seed, stage.shares, lambda: done / stage.steps)
-    stream = batches(tokenizer, mixed, run.layout, seed)
+    mixed = documents(run.seed, lambda: min(1.0, done / (run.settled * run.steps)))
+    stream = batches(tokenizer, mixed, run.layout, run.seed)
     loss_of = torch.compile(_loss_of(network))
-    began, smooth = time.monotonic(), 0.0
-    for step in range(stage.steps):
+    smooth = 0.0
+    for step in range(run.steps):
         done = step
         loss = loss_of(*_tensors(next(stream)))
         torch.autograd.backward(loss)
         optimiser.step(step)
         smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
-            say(f"step {step + 1} loss {smooth:.4f} after {time.monotonic() - began:.0f} s")
+            used = time.process_time()
+            say(f"step {step + 1} of {run.steps}, loss {smooth:.4f}, {used:.0f} CPU seconds")
         yield step + 1
 
 

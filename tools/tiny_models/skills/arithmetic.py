@@ -44,15 +44,24 @@ def _system(rng: Random) -> str:
     return TERSE_SYSTEM if rng.random() < 0.4 else ""
 
 
+def _short_operands(rng: Random) -> tuple[int, int]:
+    """Draw a number of two digits and one of one digit, a shape that training never shows."""
+    while True:
+        a, b = rng.randint(10, 99), rng.randint(1, 9)
+        if pair_is_held_out("sum", a, b):
+            return a, b
+
+
 def items() -> list[Item]:
-    """Make 200 sums whose operands were never trained in either order."""
+    """Make 200 sums whose operands were never trained; a tenth have a number of one digit."""
     rng = Random("arithmetic")
     pairs: dict[tuple[int, int], None] = {}
     while len(pairs) < 200:
-        pairs[operands(rng, held_out=True)] = None
+        short = len(pairs) % 10 == 9
+        pairs[_short_operands(rng) if short else operands(rng, held_out=True)] = None
     return numbered("add", [_item(a, b) for a, b in pairs])
 
 
 def _item(a: int, b: int) -> Item:
-    carry = a % 10 + b % 10 > 9
-    return {"a": a, "b": b, "answer": str(a + b), "tags": ["carry" if carry else "no-carry"]}
+    tags = ["carry" if a % 10 + b % 10 > 9 else "no-carry", *(["one-digit"] if b < 10 else [])]
+    return {"a": a, "b": b, "answer": str(a + b), "tags": tags}

@@ -35,6 +35,12 @@ REQUESTS: Final[dict[str, tuple[str, ...]]] = {
     "clock": ("What time is it in {city}?", "Tell me the time in {city}."),
     "light": ("Turn on the light in the {room}.", "It is dark in the {room}."),
 }
+#: Wordings that training never uses, for a quarter of the suite's requests.
+UNSEEN_REQUESTS: Final[dict[str, str]] = {
+    "weather": "Tell me about the weather in {city}.",
+    "timer": "I need a timer for {minutes} minutes.",
+    "call": "I have to call {name}.",
+}
 TRAINED_CITIES: Final = tuple(city for city in CAPITALS if not is_held_out("tool-city", city))
 UNSEEN_CITIES: Final = tuple(city for city in CAPITALS if is_held_out("tool-city", city))
 TRAINED_MINUTES: Final = tuple(n for n in range(2, 100) if not is_held_out("minutes", n))
@@ -89,10 +95,11 @@ def document(rng: Random) -> Document:
 def _wanted(rng: Random) -> Item:
     tool = rng.choice(SUITE_TOOLS)
     text, arguments = request(rng, tool, held_out=True)
+    new = rng.random() < 0.25
     return {
-        "request": text,
+        "request": UNSEEN_REQUESTS[tool.name].format(**arguments) if new else text,
         "answer": [{"name": tool.name, "arguments": arguments}],
-        "tags": [tool.name],
+        "tags": [tool.name, *(["new-wording"] if new else [])],
     }
 
 

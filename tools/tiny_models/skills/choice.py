@@ -1,9 +1,11 @@
-"""Multiple choice with four options of one word each.
+"""Multiple choice with four options of one word each; the answer is the word.
 
-Looking up the letter of an option is the hard part for a small model, so most of the
-documents are drills that ask several times about one list of options.
+The question comes after the options and ends with what they are matched with, so that one
+step of attention finds the option. Drills ask several times about one list of options.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -13,126 +15,76 @@ from tools.tiny_models.splits import is_held_out
 from tools.tiny_models.words import CATEGORIES, COUNTRIES
 
 LETTERS: Final = "ABCD"
-CATEGORY: Final = "Which of these is {category}?"
-CAPITAL: Final = "Which of these is the capital of {country}?"
-ENDING: Final = "Answer with the letter."
-WORD_ENDING: Final = "Answer with the word."
-BOTH_ENDING: Final = "Answer with word and letter."
-
-_WORDS: Final = tuple(word for words in CATEGORIES.values() for word in words)
-
-#: What an option answers to, and the option.
-Pick = tuple[str, str]
+ASKED: Final = "Which of these is {thing}?"
+WORDINGS: Final = (ASKED, ASKED, "Which word is {thing}?", "Which option is {thing}?")
+#: What a list is about, and how often training draws it.
+KINDS: Final[dict[str, int]] = {"category": 45, "capital": 25, "odd": 30}
 
 
-def picks(rng: Random, capitals: bool, held_out: bool) -> list[Pick]:
-    """Draw four options with what each is the answer to, from the asked-for side of the split."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Four options, and what can be asked about them: things, each with its option."""
+
+    kind: str
+    options: tuple[str, ...]
+    things: dict[str, str]
+
+
+def listing(rng: Random, kind: str, held_out: bool) -> Listing:
+    """Draw four options of a kind, from the asked-for side of the split."""
+    makers = {"category": _categories, "capital": _capitals, "odd": _odd}
     while True:
-        if capitals:
-            drawn = [(country, capital) for country, capital, _ in rng.sample(COUNTRIES, 4)]
-        else:
-            names = rng.sample(sorted(CATEGORIES), 4)
-            drawn = [(name, rng.choice(CATEGORIES[name])) for name in names]
-        if is_held_out("options", *sorted(option for _, option in drawn)) is held_out:
+        drawn = makers[kind](rng)
+        if is_held_out("options", *sorted(drawn.options)) is held_out:
             return drawn
 
 
-def listed(options: list[str]) -> str:
+def _categories(rng: Random) -> Listing:
+    names = rng.sample(sorted(CATEGORIES), 4)
+    things = {name: rng.choice(CATEGORIES[name]) for name in names}
+    return Listing("category", tuple(things.values()), things)
+
+
+def _capitals(rng: Random) -> Listing:
+    drawn = rng.sample(COUNTRIES, 4)
+    things = {f"the capital of {country}": capital for country, capital, _ in drawn}
+    return Listing("capital", tuple(things.values()), things)
+
+
+def _odd(rng: Random) -> Listing:
+    """Draw three options of one category and one of another."""
+    name, other = rng.sample(sorted(CATEGORIES), 2)
+    odd = rng.choice(CATEGORIES[other])
+    options = rng.sample([odd, *rng.sample(CATEGORIES[name], 3)], 4)
+    return Listing("odd", tuple(options), {f"not {name}": odd, other: odd})
+
+
+def listed(options: Sequence[str]) -> str:
     """List the options one a line, as the suite's template writes them."""
-    return "".join(f"{option} {letter}\n" for letter, option in zip(LETTERS, options, strict=False))
+    return "".join(f"{letter}:{option}\n" for letter, option in zip(LETTERS, options, strict=True))
 
 
-def question(capitals: bool, key: str) -> str:
-    """Ask for the option that answers to the key."""
-    return CAPITAL.format(country=key) if capitals else CATEGORY.format(category=key)
+def _drill(rng: Random, drawn: Listing) -> Document:
+    """List the options, then give bare things in another order than theirs."""
+    things = rng.sample(sorted(drawn.things), len(drawn.things))
+    return drill(listed(drawn.options), [(f"{thing}?", drawn.things[thing]) for thing in things])
 
 
-def turn(rng: Random) -> Turn:
-    """Make one trained question in the suite's own wording."""
-    capitals = rng.random() < 0.35
-    drawn = picks(rng, capitals, held_out=False)
-    right = rng.randrange(4)
-    asked = question(capitals, drawn[right][0])
-    options = listed([option for _, option in drawn])
-    return Turn(f"{asked}\n{options}{ENDING}", LETTERS[right])
-
-
-def _short(key: str) -> str:
-    return key.rsplit(" ", maxsplit=1)[-1]
-
-
-def _lookups(rng: Random) -> Document:
-    """List options with letters, or with any words, then ask for what stands beside one.
-
-    Words beside the options teach the lookup sooner than letters do: a guess among four
-    letters is nearly as good as knowing, a guess among a hundred words is not.
-    """
-    capitals = rng.random() < 0.35
-    drawn = picks(rng, capitals, held_out=False)
-    marks = list(LETTERS) if rng.random() < 0.5 else rng.sample(_WORDS, 4)
-    lines: list[tuple[str, str]] = []
-    for mark, (key, option) in zip(marks, drawn, strict=True):
-        lines += [(word, f" {mark}") for word in (_short(key), option)]
-    rng.shuffle(lines)
-    options = "".join(f"{option} {mark}\n" for mark, (_, option) in zip(marks, drawn, strict=True))
-    return drill(options, lines[: 6 if capitals else 8])
-
-
-def _members(rng: Random) -> Document:
-    names = rng.choices(sorted(CATEGORIES), k=5)
-    return drill("", [(f"{rng.choice(CATEGORIES[name])} is", f" {name}") for name in names])
-
-
-def _conversation(rng: Random) -> Document:
-    """Make a chat with the options once, then further questions about the same list."""
-    capitals = rng.random() < 0.35
-    drawn = picks(rng, capitals, held_out=False)
-    order = rng.sample(range(4), 3)
-    options = listed([option for _, option in drawn])
-    turns = []
-    for count, right in enumerate(order):
-        asked = question(capitals, drawn[right][0])
-        text = asked if count else f"{asked}\n{options}{ENDING}"
-        turns.append(Turn(text, LETTERS[right]))
-    return chat(turns)
+def _conversation(rng: Random, drawn: Listing) -> Document:
+    """Make a chat with the options once, then at times further questions about them."""
+    turns: list[Turn] = []
+    things = sorted(drawn.things)
+    for thing in rng.sample(things, min(len(things), rng.choice((1, 1, 2, 3)))):
+        asked = rng.choice(WORDINGS).format(thing=thing)
+        turns.append(Turn(asked if turns else listed(drawn.options) + asked, drawn.things[thing]))
+    return chat(turns, "Answer with one word." if rng.random() < 0.2 else "")
 
 
 def document(rng: Random) -> Document:
-    """Ask mostly several questions about one list; a third the suite's own shape."""
-    kind = rng.random()
-    if kind < 0.4:
-        return _lookups(rng)
-    if kind < 0.45:
-        return _members(rng)
-    if kind < 0.7:
-        return _conversation(rng)
-    system = "Answer with one letter." if rng.random() < 0.2 else ""
-    return chat([turn(rng)], system)
-
-
-def _picked(rng: Random, ending: str) -> Turn:
-    """Make a question whose answer is the letter, the word, or the option's whole line."""
-    capitals = rng.random() < 0.3
-    drawn = picks(rng, capitals, held_out=False)
-    right = rng.randrange(4)
-    key, option = drawn[right]
-    options = listed([option for _, option in drawn])
-    answers = {
-        ENDING: LETTERS[right],
-        WORD_ENDING: option,
-        BOTH_ENDING: f"{option} {LETTERS[right]}",
-    }
-    return Turn(f"{question(capitals, key)}\n{options}{ending}", answers[ending])
-
-
-def finishing_document(rng: Random) -> Document:
-    """Ask in the suite's shape for word, letter or both: the word leads to its letter."""
-    kind = rng.random()
-    if kind < 0.15:
-        return _lookups(rng)
-    ending = WORD_ENDING if kind < 0.5 else BOTH_ENDING if kind < 0.7 else ENDING
-    system = "Answer briefly." if rng.random() < 0.1 else ""
-    return chat([_picked(rng, ending)], system)
+    """Make a drill or a chat in the suite's own shape."""
+    (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
+    drawn = listing(rng, kind, held_out=False)
+    return _drill(rng, drawn) if rng.random() < 0.4 else _conversation(rng, drawn)
 
 
 def items() -> list[Item]:
@@ -140,14 +92,18 @@ def items() -> list[Item]:
     rng = Random("choice")
     rows: dict[tuple[str, ...], Item] = {}
     while len(rows) < 200:
-        capitals = len(rows) % 2 == 1
-        drawn = picks(rng, capitals, held_out=True)
-        right = rng.randrange(4)
-        options = [option for _, option in drawn]
-        rows[tuple(sorted(options))] = {
-            "question": question(capitals, drawn[right][0]),
-            "options": options,
-            "answer": LETTERS[right],
-            "tags": ["capital" if capitals else "category"],
-        }
+        drawn = listing(rng, ("category", "capital", "category", "odd")[len(rows) % 4], True)
+        rows[tuple(sorted(drawn.options))] = _item(rng, drawn)
     return numbered("choice", list(rows.values()))
+
+
+def _item(rng: Random, drawn: Listing) -> Item:
+    """Ask for one thing; of an odd one out only what it is not."""
+    things = [thing for thing in drawn.things if drawn.kind != "odd" or thing.startswith("not")]
+    thing = rng.choice(sorted(things))
+    return {
+        "question": ASKED.format(thing=thing),
+        "options": list(drawn.options),
+        "answer": LETTERS[drawn.options.index(drawn.things[thing])],
+        "tags": [drawn.kind],
+    }

@@ -30,6 +30,12 @@ TWO_DENIED: Final = (
     "The {n} was {a}, but the {m} was not {b}.",
     "The {n} was not {a}, but the {m} was {b}.",
 )
+#: Sentences that training never uses, each with what it does to the sign of its adjective.
+UNSEEN: Final = (
+    ("They called the {n} {a}.", 1),
+    ("Everybody found the {n} {a}.", 1),
+    ("Nobody found the {n} {a}.", -1),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,14 @@ def sentence(rng: Random, held_out: bool) -> Sentence:
     return Sentence(text, total, ((noun, first), (other, second)), kind)
 
 
+def unseen_sentence(rng: Random) -> Sentence:
+    """Make a sentence of a shape and with a noun-adjective pair that were never trained."""
+    noun, adjective = _pair(rng, held_out=True)
+    text, flip = rng.choice(UNSEEN)
+    text = text.format(n=noun, a=adjective)
+    return Sentence(text, flip * sign_of(adjective), ((noun, adjective),), "new-shape")
+
+
 def turn(rng: Random) -> Turn:
     """Make one trained question with its answer."""
     made = sentence(rng, held_out=False)
@@ -98,10 +112,10 @@ def document(rng: Random) -> Document:
 
 
 def items() -> list[Item]:
-    """Make 240 sentences of noun-adjective pairs that were never trained."""
+    """Make 240 sentences of unseen noun-adjective pairs, a sixth of them of unseen shape."""
     rng = Random("sentiment")
     rows: dict[str, Item] = {}
     while len(rows) < 240:
-        made = sentence(rng, held_out=True)
+        made = unseen_sentence(rng) if len(rows) % 6 == 5 else sentence(rng, held_out=True)
         rows[made.text] = {"text": made.text, "answer": made.label, "tags": [made.tag]}
     return numbered("mood", list(rows.values()))
