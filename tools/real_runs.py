@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,12 +55,15 @@ def becomes_true(condition: Callable[[], object], seconds: float = 60) -> bool:
 
 @dataclass(frozen=True)
 class Seen:
-    """A process of a session; `port` is what a server was told to listen on."""
+    """A process of a session; `port` is what a server was told to listen on.
+
+    It stays the same one when its parent dies and it gets another.
+    """
 
     process: psutil.Process
     role: Role
-    parent: int
     port: int | None
+    parent: int = field(compare=False)
 
     def kill(self) -> None:
         """`kill -9`, or TerminateProcess."""
@@ -119,7 +122,7 @@ class Session:
             command = about["cmdline"] or []
             role = "pytest" if process.pid == self.process.pid else _role(command)
             if role in (roles or ROLES) and about["status"] != psutil.STATUS_ZOMBIE:
-                seen.append(Seen(process, role, about["ppid"], _port(command)))
+                seen.append(Seen(process, role, _port(command), about["ppid"]))
         return seen
 
     def wait(self, seconds: float = 120) -> int:
