@@ -11,6 +11,7 @@ then called `passed[strict]` and so on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +25,13 @@ from pytest_llmeval.run import Evaluation, Selection, Settings
 
 MARK = "llmeval"
 PARAMETER = "llm_trial"
+ANSWER = "llm_prediction"
 PASSED = "passed"
 PREDICTION = pytest.StashKey[Prediction]()
 SCORES = pytest.StashKey[dict[str, Score]]()
+
+#: How the words of pytest-timeout begin.
+TIMEOUT_WORDS = ("Timeout (", "Timeout >")
 
 #: Fixtures that need the run even when no trial does.
 OF_THE_RUN = frozenset({"llm", "llm_server", "llm_run"})
@@ -52,10 +57,10 @@ def generate(metafunc: pytest.Metafunc, evaluation: Evaluation) -> None:
 def _suite_of(metafunc: pytest.Metafunc, mark: pytest.Mark, settings: Settings) -> Suite:
     node = metafunc.definition
     line = (node.reportinfo()[1] or 0) + 1
-    if PARAMETER not in metafunc.fixturenames:
+    if not {PARAMETER, ANSWER}.issubset(metafunc.fixturenames):
         raise SuiteError(
-            f"{node.name} is marked with {MARK} and takes neither llm_item nor llm_prediction; "
-            f"add one of them to its arguments, or remove the mark",
+            f"{node.name} is marked with {MARK} and does not take {ANSWER}, so that it has no "
+            f"answer to judge; add {ANSWER} to its arguments, or remove the mark",
             path=node.path,
             line=line,
         )
@@ -87,6 +92,26 @@ def select(item: pytest.Item, selection: Selection) -> None:
         selection.fixtures = True
 
 
+def equal_variants(items: Sequence[pytest.Item]) -> list[str]:
+    """A mistake for each test whose scores would be called like those of another one.
+
+    Pytest joins the ids of parameters with dashes, so "a-b" and "c" look like "a" and "b-c".
+    """
+    first: dict[tuple[str, str], pytest.Item] = {}
+    mistakes = []
+    for item in items:
+        trial = trial_of(item)
+        if trial is None or not isinstance(item, pytest.Function):
+            continue
+        name = _variant(item, trial)
+        if first.setdefault((trial.id, name), item) is not item:
+            mistakes.append(
+                f"{item.nodeid}: two variants of this test are called {name!r}, and their scores "
+                f"would be too; give the parameters ids that differ: parametrize(..., ids=[...])"
+            )
+    return mistakes
+
+
 def attach_scores(
     item: pytest.Function,
     call: pytest.CallInfo[None],
@@ -115,13 +140,31 @@ def _passed_score(call: pytest.CallInfo[None], prediction: Prediction | None) ->
     """What the test thinks of the answer; anything but an assertion says nothing about it."""
     if call.excinfo is None:
         return Score(PASSED, "right", 1.0)
-    judgement = (AssertionError, pytest.fail.Exception)
-    if call.when == "call" and isinstance(call.excinfo.value, judgement):
+    problem = call.excinfo.value
+    if _is_timeout(problem):
+        return Score(PASSED, "failure", None, "timeout")
+    if call.when == "call" and isinstance(problem, (AssertionError, pytest.fail.Exception)):
         return Score(PASSED, "wrong", 0.0)
     failure = prediction.failure if prediction is not None else None
     return Score(PASSED, "failure", None, failure.reason if failure else call.excinfo.typename)
 
 
+def _is_timeout(problem: BaseException) -> bool:
+    """Whether pytest-timeout ended the test: it does so with pytest.fail, as a judgement does."""
+    words = str(problem)
+    return isinstance(problem, pytest.fail.Exception) and words.startswith(TIMEOUT_WORDS)
+
+
 def _variant(item: pytest.Function, trial: Trial) -> str:
-    """The ids of a test's parameters other than the trial: several tests may judge one answer."""
-    return item.callspec.id.replace(_id_of(trial), "", 1).strip("-").replace("--", "-")
+    """The ids of a test's parameters other than the trial: several tests may judge one answer.
+
+    What is left may begin or end with a dash itself, as the id of -1 does.
+    """
+    whole, own = item.callspec.id, _id_of(trial)
+    if whole == own:
+        return ""
+    if whole.startswith(f"{own}-"):
+        return whole[len(own) + 1 :]
+    if whole.endswith(f"-{own}"):
+        return whole[: -len(own) - 1]
+    return whole.replace(f"-{own}-", "-", 1)

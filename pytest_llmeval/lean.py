@@ -16,10 +16,13 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.collection import GateTest, TrialTest
-from pytest_llmeval.reporting import Judged, attach, teardown_report
+from pytest_llmeval.reporting import Judged, attach, mark_broken, sayable, teardown_report
 
 #: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
-STANDARD_OPTIONS = ("reruns", "usepdb", "setuponly", "setupplan", "setupshow")
+STANDARD_OPTIONS = ("reruns", "force_reruns", "usepdb", "setuponly", "setupplan", "setupshow")
+
+#: The same for keys of the ini file.
+STANDARD_KEYS = ("reruns", "timeout_func_only")  # no hook, no rerun; no call of its own to time
 
 #: Markers that pytest or a plugin acts upon in its per-test hooks.
 STANDARD_MARKS = frozenset({"skip", "skipif", "xfail", "flaky", "usefixtures", "timeout"})
@@ -28,6 +31,8 @@ STANDARD_MARKS = frozenset({"skip", "skipif", "xfail", "flaky", "usefixtures", "
 INTERRUPTS = (pytest.exit.Exception, KeyboardInterrupt)
 
 Phase = Literal["setup", "teardown"]
+
+NEEDS_HOOKS = pytest.StashKey[bool]()
 
 
 def run_lean(item: TrialTest, nextitem: pytest.Item | None) -> bool | None:
@@ -57,17 +62,27 @@ def pass_over(item: GateTest, nextitem: pytest.Item | None) -> bool:
 
 
 def _needs_hooks(item: TrialTest) -> bool:
-    if _options_need_hooks(item.config):
+    stash = item.config.stash
+    needed = stash.get(NEEDS_HOOKS, None)
+    if needed is None:
+        needed = stash[NEEDS_HOOKS] = _settings_need_hooks(item.config)
+    if needed:
         return True
     return bool(item.own_markers) and any(m.name in STANDARD_MARKS for m in item.own_markers)
 
 
-@functools.lru_cache(maxsize=1)
-def _options_need_hooks(config: pytest.Config) -> bool:
+def _settings_need_hooks(config: pytest.Config) -> bool:
     if any(config.getoption(name, default=None) for name in STANDARD_OPTIONS):
         return True
-    # pytest-timeout may be told to time the call only, and there is none on the lean path.
-    return config.pluginmanager.hasplugin("timeout") and config.getini("timeout_func_only")
+    return any(_ini(config, name) for name in STANDARD_KEYS)
+
+
+def _ini(config: pytest.Config, name: str) -> object:
+    """A key that a plugin registers, None where that plugin is not."""
+    try:
+        return config.getini(name)
+    except ValueError:
+        return None
 
 
 def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pytest.TestReport:
@@ -77,12 +92,14 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
         call = pytest.CallInfo.from_call(item.judge, when="call", reraise=INTERRUPTS)
     outcome: Any = "passed"
     longrepr: Any = None
-    sections = [("Captured stdout call", printed.getvalue())] if printed.tell() else []
+    sections = [("Captured stdout call", sayable(printed.getvalue()))] if printed.tell() else []
     if call.excinfo is not None:
         outcome, longrepr = "failed", item.repr_failure(call.excinfo)
-        return pytest.TestReport(
+        report = pytest.TestReport(
             item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
         )
+        mark_broken(report, call)
+        return report
     judged: Judged = call.result
     problem = item.problem_of(judged)
     if problem is not None:

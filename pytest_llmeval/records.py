@@ -107,7 +107,8 @@ class GateSpec:
 @dataclass(frozen=True, slots=True)
 class Suite:
     """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
-    function) as pytest shows it, with forward slashes; node ids start with it.
+    function) as pytest shows it, with forward slashes; node ids start with it. `seeds` are those
+    of the choices that were made by chance: `items` (limit, split) and `few_shot`.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Suite:
     each_item: Literal["may_fail", "must_pass"] = "may_fail"
     exact: bool = False
     is_function: bool = False
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
 
 # What is run --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import GateResult, Prediction, Score, Trial
 from pytest_llmeval.run import FailureCount
 
@@ -69,9 +70,9 @@ class Judged:
         if self.headline.outcome == "failure":
             if tolerate_failures and not must_be_right:
                 return None
-            return MachineryFailure(self._why_failed())
+            return MachineryFailure(sayable(self._why_failed()))
         if must_be_right and self.headline.outcome != "right":
-            return MustPass(self._why_not_right())
+            return MustPass(sayable(self._why_not_right()))
         return None
 
     def _why_failed(self) -> str:
@@ -94,10 +95,16 @@ class Judged:
         score = self.headline
         known: list[tuple[str, object]] = [("llm_outcome", score.outcome)]
         if score.reason:
-            known.append(("llm_reason", score.reason))
+            known.append(("llm_reason", sayable(score.reason)))
         if score.outcome != "right":
-            known += [("llm_expected", str(self.trial.item.target)), ("llm_answer", self.text)]
+            expected = sayable(str(self.trial.item.target))
+            known += [("llm_expected", expected), ("llm_answer", sayable(self.text))]
         return known
+
+
+def sayable(text: str) -> str:
+    """A text as UTF-8 can carry it: half of a surrogate pair, which JSON may hold, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def attach(report: pytest.TestReport, trial_id: str, scores: Iterable[Score]) -> None:
@@ -105,8 +112,26 @@ def attach(report: pytest.TestReport, trial_id: str, scores: Iterable[Score]) ->
 
     Plain tuples only: reports of xdist's workers travel as JSON-like data.
     """
-    rows = [(s.scorer, s.outcome, s.value, s.reason, s.extracted, s.stages) for s in scores]
+    rows = [_plain(score) for score in scores]
     vars(report).update(llm_trial=trial_id, llm_scores=rows, llm_outcome=rows[0][1])
+
+
+def _plain(score: Score) -> tuple[Any, ...]:
+    """A score whose scorer may be the user's own: numpy's numbers and odd texts do not travel."""
+    return (
+        sayable(score.scorer),
+        score.outcome,
+        None if score.value is None else float(score.value),
+        None if score.reason is None else sayable(score.reason),
+        None if score.extracted is None else sayable(str(score.extracted)),
+        tuple(sayable(stage) for stage in score.stages),
+    )
+
+
+def mark_broken(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
+    """Show a trial that never got its prediction as an error: the run has broken off."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, LlmevalError):
+        vars(report)["llm_outcome"] = "failure"
 
 
 def attached(report: pytest.TestReport) -> tuple[str, tuple[Score, ...]] | None:

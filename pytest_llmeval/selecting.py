@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
+import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,35 @@ from pytest_llmeval.collection import GateTest, TrialTest
 from pytest_llmeval.run import SelectedGate, Selection
 
 
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
 def is_suite(path: Path, config: pytest.Config) -> bool:
     """Whether the ini key `llm_suites` names this file."""
     try:
         relative = path.relative_to(config.rootpath).as_posix()
     except ValueError:
         return False
-    patterns = [pattern.replace("**/", "*") for pattern in config.getini("llm_suites")]
-    return any(fnmatch.fnmatch(relative, pattern) for pattern in patterns)
+    return any(_regex(pattern).fullmatch(relative) for pattern in config.getini("llm_suites"))
+
+
+@functools.lru_cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression.
+
+    `*` and `?` stop at a slash, `**/` stands for folders of any depth, and none; `[ab]` and
+    `[!ab]` are as ever.
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^]/]*\])", pattern)
+    return re.compile("".join(_WILD.get(part) or _literal(part) for part in parts))
+
+
+def _literal(part: str) -> str:
+    if len(part) > 2 and part.startswith("[") and part.endswith("]"):
+        negated = part.startswith("[!")
+        inside = re.sub(r"([\\\[\]&~|^])", r"\\\1", part[2 if negated else 1 : -1])
+        return f"[^/{inside}]" if negated else f"[{inside}]"
+    return re.escape(part)
 
 
 def select(items: Sequence[pytest.Item]) -> Selection:
@@ -36,6 +58,7 @@ def select(items: Sequence[pytest.Item]) -> Selection:
             selection.gates.append(gate)
         else:
             functions.select(item, selection)
+    selection.mistakes += functions.equal_variants(items)
     # A function that is parametrized beside its mark has several tests for one trial.
     selection.trials = list({trial.id: trial for trial in selection.trials}.values())
     return selection

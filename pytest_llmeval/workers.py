@@ -136,7 +136,7 @@ class Broker:
         with connection, contextlib.suppress(EOFError, OSError, AuthenticationError):
             deliver_challenge(connection, self.key)
             answer_challenge(connection, self.key)
-            while True:
+            while True:  # what is suppressed is the connection's: _answer raises none of these
                 message = connection.recv()
                 connection.send(self._answer(message))
 
@@ -146,6 +146,8 @@ class Broker:
             return self._reply(message)
         except LlmevalError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - unsaid, it would look as if the run had gone
+            return LlmevalError(f"the run broke off: {type(error).__name__}: {error}")
 
     def _reply(self, message: object) -> object:
         if isinstance(message, Ask):

@@ -169,6 +169,7 @@ class Loop:
         promise(becomes_true(lambda: not session.processes("guard", "server")), "a server is left")
         promise(becomes_true(lambda: not session.processes()), "a worker is left")
         if done is None:
+            promise(status == 0, f"undisturbed, it ended with {status}: {session.text[-300:]}")
             return "it was over too early, another round takes its place"
         self.kills.append(done)
         before = project.journals()

@@ -102,7 +102,7 @@ class _Unexpected(Exception):
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(body.decode("utf-8"))
+        data = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise _Unexpected("it is not UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -162,7 +162,7 @@ def _tool_call(call: object) -> ToolCall:
         raise _Unexpected("an entry of tool_calls has no function with a name")
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
-        return ToolCall(name, arguments, _encode(arguments))
+        return ToolCall(name, _recordable(arguments), _encode(arguments))
     if isinstance(arguments, str):
         return ToolCall(name, _parsed_arguments(arguments), arguments)
     return ToolCall(name, None, "" if arguments is None else _encode(arguments))
@@ -171,13 +171,25 @@ def _tool_call(call: object) -> ToolCall:
 def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
     try:
         value = json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, _Unexpected):
         return None
-    return value if isinstance(value, dict) else None
+    return _recordable(value) if isinstance(value, dict) else None
+
+
+def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return None instead of arguments with a number such as 1e999: JSON that reads as infinity,
+    which no JSON can hold again.
+    """
+    try:
+        json.dumps(arguments, allow_nan=False)
+    except ValueError:
+        return None
+    return arguments
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    """Refuse NaN and Infinity, which Python would read."""
+    raise _Unexpected(f"it holds {name}, which is not JSON")
 
 
 def _usage(usage: dict[str, Any] | None, timings: dict[str, Any]) -> Usage:

@@ -37,9 +37,9 @@ class FakeEngine:
 
     The nonsense is "fake answer to: " and the question, cut to `max_tokens` words. Tokens are
     words between white space, so that every figure is the same on every machine. `requests` holds
-    what it was asked, in order; `busiest` is the most requests it had at once. `slots` is what it
-    says of itself; it takes any number of requests at once, so that a test can see who sends too
-    many.
+    what it was asked, in order, unless `remember` is False; `busiest` is the most requests it had
+    at once. `slots` is what it says of itself; it takes any number of requests at once, so that a
+    test can see who sends too many.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class FakeEngine:
         *,
         answer: Callable[[Request], str | Answer] | None = None,
         slots: int | None = None,
+        remember: bool = True,
     ) -> None:
         self.requests: list[Request] = []
         self.busiest = 0
@@ -55,6 +56,7 @@ class FakeEngine:
         self._used = [0] * len(self._rules)
         self._answer = answer
         self._slots = slots
+        self._remember = remember
         self._in_flight = 0
 
     async def describe(self) -> EndpointFacts:
@@ -63,7 +65,8 @@ class FakeEngine:
 
     async def complete(self, request: Request) -> Answer:
         """Answer, or raise what a rule says."""
-        self.requests.append(request)
+        if self._remember:
+            self.requests.append(request)
         self._in_flight += 1
         self.busiest = max(self.busiest, self._in_flight)
         try:

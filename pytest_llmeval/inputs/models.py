@@ -52,12 +52,29 @@ def _gpu_layers(value: Any) -> int | Literal["all"] | None:
 
 
 def checked_url(value: str) -> str:
-    """An http(s) address without a slash at its end. Raises ValueError for anything else."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        example = "http://127.0.0.1:8080/v1"
+    """An http(s) address without a slash at its end.
+
+    Raises ValueError for anything else that an engine could not use; what may be a secret, before
+    the host or behind the path, is not repeated.
+    """
+    example = "http://127.0.0.1:8080/v1"
+    if "@" in value:
+        raise ValueError(
+            f"expected a URL such as {example}, without '@': no user name or password belongs "
+            "into it; api_key_env names the environment variable that holds the key"
+        )
+    if "?" in value or "#" in value:
+        raise ValueError(f"expected a URL such as {example}, with no '?' or '#' behind its path")
+    try:
+        parts = urlsplit(value.strip())
+        host, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as problem:
+        raise ValueError(
+            f"expected a URL such as {example}, found {shown(value)}: {problem}"
+        ) from problem
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
         raise ValueError(f"expected a URL such as {example}, found {shown(value)}")
-    return value.rstrip("/")
+    return value.strip().rstrip("/")
 
 
 def _url(value: str) -> str:

@@ -28,10 +28,22 @@ class Section(BaseModel):
 
 AnySection = TypeVar("AnySection", bound=Section)
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Names that become part of node ids: of models, named samplings and prompt variants."""
+# In both cases of each letter, since it is a pattern of the JSON Schema too, which knows no flags.
+_DEVICE = (
+    r"([cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|([cC][oO][mM]|[lL][pP][tT])[0-9])(\.|$)"
+)
 
-NAME_RULE = "letters, digits, '.', '_' and '-' only, beginning with a letter or digit"
+NAME = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names that become part of node ids: of models, named samplings and prompt variants.
+
+Some become names of files as well, and a file named like a device, whatever its ending, cannot be
+written on Windows.
+"""
+
+NAME_RULE = (
+    "letters, digits, '.', '_' and '-' only, beginning with a letter or digit, "
+    "and not what Windows calls its devices (con, prn, aux, nul, com1, lpt1 and so on)"
+)
 
 
 def _as_list(value: Any) -> Any:

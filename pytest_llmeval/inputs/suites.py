@@ -121,7 +121,14 @@ def _build(
         each_item=file.each_item,
         exact=file.exact,
         is_function=keys is MarkerArguments,
+        seeds=_seeds(file, limits),
     )
+
+
+def _seeds(file: SuiteFile, limits: Sequence[int]) -> dict[str, int]:
+    """The seeds that have chosen something, by what they chose."""
+    seeds = {"items": file.seed} if limits or file.split else {}
+    return seeds | ({"few_shot": file.few_shot.seed} if file.few_shot else {})
 
 
 def _read_parts(document: Document, keys: type[MarkerArguments]) -> _Parts:

@@ -37,20 +37,37 @@ class ConditionPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorerPlan:
+    """A scorer as a suite uses it. `version` is the scorer's own, "" where nobody told it."""
+
+    name: str
+    options: Mapping[str, Any]
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SuitePlan:
-    """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids."""
+    """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids.
+
+    `seeds` are those by which its items and its worked examples were chosen.
+    """
 
     name: str
     origin: str
     dataset_hash: str
     items: int
     items_hash: str
-    scorers: tuple[str, ...]
+    scorers: tuple[ScorerPlan, ...]
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AskedPlan:
-    """What one suite asks of one condition: its prompt by hash, its sampling in full."""
+    """What one suite asks of one condition: its prompt by hash, its sampling in full.
+
+    `tools_hash` is over the tools that every request offers, "" without any; `exact` requests go
+    out without a prompt cache.
+    """
 
     suite: str
     condition: str
@@ -58,17 +75,23 @@ class AskedPlan:
     sampling: Mapping[str, Any]
     repeats: int
     trials: int
+    tools_hash: str = ""
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All that decides what a run asks. Two runs of one plan on the same weights are the same."""
+    """All that decides what a run asks. Two runs of one plan on the same weights are the same.
+
+    `limit` is --llm-limit, None without it; a suite's own limit shows in its items.
+    """
 
     config: Mapping[str, Any]
     suites: tuple[SuitePlan, ...]
     conditions: tuple[ConditionPlan, ...]
     asked: tuple[AskedPlan, ...]
     seeds: Mapping[str, int]
+    limit: int | None = None
 
     @property
     def trials(self) -> int:
@@ -136,9 +159,17 @@ class Manifest:
 
 
 def plan_of(
-    config: Mapping[str, Any], trials: Sequence[Trial], seeds: Mapping[str, int]
+    config: Mapping[str, Any],
+    trials: Sequence[Trial],
+    seeds: Mapping[str, int],
+    *,
+    limit: int | None = None,
+    scorer_versions: Mapping[str, str] | None = None,
 ) -> RunPlan:
-    """Describe what `trials` ask. Nothing in it depends on the order of conditions or suites."""
+    """Describe what `trials` ask. Nothing in it depends on the order of conditions or suites.
+
+    `limit` is --llm-limit; `scorer_versions` go by the names of scorers.
+    """
     suites: dict[str, Suite] = {}
     asked: dict[tuple[str, str], tuple[Condition, int]] = {}
     for trial in trials:
@@ -147,16 +178,18 @@ def plan_of(
         asked[key] = (trial.condition, asked[key][1] + 1 if key in asked else 1)
     conditions = {condition.name: condition for condition, _ in asked.values()}
     slugs = condition_slugs(conditions)
+    versions = scorer_versions or {}
     return RunPlan(
         config=plain(config),
-        suites=tuple(_suite_plan(suites[name]) for name in sorted(suites)),
+        suites=tuple(_suite_plan(suites[name], versions) for name in sorted(suites)),
         conditions=tuple(_condition_plan(conditions[n], slugs[n]) for n in sorted(conditions)),
-        asked=tuple(_asked_plan(key, *asked[key]) for key in sorted(asked)),
+        asked=tuple(_asked_plan(suites[key[0]], *asked[key]) for key in sorted(asked)),
         seeds=dict(seeds),
+        limit=limit,
     )
 
 
-def _suite_plan(suite: Suite) -> SuitePlan:
+def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
     ids = "\n".join(item.id for item in suite.items)
     return SuitePlan(
         name=suite.name,
@@ -164,7 +197,11 @@ def _suite_plan(suite: Suite) -> SuitePlan:
         dataset_hash=suite.dataset_hash,
         items=len(suite.items),
         items_hash=hashlib.sha256(ids.encode("utf-8", "surrogatepass")).hexdigest(),
-        scorers=tuple(scorer.name for scorer in suite.scorers),
+        scorers=tuple(
+            ScorerPlan(scorer.name, plain(scorer.options), versions.get(scorer.name, ""))
+            for scorer in suite.scorers
+        ),
+        seeds=dict(suite.seeds),
     )
 
 
@@ -174,15 +211,25 @@ def _condition_plan(condition: Condition, slug: str) -> ConditionPlan:
     )
 
 
-def _asked_plan(key: tuple[str, str], condition: Condition, trials: int) -> AskedPlan:
+def _asked_plan(suite: Suite, condition: Condition, trials: int) -> AskedPlan:
     return AskedPlan(
-        suite=key[0],
-        condition=key[1],
+        suite=suite.name,
+        condition=condition.name,
         prompt_hash=condition.prompt.hash,
         sampling=plain(condition.sampling),
         repeats=condition.repeats,
         trials=trials,
+        tools_hash=_tools_hash(suite.tools),
+        exact=suite.exact,
     )
+
+
+def _tools_hash(tools: Sequence[Mapping[str, Any]]) -> str:
+    if not tools:
+        return ""
+    # Keys stay in their order: a chat template shows them to the model as they are written.
+    text = json.dumps(plain(tools), separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def plan_hash(plan: RunPlan) -> str:

@@ -83,6 +83,11 @@ def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Ite
     for name in sorted(old.keys() & new.keys()):
         if old[name].prompt_hash != new[name].prompt_hash:
             yield f"condition {name}: its prompt has changed"
+        if old[name].tools_hash != new[name].tools_hash:
+            yield f"condition {name}: its tools have changed"
+        if old[name].exact != new[name].exact:
+            was, is_ = _shown(old[name].exact), _shown(new[name].exact)
+            yield f"condition {name}: exact was {was}, is {is_}"
         for difference in _config_changed(old[name].sampling, new[name].sampling):
             yield difference.replace("config:", f"condition {name}: sampling", 1)
         if old[name].trials != new[name].trials:

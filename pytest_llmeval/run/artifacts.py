@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
 from pytest_llmeval.results.atomic import write_text
 from pytest_llmeval.results.html import html_report
+from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import RunReport, condition_figures, select_examples
 from pytest_llmeval.results.rows import outcome_of
@@ -21,49 +23,76 @@ from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
 
 
-def write_artifacts(
-    settings: Settings,
-    ledger: Ledger,
-    trials: Sequence[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
-    worth: Worth,
-    gates: tuple[GateResult, ...],
-    seconds: float,
-) -> RunReport:
-    """Write all files of the run's folder that follow from predictions and scores."""
-    folder = ledger.folder
-    busy = _slots_busy(settings, trials, predictions)
-    figures = condition_figures(trials, predictions, busy)
-    outcomes = _outcomes(predictions, scores)
-    report = RunReport(
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to: its trials, what was answered, how it was judged, what that is worth."""
+
+    trials: Sequence[Trial]
+    predictions: Mapping[str, Prediction]
+    scores: Mapping[str, Sequence[Score]]
+    worth: Worth
+    gates: tuple[GateResult, ...]
+    seconds: float
+
+
+def report_of(settings: Settings, ledger: Ledger, outcome: Outcome) -> RunReport:
+    """Everything that the terminal and the reports say."""
+    folder, manifest = ledger.folder, ledger.manifest
+    busy = _slots_busy(settings, manifest, outcome)
+    counts = _outcomes(outcome.predictions, outcome.scores)
+    return RunReport(
         id=folder.id,
-        started=ledger.manifest.started,
-        seconds=seconds,
+        started=manifest.started,
+        seconds=outcome.seconds,
         path=_shown_path(settings, folder.reports / "report.html"),
-        plan=ledger.manifest.plan,
-        models=ledger.manifest.models,
-        versions=ledger.manifest.versions,
-        metrics=worth.metrics,
-        comparisons=worth.comparisons,
-        gates=gates,
-        figures=figures,
-        wrong=outcomes["wrong"],
-        no_answer=outcomes["no_answer"],
-        failed=outcomes["failure"],
+        plan=manifest.plan,
+        models=manifest.models,
+        versions=manifest.versions,
+        metrics=outcome.worth.metrics,
+        comparisons=outcome.worth.comparisons,
+        gates=outcome.gates,
+        figures=condition_figures(outcome.trials, outcome.predictions, busy),
+        wrong=counts["wrong"],
+        no_answer=counts["no_answer"],
+        failed=counts["failure"],
         slots_busy=_mean(list(busy.values())),
-        warnings=ledger.manifest.warnings,
-        examples=select_examples(trials, predictions, scores, _prompt_of),
+        warnings=manifest.warnings,
+        examples=select_examples(outcome.trials, outcome.predictions, outcome.scores, _prompt_of),
     )
-    write_tables(folder, trials, predictions, scores)
-    write_costs(folder.path / "costs.json", figures)
-    significance = folder.path / "significance.json"
-    write_significance(significance, folder.id, worth.metrics, worth.comparisons)
-    write_text(folder.reports / "report.md", markdown_report(report))
-    write_text(folder.reports / "report.html", html_report(report))
+
+
+def write_artifacts(
+    settings: Settings, ledger: Ledger, outcome: Outcome, report: RunReport
+) -> list[str]:
+    """Write all files that follow from predictions and scores; say which could not be written.
+
+    One that another program holds open, as Windows allows, must not cost the others.
+    """
+    folder, worth = ledger.folder, outcome.worth
+    works: list[Callable[[], object]] = [
+        lambda: write_tables(folder, outcome.trials, outcome.predictions, outcome.scores),
+        lambda: write_costs(folder.path / "costs.json", report.figures),
+        lambda: write_significance(
+            folder.path / "significance.json", folder.id, worth.metrics, worth.comparisons
+        ),
+        lambda: write_text(folder.reports / "report.md", markdown_report(report)),
+        lambda: write_text(folder.reports / "report.html", html_report(report)),
+    ]
     if settings.options.archive:
-        shutil.make_archive(str(folder.path), "zip", folder.path.parent, folder.path.name)
-    return report
+        works.append(lambda: _archive(folder.path))
+    problems = []
+    for work in works:
+        try:
+            work()
+        except OSError as error:
+            problems.append(f"an artifact could not be written: {error}")
+    return problems
+
+
+def _archive(run: Path) -> None:
+    """Zip the run's folder beside it, whole or not at all."""
+    unfinished = shutil.make_archive(f"{run}.unfinished", "zip", run.parent, run.name)
+    Path(unfinished).replace(f"{run}.zip")
 
 
 def _outcomes(
@@ -76,15 +105,14 @@ def _outcomes(
     )
 
 
-def _slots_busy(
-    settings: Settings, trials: Sequence[Trial], predictions: Mapping[str, Prediction]
-) -> dict[str, float]:
+def _slots_busy(settings: Settings, manifest: Manifest, outcome: Outcome) -> dict[str, float]:
     by_model: dict[str, list[Prediction]] = {}
-    for trial in trials:
-        if trial.id in predictions:
-            by_model.setdefault(trial.condition.model, []).append(predictions[trial.id])
+    for trial in outcome.trials:
+        if trial.id in outcome.predictions:
+            by_model.setdefault(trial.condition.model, []).append(outcome.predictions[trial.id])
+    told = {facts.name: facts.slots for facts in manifest.models}
     shares = {
-        model: slots_busy(its, settings.config.models[model].slots)
+        model: slots_busy(its, told.get(model) or settings.config.models[model].slots)
         for model, its in by_model.items()
     }
     return {model: share for model, share in shares.items() if share is not None}

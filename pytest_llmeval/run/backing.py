@@ -49,11 +49,13 @@ def backing_of(
         )
     if model.engine == "fake":
         return fake_backing(model, model.script)
+    url, key = model.url or "", _api_key(model, config)
     return Backing(
         make_server=None,
-        make_engine=partial(_engine, model, _api_key(model, config)),
-        url=model.url or "",
+        make_engine=partial(_engine, model, key),
+        url=url,
         digest=_no_digest,
+        is_loading=lambda: check_health(_fetch, url.removesuffix("/v1"), key).state == "loading",
     )
 
 
@@ -64,12 +66,12 @@ def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:
     rules = load_script(script) if script else ()
 
     def make(_: str) -> Engine:
-        return FakeEngine(rules, slots=model.slots)
+        return FakeEngine(rules, slots=model.slots, remember=False)
 
     return Backing(make_server=None, make_engine=make, url=FAKE_URL, digest=_no_digest)
 
 
-def in_flight(model: ModelConfig, *, dry_run: bool) -> int:
+def in_flight(model: ModelConfig, slots: int, *, dry_run: bool) -> int:
     """How many requests are under way at once.
 
     One more than there are slots keeps a server busy during the client's round trip; a fake engine
@@ -77,7 +79,7 @@ def in_flight(model: ModelConfig, *, dry_run: bool) -> int:
     """
     if model.exact:
         return 1
-    return model.slots if dry_run or model.engine == "fake" else model.slots + 1
+    return slots if dry_run or model.engine == "fake" else slots + 1
 
 
 def memory_of(model: ModelConfig) -> int | None:
@@ -134,7 +136,6 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
         executable=model.executable,
         port=model.port,
         args=model.args,
-        api_key=None,
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
     )
@@ -153,6 +154,12 @@ def _api_key(model: ModelConfig, config: Config) -> str | None:
         raise ConfigError(
             f"models: {model.name}: api_key_env names the environment variable "
             f"{model.api_key_env}, which is not set; set it to the key",
+            path=config.path,
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"models: {model.name}: the environment variable {model.api_key_env} holds characters "
+            "that no HTTP header can carry, such as a line break; set it to the key alone",
             path=config.path,
         )
     return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -97,8 +98,14 @@ class Ledger:
             parts = list(_parts(trials, max((p.number for p in manifest.parts), default=1)))
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
-        ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
-        ledger._write_what_is_asked(settings)
+        try:
+            ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
+            ledger._write_what_is_asked(settings)
+        except BaseException:
+            journal.close()
+            if settings.options.resume is None:
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
         return ledger
 
     @property
@@ -135,7 +142,10 @@ class Ledger:
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
         of the numbers should know.
         """
-        self._journal.close()
+        try:
+            self._journal.close()
+        except OSError as error:
+            reason = reason or f"the journal could not be closed: {error}"
         settled = tuple(
             settle_part(facts, _of_part(part, predictions), ended=not reason)
             for part, facts in zip(self.parts, self._manifest.parts, strict=True)

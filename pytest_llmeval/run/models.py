@@ -13,6 +13,12 @@ from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError
 from pytest_llmeval.records import Answer, Request
 from pytest_llmeval.servers.server import Server
 
+#: How long a server's process may take to be seen dead after its connections are.
+DEATH_SECONDS = 1.0
+
+#: How long an endpoint that is adopted may go on loading.
+LOADING_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Backing:
@@ -20,13 +26,14 @@ class Backing:
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
     adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so.
+    says so. `is_loading` asks an adopted endpoint whether it is still loading.
     """
 
     make_server: Callable[[Path], Server] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
+    is_loading: Callable[[], bool] | None = None
 
 
 class LiveModel:
@@ -63,6 +70,11 @@ class LiveModel:
         return self._server.url if self._server is not None else self._backing.url
 
     @property
+    def slots(self) -> int | None:
+        """How many requests it answers at once, as far as it says so."""
+        return self.facts.slots if self.facts is not None else None
+
+    @property
     def restarts(self) -> int:
         """How often its server was started again."""
         return self._server.restarts if self._server is not None else 0
@@ -96,10 +108,19 @@ class LiveModel:
             if self._backing.make_server is not None:
                 self._server = self._backing.make_server(self._logs)
                 await asyncio.to_thread(self._server.start)
+            elif self._backing.is_loading is not None:
+                await self._outwait_loading(self._backing.is_loading)
             await self._greet(self._backing.make_engine(self.url), digest)
         finally:
             given_up.set()  # no news to a digest that is there
             await asyncio.gather(digest, return_exceptions=True)
+
+    async def _outwait_loading(self, is_loading: Callable[[], bool]) -> None:
+        """An adopted endpoint may still be loading its model; anything else shows when asked."""
+        for _ in range(int(LOADING_SECONDS)):
+            if not await asyncio.to_thread(is_loading):
+                return
+            await asyncio.sleep(1.0)
 
     async def _greet(self, engine: Engine, digest: Awaitable[str | None]) -> None:
         try:
@@ -117,14 +138,15 @@ class LiveModel:
             raise EndpointUnreachable(f"{self.name} is not open")
         return await self._engine.complete(request)
 
-    async def recover(self) -> None:
+    async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
 
-        The new process may answer on another port, so the engine is made anew. Raises ServerError.
+        A connection is gone before the process is seen to be: that has `patience` seconds. The new
+        process may answer on another port, so the engine is made anew. Raises ServerError.
         """
         async with self._recovering:
             server = self._server
-            if server is None or server.alive():
+            if server is None or not await _has_ended(server, patience):
                 return
             self._say(
                 f"llmeval: {self.name}: its server ended ({server.exit_description}); "
@@ -151,6 +173,13 @@ class LiveModel:
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
         return str(ServerError(str(error), log_tail=self._server.log_tail()))
+
+
+async def _has_ended(server: Server, patience: float) -> bool:
+    while server.alive() and patience > 0:
+        await asyncio.sleep(0.05)
+        patience -= 0.05
+    return not server.alive()
 
 
 async def close_all(models: list[LiveModel]) -> None:

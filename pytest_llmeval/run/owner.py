@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any
 
-from platformdirs import user_cache_path
-
-from pytest_llmeval.engines.chat import refuse_llama_cpp_keys
-from pytest_llmeval.errors import ConfigError, LlmevalError, Unsupported
-from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.machine.memory import free_memory
+from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.terminal import summary_lines
-from pytest_llmeval.run.artifacts import write_artifacts
+from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
+from pytest_llmeval.run.assembly import (
+    backings_of,
+    is_answered,
+    live_models,
+    refuse_the_impossible,
+    turns_of,
+)
 from pytest_llmeval.run.backing import (
-    backing_of,
-    fake_backing,
-    in_flight,
-    memory_of,
     what_computes,
 )
 from pytest_llmeval.run.conclusion import (
@@ -36,13 +34,10 @@ from pytest_llmeval.run.conclusion import (
     worth_of,
 )
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.models import Backing, LiveModel, close_all
+from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
-from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
-from pytest_llmeval.running.lanes import Lane
-from pytest_llmeval.running.plan import by_model, take_turns
 from pytest_llmeval.running.scheduler import Scheduler
 
 
@@ -97,90 +92,29 @@ class Run:
                 self._begin(selection.trials)
             except LlmevalError as error:
                 self.settings.mistakes.append(str(error))
+            except OSError as error:  # a full disk, a folder that may not be written
+                self.settings.mistakes.append(f"the run's folder cannot be written: {error}")
 
     def _begin(self, trials: Sequence[Trial]) -> None:
         self._began = time.perf_counter()
-        backings = {name: self._backing(m) for name, m in self.settings.config.models.items()}
-        self._refuse_what_an_engine_cannot_do(trials)
+        backings = backings_of(self.settings, self._say)
+        refuse_the_impossible(self.settings, trials)
         ledger = self._ledger = Ledger.open(
             self.settings,
             trials,
             datetime.now(timezone.utc),
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
-        self._models = self._live_models(backings, ledger)
-        lanes = self._lanes(trials, ledger)
-        sizes = {name: self._memory_of(name) for name in lanes}
-        turns = take_turns(sizes, free_memory())
+        self._models = live_models(self.settings, backings, ledger, self._say)
         self._elapsed = max(map(_end, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
-            [[lanes[model] for model in turn] for turn in turns],
+            turns_of(self.settings, self._models, trials, ledger),
             ledger.record,
             self._shut_down,
-            known=[known for known in ledger.known.values() if _is_answered(known)],
+            known=[known for known in ledger.known.values() if is_answered(known)],
             elapsed=self._elapsed,
         )
         self._scheduler.start()
-
-    def _refuse_what_an_engine_cannot_do(self, trials: Sequence[Trial]) -> None:
-        """One look per condition: what is impossible is not asked and failed trial by trial."""
-        conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
-        for trial in conditions.values():
-            model = self.settings.config.models[trial.condition.model]
-            if model.engine == "openai" and not self.settings.options.dry_run:
-                try:
-                    refuse_llama_cpp_keys(request_of(trial, model))
-                except Unsupported as error:
-                    raise ConfigError(
-                        f"{trial.condition.name} in suite {trial.suite.name}: {error}",
-                        path=self.settings.config.path,
-                    ) from error
-
-    def _backing(self, model: ModelConfig) -> Backing:
-        if self.settings.options.dry_run:
-            return fake_backing(model)
-        cache = user_cache_path("pytest-llmeval", appauthor=False)
-        return backing_of(model, self.settings.config, cache, self._say)
-
-    def _live_models(self, backings: Mapping[str, Backing], ledger: Ledger) -> dict[str, LiveModel]:
-        logs = ledger.folder.path / "logs"
-        logs.mkdir(exist_ok=True)
-        models = self.settings.config.models
-        return {
-            name: LiveModel(
-                name, made, logs, self._say, partial(ledger.model_opened, config=models[name])
-            )
-            for name, made in backings.items()
-        }
-
-    def _lanes(self, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Lane]:
-        open_trials = [t for t in trials if not _is_answered(ledger.known.get(t.id))]
-        lanes = by_model(open_trials, self.settings.models)
-        return {model: self._lane(model, its_trials) for model, its_trials in lanes.items()}
-
-    def _lane(self, name: str, trials: Sequence[Trial]) -> Lane:
-        live, model = self._models[name], self.settings.config.models[name]
-        exact = any(trial.suite.exact for trial in trials)
-        width = in_flight(model, dry_run=self.settings.options.dry_run)
-
-        async def ask(trial: Trial) -> Answer:
-            return await live.ask(request_of(trial, model))
-
-        return Lane(
-            model=name,
-            trials=trials,
-            in_flight=1 if exact else width,
-            ask=ask,
-            open=live.open,
-            recover=live.recover,
-            close=live.close,
-            explain=live.explain,
-        )
-
-    def _memory_of(self, name: str) -> int | None:
-        if self.settings.options.dry_run:
-            return None
-        return memory_of(self.settings.config.models[name])
 
     async def _shut_down(self) -> None:
         await close_all(list(self._models.values()))
@@ -201,14 +135,16 @@ class Run:
 
     def chat(self, model: str, request: Request) -> Answer:
         """Ask a model something outside the plan: one attempt, nothing journaled."""
-        live = self._models[model]
+        scheduler = self._live()
+        live, exact = self._models[model], self.settings.config.models[model].exact
+        asked = dataclasses.replace(request, cache_prompt=not exact)
 
         async def ask() -> Answer:
             await live.open()
-            await live.recover()  # long after its last trial, nobody else would notice its end
-            return await live.ask(request)
+            await live.recover(0)  # long after its last trial, nobody else would notice its end
+            return await live.ask(asked)
 
-        return self._live().call(ask())
+        return scheduler.call(ask())
 
     def describe(self, model: str | None) -> dict[str, Any]:
         """The run (None), or the server of a model, which is started if need be."""
@@ -263,8 +199,11 @@ class Run:
         if self._scheduler is None or self._ledger is None:
             self._gates = self._decided(worth_of((), {}), stopped)  # nothing but gates was selected
             return
-        self._ended, self._cut_short = True, bool(stopped)
+        self._ended = True
         self._scheduler.stop()
+        if self._scheduler.broken is not None:
+            stopped = f"the run broke off: {self._scheduler.broken}"
+        self._cut_short = bool(stopped)
         predictions = self._predictions()
         self._score_the_rest(predictions)
         now = datetime.now(timezone.utc)
@@ -273,9 +212,7 @@ class Run:
         self._gates = self._decided(worth, stopped)
         if not self._selection.trials:
             return  # only fixtures needed the run: there is nothing to report
-        self._report = write_artifacts(
-            self.settings,
-            self._ledger,
+        outcome = Outcome(
             self._selection.trials,
             predictions,
             self._scores,
@@ -283,6 +220,9 @@ class Run:
             tuple(result for _, result in self._gates),
             time.perf_counter() - self._began + self._elapsed,
         )
+        self._report = report_of(self.settings, self._ledger, outcome)
+        for problem in write_artifacts(self.settings, self._ledger, outcome, self._report):
+            self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:
         """What a reader of the numbers should know: picked trials, and servers that died."""
@@ -335,7 +275,10 @@ class Run:
         for trial in self._selection.trials if self._selection else ():
             prediction = predictions.get(trial.id)
             if prediction is not None and trial.id not in self._scores and trial.suite.scorers:
-                self._scores[trial.id] = self.settings.score(trial, prediction)
+                try:
+                    self._scores[trial.id] = self.settings.score(trial, prediction)
+                except LlmevalError as error:  # a scorer that only the worker's conftest knows
+                    self._say(f"llmeval: {trial.id} has no score: {error}")
 
 
 def _end(prediction: Prediction) -> float:
@@ -345,7 +288,3 @@ def _end(prediction: Prediction) -> float:
 
 def _never() -> bool:
     return False
-
-
-def _is_answered(prediction: Prediction | None) -> bool:
-    return prediction is not None and prediction.answer is not None

@@ -19,13 +19,14 @@ class Lane:
 
     `ask` makes one attempt and raises EngineError. `open` makes the endpoint ready, `recover` makes
     it ready again after it could not be reached, `close` lets go of it; what `open` and `recover`
-    raise (LlmevalError) is why everything left in the lane fails. `in_flight` is how many requests
-    are under way at once. `explain` puts into words why a trial stays unanswered after this error.
+    raise (LlmevalError) is why everything left in the lane fails. `in_flight` says, once the
+    endpoint is open, how many requests are under way at once. `explain` puts into words why a trial
+    stays unanswered after this error.
     """
 
     model: str
     trials: Sequence[Trial]
-    in_flight: int
+    in_flight: Callable[[], int]
     ask: Callable[[Trial], Awaitable[Answer]]
     open: Callable[[], Awaitable[None]]
     recover: Callable[[], Awaitable[None]]
@@ -75,7 +76,7 @@ class LaneRunner:
             await self._lane.open()
         except LlmevalError as error:
             self._lost = error
-        await all_or_none([self._ask_in_turn() for _ in range(self._lane.in_flight)])
+        await all_or_none([self._ask_in_turn() for _ in range(self._lane.in_flight())])
 
     def _take(self) -> Trial | None:
         for queue in (self._wanted, self._queue):

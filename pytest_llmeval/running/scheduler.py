@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
@@ -27,6 +28,11 @@ Result = TypeVar("Result")
 #: How long a wait lasts before it looks around: short enough for Ctrl-C on Windows, where a wait
 #: without a limit cannot be interrupted.
 SLICE = 0.2
+
+#: Room for every model's start, digest and stop at once.
+THREADS = 64
+
+HAS_ENDED = "the run has ended: nothing can be asked any more"
 
 
 class Scheduler:
@@ -65,6 +71,8 @@ class Scheduler:
         self._waiting: dict[str, threading.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked: asyncio.Event | None = None
+        self._closing = False
+        self._calls: set[asyncio.Task[Any]] = set()
         self._running = threading.Event()
         self._ended = threading.Event()
         self._broken: BaseException | None = None
@@ -110,15 +118,19 @@ class Scheduler:
         """Run something else on the scheduler's loop and wait for it, for instance one request."""
         if self._loop is None or self._ended.is_set():
             work.close()
-            raise LlmevalError("the run has ended: nothing can be asked any more")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise LlmevalError(HAS_ENDED)
+        future = asyncio.run_coroutine_threadsafe(self._follow(work), self._loop)
         try:
-            while not future.done():
+            # A loop that closes at this very moment leaves the future undone for ever.
+            while not future.done() and not self._ended.is_set():
                 concurrent.futures.wait([future], SLICE)
         except BaseException:  # Ctrl-C while waiting: the work must not go on unseen
             future.cancel()
             raise
-        return future.result()
+        try:
+            return future.result(timeout=0)
+        except (concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
+            raise LlmevalError(HAS_ENDED) from None
 
     def stop(self) -> None:
         """Stop sending, drop what is under way, shut down, and wait until the thread has ended."""
@@ -148,6 +160,18 @@ class Scheduler:
             return f"{trial_id} is not part of this run's plan"
         return f"the run was stopped before {trial_id} was answered"
 
+    async def _follow(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run called work such that a shutdown ends it, and refuse what comes later."""
+        task = asyncio.current_task()
+        if self._closing or task is None:
+            work.close()
+            raise LlmevalError(HAS_ENDED)
+        self._calls.add(task)
+        try:
+            return await work
+        finally:
+            self._calls.discard(task)
+
     # The scheduler's own thread -------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -164,6 +188,8 @@ class Scheduler:
     async def _live(self) -> None:
         """Ask everything, then stay for `call` until `stop`; shut down whatever happens."""
         self._loop = asyncio.get_running_loop()
+        # Servers start and stop in threads, and a stop must not wait until others have started.
+        self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "llmeval-wait"))
         self._stop_asked = asyncio.Event()
         self._running.set()
         asking = asyncio.ensure_future(self._ask_everything())
@@ -174,8 +200,10 @@ class Scheduler:
                 asking.result()
                 await stopped
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            self._closing = True
+            for task in (asking, *self._calls):
+                task.cancel()
+            await asyncio.gather(asking, *self._calls, return_exceptions=True)
             await self._shutdown()
 
     async def _ask_everything(self) -> None:

@@ -7,11 +7,15 @@ In this order:
    before one ("B is correct"), or a label that opens a line or stands alone on it;
 3. else the last option mentioned ("the last letter"), which more text might still have replaced.
 
-Denied options ("not A", "A is wrong", "rather than A") are no mentions. Options that stand side by
-side undecided ("A or B", "A and C") commit to nothing, and a last commitment of that kind takes an
-earlier one back. The options listed one after the other, each with its text, are the question
-repeated, not an answer. In case of doubt nothing is found: that is no answer rather than a wrong
-one, and never a right one by luck.
+Denied options ("not A", "A is wrong", "rather than A", "the wrong answer is A") are no mentions.
+Options that stand side by side undecided ("A or B", "A and C", "A B") commit to nothing, and a last
+commitment of that kind takes an earlier one back. "It is", "that is" and "this is" begin many a
+remark: such a commitment gives way to an earlier one of another kind, unless second thoughts
+("Wait", "Actually", "No") stand between. The last option mentioned is none where all options were
+mentioned, or where it follows another one immediately. The options listed one after the other, each
+with its text, are the question repeated, not an answer. A commitment at the very end of a text that
+was cut off is open still, unless it is the whole text. In case of doubt nothing is found: that is
+no answer rather than a wrong one, and never a right one by luck.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ _ANCHOR = re.compile(
             |vote|opt)\b
         (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
             (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
-    | \b(?:it|that|this) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
+    | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
     | \b(?:answer|choice|choose|pick|select)\s
     | <answer> | \\boxed\{{ | \#{{4}}
     ) {_OPENING} {_FILLER}""",
@@ -56,7 +60,12 @@ _DENIED_BEFORE = re.compile(
         | n['’]t | \b(?:eliminat|rul|exclud|discard|reject)\w*(?:\s+out)? )
         \s+ (?: (?:be|is|options?|choices?|answers?|both|the|either|letter|likely|probably)\s+ )*
         ["'“‘(\[*]* \Z
-      | n['’]t\s+(?:think|believe|be)\b [^.,;:\n]{0,40} \Z""",
+      | n['’]t\s+(?:think|believe|be)\b [^.,;:\n]{0,40} \Z
+      | \b(?:wrong|incorrect|false|worst|least\s+\w+)
+        (?: \s+(?:answer|option|choice|one|letter)s? )?
+        (?: \s+(?:to|for|here|of)\b [^.:\n]{0,24}? )?
+        (?: \s*: | \s+(?:is|are|was|would\s+be)\b ) [\s"'“‘(\[*]*
+        (?: (?:option|choice|answer|letter|the)s?\s+ )* ["'“‘(\[]* \Z""",
     re.IGNORECASE | re.VERBOSE,
 )
 _DENIED_AFTER = re.compile(
@@ -72,6 +81,10 @@ _SIDE_BY_SIDE = re.compile(
     r"""["'”’)\].*]* \s* (?: , \s* (?:and|or|nor)? | / | & | and(?:/or)? | or | nor )
         \s* (?:(?:possibly|maybe|perhaps|also|even|option|choice|answer|the)\s+)* ["'“‘(\[*]*""",
     re.IGNORECASE | re.VERBOSE,
+)
+_NEXT_TO = re.compile(r"[\s,;./|*-]*")
+_SECOND_THOUGHTS = re.compile(
+    r"\b(?:wait|hold\s+on|actually|correction|sorry|no|wrong|incorrect|mistake)\b", re.IGNORECASE
 )
 _ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
 _LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
@@ -102,14 +115,51 @@ def committed_option(
         (denied if _is_denied(text, group) else standing).append(group)
     repeated = _repeated_question(text, mentions)
     anchors = list(_ANCHOR.finditer(text))
-    for group in reversed(standing):
-        how = _how_committed(text, group, anchors, repeated)
-        if how and not _taken_back(group, denied):
-            return _finding(text, group[-1], how, committed=True) if _is_one(group) else None
+    chosen = _last_commitment(text, standing, denied, anchors, repeated)
+    if chosen is not None:
+        group, how = chosen
+        ended = group[-1].end < len(text.rstrip())
+        return _finding(text, group[-1], how, committed=ended) if _is_one(group) else None
     loose = [group for group in standing if group[-1].sure and group[-1] not in repeated]
     if not loose or not _is_one(loose[-1]) or _taken_back(loose[-1], denied):
         return None
+    if _is_listing(text, loose, labels):
+        return None
     return _finding(text, loose[-1][-1], "last option mentioned", committed=False)
+
+
+def _last_commitment(
+    text: str,
+    standing: Sequence[Group],
+    denied: Sequence[Group],
+    anchors: Sequence[re.Match[str]],
+    repeated: set[Mention],
+) -> tuple[Group, str] | None:
+    """The last commitment that is not taken back; one after "it is" only where no other counts."""
+    weak: tuple[Group, str] | None = None
+    for group in reversed(standing):
+        how, is_weak = _how_committed(text, group, anchors, repeated)
+        if not how or _taken_back(group, denied):
+            continue
+        if weak is not None and _SECOND_THOUGHTS.search(text, group[-1].end, weak[0][0].start):
+            return weak
+        if not is_weak:
+            return group, how
+        weak = weak or (group, how)
+    return weak
+
+
+def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> bool:
+    """Say whether loose mentions only list options: all of them, or different ones in a row."""
+    mentions = [mention for group in loose for mention in group]
+    if len(labels) > 1 and len({mention.label for mention in mentions}) == len(labels):
+        return True
+    *_, before, last = [None, *mentions]
+    return (
+        before is not None
+        and before.label != last.label
+        and _NEXT_TO.fullmatch(text, before.end, last.start) is not None
+    )
 
 
 def _plain(text: str) -> str:
@@ -138,11 +188,18 @@ def _groups(text: str, mentions: Sequence[Mention]) -> list[Group]:
     """Put options that stand side by side ("A, B or C") into one group each."""
     groups: list[Group] = []
     for mention in mentions:
-        if groups and _SIDE_BY_SIDE.fullmatch(text, groups[-1][-1].end, mention.start):
+        if groups and _are_together(text, groups[-1][-1], mention):
             groups[-1].append(mention)
         else:
             groups.append([mention])
     return groups
+
+
+def _are_together(text: str, one: Mention, other: Mention) -> bool:
+    if _SIDE_BY_SIDE.fullmatch(text, one.end, other.start):
+        return True
+    same_kind = (one.labelled, one.own_words) == (other.labelled, other.own_words)
+    return same_kind and one.label != other.label and text[one.end : other.start] == " "
 
 
 def _is_one(group: Group) -> bool:
@@ -181,21 +238,22 @@ def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
 
 def _how_committed(
     text: str, group: Group, anchors: Sequence[re.Match[str]], repeated: set[Mention]
-) -> str:
-    """Say how a group is a commitment; "" when it is none."""
+) -> tuple[str, bool]:
+    """Say how a group is a commitment, "" when it is none, and whether only by a weak anchor."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
         place = bisect_right(anchors, first.start, key=lambda anchor: anchor.end("core"))
         if place and first.start <= anchors[place - 1].end():
-            return f"after {' '.join(anchors[place - 1][0].split())!r}"
+            anchor = anchors[place - 1]
+            return f"after {' '.join(anchor[0].split())!r}", anchor["weak"] is not None
     if not last.sure:
-        return ""
+        return "", False
     confirmed = _CONFIRMED.match(text, last.end)
     if confirmed:
-        return f"before {' '.join(confirmed[0].split())!r}"
-    if last in repeated or not last.labelled:
-        return ""
-    return "a label that opens its line" if _opens_line(text, last) else ""
+        return f"before {' '.join(confirmed[0].split())!r}", False
+    if last in repeated or not last.labelled or not _opens_line(text, last):
+        return "", False
+    return "a label that opens its line", False
 
 
 def _opens_line(text: str, mention: Mention) -> bool:

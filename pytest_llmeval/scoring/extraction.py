@@ -23,9 +23,13 @@ from pytest_llmeval.records import Answer, Item, NoAnswerReason, Score
 
 Value = TypeVar("Value")
 
-_NAMES = "think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis"
+_NAMES = "think|thinking|thoughts?|scratchpad"
+#: Names that an answer may use itself: reasoning only where they open the text.
+_LOOSE_NAMES = "reasoning|reflection|analysis"
 _TAG = re.compile(
-    rf"""(?P<open> <\s*(?:{_NAMES})(?:\s[^<>]*)?> | \[THINK\] | ◁think▷
+    rf"""(?P<loose> <\s*(?:{_LOOSE_NAMES})(?:\s[^<>]*)?> )
+       | (?P<loose_close> <\s*/\s*(?:{_LOOSE_NAMES})\s*> )
+       | (?P<open> <\s*(?:{_NAMES})(?:\s[^<>]*)?> | \[THINK\] | ◁think▷
             | <\|begin_of_thought\|> | <\|channel\|>analysis<\|message\|> )
        | (?P<close> <\s*/\s*(?:{_NAMES})\s*> | \[/THINK\] | ◁/think▷
             | <\|end_of_thought\|> | <\|channel\|>final<\|message\|> )""",
@@ -50,6 +54,11 @@ class Reading:
     cut: bool
     stages: tuple[str, ...] = ()
     missing: NoAnswerReason | None = None
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The text in both ways to read it, each once."""
+        return (self.text,) if self.text == self.raw else (self.text, self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,9 @@ def read(answer: Answer) -> Reading:
         if not text:
             reason = _why_missing(cut=cut, unclosed=unclosed)
             return Reading("", "", cut, tuple(stages), reason)
-    return Reading(_without_markup(text, stages), text, cut, tuple(stages))
+    rest = _without_markup(text, stages)
+    missing = None if rest and not rest.isspace() else _why_missing(cut=cut, unclosed=False)
+    return Reading(rest, text, cut, tuple(stages), missing)
 
 
 def judge(
@@ -123,6 +134,11 @@ def unread(reading: Reading) -> NoAnswerReason:
 def whole_text(reading: Reading) -> Finding[str]:
     """Extract nothing: the text is judged as a whole, so that more of it might change all."""
     return Finding(reading.text, reading.text.strip(), "the whole text", committed=False)
+
+
+def as_read(reading: Reading) -> Finding[Reading]:
+    """Extract nothing, and leave open in which of its `ways` the text is judged."""
+    return Finding(reading, reading.text.strip(), "the whole text", committed=False)
 
 
 def brief(text: str) -> str:
@@ -175,21 +191,29 @@ def _why_missing(*, cut: bool, unclosed: bool) -> NoAnswerReason:
 def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
     """Drop what stands in reasoning tags, and everything before a closing tag that has no opening.
 
+    Tags with a loose name count only where they open the text, or what is left of it.
+
     One pass over the tags, so that a model that repeats them thousands of times costs nothing.
     Returns the rest, stripped when anything was dropped, and whether a tag was left open.
     """
     kept: list[str] = []
-    position, inside, tags = 0, False, 0
+    position, inside, tags, begun = 0, "", 0, False
     for tag in _TAG.finditer(text):
+        kind = tag.lastgroup or ""
+        if not inside and not begun:
+            begun = bool(text[position : tag.start()].strip())
+        if (kind == "loose" and (inside or begun)) or (kind == "loose_close" and inside != "loose"):
+            continue
         tags += 1
-        if tag["open"]:
+        if kind in ("open", "loose"):
             if not inside:
                 kept.append(text[position : tag.start()])
-            inside = True
+                inside = kind
         else:
             if not inside:
                 kept.clear()
-            inside = False
+                begun = False
+            inside = ""
             position = tag.end()
     if not tags:
         return text, False
@@ -197,7 +221,7 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
         kept.append(text[position:])
     stages.append(f"reasoning: stripped{', never closed' if inside else ''}")
     rest = _TEMPLATE_TOKENS.sub("", "".join(kept)).strip()
-    return rest, inside
+    return rest, bool(inside)
 
 
 def _without_markup(text: str, stages: list[str]) -> str:

@@ -31,6 +31,13 @@ _NO_ARTICLE = re.compile(
     re.VERBOSE,
 )
 _NO_PRONOUN = re.compile(r"\s*(?:\Z|[\n.:;!?)\]/])")
+#: A "no" before any other word is the determiner: "no idea", "no other city".
+_NO_DETERMINER = re.compile(
+    r"""\s*(?: \Z | [^\w\s] | \n
+      | (?:I|it|he|she|we|they|you|that|this|there|because|since|as|and|or|but|is|was|would
+          |not)\b )""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _NAMED = re.compile(r"\b(?:options?|choices?|letters?|alternatives?|answers?)\s+\Z", re.IGNORECASE)
 _LABEL_TO_TEXT = re.compile(r"\s*[.:)\]=,–—-]?\s*[\"'“‘(]?")
 
@@ -40,7 +47,7 @@ def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[
 
     Of two that overlap the longer counts, so that "Paris, Texas" is no "Paris" and the letter in
     "Vitamin C" none at all. A label with its own words behind it is one mention. An option whose
-    text is itself a label is known by its label only.
+    text is itself a label is known by its label only. An option "No" is not mentioned by "no idea".
     """
     known = {label.casefold() for label in labels}
     own = [
@@ -51,7 +58,13 @@ def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[
     covered = bytearray(len(text))
     mentions = list(_in_words(text, own, covered))
     mentions += (each for each in _by_label(text, tuple(labels)) if not covered[each.start])
-    return _joined(text, sorted(mentions))
+    return _joined(text, sorted(each for each in mentions if not _is_determiner(text, each)))
+
+
+def _is_determiner(text: str, mention: Mention) -> bool:
+    if mention.end - mention.start != 2 or lower(text[mention.start : mention.end]) != "no":
+        return False
+    return _NO_DETERMINER.match(text, mention.end) is None
 
 
 def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:

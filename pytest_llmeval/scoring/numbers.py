@@ -9,7 +9,8 @@ What is a number here, and what is not:
   50 percent;
 - 12 345 with plain spaces only where it cannot be two numbers: alone, or with a group like 000;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
-  skipped, never read in part. `decimal_comma` swaps the roles of "," and "." for such texts;
+  skipped, never read in part, nor is 0,125 in groups of three. `decimal_comma` swaps the roles
+  of "," and "." for such texts;
 - dates, times, ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that comes out
   whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
 
@@ -68,8 +69,8 @@ _SCAN = re.compile(
     """,
     re.VERBOSE,
 )
-_ENGLISH = re.compile(rf"(?:\d{{1,3}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
-_COMMA = re.compile(rf"(?:\d{{1,3}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
+_ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
+_COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
 _NO_DIGITS = re.compile(r"\D")
 
 _LATEX = re.compile(r"\\|\{,\}")

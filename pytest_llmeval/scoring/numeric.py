@@ -1,9 +1,21 @@
 r"""The scorer numeric: the number that an answer commits itself to, compared exactly.
 
 Where it is looked for, in this order: after an anchor ("The answer is", "Result:", <answer>), in
-the last \boxed{}, after the last ####, and else the last number of the text. The last of several
-anchors wins. A number that is negated ("not 42") or one of two that the text leaves open ("5 or 6")
-is no answer. What is a number at all is decided in `numbers`.
+the last \boxed{}, after the last ####, a first line that is only a number, and else the last number
+of the text. The last of several anchors wins.
+
+What stands as an answer is decided in `standing`:
+
+- a number that is denied ("not 42", "42 is wrong") is none, and one that is denied further on, or
+  taken back ("Wait, no", "that is wrong"), gives way to what comes after; second thoughts ("Wait,")
+  that come to another number without committing leave the answer open;
+- of "5 or 6", "5 to 6", "5–6", "between 5 and 6" and "5 < 6" neither is the answer;
+- operands of a sum left undone (17 + 25, 3 times 14) and bases of powers (2^10, 4²) are none;
+- the last number is not one that only measures another ("42 is larger than 17", "42 > 17") or a
+  remark behind it ("42 (rounded from 41.7)");
+- two lines that are only a number, the first and the last of them, and different, leave it open.
+
+What is a number at all is decided in `numbers`.
 """
 
 from __future__ import annotations
@@ -28,6 +40,15 @@ from pytest_llmeval.scoring.extraction import (
 )
 from pytest_llmeval.scoring.numbers import Number, numbers_in, plain_latex
 from pytest_llmeval.scoring.scorer import register
+from pytest_llmeval.scoring.standing import (
+    after_correction,
+    denied_in,
+    is_alone,
+    is_aside,
+    is_doubted,
+    is_open,
+    is_undone,
+)
 from pytest_llmeval.scoring.units import conversion, unit_after
 
 #: A cheap test that spares most texts the search for anchors.
@@ -49,12 +70,11 @@ _LEAD = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n|</answer>", re.IGNORECASE)
-_OPERATOR = re.compile(r"\s*(?:[-+−*/×÷·⋅^]\s*[\d(]|[x×]\s?\d|=|[A-Za-z]\s*=)")
-_OR = re.compile(r"\W*(?:\w+\W+)?or\W+(?:\w+\W+)?", re.IGNORECASE)
-_NOT = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\brather\s+than|\binstead\s+of)\s+(?:be\s+|equal\s+(?:to\s+)?)?[$(*]*\Z",
-    re.IGNORECASE,
-)
+_EQUATION = re.compile(r"\s*(?:=|[A-Za-z]\s*=)")
+#: What may follow a number at the end of a cut text without closing it.
+_UNFINISHED = re.compile(r"(?:\s*(?:[-+−–/×÷·^=]|\*(?!\*)))?[\s.,'’]*(?P<word>[A-Za-z]*)\Z")
+_MULTIPLIERS = ("thousand", "million", "billion", "trillion", "percent")
+_UNDERSCORES = re.compile(r"(?<!\w)_{1,2}(?=[^\s_])([^_\n]+)_{1,2}(?!\w)")
 
 
 class Quantity(NamedTuple):
@@ -71,7 +91,11 @@ class Numeric:
 
     `tolerance` is absolute, `relative_tolerance` a part of the target; the wider holds. Words after
     a number are ignored, unless `units: true`: then known units are converted, and units of
-    different kinds differ. `decimal_comma: true` reads 1.234,5 as 1234.5, in targets too.
+    different kinds differ. `decimal_comma: true` reads 1.234,5 as 1234.5, in targets too, where a
+    JSON number is read as JSON writes it (0.125); one that could be either (1.500) is refused.
+
+    A number at the very end of an answer that was cut off is not committed: more digits might have
+    come.
     """
 
     name: ClassVar[str]
@@ -98,7 +122,7 @@ class Numeric:
         return judge(self.name, read(answer), self._find, matches, expected)
 
     def _find(self, reading: Reading) -> Finding[Quantity] | None:
-        text = plain_latex(reading.text)
+        text = after_correction(_unmarked(plain_latex(reading.text)))
         found = numbers_in(text, decimal_comma=self.decimal_comma)
         chosen = _choose(text, found) if found else None
         if chosen is None:
@@ -106,10 +130,14 @@ class Numeric:
         number, how = chosen
         unit = unit_after(text, number.end) if self.units else None
         shown = text[number.start : number.end].strip()
-        return Finding(Quantity(number, unit), shown, how, committed=how != _LAST)
+        committed = how != _LAST and not _may_go_on(text, number.end)
+        return Finding(Quantity(number, unit), shown, how, committed)
 
     def _target(self, item: Item, target: Any) -> Quantity:
-        quantity = _quantity(text_of(target), isinstance(target, str) and self.decimal_comma)
+        try:
+            quantity = _quantity(text_of(target), self.decimal_comma)
+        except ValueError as error:
+            raise ValueError(f"item {item.id}: {error}") from None
         if quantity is None:
             raise ValueError(f"the target {target!r} of item {item.id} is not one number")
         return quantity if self.units else Quantity(quantity.number, None)
@@ -134,16 +162,45 @@ class Numeric:
 _LAST = "last number"
 
 
+def _unmarked(text: str) -> str:
+    """Take away Markdown's underscores (__42__), which would make a number part of a name."""
+    return _UNDERSCORES.sub(r"\1", text) if "_" in text else text
+
+
 def _choose(text: str, found: Sequence[Number]) -> tuple[Number, str] | None:
     """Pick the number that the text commits itself to, and say where it stood."""
+    denied = denied_in(text, found)
+    standing = [number for number in found if number not in denied] if denied else found
+    chosen = _first_choice(text, standing)
+    if chosen is None:
+        return None
+    again = [n.start for n in denied if n.start > chosen[0].start and n.value == chosen[0].value]
+    if again:
+        chosen = _last(text, [number for number in standing if number.start > again[-1]])
+    if chosen is None or is_undone(text, chosen[0]) or is_open(text, found, chosen[0]):
+        return None
+    return None if is_doubted(text, standing, chosen[0]) else chosen
+
+
+def _first_choice(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
     for how, start, end in _places(text):
-        number = _in_segment(text, found, start, end)
+        number = _in_segment(text, standing, start, end)
         if number is not None:
-            return None if _is_open(text, found, number) else (number, how)
-    for number in reversed(found):
-        if not _is_negated(text, number):
-            return None if _is_open(text, found, number) else (number, _LAST)
-    return None
+            return number, how
+    if "\n" not in text.strip():
+        return _last(text, standing)
+    alone = [number for number in standing if is_alone(text, number)]
+    if alone and "\n" not in text[: alone[0].start].lstrip():
+        opens = all(number.value == alone[0].value for number in alone)
+        if opens:
+            return alone[0], "the opening line"
+        if standing[-1] is alone[-1]:
+            return None
+    return _last(text, standing)
+
+
+def _last(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
+    return next(((n, _LAST) for n in reversed(standing) if not is_aside(text, n)), None)
 
 
 def _places(text: str) -> Iterator[tuple[str, int, int]]:
@@ -179,53 +236,63 @@ def _closing_brace(text: str, opening: int) -> int:
     return len(text)
 
 
-def _in_segment(text: str, found: Sequence[Number], start: int, end: int) -> Number | None:
+def _in_segment(text: str, standing: Sequence[Number], start: int, end: int) -> Number | None:
     """The number that a segment states: what it begins with, or what its equation comes to, or,
-    where it is a sentence, the last of its numbers that is not negated.
+    where it is a sentence, the last of its numbers.
     """
-    inside = [n for n in found if start <= n.start < end and not _is_negated(text, n)]
+    inside = [number for number in standing if start <= number.start < end]
     if not inside:
         return None
     first = inside[0]
-    is_sum = _OPERATOR.match(text, first.end)
-    if not is_sum and _LEAD.fullmatch(text, start, first.start):
+    leads = _LEAD.fullmatch(text, start, first.start) is not None
+    equation = _EQUATION.match(text, first.end) is not None
+    if leads and not equation and not is_undone(text, first):
         return first
     equals = text.rfind("=", start, end)
-    if equals >= 0:
-        return next((number for number in inside if number.start > equals), None)
-    return None if is_sum else inside[-1]
+    if equals < 0:
+        return first if leads else inside[-1]
+    result = next((number for number in inside if number.start > equals), None)
+    if result is not None and leads and equation and is_undone(text, result):
+        return first
+    return result
 
 
-def _is_negated(text: str, number: Number) -> bool:
-    return _NOT.search(text, max(0, number.start - 24), number.start) is not None
-
-
-def _is_open(text: str, found: Sequence[Number], number: Number) -> bool:
-    """Say whether the number is one side of "5 or 6"; "1/2 or 0.5" says one thing twice."""
-    if "or" not in text and "OR" not in text:
+def _may_go_on(text: str, end: int) -> bool:
+    """Say whether a number at the end of a cut text could have become another one."""
+    tail = _UNFINISHED.match(text, end)
+    if tail is None:
         return False
-    place = found.index(number)
-    pairs = [
-        (found[left], found[left + 1]) for left in (place - 1, place) if 0 <= left < len(found) - 1
-    ]
-    return any(
-        _OR.fullmatch(text, left.end, right.start) is not None and left.distance(right) != 0
-        for left, right in pairs
-    )
+    return any(word.startswith(tail["word"].lower()) for word in ("", *_MULTIPLIERS))
 
 
 @lru_cache(maxsize=65536)
 def _quantity(text: str, decimal_comma: bool) -> Quantity | None:
-    """Read a target: exactly one number, or a division that may come out whole."""
+    """Read a target: exactly one number, or a division that may come out whole.
+
+    Raises:
+        ValueError: with `decimal_comma`, a number such as 1.500 without any comma: JSON writes one
+            and a half like this, and people 1500.
+
+    """
+    plain = _plain_quantity(text, decimal_comma=False)
+    if not decimal_comma:
+        return plain
+    comma = _plain_quantity(text, decimal_comma=True)
+    if plain and comma and "," not in text and plain.number.value != comma.number.value:
+        one, other = (f"{float(each.number.value):g}" for each in (plain, comma))
+        message = f"with decimal_comma the target {text!r} may be {one} or {other}"
+        raise ValueError(f"{message}; write the one with a decimal comma, the other without dots")
+    return comma or plain
+
+
+def _plain_quantity(text: str, *, decimal_comma: bool) -> Quantity | None:
     division = re.fullmatch(r"\s*([-−]?\d+)\s*/\s*(\d+)\s*", text)
     if division and int(division[2]):
         value = Fraction(int(division[1].replace("−", "-")), int(division[2]))
         return Quantity(Number(0, len(text), value, percent=False), None)
     plain = plain_latex(text)
     found = numbers_in(plain, decimal_comma=decimal_comma)
-    if len(found) != 1:
-        return _quantity(text, False) if decimal_comma else None
-    return Quantity(found[0], unit_after(plain, found[0].end))
+    return Quantity(found[0], unit_after(plain, found[0].end)) if len(found) == 1 else None
 
 
 @lru_cache

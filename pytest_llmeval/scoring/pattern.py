@@ -12,11 +12,11 @@ from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.extraction import (
     Finding,
     Reading,
+    as_read,
     judge,
     read,
     targets_of,
     text_of,
-    whole_text,
 )
 from pytest_llmeval.scoring.scorer import register
 
@@ -29,7 +29,8 @@ TIME_LIMIT = 1.0
 class Regex:
     """A regular expression is found in the answer (Python's syntax, `regex` package).
 
-    Without `pattern` the item's target is the pattern. A pattern that has a group takes something
+    It is looked for in the answer without fences, and where it is not there, with them. Without
+    `pattern` the item's target is the pattern. A pattern that has a group takes something
     out of the answer: its first group is compared with the target, where the item has one. Without
     a group, finding it is being right. A match that takes longer than `TIME_LIMIT` raises
     TimeoutError, which is a failure of the scorer, never a wrong answer.
@@ -54,18 +55,20 @@ class Regex:
         return judge(self.name, read(answer), self._taken, targets.__contains__, expected)
 
     def _found(self, answer: Answer, patterns: list[str]) -> Score:
-        def matches(text: str) -> bool:
-            return any(_search(pattern, text) for pattern in patterns)
+        def matches(reading: Reading) -> bool:
+            return any(_search(pattern, text) for text in reading.ways for pattern in patterns)
 
-        return judge(self.name, read(answer), whole_text, matches, " | ".join(patterns))
+        return judge(self.name, read(answer), as_read, matches, " | ".join(patterns))
 
     def _taken(self, reading: Reading) -> Finding[str] | None:
         assert self.pattern is not None
-        found = _search(self.pattern, reading.text)
-        if found is None:
-            return None
-        taken = (found[1] or "").strip()
-        return Finding(taken, taken, "the pattern's first group", committed=True)
+        for text in reading.ways:
+            found = _search(self.pattern, text)
+            if found is not None:
+                taken = (found[1] or "").strip()
+                ended = found.end(1) < len(text.rstrip())
+                return Finding(taken, taken, "the pattern's first group", committed=ended)
+        return None
 
 
 def _search(pattern: str, text: str) -> regex.Match[str] | None:

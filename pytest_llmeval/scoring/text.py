@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.extraction import (
-    Finding,
     Reading,
+    as_read,
     judge,
     read,
     targets_of,
@@ -47,10 +47,9 @@ class Exact:
         accepted = {self._form(target) for target in targets}
 
         def matches(reading: Reading) -> bool:
-            form = self._form
-            return form(reading.text) in accepted or form(reading.raw) in accepted
+            return any(self._form(text) in accepted for text in reading.ways)
 
-        return judge(self.name, read(answer), _as_read, matches, " | ".join(targets))
+        return judge(self.name, read(answer), as_read, matches, " | ".join(targets))
 
     def _form(self, text: str) -> str:
         if self.ignore_case:
@@ -87,6 +86,7 @@ class Includes:
     """The target stands somewhere in the answer, in any case unless told otherwise.
 
     `whole_words: true` asks for a word boundary on both sides, so that "no" is not in "know".
+    Fences and what stands on their lines count too.
     """
 
     name: ClassVar[str]
@@ -100,11 +100,13 @@ class Includes:
         if not all(target.strip() for target in targets):
             raise ValueError(f"item {item.id} has an empty target, which every answer includes")
 
-        def matches(text: str) -> bool:
-            text = self._form(text)
-            return any(self._stands_in(self._form(target), text) for target in targets)
+        def matches(reading: Reading) -> bool:
+            forms = [self._form(text) for text in reading.ways]
+            return any(
+                self._stands_in(self._form(each), text) for each in targets for text in forms
+            )
 
-        return judge(self.name, read(answer), whole_text, matches, " | ".join(targets))
+        return judge(self.name, read(answer), as_read, matches, " | ".join(targets))
 
     def _form(self, text: str) -> str:
         return composed(text.casefold() if self.ignore_case else text).strip()
@@ -137,7 +139,3 @@ def _is_kept(character: str) -> bool:
 @lru_cache(maxsize=4096)
 def _as_words(target: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(target)}(?!\w)")
-
-
-def _as_read(reading: Reading) -> Finding[Reading]:
-    return Finding(reading, reading.text.strip(), "the whole text", committed=False)

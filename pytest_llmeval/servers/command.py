@@ -19,6 +19,9 @@ each), so we ask for it rounded up."""
 ALL_LAYERS = 999
 """More layers than any model has. Only newer builds of llama-server know the word `all`."""
 
+API_KEYS = frozenset({"LLAMA_API_KEY", "LLAMA_ARG_API_KEY"})
+"""Variables from which builds of llama-server take the key that requests must carry."""
+
 EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
 """Our own launcher around xllamacpp, which takes llama-server's flags."""
 
@@ -27,8 +30,7 @@ def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[
     """The argument list that starts `spec` on `port`; the spec's own `args` come last and win.
 
     `-np` is always said: without it llama-server lets its slots share one context, and one long
-    request takes the others' share. The API key is no argument, where every user of the machine
-    could read it: see `build_environment`.
+    request takes the others' share.
     """
     command = [
         *program,
@@ -47,11 +49,12 @@ def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[
     return (*command, *spec.args)
 
 
-def build_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that the server gets: ours, with the API key if the spec has one."""
-    if spec.api_key is None:
-        return dict(environ)
-    return {**environ, "LLAMA_API_KEY": spec.api_key}
+def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that the server gets: ours, without a key that it would ask us for.
+
+    A server of ours answers this machine only, and its requests carry no key.
+    """
+    return {name: value for name, value in environ.items() if name not in API_KEYS}
 
 
 def round_up(context: int) -> int:

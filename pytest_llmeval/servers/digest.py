@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from pytest_llmeval.errors import ModelFileError
+from pytest_llmeval.servers.gguf import shards
 
 CHUNK = 2**20
 CACHE_NAME = "digests.json"
@@ -21,15 +22,22 @@ CACHE_NAME = "digests.json"
 def file_digest(
     path: Path, cache_dir: Path, *, cancelled: Callable[[], bool] = lambda: False
 ) -> str:
-    """The sha256 of a file in hex, from the cache in `cache_dir` if the file is still the same.
+    """The sha256 of a model file in hex, from the cache in `cache_dir` if it is still the same.
 
     The same means: path, size, time of change and the file's number on its disk. A cache that
-    cannot be read or written costs time, nothing else. Several processes may share it.
+    cannot be read or written costs time, nothing else. Several processes may share it. Of a split
+    model it is the sha256 of the files' digests in hex, one behind the other in order.
 
-    Raises ModelFileError when the file is missing or changes meanwhile, CancelledError soon after
+    Raises ModelFileError when a file is missing or changes meanwhile, CancelledError soon after
     `cancelled()` turns true.
     """
-    path = path.absolute()
+    digests = [_file_digest(shard, cache_dir, cancelled) for shard in shards(path.absolute())]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
+
+
+def _file_digest(path: Path, cache_dir: Path, cancelled: Callable[[], bool]) -> str:
     identity = _identity(path)
     cache = cache_dir / CACHE_NAME
     known = _read(cache).get(str(path))

@@ -16,11 +16,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve one model; the exit status."""
     options = build_parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that cp1252 has not
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if options.lifeline:
         threading.Thread(target=end_with_input, daemon=True).start()
     try:
-        server = load(options, api_key=environ.get("LLAMA_API_KEY"))
+        server = load(options)
     except RuntimeError as error:
         say(f"cannot serve {options.model}: {error}")
         return 1
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load(options: argparse.Namespace, *, api_key: str | None) -> Any:
+def load(options: argparse.Namespace) -> Any:
     """Load the model and serve it; back when it is healthy.
 
     Raises RuntimeError, always with the same words: the reason is in what llama.cpp has logged.
@@ -76,8 +76,6 @@ def load(options: argparse.Namespace, *, api_key: str | None) -> Any:
         params.n_gpu_layers = options.gpu_layers
     if options.threads is not None:
         params.cpuparams.n_threads = options.threads
-    if api_key is not None:
-        params.api_keys = [api_key]
     return xllamacpp.Server(params)
 
 

@@ -12,10 +12,10 @@ of values, however large the file.
 
 from __future__ import annotations
 
-import hashlib
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,12 +44,11 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 
+_SHARD = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf")
+
 _KEPT = (
     "general.architecture",
-    "general.name",
-    "general.file_type",
     "general.alignment",
-    "tokenizer.chat_template",
 )
 _KEPT_OF_ARCHITECTURE = (
     "context_length",
@@ -74,15 +73,6 @@ _BLOCKS = {
     24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),      # I8, I16, I32, I64, F64
     29: (256, 56), 34: (256, 54), 35: (256, 66), 39: (32, 17),       # IQ1_M, TQ1_0, TQ2_0, MXFP4
 }
-
-_FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
-    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
-    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
-    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
-    38: "MXFP4_MOE",
-}
 # fmt: on
 
 _STRANGERS = {
@@ -99,19 +89,13 @@ _STRANGERS = {
 class GgufHeader:
     """What a GGUF says of its model; None where it says nothing.
 
-    `chat_template` is the sha256 of the template's bytes, `file_type` the quantisation's name.
-    `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes.
+    `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes
+    and both the sum over the files of a model that is split.
     `kv_bytes_per_token` is what one token takes in a KV cache of f16:
     2 bytes × sum over layers of KV heads × (key length + value length).
     """
 
-    version: int
-    architecture: str | None
-    name: str | None
-    tensor_count: int
     context_length: int | None
-    chat_template: str | None
-    file_type: str | None
     size: int
     expected_size: int
     kv_bytes_per_token: int | None
@@ -120,8 +104,42 @@ class GgufHeader:
 def read_gguf(path: Path) -> GgufHeader:
     """Read the header of a GGUF and hold it against the file's size.
 
-    Raises ModelFileError when the file is missing, no GGUF, of an unknown version, or truncated.
+    Of a split model it reads every file; what the model is stands in the first. Raises
+    ModelFileError when a file is missing, no GGUF, of an unknown version, or truncated.
     """
+    headers = [_read_one(shard) for shard in shards(path)]
+    return replace(
+        headers[0],
+        size=sum(header.size for header in headers),
+        expected_size=sum(header.expected_size for header in headers),
+    )
+
+
+def shards(path: Path) -> tuple[Path, ...]:
+    """The files of the model that `path` names, in order: it alone, but for a split model.
+
+    A split model's files are called NAME-00001-of-00003.gguf and so on, and the first stands for
+    all. Raises ModelFileError when one of them is missing, or `path` is not the first.
+    """
+    match = _SHARD.fullmatch(path.name)
+    if match is None:
+        return (path,)
+    number, count = int(match["number"]), int(match["count"])
+    if not 1 <= number <= count:
+        return (path,)
+    names = [f"{match['name']}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
+    if number != 1:
+        raise ModelFileError(
+            f"{path}: is file {number} of a model split into {count}: name the first, {names[0]}"
+        )
+    files = tuple(path.with_name(name) for name in names)
+    for file in files:
+        if not file.is_file():
+            raise ModelFileError(f"{file}: there is no such file; the model is split into {count}")
+    return files
+
+
+def _read_one(path: Path) -> GgufHeader:
     try:
         with path.open("rb") as file:
             return _Reader(file, path).header()
@@ -142,7 +160,7 @@ class _Reader:
         file.seek(0)
 
     def header(self) -> GgufHeader:
-        version = self._version()
+        self._check_version()
         tensors, pairs = self._number("<Q"), self._number("<Q")
         self._plausible(tensors, 24, "tensors")
         self._plausible(pairs, 13, "metadata entries")
@@ -150,9 +168,9 @@ class _Reader:
         expected = self._expected_size(tensors, _alignment(values))
         if expected > self._size:
             raise self._truncated(f"its tensors end at byte {expected:,}")
-        return _header(values, version, tensors, self._size, expected)
+        return _header(values, self._size, expected)
 
-    def _version(self) -> int:
+    def _check_version(self) -> None:
         start = self._file.read(24)
         self._file.seek(0)
         if not start:
@@ -167,7 +185,6 @@ class _Reader:
             raise ModelFileError(
                 f"{self._path}: its GGUF version is {what}; readable are versions 2 and 3"
             )
-        return version
 
     def _metadata(self, pairs: int) -> Mapping[str, Value]:
         values: dict[str, Value] = {}
@@ -271,20 +288,10 @@ class _Reader:
         return ModelFileError(f"{self._path}: is damaged: its header has {reason}")
 
 
-def _header(
-    values: Mapping[str, Value], version: int, tensors: int, size: int, expected: int
-) -> GgufHeader:
-    template = values.get("tokenizer.chat_template")
-    file_type = _integer(values.get("general.file_type"))
+def _header(values: Mapping[str, Value], size: int, expected: int) -> GgufHeader:
     architecture = _text(values.get("general.architecture"))
     return GgufHeader(
-        version=version,
-        architecture=architecture,
-        name=_text(values.get("general.name")),
-        tensor_count=tensors,
         context_length=_integer(values.get(f"{architecture}.context_length")),
-        chat_template=hashlib.sha256(template).hexdigest() if isinstance(template, bytes) else None,
-        file_type=None if file_type is None else _FILE_TYPES.get(file_type, f"type {file_type}"),
         size=size,
         expected_size=expected,
         kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),

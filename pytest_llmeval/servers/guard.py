@@ -67,7 +67,7 @@ def main(owner: int, log: str, command: list[str]) -> int:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     if sys.platform != "win32":
         signal.signal(signal.SIGTERM, lambda *_: events.put(Stop(AT_ONCE)))
-    job = enclose_in_job()
+    enclose_in_job()
     try:
         server = spawn(command, log)
     except OSError as error:
@@ -79,7 +79,6 @@ def main(owner: int, log: str, command: list[str]) -> int:
     code = attend(server, events, owner)
     sweep(server)
     tell(event="exited", code=code)
-    del job  # not before: as its last handle closes, everything in the job ends, we included
     return 0
 
 
@@ -221,14 +220,15 @@ def sweep(server: subprocess.Popen[bytes]) -> None:
                 time.sleep(0.005)
 
 
-def enclose_in_job() -> object:
+def enclose_in_job() -> None:
     """Put this process, and so all it will start, into a job that ends with it; Windows only.
 
-    Returns the handle, which must stay open as long as the job shall live. A failure goes to the
-    log and is no reason to give up: the owner still ends the tree by pid.
+    Nobody closes the handle of the job but the system, as this process ends: it is the last one,
+    and everything in the job ends with it. A failure goes to the log and is no reason to give up:
+    the owner still ends the tree by pid.
     """
     if sys.platform != "win32":
-        return None
+        return
     import ctypes
     from ctypes import wintypes
 
@@ -243,7 +243,6 @@ def enclose_in_job() -> object:
     ) and kernel.AssignProcessToJobObject(job, wintypes.HANDLE(kernel.GetCurrentProcess()))
     if not enclosed:
         os.write(2, f"guard: no job object, error {ctypes.get_last_error()}\n".encode("ascii"))
-    return job
 
 
 def job_limits() -> Any:

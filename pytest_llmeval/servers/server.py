@@ -8,13 +8,11 @@ import random as random_module
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports, props
 from pytest_llmeval.servers.command import build_command, build_environment, find_program
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.health import (
     Fetch,
     Progress,
@@ -61,8 +59,6 @@ class Server:
         report: Report = lambda _seconds, _line: None,
     ) -> None:
         self.spec = spec
-        self.header: GgufHeader | None = None
-        self.props: Mapping[str, Any] = MappingProxyType({})
         self.restarts = 0
         self._fetch = fetch
         self._environ = environ
@@ -70,6 +66,7 @@ class Server:
         self._sleep = sleep
         self._random = random
         self._report = report
+        self._trained_context: int | None = None
         self._port: int | None = None
         self._process: GuardedProcess | None = None
         self._starts = 0
@@ -110,10 +107,7 @@ class Server:
 
     def log_tail(self, count: int = 8) -> tuple[str, ...]:
         """The last lines that the server wrote since its last start, fit for a terminal."""
-        lines = read_tail(self.spec.log_path, count)
-        if not self.spec.api_key:
-            return lines
-        return tuple(line.replace(self.spec.api_key, "***") for line in lines)
+        return read_tail(self.spec.log_path, count)
 
     # What it does ----------------------------------------------------------------------------
 
@@ -166,7 +160,7 @@ class Server:
 
     def _bring_up(self) -> None:
         self._give_up_if_stopped()
-        self.header = read_gguf(self.spec.gguf)
+        self._trained_context = read_gguf(self.spec.gguf).context_length
         program = find_program(self.spec, self._environ)
         for attempt in range(PORT_ATTEMPTS):
             with contextlib.suppress(_PortLostError):
@@ -206,7 +200,7 @@ class Server:
             process = GuardedProcess.start(
                 build_command(self.spec, port, program),
                 self.spec.log_path,
-                environ=build_environment(self.spec, self._environ),
+                environ=build_environment(self._environ),
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error
@@ -223,7 +217,7 @@ class Server:
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
-            lambda: check_health(self._fetch, self.url, self.spec.api_key),
+            lambda: check_health(self._fetch, self.url),
             alive=lambda: process.alive() and not self._stopped.is_set(),
             progress=lambda: self._progress(process),
             patience=self.spec.start_timeout,
@@ -266,18 +260,16 @@ class Server:
 
     def _verify(self, process: GuardedProcess) -> None:
         """Make sure that it is our server that answers, and has what the spec asks for."""
-        assert self.header is not None
         assert self._port is not None
         if ports.listener(self._port) not in {None, *process.pids()}:
             raise self._port_taken(self._port)
         try:
-            answer = props.read_props(*self._fetch(f"{self.url}/props", self.spec.api_key))
+            answer = props.read_props(*self._fetch(f"{self.url}/props", None))
         except (EngineError, OSError, ValueError) as error:
             raise self._start_error(f"the server gives no /props: {error}", log=True) from error
-        fault = props.find_fault(answer, self.spec, self.header.context_length)
+        fault = props.find_fault(answer, self.spec, self._trained_context)
         if fault is not None:
             raise self._start_error(fault)
-        self.props = MappingProxyType(dict(answer))
 
     def _end_process(self) -> str:
         """End what is left of the process; what was the matter with it, in words."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +47,6 @@ class ServerSpec:
     executable: str | None = None
     port: int | None = None
     args: tuple[str, ...] = ()
-    api_key: str | None = field(default=None, repr=False)
     start_timeout: float = 120
     host: str = "127.0.0.1"
     restart: RestartPolicy = RestartPolicy()

@@ -138,9 +138,9 @@ def test_an_endpoint_that_runs_already_is_used_and_never_stopped(
 
 
 NO_ROOM = """
-import pytest_llmeval.run.owner as owner
+import pytest_llmeval.run.assembly as assembly
 
-owner.free_memory = lambda: 0
+assembly.free_memory = lambda: 0
 """
 
 AFTERWARDS = """

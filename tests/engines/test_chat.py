@@ -174,16 +174,37 @@ def test_an_answer_may_have_no_text(message: dict[str, Any]) -> None:
         ('{"city": "Ro', ToolCall("f", None, '{"city": "Ro')),
         ('["Rome"]', ToolCall("f", None, '["Rome"]')),
         ('{"n": NaN}', ToolCall("f", None, '{"n": NaN}')),
+        ('{"n": [1e999]}', ToolCall("f", None, '{"n": [1e999]}')),
         (["Rome"], ToolCall("f", None, '["Rome"]')),
         ("[" * 100_000, ToolCall("f", None, "[" * 100_000)),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_arguments_are_an_object_or_none_and_what_was_written_is_kept(
     arguments: object, call: ToolCall
 ) -> None:
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]
     assert answer_from_chat(reply({"content": None, "tool_calls": calls})).tool_calls == (call,)
+
+
+def test_arguments_with_a_number_too_large_for_a_record_are_none_and_kept_as_written() -> None:
+    call = b'{"function": {"name": "f", "arguments": {"n": [1, -1e999]}}}'
+    body = reply({"content": None, "tool_calls": [0]}).replace(b"[0]", b"[" + call + b"]")
+    (found,) = answer_from_chat(body).tool_calls
+    assert found == ToolCall("f", None, '{"n":[1,-Infinity]}')
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_arguments_as_an_object_that_is_no_json_make_it_no_answer(number: float) -> None:
+    calls = [{"function": {"name": "f", "arguments": {"n": number}}}]
+    assert f"it holds {json.dumps(number)}, which is not JSON" in problem_of(
+        reply({"tool_calls": calls})
+    )
+
+
+def test_a_time_without_end_is_none() -> None:
+    body = reply(timings={"prompt_ms": 0}).replace(b'"prompt_ms": 0', b'"prompt_ms": 1e999')
+    assert "timings.prompt_ms is inf, not a time" in problem_of(body)
 
 
 def test_several_calls_keep_their_order() -> None:
@@ -217,7 +238,7 @@ def test_several_calls_keep_their_order() -> None:
         ({"timings": [1]}, "timings is a list, not an object"),
         ({"timings": {"prompt_ms": "1"}}, "timings.prompt_ms is a string, not a number"),
         ({"timings": {"predicted_ms": -1}}, "timings.predicted_ms is -1, not a time"),
-        ({"timings": {"prompt_ms": float("nan")}}, "timings.prompt_ms is nan, not a time"),
+        ({"timings": {"prompt_ms": float("nan")}}, "it holds NaN, which is not JSON"),
         ({"timings": {"prompt_ms": 10**15}}, "timings.prompt_ms is 1000000000000000, not a time"),
     ],
 )

@@ -148,6 +148,13 @@ def test_it_remembers_its_requests_in_order() -> None:
     assert engine.requests == [request("a"), request("b")]
 
 
+def test_it_can_be_told_not_to_remember() -> None:
+    engine = FakeEngine([Rule("b", "yes", times=1), Rule("b", "no")], remember=False)
+    assert texts(engine, ["b", "b"]) == ["yes", "no"]
+    assert engine.requests == []
+    assert engine.busiest == 1
+
+
 def test_it_counts_the_most_requests_at_once_also_when_they_fail_or_are_cancelled() -> None:
     engine = FakeEngine([Rule("fail", fail="busy", latency=0.01), Rule(text="ok", latency=0.01)])
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run.backing import (
     FAKE_URL,
     TELL_EVERY,
@@ -51,7 +54,8 @@ def model_of(bench: Workbench, **keys: Any) -> ModelConfig:
 def test_one_request_waits_at_the_server_unless_there_is_no_way_to_it(
     bench: Workbench, keys: dict[str, Any], expected: int, *, dry_run: bool
 ) -> None:
-    assert in_flight(model_of(bench, **keys), dry_run=dry_run) == expected
+    model = model_of(bench, **keys)
+    assert in_flight(model, model.slots, dry_run=dry_run) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,17 @@ def test_a_key_that_is_not_set_is_refused_by_its_variables_name(
     assert "LLMEVAL_TEST_KEY, which is not set" in str(refusal.value)
 
 
+@pytest.mark.parametrize("key", ["s3cret\n", "s3cret\r\nX: y", "s3crét"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    model = model_of(bench, **ADOPTED, api_key_env="LLMEVAL_TEST_KEY")
+    monkeypatch.setenv("LLMEVAL_TEST_KEY", key)
+    with pytest.raises(ConfigError, match=r"LLMEVAL_TEST_KEY holds characters") as refusal:
+        backing_of(model, bench.settings().config, bench.root, print)
+    assert "s3cr" not in str(refusal.value)
+
+
 def test_a_key_never_shows(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(bench, **ADOPTED, api_key_env="LLMEVAL_TEST_KEY")
     monkeypatch.setenv("LLMEVAL_TEST_KEY", "s3cret")
@@ -150,6 +165,14 @@ def test_the_fake_engine_is_always_healthy(bench: Workbench) -> None:
     model = model_of(bench, engine="fake")
     assert fake_backing(model).url == FAKE_URL
     assert is_healthy(bench.settings().config, "m", FAKE_URL)
+
+
+def test_the_fake_of_a_dry_run_keeps_no_requests(bench: Workbench) -> None:
+    backing = fake_backing(model_of(bench, engine="fake"))
+    engine = backing.make_engine(FAKE_URL)
+    assert isinstance(engine, FakeEngine)
+    asyncio.run(engine.complete(Request((Message("user", "?"),), Sampling(8))))
+    assert engine.requests == []
 
 
 def test_an_endpoint_that_is_not_there_is_not_healthy(bench: Workbench) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Trial
-from pytest_llmeval.run import Run, Selection, owner
+from pytest_llmeval.run import Run, Selection, assembly, owner
 from pytest_llmeval.run.backing import memory_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.running.lanes import Lane
@@ -36,7 +36,7 @@ def begin(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Begin:
     monkeypatch.setattr(owner, "Scheduler", Recorder)
 
     def start(free: int = 2**60, *, trials: Sequence[Trial] | None = None, **options: Any) -> Any:
-        monkeypatch.setattr(owner, "free_memory", lambda: free)
+        monkeypatch.setattr(assembly, "free_memory", lambda: free)
         settings = bench.settings(**options)
         run = Run(settings, print)
         run.begin(Selection(bench.trials(settings, bench.suite()) if trials is None else [*trials]))
@@ -102,7 +102,7 @@ def test_one_exact_suite_makes_its_models_lane_exact(
     bench.config(models=bench.real("tiny-s"))
     trials = bench.trials(bench.settings(), bench.suite("one", exact=exact), bench.suite("two"))
     ((lane,),) = begin(trials=trials)
-    assert lane.in_flight == expected
+    assert lane.in_flight() == expected
 
 
 def test_mistakes_are_told_and_nothing_is_written(bench: Workbench) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
 from pytest_llmeval.scoring.commitment import committed_option
+from pytest_llmeval.scoring.extraction import read
 from pytest_llmeval.scoring.scorer import make_scorer
 
 CITIES = ["London", "Paris", "Rome", "Berlin"]
@@ -85,6 +86,10 @@ COMMITTED = [
     ("A) London B) Paris C) Rome D) Berlin. Answer: B", "B"),
     ("A) London\nB) Paris\nC) Rome\nD) Berlin\n\nB", "B"),
     ("London and Berlin are capitals too, but it is Paris.", "B"),
+    ("Right answer: B. Wrong answer: A.", "B"),
+    ("The answer is B. It is Rome that is in Italy", "B"),
+    ("The answer is B. This is Rome's rival", "B"),
+    ("The answer is A. Wait, it is B", "B"),
     # denied options are none
     ("not A but C", "C"),
     ("It's not A but C.", "C"),
@@ -123,6 +128,18 @@ UNCOMMITTED = [
     "A) London\nB) Paris\nC) Rome\nD) Berlin",  # the question, repeated
     "A) London B) Paris C) Rome D) Berlin",
     "Rome, Berlin",
+    "A B C D",
+    "London Paris Rome Berlin",
+    "London\nParis\nRome\nBerlin",
+    "London A\nParis B\nRome C\nBerlin D",
+    "Rome Berlin",
+    "The wrong answer is B",
+    "The incorrect option is B",
+    "The least likely is B",
+    "I don't know",
+    "Neither",
+    "Parisian",
+    "B-side",
     "I am not sure.",
     "D-day, C++, A+ and Washington D.C.",
 ]
@@ -152,6 +169,13 @@ def test_a_text_that_commits_itself_to_no_option_is_unparsed(text: str) -> None:
         ("4.5", ["4", "5", "4.5"], "C"),
         ("-4", ["4", "-4"], "B"),
         ("No, it is not.", ["Yes", "No"], "B"),
+        ("No", ["Yes", "No"], "B"),
+        ("The answer is no.", ["Yes", "No"], "B"),
+        ("No it is not", ["Yes", "No"], "B"),
+        ("I have no idea", ["Yes", "No"], None),
+        ("Yes. There is no other", ["Yes", "No"], "A"),
+        ("Yes, no other city qualifies", ["Yes", "No"], "A"),
+        ("No doubt, yes.", ["Yes", "No"], "A"),
         ("The answer is correct.", ["Incorrect", "Correct"], "B"),
         ("İstanbul, not Ankara", ["Ankara", "İstanbul"], "B"),
         ("Apple, not pear", ["Pear", "Bean", "Apple"], "C"),
@@ -201,6 +225,9 @@ def test_another_field_may_hold_the_options() -> None:
     [
         ("The answer is B, since", "right", ""),
         ("The answer is C, since", "wrong", ""),
+        ("The answer is C", "no_answer", "truncated"),
+        ("C", "wrong", ""),
+        ("fig", "no_answer", "truncated"),
         ("Compare London with Rome", "no_answer", "truncated"),
         ("Hm, let me", "no_answer", "truncated"),
     ],
@@ -210,6 +237,20 @@ def test_a_cut_answer_is_truncated_unless_it_was_right_or_committed(
 ) -> None:
     score = judged(text, "B", None, "length")
     assert (score.outcome, score.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize("text", ["fig", "Madrid.", "**New York City**", "E", "7"])
+def test_a_short_whole_answer_that_is_no_option_is_wrong(text: str) -> None:
+    score = judged(text, "B")
+    assert (score.outcome, score.extracted) == ("wrong", read(Answer(text, "stop")).text)
+    assert judged(text, "B", {}).outcome == ("wrong" if text == "E" else "no_answer")
+
+
+def test_a_field_of_options_that_is_named_must_be_there() -> None:
+    item = Item("one", "one", {"options": CITIES}, "B")
+    scorer = make_scorer(ScorerSpec("choice", {"options_field": "option"}))
+    with pytest.raises(ValueError, match=r"no field 'option', .* Did you mean options\?"):
+        scorer(Answer("Paris", "stop"), item)
 
 
 def test_options_mentioned_while_reasoning_do_not_count() -> None:

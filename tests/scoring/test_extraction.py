@@ -22,6 +22,9 @@ EXACT = make_scorer(ScorerSpec("exact"))
         ("<thought>hm</thought>42", "42"),
         ("<reasoning depth='2'>hm</reasoning>42", "42"),
         ("<think>a</think>4<think>b</think>2", "42"),
+        ("<think>a</think><analysis>b</analysis>42", "42"),
+        ("So <analysis>4</analysis>", "So <analysis>4</analysis>"),
+        ("4</reasoning>2", "4</reasoning>2"),
         ("<think>a <think>b</think> c</think>42", "42"),
         ("<think>hm</thinking>42", "42"),
         ("hm, 41?</think>42", "42"),  # the template opened it: only the closing tag is in the text

@@ -32,9 +32,7 @@ RIGHT = [
     ("minus 5", "-5"),
     ("It is negative 5.", "-5"),
     ("It was -5 degrees.", "-5"),
-    ("The result of 10 minus 4", "4"),  # a sum, not a sign
     ("Items:\n- 5", "5"),
-    ("5-3", "3"),  # a hyphen after a digit is no sign
     # separators
     ("1,234", "1234"),
     ("1,234,567.89", "1234567.89"),
@@ -97,6 +95,29 @@ RIGHT = [
     ("The answer is 1/2 or 0.5.", "0.5"),  # one thing said twice
     ("Is it 5 or 6? The answer is 6.", "6"),
     ("First 17, then 25, so 42", "42"),
+    # denials and corrections
+    ("The answer is 42. Wait, that's wrong. It is 43.", "43"),
+    ("The answer is 41. Wait, no: 42", "42"),
+    ("The answer is 41. No, 41 is wrong. It is 42.", "42"),
+    ("The answer is 41. I made a mistake. 42", "42"),
+    ("41 is wrong. It is 42.", "42"),
+    ("I don't think it is 41 but 42", "42"),
+    ("The answer is 42, no doubt.", "42"),
+    ("The answer is 42. Wait, let me check: 17 + 25 = 42.", "42"),
+    # the opening line, what measures another number, remarks, marks
+    ("42\n\nBecause 17 plus 25 makes that, after 2 steps.", "42"),
+    ("**42**\n\nI took 3 steps.", "42"),
+    ("1.\nAdd 17 and 25.\n2.\nSo it is 42.", "42"),
+    ("42 is larger than 17", "42"),
+    ("42 > 17", "42"),
+    ("Between 17 and 42, 42 is larger than 17.", "42"),
+    ("It is more than 42.", "42"),
+    ("42 (rounded from 41.7)", "42"),
+    ("The answer is 42 (17 + 25).", "42"),
+    ("__42__", "42"),
+    ("The answer is 42 = 17 + 25", "42"),
+    ("2^10 = 1024", "1024"),
+    ("7 * 6 comes to 42", "42"),
     # reasoning and fences
     ("<think>17 + 25 = 43? no</think>42", "42"),
     ("17 + 25 = 43? no</think> 42", "42"),
@@ -132,6 +153,9 @@ WRONG = [
     ("123456789012345678901234567890", "123456789012345678901234567891"),
     ("The answer is 41. (40 + 2 is 42.)", "42"),
     ("<think>42</think>41", "42"),
+    ("42 is larger than 17", "17"),
+    ("42 > 17", "17"),
+    ("The answer is 42. Wait, that's wrong. It is 43.", "42"),
 ]
 
 
@@ -163,6 +187,34 @@ UNPARSED = [
     ("x^2", "2"),
     ("12/4", "3"),  # a sum left undone
     ("5/0", "5"),
+    ("5-3", "3"),
+    ("The result of 10 minus 4", "4"),
+    ("17 + 25", "25"),
+    ("17 apples + 25 apples", "25"),
+    ("17 -25", "-25"),
+    ("2^10", "2"),
+    ("2**5", "5"),
+    ("4²", "4"),
+    ("√16", "16"),
+    ("The answer is 3 × 14", "14"),
+    ("The answer is 3 times 14", "14"),
+    ("42 is wrong", "42"),
+    ("42 is incorrect.", "42"),
+    ("42 is not the answer", "42"),
+    ("42? No.", "42"),
+    ("The answer cannot be 42", "42"),
+    ("The answer could not possibly be 42", "42"),
+    ("I don't think it is 42", "42"),
+    ("The wrong answer is 42", "42"),
+    ("The answer is 42. That is wrong.", "42"),
+    ("The answer is 42. Wait, it might be 43.", "42"),
+    ("between 41 and 43", "43"),
+    ("The answer is 40 to 42", "42"),
+    ("41–42", "41"),
+    ("41-42", "42"),
+    ("17 < 42", "42"),
+    ("4\n2", "2"),
+    ("0,125", "125"),  # no group of three begins with 0
     ("1e999999999", "1"),
     ("9" * 5000, "9"),
 ]
@@ -181,6 +233,12 @@ def test_what_is_no_number_or_left_open_is_no_answer(text: str, target: str) -> 
         ("17 + 25 = 4", "42", "no_answer", "truncated"),
         ("Let me add seven", "42", "no_answer", "truncated"),
         ("The answer is 41, because", "42", "wrong", ""),
+        ("The answer is 4", "42", "no_answer", "truncated"),
+        ("The answer is 42", "42", "right", ""),
+        ("The answer is 12,", "12345", "no_answer", "truncated"),
+        ("The answer is 17 +", "42", "no_answer", "truncated"),
+        ("The answer is 4 mil", "4000000", "no_answer", "truncated"),
+        ("The answer is **41**", "42", "wrong", ""),
         ("\\boxed{41} since", "42", "wrong", ""),
     ],
 )
@@ -206,6 +264,10 @@ def test_a_cut_answer_is_truncated_unless_it_was_right_or_committed(
         ("3,5", "3.5", {"decimal_comma": True}, "right"),
         ("3,5", "3,5", {"decimal_comma": True}, "right"),
         ("1.234", "1234", {"decimal_comma": True}, "right"),
+        ("0,125", "0.125", {"decimal_comma": True}, "right"),
+        ("125", "0.125", {"decimal_comma": True}, "wrong"),
+        ("1,5", "1.5", {"decimal_comma": True}, "right"),
+        ("1,234", "1,234", {"decimal_comma": True}, "right"),
         ("12 345,6 Euro", "12345.6", {"decimal_comma": True}, "right"),
         ("5 km", "5000 m", {}, "wrong"),
         ("5 km", "5000 m", {"units": True}, "right"),
@@ -237,6 +299,11 @@ def test_the_stages_tell_how_the_number_was_found() -> None:
 def test_a_target_that_is_not_one_number_is_the_items_fault(target: Any) -> None:
     with pytest.raises(ValueError, match="of item one is not one number"):
         judged("42", target)
+
+
+def test_a_target_that_is_two_numbers_under_a_decimal_comma_is_refused_with_both() -> None:
+    with pytest.raises(ValueError, match=r"item one: .* '1\.500' may be 1\.5 or 1500; write"):
+        judged("1,5", "1.500", decimal_comma=True)
 
 
 @given(st.integers(-(10**15), 10**15))

@@ -29,6 +29,9 @@ def judged(text: str, target: Any, **options: Any) -> Score:
         ("Answer: 42", "42", {"pattern": r"Answer:\s*(\d+)"}, "right"),
         ("Answer: 41 (42)", "42", {"pattern": r"Answer:\s*(\d+)"}, "wrong"),
         ("Answer: 42", ["41", "42"], {"pattern": r"Answer:\s*(\d+)"}, "right"),
+        ("```python\nx\n```", "```python", {}, "right"),
+        ("```python\nx\n```", "python", {"pattern": r"```(\w+)"}, "right"),
+        ("<x>b</x><reasoning>a</reasoning>", "<reasoning>.*</reasoning>", {}, "right"),
         ("<think>yes</think>no", None, {"pattern": "yes"}, "wrong"),
     ],
 )
@@ -39,6 +42,15 @@ def test_regex(text: str, target: Any, options: dict[str, Any], outcome: str) ->
 def test_a_group_that_takes_nothing_from_the_answer_is_unparsed() -> None:
     score = judged("no idea", "42", pattern=r"Answer:\s*(\d+)")
     assert (score.outcome, score.reason, score.extracted) == ("no_answer", "unparsed", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"), [("Answer: Par", "no_answer"), ("Answer: Par, ", "wrong")]
+)
+def test_a_group_that_ends_where_a_cut_answer_ends_is_truncated(text: str, outcome: str) -> None:
+    scorer = make_scorer(ScorerSpec("regex", {"pattern": r"Answer: (\w+)"}))
+    score = scorer(Answer(text, "length"), Item("one", "one", {}, "Paris"))
+    assert score.outcome == outcome
 
 
 def test_a_pattern_that_never_comes_back_is_a_failure_of_the_scorer(

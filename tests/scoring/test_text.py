@@ -80,6 +80,7 @@ def test_normalized_exact(text: str, target: Any, expected: str) -> None:
         ("The capital is PARIS.", "Paris", {}, "right"),
         ("The capital is PARIS.", "Paris", {"ignore_case": False}, "wrong"),
         (f"un {DECOMPOSED} noir", COMPOSED, {}, "right"),
+        ("```python\nx\n```", "```python", {}, "right"),
         ("I know", "no", {}, "right"),
         ("I know", "no", {"whole_words": True}, "wrong"),
         ("Oh no!", "no", {"whole_words": True}, "right"),

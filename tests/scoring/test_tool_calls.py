@@ -76,7 +76,7 @@ def test_arguments_are_compared_as_json(arguments: Any, outcome: str) -> None:
     assert judged([TIMER], call("timer", arguments)).outcome == outcome
 
 
-@pytest.mark.parametrize("text", ["", "Good morning!"])
+@pytest.mark.parametrize("text", ["Good morning!", '{"name": "Ann"}'])
 def test_no_call_is_right_where_none_is_wanted(text: str) -> None:
     assert judged([], text=text).outcome == "right"
     assert judged("[]", text=text).outcome == "right"
@@ -110,6 +110,51 @@ def test_nothing_or_half_a_text_where_a_call_was_due_is_no_answer(
 ) -> None:
     score = judged([TIMER], text=text, finish_reason=finish_reason)
     assert (score.outcome, score.reason) == ("no_answer", reason)
+
+
+HELD = '{"name": "timer", "arguments": {"minutes": 5}}'
+
+
+@pytest.mark.parametrize("target", [[], [TIMER]])
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "reason"),
+    [
+        ("", "stop", "empty"),
+        ("", "content_filter", "empty"),
+        ("<|im_end|>", "stop", "empty"),
+        ("<think>hm", "stop", "unparsed"),
+        (f"<tool_call>{HELD}</tool_call>", "stop", "unparsed"),
+        (f"Let me. <tool_call>{HELD}", "stop", "unparsed"),
+        (HELD, "stop", "unparsed"),
+        (f"```json\n[{HELD}]\n```", "stop", "unparsed"),
+        ('{"name": "timer", "argu', "length", "truncated"),
+    ],
+)
+def test_nothing_and_a_call_left_in_the_text_are_no_answer_whatever_was_due(
+    target: Any, text: str, finish_reason: FinishReason, reason: str
+) -> None:
+    score = judged(target, text=text, finish_reason=finish_reason)
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, reason)
+
+
+def test_some_of_the_calls_wanted_are_truncated_where_the_limit_ended_them() -> None:
+    two = [OSLO, TIMER]
+    assert judged(two, MADE_OSLO, finish_reason="length").reason == "truncated"
+    assert judged(two, MADE_OSLO, MADE_OSLO, finish_reason="length").outcome == "wrong"
+    assert judged(two, MADE_OSLO, MADE_TIMER, finish_reason="length").outcome == "right"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"name": "timer", "args": {"minutes": 5}}, "unknown key 'args', did you mean arguments"),
+        ({"name": "timer", "parameters": {}}, "unknown key 'parameters'"),
+        ({"type": "function", "function": TIMER, "args": {}}, "unknown key 'args'"),
+    ],
+)
+def test_a_key_that_calls_do_not_have_is_refused_with_the_nearest(call: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        judged([call], MADE_TIMER)
 
 
 def test_reasoning_cut_off_is_no_credit_for_calling_nothing() -> None:

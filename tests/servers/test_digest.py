@@ -129,3 +129,27 @@ def test_a_file_that_changes_while_it_is_read_has_no_digest(weights: Path, cache
     with pytest.raises(ModelFileError, match="changed while it was read"):
         file_digest(weights, cache, cancelled=grow)
     assert not cache.exists()
+
+
+def test_the_digest_of_a_split_model_covers_every_file(
+    tmp_path: Path, cache: Path, reads: list[Path]
+) -> None:
+    files = [tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    both = "".join(hashlib.sha256(file.name.encode()).hexdigest() for file in files)
+    whole = hashlib.sha256(both.encode()).hexdigest()
+    assert [file_digest(files[0], cache) for _ in range(2)] == [whole, whole]
+    assert reads == files
+    files[1].write_bytes(b"other weights")
+    assert file_digest(files[0], cache) != whole
+
+
+def test_a_missing_file_of_a_split_model_is_named_before_anything_is_read(
+    tmp_path: Path, cache: Path, reads: list[Path]
+) -> None:
+    first = tmp_path / "m-00001-of-00002.gguf"
+    first.write_bytes(CONTENT)
+    with pytest.raises(ModelFileError, match=r"m-00002-of-00002\.gguf: there is no such file"):
+        file_digest(first, cache)
+    assert reads == []

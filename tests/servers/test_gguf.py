@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import struct
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_llmeval.errors import ModelFileError
 from pytest_llmeval.servers import gguf as reader
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import GgufHeader, read_gguf, shards
 
 Write = Callable[[bytes], Path]
 
@@ -78,13 +77,7 @@ def refused_or_read(path: Path) -> None:
 def test_a_header_says_what_the_model_is(small: bytes, write: Write) -> None:
     header = read_gguf(write(small))
     assert header == GgufHeader(
-        version=3,
-        architecture="llama",
-        name="smäll",
-        tensor_count=2,
         context_length=512,
-        chat_template=hashlib.sha256(b"{{ messages }}").hexdigest(),
-        file_type="Q8_0",
         size=len(small),
         expected_size=header.expected_size,
         kv_bytes_per_token=2 * (8 + 4 + 2) * (8 + 8),
@@ -199,9 +192,42 @@ def test_the_table_of_tensor_types_is_that_of_the_gguf_package() -> None:
     assert reader._BLOCKS.items() <= known.items()
 
 
-def test_the_names_of_file_types_are_those_of_the_gguf_package() -> None:
-    import gguf
+# Split models -------------------------------------------------------------------------------------
 
-    for number, name in reader._FILE_TYPES.items():
-        official = gguf.LlamaFileType(number).name
-        assert official.removeprefix("MOSTLY_").removeprefix("ALL_") == name
+
+@pytest.fixture
+def split(tmp_path: Path, small: bytes) -> list[Path]:
+    """The names of a model of three files, all of them there."""
+    files = [tmp_path / f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for file in files:
+        file.write_bytes(small)
+    return files
+
+
+def test_the_first_file_of_a_split_model_stands_for_all(split: list[Path], small: bytes) -> None:
+    assert shards(split[0]) == tuple(split)
+    whole, one = read_gguf(split[0]), read_gguf(split[0].rename(split[0].with_name("m.gguf")))
+    assert (whole.size, whole.expected_size) == (3 * len(small), 3 * one.expected_size)
+    assert whole.kv_bytes_per_token == one.kv_bytes_per_token
+
+
+@pytest.mark.parametrize(
+    "name", ["m.gguf", "m-00001-of-00001.gguf", "m-1-of-3.gguf", "m-00004-of-00003.gguf"]
+)
+def test_any_other_name_is_a_model_of_one_file(tmp_path: Path, write: Write, name: str) -> None:
+    path = write(b"").rename(tmp_path / name)
+    assert shards(path) == (path,)
+
+
+def test_a_missing_file_of_a_split_model_is_named(split: list[Path]) -> None:
+    split[1].unlink()
+    assert refusal(split[0]) == f"{split[1]}: there is no such file; the model is split into 3"
+
+
+def test_a_truncated_file_of_a_split_model_is_named(split: list[Path]) -> None:
+    os.truncate(split[2], 100)
+    assert refusal(split[0]).startswith(f"{split[2]}: is truncated")
+
+
+def test_another_file_than_the_first_is_refused_with_the_first(split: list[Path]) -> None:
+    assert refusal(split[1]).endswith(f"split into 3: name the first, {split[0].name}")

@@ -70,11 +70,9 @@ def test_context_is_rounded_up_to_what_a_slot_can_have(context: int, rounded: in
     assert round_up(context) == rounded
 
 
-def test_an_api_key_travels_in_the_environment() -> None:
-    assert build_environment(spec(), {"A": "1"}) == {"A": "1"}
-    with_key = spec(api_key="secret")
-    assert build_environment(with_key, {"A": "1"}) == {"A": "1", "LLAMA_API_KEY": "secret"}
-    assert "secret" not in " ".join(build_command(with_key, 1234, ("llama-server",)))
+def test_a_server_inherits_everything_but_a_key_it_would_ask_us_for() -> None:
+    ours = {"A": "1", "LLAMA_ARG_THREADS": "2", "LLAMA_API_KEY": "x", "LLAMA_ARG_API_KEY": "y"}
+    assert build_environment(ours) == {"A": "1", "LLAMA_ARG_THREADS": "2"}
 
 
 def test_a_missing_executable_says_where_it_was_looked_for_and_the_ways_out(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""Whether a number stands as an answer: not denied, not left open, no part of a sum left undone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pytest_llmeval.scoring.numbers import Number
+
+#: How far before a number words that concern it are looked for.
+_WINDOW = 60
+#: A cheap test that spares most texts the search for denials ("no" is in not and cannot too).
+_DENYING = ("no", "n't", "n’t", "never", "neither", "wrong", "incorrect", "false", "instead of",
+            "rather than", "except", "unlike", "impossible")  # fmt: skip
+_CORRECTING = ("no", "wrong", "correct", "mistake", "error", "n't", "n’t", "scratch")
+_RIGHT = r"""(?:(?:\w+ly\s+)?(?:(?:the|a|my|our)\s+)?
+    (?:right|correct|final|true|valid|possible|it|answers?|result|solution)\b)"""
+_DENIED_BEFORE = re.compile(
+    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
+          | n['’]t )
+        \s+ (?: (?:be|is|equals?|to|the|answer|result|really|actually|definitely|possibly|exactly
+                  |simply|just) \s+ ){0,4} ["'“*$(]* \Z
+      | (?: n['’]t | \bnot | \bnever ) \s+ (?:think|believe)\b
+        (?: (?!\bbut\b) [^.,;:\n] ){0,40} \Z
+      | \b(?:wrong|incorrect|false)\s+ (?:answer|result|solution|number)s? \s*
+        (?: is\b | are\b | was\b | [:=] ) [\s"'“*$(]* \Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DENIED_AFTER = re.compile(
+    rf"""["'”’*_)\]}}$]* (?: \s*\?\s*(?:no|nope|wrong)\b(?!\s+doubt)
+      | (?: \s+ (?!is\b|was\b|seems\b|looks\b|must\b|would\b|cannot\b|can\b|could\b) [a-z]+ )? \s+
+        (?: (?:is|was|seems|looks|must\s+be|would\s+be)\s+ (?:(?:\w+ly|also|just)\s+){{0,2}}
+              (?: wrong | incorrect | false | impossible | invalid | not\s+{_RIGHT} )
+          | (?:is|was|would|could|ca)n['’]t\s+ (?:be\s+)? {_RIGHT}
+          | (?:cannot|(?:can|could)\s+not)\s+ be\s+ {_RIGHT} ) )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TAKEN_BACK = re.compile(
+    r"""\b(?:wait|hold\s+on|oh|oops|hm+|sorry|actually)\b[\s,.!…:–—-]*\bno\b(?!\s+(?:doubt|problem))
+      | (?:(?<=[.!]\s)|(?<=\n)) no (?=[,.:!;–—]|\s[-–—])
+      | \b(?:that|this|it)(?:['’]s|\s+(?:is|was|must\s+be|seems|looks)) \s+(?:\w+ly\s+)?
+          (?:wrong|incorrect|not\s+(?:right|correct|true)|a\s+mistake|an\s+error)\b
+      | \b(?:that|this|it)\s+(?:isn['’]t|can(?:not|['’]t)\s+be)\s+(?:right|correct|true)\b
+      | \bI\s+(?:was\s+wrong|(?:have\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error))\b
+      | \b(?:my\s+mistake|scratch\s+that|let\s+me\s+correct|correction\s*[:,–—-])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DOUBTED = re.compile(
+    r"\b(?:wait|hold\s+on|oops)\b(?=\s*[,.!:…–—-])|(?<=[.!?\n]\s)(?:wait|actually)\b", re.IGNORECASE
+)
+
+#: Between two numbers: one thing or the other, or anything from one to the other.
+_OPEN = re.compile(
+    r"\W*(?:\w+\W+)?(?:or|OR)\W+(?:\w+\W+)?|[^\w\n]*\b(?:to|through|until)\W+|[ \t]*[<–][ \t]*"
+)
+_AND = re.compile(r"\W*and\W+", re.IGNORECASE)
+_BETWEEN = re.compile(r"\bbetween\W+\Z", re.IGNORECASE)
+
+_OPERATOR = r"""(?: [ \t]*[-+−–/×÷·⋅^][ \t]* | [ \t]\*[ \t] | \*{1,2} | [ \t]*[x][ \t]*
+    | [ \t]+(?:plus|minus|times|multiplied[ ]by|divided[ ]by)[ \t]+ )"""
+_UNDONE_BEFORE = re.compile(
+    rf"(?: \d%?{_OPERATOR} | \d[ \t]+[a-z]+[ \t]+[+×÷][ \t]* ) [$(]*\Z | √\Z",
+    re.IGNORECASE | re.VERBOSE,
+)
+_UNDONE_AFTER = re.compile(
+    rf"[ ]?(?:\^|[⁰¹²³⁴-⁹]) | \$?{_OPERATOR}[$(]*\d", re.IGNORECASE | re.VERBOSE
+)
+_SIGNED = re.compile(r"\d[ \t]\Z")
+
+#: What a number is measured by ("larger than 17", "> 17"), or a remark behind it in brackets.
+_ASIDE = re.compile(
+    r"""\d [^.!?\n]{0,40}? \bthan\s+[*$(]* \Z | \d[ \t]*>[ \t]*\Z
+      | \d [*_]{0,2} (?:[ ][a-z]+)? [ ]? \( (?:rounded|from|since|because|as|after|in|with|using|see
+          |compared|exactly|precisely|about|approximately|roughly|originally)\b [^()\n]{0,40} \Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def after_correction(text: str) -> str:
+    """What follows the last words that take back all before them ("No, that is wrong")."""
+    lower = text.lower()
+    if not any(word in lower for word in _CORRECTING):
+        return text
+    end = 0
+    for match in _TAKEN_BACK.finditer(text):
+        end = match.end()
+    return text[end:] if end else text
+
+
+def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
+    """The numbers that the text says are not the answer."""
+    lower = text.lower()
+    if not any(word in lower for word in _DENYING):
+        return []
+    return [number for number in found if _is_denied(text, number)]
+
+
+def _is_denied(text: str, number: Number) -> bool:
+    before = _DENIED_BEFORE.search(text, max(0, number.start - _WINDOW), number.start)
+    return before is not None or _DENIED_AFTER.match(text, number.end) is not None
+
+
+def is_doubted(text: str, found: Sequence[Number], number: Number) -> bool:
+    """Say whether second thoughts ("Wait, ...") come to a last number that is another one."""
+    last = found[-1]
+    if last.start <= number.start or last.distance(number) == 0:
+        return False
+    doubt = _DOUBTED.search(text, number.end)
+    return doubt is not None and doubt.start() < last.start
+
+
+def is_open(text: str, found: Sequence[Number], number: Number) -> bool:
+    """Say whether the number is one side of "5 or 6" or "5 to 6"; "1/2 or 0.5" is one thing."""
+    place = found.index(number)
+    pairs = [
+        (found[left], found[left + 1]) for left in (place - 1, place) if 0 <= left < len(found) - 1
+    ]
+    return any(
+        _are_alternatives(text, left, right) and left.distance(right) != 0 for left, right in pairs
+    )
+
+
+def _are_alternatives(text: str, left: Number, right: Number) -> bool:
+    if right.start - left.end > 40:
+        return False
+    if _OPEN.fullmatch(text, left.end, right.start):
+        return True
+    return bool(
+        _AND.fullmatch(text, left.end, right.start)
+        and _BETWEEN.search(text, max(0, left.start - 12), left.start)
+    )
+
+
+def is_undone(text: str, number: Number) -> bool:
+    """Say whether the number is an operand (17 + 25, 3 times 14), a base (2^10, 4²) or a root's."""
+    start = number.start
+    if _UNDONE_AFTER.match(text, number.end):
+        return True
+    window = max(0, start - 24)
+    if text[start] in "+-−–mM" and _SIGNED.search(text, window, start):
+        return True
+    return _UNDONE_BEFORE.search(text, window, start) is not None
+
+
+def is_aside(text: str, number: Number) -> bool:
+    """Say whether the number only measures another one, or is a remark on it."""
+    return _ASIDE.search(text, max(0, number.start - _WINDOW), number.start) is not None
+
+
+def is_alone(text: str, number: Number) -> bool:
+    """Say whether a number is all that its line says."""
+    start = text.rfind("\n", 0, number.start) + 1
+    end = text.find("\n", number.end)
+    rest = text[start : number.start] + text[number.end : end if end >= 0 else len(text)]
+    return not any(character.isalnum() for character in rest)
