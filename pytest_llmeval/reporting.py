@@ -122,7 +122,7 @@ def _plain(score: Score) -> tuple[Any, ...]:
         sayable(score.scorer),
         score.outcome,
         None if score.value is None else float(score.value),
-        None if score.reason is None else sayable(score.reason),
+        sayable(score.reason),
         None if score.extracted is None else sayable(str(score.extracted)),
         tuple(sayable(stage) for stage in score.stages),
     )

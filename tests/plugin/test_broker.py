@@ -31,7 +31,7 @@ class Owner:
         self.log: list[Prediction] = []
         self.waited: list[str] = []
         self.begun: list[Selection] = []
-        self.trouble: LlmevalError | None = None
+        self.trouble: Exception | None = None
 
     def begin(self, selection: Selection) -> None:
         self.begun.append(selection)
@@ -144,6 +144,14 @@ class TestChat:
         with pytest.raises(MissingExtraError, match="pip install 'pytest-llmeval-local") as missing:
             client.chat("m", REQUEST)
         assert (missing.value.package, missing.value.extra) == ("xllamacpp", "embedded")
+        assert client.describe("m") == {"model": "m"}
+
+    def test_an_error_nobody_expected_comes_back_in_its_words_and_the_broker_goes_on(
+        self, owner: Owner, client: BrokerClient
+    ) -> None:
+        owner.trouble = OSError(28, "No space left on device")
+        with pytest.raises(LlmevalError, match=r"broke off: OSError: .*No space left on device"):
+            client.chat("m", REQUEST)
         assert client.describe("m") == {"model": "m"}
 
 

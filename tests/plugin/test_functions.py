@@ -285,14 +285,16 @@ class TestMark:
         assert "Traceback" not in str(result.stdout)
 
     @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-    def test_a_mark_without_its_fixtures_is_refused_with_the_way_out(
-        self, project: Project, workers: str
+    @pytest.mark.parametrize("takes", ["", "llm_item"])
+    def test_a_mark_without_an_answer_to_judge_is_refused_with_the_way_out(
+        self, project: Project, workers: str, takes: str
     ) -> None:
-        module(project, f"@pytest.mark.llmeval({MARK})\ndef test_capital():\n    pass\n")
+        module(project, f"@pytest.mark.llmeval({MARK})\ndef test_capital({takes}):\n    pass\n")
         result = project.run(workers)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
+        place = "ERROR: *test_capitals.py:3: test_capital is marked with llmeval and does not take "
         result.stderr.fnmatch_lines(
-            ["ERROR: *test_capitals.py:3: test_capital is marked with llmeval and takes neither *"]
+            [f"{place}llm_prediction, *; add llm_prediction to its arguments, *"]
         )
 
     def test_the_fixtures_without_the_mark_are_refused_with_the_way_out(
@@ -373,6 +375,52 @@ class TestNodes:
             ("passed[short]", "wrong"),
             ("words[short]", "graded"),
         ]
+
+    def test_variants_that_differ_by_a_sign_keep_their_own_scores(self, project: Project) -> None:
+        module(
+            project,
+            f"""
+            @pytest.mark.parametrize("n", [-1, 1])
+            @pytest.mark.llmeval({MARK}, limit=1)
+            def test_sign(llm_prediction, n):
+                assert n > 0
+            """,
+        )
+        project.run().assert_outcomes(passed=1, failed=1)
+        rows = [(row["scorer"], row["outcome"]) for row in project.rows("per_item_scores")]
+        assert sorted(rows) == [("passed[-1]", "wrong"), ("passed[1]", "right")]
+
+    def test_variants_of_one_name_are_refused(self, project: Project) -> None:
+        module(
+            project,
+            f"""
+            @pytest.mark.parametrize("left, right", [(0, 0)], ids=["a-b"])
+            @pytest.mark.llmeval({MARK}, limit=1)
+            class TestTwice:
+                @pytest.mark.parametrize("more", [0], ids=["c"])
+                def test_it(self, llm_prediction, left, right, more):
+                    pass
+            """,
+        )
+        project.run().assert_outcomes(passed=1)
+        module(
+            project,
+            f"""
+            def pytest_generate_tests(metafunc):
+                if "pair" in metafunc.fixturenames:
+                    metafunc.parametrize("pair", [1, 2], ids=["a", "a-b"])
+                    metafunc.parametrize("other", [1, 2], ids=["b-c", "c"])
+
+            @pytest.mark.llmeval({MARK}, limit=1)
+            def test_it(llm_prediction, pair, other):
+                pass
+            """,
+        )
+        result = project.run()
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["ERROR: *test_it*: two variants of this test are called 'a-b-c'*"]
+        )
 
     def test_marked_functions_and_suites_are_one_run(self, project: Project) -> None:
         module(project, judging(MARK))

@@ -97,6 +97,22 @@ def test_a_timeout_still_ends_an_ordinary_test(project: Project) -> None:
     result.assert_outcomes(passed=1, failed=1)
 
 
+def test_a_timeout_of_a_marked_function_says_nothing_about_the_answer(project: Project) -> None:
+    pytest.importorskip("pytest_timeout", reason="pytest-timeout belongs to the dev extra")
+    if not hasattr(signal, "SIGALRM"):
+        pytest.skip("this system has no SIGALRM, and the thread method would end this process")
+    project.write(
+        "test_own.py",
+        "import pytest, time\n\n"
+        '@pytest.mark.llmeval(items=[{"id": "a"}], prompt="say yes")\n'
+        "def test_own(llm_prediction): time.sleep(60)\n",
+    )
+    project.run("--timeout=1", plugins=["timeout"]).assert_outcomes(failed=1)
+    rows = [(row["scorer"], row["outcome"]) for row in project.rows("per_item_scores")]
+    assert rows == [("passed", "failure")]
+    assert project.rows("per_item_scores")[0]["reason"] == "timeout"
+
+
 # pytest-rerunfailures -----------------------------------------------------------------------------
 
 
@@ -113,6 +129,14 @@ def test_reruns_judge_again_and_do_not_ask_again(four: Project) -> None:
         f"arithmetic::m/plain::{item}": 1 for item in "abcd"
     }
     assert {row["attempts"] for row in four.rows("predictions")} == {"1"}
+
+
+def test_reruns_that_the_ini_file_asks_for_are_run_too(project: Project) -> None:
+    pytest.importorskip("pytest_rerunfailures", reason="it belongs to the dev extra")
+    project.write("pytest.ini", "[pytest]\nreruns = 2\n")
+    project.suite("arithmetic", [project.broken(each) for each in "abcd"])
+    result = project.run(plugins=["rerunfailures"])
+    result.stdout.fnmatch_lines(["*4 error*, 8 rerun in*"])
 
 
 # pytest-randomly ----------------------------------------------------------------------------------

@@ -103,6 +103,48 @@ def test_a_scorer_that_raises_is_an_error_with_its_words(project: Project) -> No
     result.stdout.fnmatch_lines(["failure (scorer) of chatty: ValueError: no such colour"])
 
 
+ODD = """
+import json
+import numpy as np
+import pytest
+from pytest_llmeval.records import Score
+from pytest_llmeval.scoring.scorer import scorer
+
+
+@scorer("odd")
+def odd(answer, item):
+    return Score("odd", "graded", np.float64(0.5), "half \\ud800")
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_numbers_of_numpy_and_broken_texts_travel_in_reports(
+    project: Project, workers: str
+) -> None:
+    project.write("conftest.py", ODD)
+    item = {"id": "a", "question": "say no", "answer": "half \ud800"}
+    project.suite("arithmetic", [item, {**item, "id": "b"}], score="odd")
+    project.suite("strict", [item, {**item, "id": "b"}], each_item="must_pass")
+    result = project.run(workers)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert result.parseoutcomes() == {"failed": 2, "graded": 2}
+    rows = [(row["scorer"], row["value"]) for row in project.rows("per_item_scores")]
+    assert rows == [("odd", "0.5")] * 2 + [("exact", "0.0")] * 2
+
+
+def test_a_trial_whose_run_broke_off_is_an_error_in_its_words(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytest_llmeval.run.ledger.Ledger.record", full)
+    project.suite("arithmetic", [project.right("a"), project.right("b")])
+    result = project.run()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["suites/arithmetic.yaml EE*", "the run broke off: OSError*"])
+
+
 # each_item: must_pass -----------------------------------------------------------------------------
 
 

@@ -83,6 +83,28 @@ def test_tags_are_known_as_markers_only_while_their_suite_is(sums: Project) -> N
     result.stdout.fnmatch_lines(["*'carri' not found in `markers` configuration option*"])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("evals/*.yaml", ["a"]),
+        ("evals/**/*.yaml", ["a", "b", "c"]),
+        ("evals/*/?.yaml", ["b"]),
+        ("evals/[!a].yaml", []),
+        ("**/[bc].yaml", ["b", "c"]),
+    ],
+)
+def test_in_the_ini_keys_globs_a_star_stops_at_a_slash(
+    project: Project, pattern: str, found: list[str]
+) -> None:
+    text = project.suite("one", [project.right("x")]).read_text(encoding="utf-8")
+    for name in ("a", "deep/b", "deep/er/c"):
+        project.write(f"evals/{name}.yaml", text)
+    project.write("pytest.ini", f"[pytest]\nllm_suites = {pattern}\n")
+    result = project.run("--collect-only", "-q")
+    names = [line.split(".yaml")[0].rpartition("/")[2] for line in result.outlines if "::" in line]
+    assert names == found
+
+
 def test_deselect_leaves_a_trial_unasked(sums: Project) -> None:
     sums.run("--deselect", SUITE + "add-2").assert_outcomes(passed=2, deselected=1)
     assert asked(sums) == ["add-1", "sub.1"]
