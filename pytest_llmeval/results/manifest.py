@@ -198,11 +198,23 @@ def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
         items=len(suite.items),
         items_hash=hashlib.sha256(ids.encode("utf-8", "surrogatepass")).hexdigest(),
         scorers=tuple(
-            ScorerPlan(scorer.name, plain(scorer.options), versions.get(scorer.name, ""))
+            ScorerPlan(scorer.name, _options(scorer.options), versions.get(scorer.name, ""))
             for scorer in suite.scorers
         ),
         seeds=dict(suite.seeds),
     )
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A scorer's options; a marker in Python may give it what JSON cannot hold, told by its type."""
+    told = {}
+    for name, value in options.items():
+        try:
+            json.dumps(plain(value), allow_nan=False)
+            told[name] = plain(value)
+        except (TypeError, ValueError):
+            told[name] = f"<{type(value).__name__}>"
+    return told
 
 
 def _condition_plan(condition: Condition, slug: str) -> ConditionPlan:

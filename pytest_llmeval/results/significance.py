@@ -1,4 +1,4 @@
-"""significance.json: every metric and comparison with all its numbers, in a published shape."""
+"""significance.json: every metric, comparison and gate with all its numbers, in a published shape."""
 
 from __future__ import annotations
 
@@ -8,26 +8,54 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.records import Comparison, Metric
+from pytest_llmeval.records import Comparison, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
 
 SCHEMA = 1
 """The version of the shape that `significance.schema.json` describes."""
 
 
+TARGET = "items like these"
+"""What every interval and test speaks of: more items of the kind that was asked."""
+
+
 def write_significance(
-    path: Path, run_id: str, metrics: Iterable[Metric], comparisons: Iterable[Comparison]
+    path: Path,
+    run_id: str,
+    metrics: Iterable[Metric],
+    comparisons: Iterable[Comparison],
+    gates: Iterable[GateResult] = (),
+    *,
+    seed: int = 0,
 ) -> None:
-    """Write significance.json. Raises `ValueError` for a NaN: what is not defined is None."""
+    """Write significance.json; `seed` is that of the sign-flip test.
+
+    Raises `ValueError` for a NaN: what is not defined is None.
+    """
     write_json(
         path,
         {
             "schema": SCHEMA,
             "run": run_id,
+            "target": TARGET,
+            "seed": seed,
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
             "comparisons": [plain(c) | {"real": c.real} for c in comparisons],
+            "gates": [_gate(result) for result in gates],
         },
     )
+
+
+def _gate(result: GateResult) -> dict[str, Any]:
+    return {
+        "suite": result.suite,
+        "only": result.gate.only,
+        "metric": result.gate.metric,
+        "kind": "at_least",
+        "threshold": result.gate.at_least,
+        "verdict": result.verdict,
+        "message": result.message,
+    }
 
 
 def significance_schema() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pytest_llmeval.records import (
 from pytest_llmeval.results.report import seconds_under_way
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.gates import at_least
-from pytest_llmeval.statistics.metrics import measure
+from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
 
 ItemScore = tuple[str, int, Score]
 """Item id, repeat, score."""
@@ -205,21 +204,16 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         members = list(family)
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
-            yield from compare_all(suite, scorer, means, binary=_is_binary(members))
+            binary = {cell.condition for cell in members if _is_binary(cell)}
+            yield from compare_all(suite, scorer, means, binary=binary)
 
 
-def _item_means(scores: Iterable[ItemScore]) -> dict[str, float]:
+def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:
     """The mean over an item's repeats; a failure is no score and leaves its repeat out."""
-    values: dict[str, list[float]] = {}
-    for item, _, score in scores:
-        if score.value is not None:
-            values.setdefault(item, []).append(score.value)
-    return {item: math.fsum(its) / len(its) for item, its in values.items()}
+    values = values_by_item(scores)
+    return dict(zip(values, item_means(values.values()), strict=True))
 
 
-def _is_binary(cells: Sequence[Cell]) -> bool:
-    return all(
-        repeat == 1 and score.outcome != "graded"
-        for cell in cells
-        for _, repeat, score in cell.scores
-    )
+def _is_binary(cell: Cell) -> bool:
+    """Whether every item was asked once and is right or wrong."""
+    return all(repeat == 1 and score.outcome != "graded" for _, repeat, score in cell.scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Literal, NamedTuple
@@ -12,6 +12,7 @@ from pytest_llmeval.records import Comparison, Interval
 from pytest_llmeval.statistics.intervals import scaled_wilson
 from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, holm
 from pytest_llmeval.statistics.paired import (
+    NO_DIFFERENCE,
     mcnemar_midp,
     paired_t_interval,
     sign_flip_tests,
@@ -21,6 +22,9 @@ from pytest_llmeval.statistics.power import items_for_paired_binary
 
 ItemScores = Mapping[str, float]
 """The score of each item that was answered, the mean of its repeats; in [0, 1]."""
+
+SEED = 0
+"""The seed of the sign-flip test where a caller names none."""
 
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 
@@ -39,32 +43,32 @@ def compare_all(
     scorer: str,
     by_condition: Mapping[str, ItemScores],
     *,
-    binary: bool,
-    seed: int = 0,
+    binary: Collection[str],
+    seed: int = SEED,
     correction: Literal["holm", "benjamini-hochberg"] = "holm",
 ) -> tuple[Comparison, ...]:
     """Compare every two conditions, paired by item id on the items both answered.
 
-    `binary` (each score 0 or 1, no repeats): McNemar mid-p and Tango's interval. Else the sign-flip
-    test and the paired t interval; where every difference is the same, t has no width and the
-    scaled Wilson interval, stretched to [-1, 1], takes its place. The family of the correction is
-    all pairs with a defined p. `items_needed` is Connor's, at 80 % power, for a difference that was
-    not shown.
+    `binary` names the conditions of which every item was asked once and scored 0 or 1. Two of them:
+    McNemar mid-p and Tango's interval. Any other pair: the sign-flip test and the paired t
+    interval; where every difference is the same, t has no width and the scaled Wilson interval,
+    stretched to [-1, 1], takes its place. The family of the correction is all pairs with a defined
+    p, whichever test gave it. `items_needed` is Connor's, at 80 % power, for a difference that was
+    not shown; it is always more than there are.
 
     Conditions are named in alphabetical order, first before second. The result does not depend on
     the order of conditions or items. No common item: difference, bounds and p are None.
 
     Raises:
-        ValueError: a score outside [0, 1], or not 0 or 1 in a binary comparison.
+        ValueError: a score outside [0, 1], or not 0 or 1 under a binary condition.
 
     """
-    _check(by_condition, binary=binary)
+    _check(by_condition, binary)
     names = sorted(by_condition)
     pairs = [_pair(by_condition, first, second) for first, second in combinations(names, 2)]
-    if binary:
-        found = [_binary(suite, scorer, by_condition, pair) for pair in pairs]
-    else:
-        found = _graded(suite, scorer, by_condition, pairs, seed)
+    graded = [pair for pair in pairs if not (pair.first in binary and pair.second in binary)]
+    tested = dict(zip(graded, _graded(suite, scorer, by_condition, graded, seed), strict=True))
+    found = [tested.get(pair) or _binary(suite, scorer, by_condition, pair) for pair in pairs]
     adjusted = _CORRECTIONS[correction]([each.p for each in found])
     family = sum(p is not None for p in adjusted)
     return tuple(
@@ -73,11 +77,12 @@ def compare_all(
     )
 
 
-def _check(by_condition: Mapping[str, ItemScores], *, binary: bool) -> None:
+def _check(by_condition: Mapping[str, ItemScores], binary: Collection[str]) -> None:
     for condition, scores in by_condition.items():
+        is_binary = condition in binary
         for item, score in scores.items():
-            if not 0 <= score <= 1 or (binary and score not in (0, 1)):
-                allowed = "0 or 1" if binary else "between 0 and 1"
+            if not 0 <= score <= 1 or (is_binary and score not in (0, 1)):
+                allowed = "0 or 1" if is_binary else "between 0 and 1"
                 raise ValueError(f"item {item} under {condition}: {score!r} is not {allowed}")
 
 
@@ -112,6 +117,8 @@ def _graded(
     seed: int,
 ) -> list[Comparison]:
     """All pairs share their random signs, so that the rows are all items, the missing ones as 0."""
+    if not pairs:
+        return []  # numpy is not needed, and so not loaded
     rows = {item: row for row, item in enumerate(sorted(set().union(*by_condition.values())))}
     columns = []
     for pair in pairs:
@@ -132,14 +139,14 @@ def _graded_pair(
     differences = _differences(by_condition, pair)
     if not differences:
         return replace(blank, interval=paired_t_interval(differences))
-    if len(set(differences)) == 1 < len(differences):
-        scaled = scaled_wilson([(1 + difference) / 2 for difference in differences])
+    mean = math.fsum(differences) / len(differences)
+    if len(differences) > 1 and max(differences) - min(differences) < NO_DIFFERENCE:
+        scaled = scaled_wilson([(1 + mean) / 2] * len(differences))
         assert scaled.low is not None
         assert scaled.high is not None
         interval = replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
     else:
         interval = paired_t_interval(differences)
-    mean = math.fsum(differences) / len(differences)
     return replace(blank, difference=mean, interval=interval, p=p)
 
 
@@ -179,13 +186,18 @@ def _finished(
 
 
 def _items_needed(each: Comparison, by_condition: Mapping[str, ItemScores]) -> int | None:
-    """Connor's number of items at 5 %; where only the correction stands between, at its level."""
-    if not each.difference:
+    """Connor's number of items at 5 %; where only the correction stands between, at its level.
+
+    Connor's rests on the normal distribution and may be too small for few items: since those at
+    hand have not shown the difference, it takes at least one more.
+    """
+    if each.difference is None or abs(each.difference) < NO_DIFFERENCE:
         return None
     first, second = by_condition[each.first], by_condition[each.second]
     squares = [(first[item] - second[item]) ** 2 for item in first.keys() & second.keys()]
     discordance = math.fsum(squares) / each.items
     needed = items_for_paired_binary(discordance, each.difference)
     if needed is not None and needed <= each.items:
-        return items_for_paired_binary(discordance, each.difference, alpha=0.05 / each.family)
-    return needed
+        alpha = 0.05 / each.family
+        needed = items_for_paired_binary(discordance, each.difference, alpha=alpha)
+    return None if needed is None else max(needed, each.items + 1)

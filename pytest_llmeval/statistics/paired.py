@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+NO_DIFFERENCE = 1e-12
+"""Scores lie in [0, 1]: what is smaller is what rounding has left of numbers that are equal."""
+
 #: With at most this many differences that are not 0 the sign-flip test enumerates all signs.
 _MOST_ENUMERATED = 20
 #: Sign vectors made at a time, so that 10,000 items need 10 MB.
@@ -187,11 +190,11 @@ def _exact_sign_flip(differences: NDArray[np.float64]) -> float | None:
     """The exact p; None when there are too many sign vectors to go through."""
     import numpy as np
 
-    moved = differences[differences != 0]
+    moved = differences[np.abs(differences) > NO_DIFFERENCE]
     if moved.size == 0:
         return 1.0
     sizes = np.abs(moved)
-    if np.all(sizes == sizes[0]):
+    if np.ptp(sizes) < NO_DIFFERENCE:
         positive = int((moved > 0).sum())
         return mcnemar_exact(positive, moved.size - positive)
     if moved.size > _MOST_ENUMERATED:
