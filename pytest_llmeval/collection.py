@@ -19,7 +19,7 @@ import pytest
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial
-from pytest_llmeval.reporting import Judged, MachineryFailure, MustPass
+from pytest_llmeval.reporting import Judged, MachineryFailure, MustPass, attach, mark_broken
 from pytest_llmeval.run import Evaluation
 
 
@@ -152,6 +152,19 @@ class TrialTest(pytest.Item):
         if isinstance(excinfo.value, (MachineryFailure, MustPass, LlmevalError)):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
+
+
+def attach_judgement(
+    item: TrialTest, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    """Complete the report of a trial that ran under pytest's own protocol."""
+    if call.when != "call":
+        return
+    if item.judged is None:
+        mark_broken(report, call)
+        return
+    report.duration = item.judged.prediction.total_ms / 1000
+    attach(report, item.trial.id, item.judged.scores)
 
 
 class GatesNode(pytest.Collector):

@@ -13,7 +13,6 @@ from pytest_llmeval import functions
 from pytest_llmeval.collection import GateTest, TrialTest
 from pytest_llmeval.run import SelectedGate, Selection
 
-
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 

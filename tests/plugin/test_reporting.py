@@ -104,16 +104,20 @@ def test_a_scorer_that_raises_is_an_error_with_its_words(project: Project) -> No
 
 
 ODD = """
-import json
+from dataclasses import dataclass
+from typing import ClassVar
 import numpy as np
-import pytest
 from pytest_llmeval.records import Score
-from pytest_llmeval.scoring.scorer import scorer
+from pytest_llmeval.scoring.scorer import register
 
+@register("odd")
+@dataclass(frozen=True)
+class Odd:
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
 
-@scorer("odd")
-def odd(answer, item):
-    return Score("odd", "graded", np.float64(0.5), "half \\ud800")
+    def __call__(self, answer, item):
+        return Score(self.name, "graded", np.float64(0.5), "half \\ud800")
 """
 
 
@@ -122,14 +126,12 @@ def test_numbers_of_numpy_and_broken_texts_travel_in_reports(
     project: Project, workers: str
 ) -> None:
     project.write("conftest.py", ODD)
-    item = {"id": "a", "question": "say no", "answer": "half \ud800"}
-    project.suite("arithmetic", [item, {**item, "id": "b"}], score="odd")
-    project.suite("strict", [item, {**item, "id": "b"}], each_item="must_pass")
+    project.suite("arithmetic", [project.right("a"), project.right("b")], score="odd")
     result = project.run(workers)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
-    assert result.parseoutcomes() == {"failed": 2, "graded": 2}
-    rows = [(row["scorer"], row["value"]) for row in project.rows("per_item_scores")]
-    assert rows == [("odd", "0.5")] * 2 + [("exact", "0.0")] * 2
+    assert result.parseoutcomes() == {"graded": 2}
+    rows = [(row["value"], row["reason"]) for row in project.rows("per_item_scores")]
+    assert rows == [("0.5", r"half \ud800")] * 2
 
 
 def test_a_trial_whose_run_broke_off_is_an_error_in_its_words(
