@@ -42,6 +42,18 @@ _NAMES = (
 _QUOTED = r"""(?P<quote>\\?["'])(?:(?!(?P=quote))[^\n])+(?P=quote)"""
 _BARE = r"""(?!\$|(?:null|none|true|false)\b)[^\s"'&,;\\<>(){}\[\]]+"""
 
+_TOKENS = _Shape(
+    (
+        *("sk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "AKIA", "ASIA"),
+        *("xox", "AIza", "glpat-", "fw_", "eyJ"),
+    ),
+    re.compile(
+        r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}|hf_\w{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}"
+        r"|A[KS]IA[0-9A-Z]{16}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|glpat-[\w-]{8,}|fw_\w{16,}"
+        r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
+    ),
+    REDACTED,
+)
 _SHAPES = (
     _Shape(
         ("PRIVATE KEY-----",),
@@ -60,18 +72,7 @@ _SHAPES = (
         ),
         rf"\1 {REDACTED}",
     ),
-    _Shape(
-        (
-            *("sk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "AKIA", "ASIA"),
-            *("xox", "AIza", "glpat-", "fw_", "eyJ"),
-        ),
-        re.compile(
-            r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}|hf_\w{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}"
-            r"|A[KS]IA[0-9A-Z]{16}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|glpat-[\w-]{8,}|fw_\w{16,}"
-            r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
-        ),
-        REDACTED,
-    ),
+    _TOKENS,
     _Shape(("://",), re.compile(r"(://)[^\s/?#@\"'<>]+@"), rf"\1{REDACTED}@"),
     _Shape(
         _NAMES,
@@ -104,8 +105,28 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """
     for form in _forms(secrets):
         text = text.replace(form, REDACTED)
+    return _without(text, _SHAPES)
+
+
+def looks_secret(text: str, *, is_path: bool = False) -> bool:
+    """Whether a setting, as somebody has written it, holds what looks like a secret.
+
+    A token has to be a whole word of it, and a path has none: `hf_downloads/x.gguf` is no token of
+    Hugging Face. In a text that is shown a word too much may go, but a setting has to be possible.
+    """
+    shapes = tuple(shape for shape in _SHAPES if shape is not _TOKENS)
+    if _without(text, shapes) != text:
+        return True
+    return not is_path and any(map(_TOKENS.pattern.fullmatch, _WORD_ENDS.split(text)))
+
+
+# No dot and no slash: they make the words on both sides parts of one name.
+_WORD_ENDS = re.compile(r"""[\s"'`=:,;&?@<>(){}\[\]]+""")
+
+
+def _without(text: str, shapes: Iterable[_Shape]) -> str:
     small = text.lower()
-    for shape in _SHAPES:
+    for shape in shapes:
         if any(word in small if word.islower() else word in text for word in shape.words):
             text = shape.pattern.sub(shape.replacement, text)
     return text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.redaction import REDACTED, redact
+from pytest_llmeval.redaction import REDACTED, looks_secret, redact
 
 SHAPES = {
     "OPENAI_API_KEY=sk-proj-abc123DEF456ghi": "OPENAI_API_KEY=[redacted]",
@@ -84,3 +84,20 @@ def test_redacting_twice_changes_nothing_more(pieces: list[str]) -> None:
 def test_a_known_secret_never_survives(before: str, secret: str, after: str) -> None:
     cleaned = redact(before + secret + after, [secret])
     assert secret not in cleaned.replace(REDACTED, "") or secret in REDACTED
+
+
+@pytest.mark.parametrize(
+    "text", ["sk-abcdefgh12345678", "--key=sk-abcdefgh12345678", "x hf_abcdefghijklmnop y"]
+)
+def test_a_setting_with_a_token_as_a_word_of_it_looks_secret(text: str) -> None:
+    assert looks_secret(text)
+    assert not looks_secret(text, is_path=True)
+
+
+@pytest.mark.parametrize("text", ["/data/hf_downloads/x.gguf", "sk-learn-8b-q4.gguf", *CLEAN])
+def test_a_setting_with_a_name_that_begins_like_a_token_does_not(text: str) -> None:
+    assert not looks_secret(text)
+
+
+def test_a_path_with_a_password_in_it_looks_secret() -> None:
+    assert looks_secret("https://me:pw@example.org/x.gguf", is_path=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 from pytest_llmeval.inputs.documents import KeyPath
 from pytest_llmeval.inputs.mistakes import Mistakes
-from pytest_llmeval.redaction import redact
+from pytest_llmeval.redaction import looks_secret
 
 _KEYS = {"apikey", "token", "accesstoken", "key", "secret", "password", "authorization", "bearer"}
+_PATHS = {"gguf", "script", "executable"}
 _WAY_OUT = "put it into an environment variable and name the variable: api_key_env: MY_API_KEY"
 
 
@@ -19,7 +20,7 @@ def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
     for place, key, inner in _entries(value, keys):
         if _asks_for_secret(key) and not isinstance(inner, dict | list):
             mistakes.add(place, f"{key!r} would hold a secret; {_WAY_OUT}")
-        elif _looks_secret(_as_command_line(inner)):
+        elif looks_secret(_as_command_line(inner), is_path=key in _PATHS):
             mistakes.add(place, f"the value of {key!r} looks like a secret; {_WAY_OUT}")
         else:
             find_secrets(inner, mistakes, place)
@@ -28,15 +29,13 @@ def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
 def must_not_be_shown(key: str, value: str) -> bool:
     """Whether `value` is, or was perhaps meant as, the secret that `key` is about."""
     name = key.rpartition(".")[2]
-    return _asks_for_secret(name.removesuffix("_env")) or _looks_secret(value)
+    if _asks_for_secret(name.removesuffix("_env")):
+        return True
+    return looks_secret(value, is_path=name in _PATHS)
 
 
 def _asks_for_secret(key: str) -> bool:
     return re.sub(r"[-_]", "", key.lower()) in _KEYS
-
-
-def _looks_secret(text: str) -> bool:
-    return redact(text) != text
 
 
 def _as_command_line(value: Any) -> str:

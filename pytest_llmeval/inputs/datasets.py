@@ -110,7 +110,7 @@ class _ItemReader:
 
     def item(self, row: Row) -> Item:
         id_ = self._id(row)
-        slug = slug_of(id_)
+        slug = self._slug(row, id_)
         if slug in self._lines:
             raise self._taken(row, id_, slug)
         self._lines[slug] = row.line
@@ -142,6 +142,13 @@ class _ItemReader:
             found = shown(row.fields[key])
             raise self._refusal(row, f"the id {key!r} must be a text or a number, found {found}")
         return id_
+
+    def _slug(self, row: Row, id_: str) -> str:
+        try:
+            return slug_of(id_)
+        except UnicodeEncodeError:
+            half = "half a character: a lone \\ud800 to \\udfff escape"
+            raise self._refusal(row, f"the id {id_!r} holds {half}") from None
 
     def _id_from_content(self, row: Row) -> str:
         try:

@@ -2,8 +2,9 @@
 
 A template stands alone (no include, no import), sees the item's fields and nothing else, and gives
 the same text every time: what Jinja2 has that is random is taken out. `tojson` writes plain JSON,
-without the escapes that HTML would need. An undefined name is an error, and so is a null that would
-be written as "None".
+without the escapes that HTML would need, and a boolean is written as in JSON. An undefined name is
+an error, and so is what is no text: a null ("None"), a method or a generator, which Python would
+show by an address in memory, another one in every run.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import hashlib
 import json
 import re
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pytest_llmeval.errors import TemplateError
@@ -37,10 +38,35 @@ class Place:
     by_line: bool = False
 
 
-def _no_null(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
+    """What a template inserts, on every `{{ }}`: nearly always a text, which is asked for first."""
+    if value.__class__ is str:
+        return value
+    if value is True or value is False:
+        return "true" if value else "false"
     if value is None:
         raise ValueError("a value is null, and None is no text; give it one with {{ x or '' }}")
+    if not isinstance(value, _SHOWN_AS_WRITTEN):
+        _refuse_address(value)
     return value
+
+
+# An undefined name can be called, and says of itself what is wrong with it.
+_SHOWN_AS_WRITTEN = (str, int, float, list, dict, tuple, Undefined)
+
+
+def _refuse_address(value: Any) -> None:
+    if callable(value):
+        name = getattr(value, "__name__", type(value).__name__)
+        raise TypeError(
+            f"a value is the method or helper {name!r}, and no text; for a field of an item's "
+            f"field write q[{name!r}] in place of q.{name}"
+        )
+    if isinstance(value, Iterator):
+        kind = type(value).__name__
+        raise TypeError(f"a value is a {kind}, and no text; add |list or |join(', ') behind it")
+    if " at 0x" in str(value):
+        raise TypeError(f"a value is a {type(value).__name__}, and no text")
 
 
 def _plain_json(value: Any, indent: int | None = None) -> str:
@@ -52,7 +78,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
-        finalize=_no_null,
+        finalize=_as_text,
     )
     del environment.filters["random"]
     del environment.globals["lipsum"]
@@ -131,12 +157,12 @@ class _Check:
     def run(self, items: Sequence[Item], fields: Collection[str]) -> None:
         try:
             tree = _ENVIRONMENT.parse(self._text)
-            names = meta.find_undeclared_variables(tree) - set(_ENVIRONMENT.globals)
+            names = meta.find_undeclared_variables(tree)
             template = _ENVIRONMENT.from_string(self._text)
         except TemplateSyntaxError as problem:
             raise self._mistake(f"{problem.message}", problem.lineno) from None
         self._refuse_loading(tree)
-        self._refuse_unknown(tree, names, fields)
+        self._refuse_unknown(tree, names - set(_ENVIRONMENT.globals), fields)
         for item in items if not _only_inserts(tree) else _lacking(items, names):
             try:
                 template.render(item.fields)

@@ -22,7 +22,8 @@ _ID = re.compile(r"(\d{4}-\d{2}-\d{2}-\d{4})(?:-(\d+))?")
 _ID_FORMAT = "%Y-%m-%d-%H%M"
 _SLUG_LENGTH = 80
 _TAKEN = frozenset(
-    {"con", "prn", "aux", "nul", "reports", MANIFEST}
+    {"con", "prn", "aux", "nul"}
+    | {MANIFEST, "environment.json", "significance.json", "costs.json", "reports", "logs"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
 """What no condition's folder may be called: Windows' device names, with any ending, and ours."""

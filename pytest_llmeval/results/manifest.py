@@ -206,7 +206,7 @@ def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A scorer's options; a marker in Python may give it what JSON cannot hold, told by its type."""
+    """A scorer's options; what JSON cannot hold, as a marker may give it, is told by its type."""
     told = {}
     for name, value in options.items():
         try:

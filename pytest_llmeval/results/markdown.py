@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
+from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.report import Example, RunReport
 
 _VERDICTS: dict[GateVerdict, str] = {
@@ -71,24 +72,28 @@ def _scores(report: RunReport) -> Iterator[str]:
         return
     yield "## Scores"
     interval = wording.method_words(metric.interval for metric in report.metrics)
-    head = ["suite", "condition", "scorer", "right", "%", interval]
+    items = wording.shows_items(report.metrics)
+    head = ["suite", "condition", "scorer", "right", *(["items"] if items else []), "%", interval]
     head += ["of judged, %", "no answer", "failed", "tok/s"]
-    yield table(head, (_score_row(report, metric) for metric in report.metrics), names=3)
+    named = wording.several_methods(report.metrics)
+    rows = [_score_row(report, metric, items=items, named=named) for metric in report.metrics]
+    yield table(head, rows, names=3)
     note = wording.incomplete_note(wording.headline(report.metrics))
     if note:
         yield f"\\* {inline(note)}"
 
 
-def _score_row(report: RunReport, metric: Metric) -> list[str]:
+def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -> list[str]:
     figures = report.figures_of(metric.suite, metric.condition)
     return [
         metric.suite,
         metric.condition,
         metric.scorer,
         f"{metric.right}/{metric.answered}",
+        *([wording.whole(metric.items)] if items else []),
         wording.percent(metric.mean) + ("*" if metric.incomplete else ""),
-        wording.bounds(metric.interval),
-        wording.percent(metric.complete_case),
+        wording.interval_words(metric.interval, named=named),
+        wording.judged_words(metric),
         _with_reasons(metric.no_answer.values(), wording.reasons(metric.no_answer)),
         _with_reasons(metric.failures.values(), wording.reasons(metric.failures)),
         wording.whole(figures.tokens_per_second if figures else None),
@@ -122,12 +127,13 @@ def _pairs(report: RunReport) -> Iterator[str]:
                 difference,
                 limits,
                 pair.p.removeprefix("p "),
+                wording.procedure(comparison.test),
                 f"{comparison.items:,}",
                 f"{comparison.dropped:,}",
             ]
         )
-    head = ["suite", "pair", "scorer", "verdict", "points", "interval", "p", "items", "dropped"]
-    yield table(head, rows, names=4)
+    head = ["suite", "pair", "scorer", "verdict", "points", "interval", "p", "test", "items"]
+    yield table([*head, "dropped"], rows, names=4)
 
 
 def _gates(report: RunReport) -> Iterator[str]:
@@ -174,16 +180,35 @@ def _provenance(report: RunReport) -> Iterator[str]:
     ]
     head = ["model", "engine", "weights, sha256", "server", "chat template, sha256"]
     yield table([*head, "slots", "context"], models, names=5)
-    suites = [[s.origin, s.dataset_hash, str(s.items)] for s in report.plan.suites]
-    yield table(["suite", "dataset", "items"], suites, names=2)
+    suites = [
+        [
+            suite.origin,
+            suite.dataset_hash,
+            "; ".join(map(wording.scorer_words, suite.scorers)),
+            str(suite.items),
+        ]
+        for suite in report.plan.suites
+    ]
+    yield table(["suite", "dataset", "scored by", "items"], suites, names=3)
     asked = [
         [a.suite, a.condition, a.prompt_hash, _sampling(a.sampling.items()), str(a.trials)]
         for a in report.plan.asked
     ]
     yield table(["suite", "condition", "prompt", "sampling", "trials"], asked, names=4)
     facts = [[name, version or "unknown"] for name, version in report.versions.items()]
-    facts += [[f"seed of {name}", str(seed)] for name, seed in report.plan.seeds.items()]
-    yield table(["what", "version or seed"], facts, names=2)
+    facts += [[f"seed of {name}", str(seed)] for name, seed in _seeds(report.plan).items()]
+    if report.plan.limit is not None:
+        facts.append(["--llm-limit", str(report.plan.limit)])
+    yield table(["what", "version, seed or limit"], facts, names=2)
+
+
+def _seeds(plan: RunPlan) -> dict[str, int]:
+    chosen = {
+        f"{suite.name}, {choice}": seed
+        for suite in plan.suites
+        for choice, seed in suite.seeds.items()
+    }
+    return {**plan.seeds, **chosen}
 
 
 def _number(value: int | None) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from pytest_llmeval.records import Answer, Outcome, Prediction, Score, Trial
+from pytest_llmeval.records import Answer, Outcome, Prediction, Score, ToolCall, Trial
 from pytest_llmeval.results.atomic import plain
 
 PREDICTION_COLUMNS = (
@@ -137,7 +137,7 @@ def score_rows(trial: Trial, scores: Sequence[Score]) -> Iterator[tuple[object, 
             score.value,
             score.reason,
             None if score.extracted is None else cell(score.extracted),
-            " > ".join(score.stages),
+            cell(" > ".join(score.stages)),
             target,
         )
 
@@ -151,11 +151,17 @@ def target_text(target: Any) -> str:
 
 def tool_calls_text(answer: Answer) -> str:
     """The tool calls as JSON, with what the model wrote for arguments that were no object."""
-    calls: list[Mapping[str, Any]] = [
-        {"name": call.name, "arguments": call.raw if call.arguments is None else call.arguments}
-        for call in answer.tool_calls
-    ]
-    return json.dumps(calls, ensure_ascii=False)
+    return f"[{', '.join(map(_call_text, answer.tool_calls))}]"
+
+
+def _call_text(call: ToolCall) -> str:
+    parsed = call.raw if call.arguments is None else call.arguments
+    try:
+        return json.dumps(
+            {"name": call.name, "arguments": parsed}, ensure_ascii=False, allow_nan=False
+        )
+    except ValueError:  # 1e999 is infinity to Python, which JSON does not have
+        return json.dumps({"name": call.name, "arguments": call.raw}, ensure_ascii=False)
 
 
 def answer_text(prediction: Prediction) -> str | None:

@@ -1,4 +1,4 @@
-"""significance.json: every metric, comparison and gate with all its numbers, in a published shape."""
+"""significance.json: every metric, comparison and gate in numbers, in a published shape."""
 
 from __future__ import annotations
 

@@ -10,16 +10,19 @@ from pytest_llmeval.records import GateResult, GateVerdict, Metric
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
     PairWords,
-    bounds,
+    basis_words,
     counted,
     duration,
     gate_words,
     headline,
     incomplete_note,
+    interval_words,
     method_words,
     pair_words,
     percent,
     procedures,
+    several_methods,
+    shows_items,
     telling_pairs,
     visible,
     whole,
@@ -35,6 +38,8 @@ _VERDICTS: dict[GateVerdict, tuple[str, Paint]] = {
 }
 _VERDICT_WIDTH = 14
 _GAP = "  "
+_NARROWEST = 16
+"""What a condition's name is given at least; a longer one is shortened to it."""
 
 
 def summary_lines(
@@ -73,40 +78,61 @@ def _scores(report: RunReport, width: int) -> list[str]:
     metrics = headline(report.metrics)
     if not metrics:
         return []
-    head = ["suite", "condition", "right", "%", method_words(m.interval for m in metrics)]
-    head += ["no answer", "failed", "tok/s"]
-    rows = [_score_row(report, metric) for metric in metrics]
+    items, named = shows_items(metrics), several_methods(metrics)
+    head = ["suite", "condition", "right", *(["items"] if items else []), "%"]
+    head += [method_words(m.interval for m in metrics), "no answer", "failed", "tok/s"]
+    rows = [_score_row(report, metric, items=items, named=named) for metric in metrics]
     if all(row[-1] == "-" for row in rows):
         head, rows = head[:-1], [row[:-1] for row in rows]
-    lines = _table(head, rows, width)
+    lines = _table(*_spared(head, rows, width), width)
     note = incomplete_note(metrics)
     return lines + (_wrapped([f"* {note}"], width) if note else [])
 
 
-def _score_row(report: RunReport, metric: Metric) -> list[str]:
+def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -> list[str]:
     figures = report.figures_of(metric.suite, metric.condition)
     return [
         visible(metric.suite),
         visible(metric.condition),
         f"{metric.right}/{metric.answered}",
+        *([whole(metric.items)] if items else []),
         percent(metric.mean) + ("*" if metric.incomplete else " "),
-        bounds(metric.interval),
+        interval_words(metric.interval, named=named),
         whole(sum(metric.no_answer.values())),
         whole(sum(metric.failures.values())),
         whole(figures.tokens_per_second if figures else None),
     ]
 
 
+def _spared(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Leave out the last columns, `tok/s` and failures that there are none of, where room is short.
+
+    Methods and numbers of items say what an interval is worth, so that they stay.
+    """
+    while True:
+        numbers = [size + len(_GAP) for size in _widths(head, rows)[2:]]
+        spare = head[-1] == "tok/s" or (head[-1] == "failed" and all(r[-1] == "0" for r in rows))
+        if _NARROWEST + sum(numbers) <= width or not spare:
+            return head, rows
+        head, rows = head[:-1], [row[:-1] for row in rows]
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Lay rows out under their head; where that is too wide, a suite gets a line of its own."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    widths = _widths(head, rows)
     if sum(widths) + len(_GAP) * (len(widths) - 1) <= width:
         shown = [row[0] for row in rows]
         firsts = ["" if index and shown[index - 1] == s else s for index, s in enumerate(shown)]
         lines = [(first, *row[1:]) for first, row in zip(firsts, rows, strict=True)]
         return [_line(line, widths, 2) for line in (head, *lines)]
     numbers = sum(widths[2:]) + len(_GAP) * len(widths[2:])
-    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, 16))
+    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, _NARROWEST))
     narrow = [f"{head[0]}, {head[1]}", *head[2:]]
     lines_out = [_line(narrow, widths[1:], 1)]
     for index, row in enumerate(rows):
@@ -148,12 +174,14 @@ def _pairs(report: RunReport, width: int, colour: bool) -> list[str]:
     told = f"{len(shown)} of {counted(len(comparisons), 'pair')}, all in the report"
     if len(shown) == len(comparisons):
         told = counted(len(shown), "pair")
-    pairs = [pair_words(comparison) for comparison in shown]
+    items = {suite.name: suite.items for suite in report.plan.suites}
+    pairs = [(pair_words(c), basis_words(c, items.get(c.suite))) for c in shown]
     title = _wrapped([f"Is it real? ({', '.join(how)}; {told})"], width, "    ")
     return title + _pair_lines(pairs, width, colour)
 
 
-def _pair_lines(pairs: Sequence[PairWords], width: int, colour: bool) -> list[str]:
+def _pair_lines(told: Sequence[tuple[PairWords, str]], width: int, colour: bool) -> list[str]:
+    pairs = [pair for pair, _ in told]
     figures = [_difference(pair) for pair in pairs]
     widths = [
         max(len(visible(pair.suite)) for pair in pairs),
@@ -164,7 +192,7 @@ def _pair_lines(pairs: Sequence[PairWords], width: int, colour: bool) -> list[st
     verdict = max(len(pair.verdict) for pair in pairs)
     own_line = sum(widths) + 4 * len(_GAP) + verdict > width
     lines = []
-    for pair, figure in zip(pairs, figures, strict=True):
+    for (pair, basis), figure in zip(told, figures, strict=True):
         start = [visible(pair.suite), visible(pair.label)]
         if own_line:
             lines.append(_line(start, widths[:2], 2))
@@ -173,18 +201,20 @@ def _pair_lines(pairs: Sequence[PairWords], width: int, colour: bool) -> list[st
         sizes = [2, *widths[2:]] if own_line else widths
         line = _line(row, sizes, len(row))
         line += _GAP + _painted(pair.verdict, "bold" if pair.real else None, colour)
-        lines += _advised(line, pair, width, colour)
+        taken = len(line) - (len(_painted("", "bold", True)) if colour and pair.real else 0)
+        lines += _advised(line, pair.advice, basis, taken, width)
     return lines
 
 
-def _advised(line: str, pair: PairWords, width: int, colour: bool) -> list[str]:
-    """Put the advice behind the line, or under it where it would not fit."""
-    if not pair.advice:
+def _advised(line: str, advice: str, basis: str, taken: int, width: int) -> list[str]:
+    """Put advice and basis behind a line of `taken` columns, or under it where they do not fit."""
+    if not advice and not basis:
         return [line]
-    taken = len(line) - (len(_painted("", "bold", True)) if colour and pair.real else 0)
-    if taken + 2 + len(pair.advice) <= width:
-        return [f"{line}; {pair.advice}"]
-    return [line, " " * 12 + pair.advice]
+    behind = (f"; {advice}" if advice else "") + (f", {basis}" if basis else "")
+    if taken + len(behind) <= width:
+        return [line + behind]
+    indent = " " * 12
+    return [line, *(indent + more for more in _wrapped([behind[2:]], width - len(indent), ""))]
 
 
 def _difference(pair: PairWords) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pytest_llmeval.records import Comparison, GateResult, Interval, Metric
+from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.manifest import ScorerPlan
 
 SHOWN_PAIRS = 3
 """So many pairs stand in the terminal; the report has them all."""
@@ -24,6 +28,9 @@ _NAMES = {
     "holm": "Holm",
 }
 """Procedures named after people; what is missing here is called as the records call it."""
+
+_AS_GOOD_AS_NONE = 1e-9
+"""A share this near to 0 or 1 got there by rounding: no run has so many trials."""
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -80,6 +87,18 @@ def _verdict(comparison: Comparison) -> str:
     if comparison.real:
         return "REAL"
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
+
+
+def basis_words(comparison: Comparison, items: int | None) -> str:
+    """On how many of its suite's `items` a pair rests, "" where it is on all of them.
+
+    Dropped are those that only one side has answered.
+    """
+    answered = comparison.items + comparison.dropped
+    told = [f"{comparison.items:,} of {items:,} items"] if items not in (None, answered) else []
+    if comparison.dropped:
+        told.append(f"{comparison.dropped:,} of {answered:,} items dropped")
+    return ", ".join(told)
 
 
 def _negated(value: float | None) -> float | None:
@@ -164,6 +183,42 @@ def method_words(intervals: Iterable[Interval]) -> str:
     return f"{level}{procedure(next(iter(kinds))[1])}"
 
 
+def shows_items(metrics: Iterable[Metric]) -> bool:
+    """Whether some interval rests on another number than its row shows: repeats are no items."""
+    return any(metric.items != metric.answered for metric in metrics)
+
+
+def several_methods(metrics: Iterable[Metric]) -> bool:
+    """Whether each row of a table has to name the method of its interval."""
+    return len({m.interval.method for m in metrics if m.interval.low is not None}) > 1
+
+
+def interval_words(interval: Interval, *, named: bool) -> str:
+    """An interval's bounds, and behind them its method where it has to be `named`."""
+    told = bounds(interval)
+    return f"{told} {procedure(interval.method)}" if named and told != UNKNOWN else told
+
+
+def judged_words(metric: Metric) -> str:
+    """The score without what gave nothing to judge, and how many were judged: `100.0 (1/1)`."""
+    if metric.complete_case is None:
+        return UNKNOWN
+    judged = metric.answered - sum(metric.no_answer.values())
+    return f"{percent(metric.complete_case)} ({metric.right}/{judged})"
+
+
+def scorer_words(scorer: ScorerPlan) -> str:
+    """A scorer with its version and options: `numeric, version 1, tolerance 0.01`."""
+    version = [f"version {scorer.version}"] if scorer.version else []
+    options = [f"{name} {json_words(value)}" for name, value in scorer.options.items()]
+    return ", ".join([scorer.name, *version, *options])
+
+
+def json_words(value: Any) -> str:
+    """A setting's value: itself when it is a text, JSON for anything else."""
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+
+
 def procedure(name: str) -> str:
     """A procedure's name as one writes it."""
     return _NAMES.get(name, name)
@@ -182,8 +237,16 @@ def gate_words(result: GateResult) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage without its sign."""
-    return UNKNOWN if share is None else f"{100 * share:.{digits}f}"
+    """A share as a percentage without its sign.
+
+    What is neither 0 nor 100 is not rounded to them: 2999 of 3000 are `99.97`.
+    """
+    if share is None:
+        return UNKNOWN
+    if _AS_GOOD_AS_NONE < share < 1 - _AS_GOOD_AS_NONE:
+        while float(f"{100 * share:.{digits}f}") in (0.0, 100.0):
+            digits += 1
+    return f"{100 * share:.{digits}f}"
 
 
 def bounds(interval: Interval) -> str:

@@ -67,8 +67,11 @@ def compare_all(
     names = sorted(by_condition)
     pairs = [_pair(by_condition, first, second) for first, second in combinations(names, 2)]
     graded = [pair for pair in pairs if not (pair.first in binary and pair.second in binary)]
-    tested = dict(zip(graded, _graded(suite, scorer, by_condition, graded, seed), strict=True))
-    found = [tested.get(pair) or _binary(suite, scorer, by_condition, pair) for pair in pairs]
+    tested = {(c.first, c.second): c for c in _graded(suite, scorer, by_condition, graded, seed)}
+    found = [
+        tested.get((pair.first, pair.second)) or _binary(suite, scorer, by_condition, pair)
+        for pair in pairs
+    ]
     adjusted = _CORRECTIONS[correction]([each.p for each in found])
     family = sum(p is not None for p in adjusted)
     return tuple(

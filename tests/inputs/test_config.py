@@ -442,3 +442,36 @@ def test_a_secret_in_an_override_is_not_printed(tmp_path: Path) -> None:
     words = refusal(tmp_path, FAKE, "models.m.api_key=abcdef", "models.m.api_key_env=abcdef-g")
     assert "name the variable" in words
     assert "abcdef" not in words
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "gguf: /data/hf_downloads/x.gguf",
+        "gguf: hf_downloads",
+        "gguf: sk-learn-8b-q4.gguf",
+        "gguf: 'C:\\models\\hf_downloads\\x.gguf'",
+        "args: [--lora, /data/hf_downloads/lora.gguf]",
+    ],
+)
+def test_a_path_is_no_token_although_a_part_of_it_looks_like_one(
+    tmp_path: Path, entry: str
+) -> None:
+    more = "" if entry.startswith("gguf") else "    gguf: x.gguf\n"
+    path = tmp_path / "local.yaml"
+    path.write_text(f"models:\n  m:\n    engine: embedded\n    {entry}\n{more}", encoding="utf-8")
+    assert load_config(path).models["m"].gguf is not None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "gguf: 'https://me:abcdef@host/x.gguf'",
+        "args: ['--token=sk-proj-abcdefabcdef']",
+        "args: ['--header', 'X-Key: sk-proj-abcdefabcdef']",
+    ],
+)
+def test_a_secret_inside_a_longer_text_is_still_one(tmp_path: Path, entry: str) -> None:
+    words = refusal(tmp_path, f"models:\n  m:\n    engine: embedded\n    {entry}\n")
+    assert "looks like a secret" in words
+    assert "abcdef" not in words

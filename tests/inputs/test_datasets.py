@@ -435,3 +435,9 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path: Path) -> No
 def test_an_item_that_json_cannot_hold_is_named_by_the_hash() -> None:
     with pytest.raises(DatasetError, match="the item 'x' holds a value that JSON cannot hold"):
         dataset_hash([Item("x", "x", {"a": {1, 2}}, None)])
+
+
+def test_an_id_with_half_a_character_is_told_with_its_line(tmp_path: Path) -> None:
+    text = '{"id": "a", "answer": "x"}\n{"id": "\\ud800", "answer": "x"}\n'
+    words = refusal(tmp_path, text)
+    assert ":2: the id '\\ud800' holds half a character" in words

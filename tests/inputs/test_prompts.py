@@ -178,3 +178,34 @@ def test_a_folded_template_is_blamed_as_a_whole() -> None:
 def test_an_item_cannot_be_changed_by_a_template() -> None:
     words = refusal("{{ a.append(1) }}", item("one", a=[]))
     assert "access to attribute 'append' of 'list' object is unsafe" in words
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ q.items }}", "the method or helper 'items', and no text; for a field of an item's"),
+        ("{{ q.items }}", "write q['items'] in place of q.items"),
+        ("{{ a.title }}", "the method or helper 'title'"),
+        ("{{ range }}", "the method or helper 'range'"),
+        ("{{ a | map('upper') }}", "a value is a generator, and no text; add |list or |join"),
+        ("{{ l | reverse }}", "and no text; add |list or |join"),
+        ("{% set c = cycler(1, 2) %}{{ c }}", "a value is a Cycler, and no text"),
+    ],
+)
+def test_what_python_shows_by_its_address_is_refused(template: str, words: str) -> None:
+    one = item(a="b", q={"items": [1]}, l=[1, 2])
+    assert words in refusal(template, one)
+    with pytest.raises(TemplateError, match="and no text"):
+        render(asking(template), one)
+
+
+def test_what_was_refused_has_a_way_out() -> None:
+    assert rendered("{{ q['items'] }}", q={"items": "x"}) == "x"
+    assert rendered("{{ a | map('upper') | join(', ') }}", a="bc") == "B, C"
+    assert rendered("{{ range }}", range="1 to 5") == "1 to 5"
+
+
+def test_a_boolean_is_written_as_in_json() -> None:
+    assert rendered("{{ a }} {{ b }} {{ 1 == 2 }} {{ n }}", a=True, b=False, n=1) == (
+        "true false false 1"
+    )

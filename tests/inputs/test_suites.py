@@ -486,3 +486,21 @@ def test_each_mistake_of_a_marker_has_its_place(
 def test_a_marker_takes_keywords_only(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="llmeval takes keyword arguments only, found 'capitals"):
         marked(tmp_path, "capitals.csv", prompt="x")
+
+
+@pytest.mark.parametrize(
+    ("keys", "limit", "seeds"),
+    [
+        ("seed: 3\n", None, {}),
+        ("seed: 3\nlimit: 2\n", None, {"items": 3}),
+        ("seed: 3\n", 1, {"items": 3}),
+    ],
+)
+def test_a_suite_tells_by_which_seed_its_items_were_chosen(
+    tmp_path: Path, keys: str, limit: int | None, seeds: dict[str, int]
+) -> None:
+    path = tmp_path / "s.yaml"
+    items = "items: [{q: a, answer: x}, {q: b, answer: y}]\n"
+    rest = 'target: answer\nscore: exact\nprompt: "{{ q }}"\n'
+    path.write_text(items + rest + keys, encoding="utf-8")
+    assert load_suite(path, "suites/s.yaml", limit=limit).seeds == seeds

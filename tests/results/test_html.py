@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.records import Interval, Message
+from pytest_llmeval.records import Interval, Message, ScorerSpec
 from pytest_llmeval.results.html import (
     difference_bar,
     difference_scale,
@@ -17,6 +17,7 @@ from pytest_llmeval.results.html import (
     megabytes,
     metric_bar,
 )
+from pytest_llmeval.results.manifest import plan_of
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></pre></article>&amp;{{ 7*7 }}"
@@ -172,3 +173,30 @@ def test_one_scale_in_tens_of_points_holds_all_pairs(
 
 def test_sizes_are_said_as_people_say_them() -> None:
     assert (megabytes(3_900_000), megabytes(5_030_000_000)) == ("3.9 MB", "5.03 GB")
+
+
+def test_the_page_shows_items_and_methods_where_they_differ(samples: Any) -> None:
+    interval = Interval(0.046, 0.699, "scaled wilson")
+    repeated = samples.metric_of("capitals", "tiny-l/warm", 50, 200, interval=interval)
+    metrics = (samples.report().metrics[0], dataclasses.replace(repeated, items=4))
+    text = Page(html_report(samples.report(metrics=metrics))).text
+    assert "right items no answer" in text
+    assert "89.8 to 96.5, Wilson" in text
+    assert "4.6 to 69.9, scaled Wilson" in text
+    assert "25.0 (50/200)" in text
+    plain = Page(html_report(samples.report())).text
+    assert "right items no answer" not in plain
+    assert ", Wilson" not in plain
+
+
+def test_the_page_tells_scorers_seeds_and_limit(samples: Any) -> None:
+    suite = dataclasses.replace(
+        samples.suite_of("s", ["a"]),
+        scorers=(ScorerSpec("numeric", {"tolerance": 0.01}), ScorerSpec("exact")),
+        seeds={"few_shot": 3},
+    )
+    plan = plan_of({}, samples.trials_of(suite), {}, limit=5, scorer_versions={"numeric": "2"})
+    text = Page(html_report(samples.report(plan=plan))).text
+    assert "scored by numeric, version 2, tolerance 0.01; exact" in text
+    assert "few_shot chosen by seed 3" in text
+    assert "--llm-limit 5" in text

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.records import ScorerSpec
 from pytest_llmeval.results.manifest import (
     Manifest,
     ModelFacts,
     PartFacts,
+    ScorerPlan,
     plan_hash,
     plan_of,
     read_manifest,
@@ -131,3 +133,19 @@ def test_a_manifest_of_a_newer_version_says_upgrade(manifest: Manifest, tmp_path
     write_manifest(tmp_path, dataclasses.replace(manifest, schema=2))
     with pytest.raises(RunError, match=r"written by a newer version .*upgrade"):
         read_manifest(tmp_path)
+
+
+def test_the_plan_tells_how_answers_are_judged_and_what_chance_has_chosen(samples: Any) -> None:
+    scorers = (ScorerSpec("numeric", {"tolerance": 0.01}), ScorerSpec("own", {"shape": object()}))
+    suite = dataclasses.replace(
+        samples.suite_of("s", ["a"]), scorers=scorers, seeds={"items": 3, "few_shot": 4}
+    )
+    trials = samples.trials_of(suite)
+    plan = plan_of({}, trials, {}, limit=5, scorer_versions={"numeric": "2"})
+    assert plan.suites[0].scorers == (
+        ScorerPlan("numeric", {"tolerance": 0.01}, "2"),
+        ScorerPlan("own", {"shape": "<object>"}, ""),
+    )
+    assert plan.suites[0].seeds == {"items": 3, "few_shot": 4}
+    assert plan.limit == 5
+    assert plan_hash(plan) != plan_hash(plan_of({}, trials, {}))

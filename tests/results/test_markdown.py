@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from pytest_llmeval.records import Interval, ScorerSpec
+from pytest_llmeval.results.manifest import plan_of
 from pytest_llmeval.results.markdown import fenced, inline, markdown_report
 
 
@@ -53,3 +55,36 @@ def test_what_is_not_there_has_no_section(samples: Any) -> None:
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Where the numbers come from"
     ]
+
+
+def test_repeats_show_their_items_and_rows_of_several_methods_name_theirs(samples: Any) -> None:
+    interval = Interval(0.046, 0.699, "scaled wilson")
+    repeated = samples.metric_of("capitals", "tiny-l/warm", 50, 200, interval=interval)
+    metrics = (samples.report().metrics[0], dataclasses.replace(repeated, items=4))
+    text = markdown_report(samples.report(metrics=metrics))
+    head = "| suite | condition | scorer | right | items | % | 95 % interval |"
+    assert head in text
+    assert "| 188/200 | 200 | 94.0 | 89.8..96.5 Wilson | 94.0 (188/200) |" in text
+    assert "| 50/200 | 4 | 25.0 | 4.6..69.9 scaled Wilson | 25.0 (50/200) |" in text
+
+
+def test_a_pair_names_its_own_test(samples: Any) -> None:
+    graded = samples.comparison_of("s", "a", "b", test="sign-flip")
+    text = markdown_report(
+        samples.report(comparisons=(samples.comparison_of("s", "a", "c"), graded))
+    )
+    assert "| McNemar mid-p | 200 | 0 |" in text
+    assert "| sign-flip | 200 | 0 |" in text
+
+
+def test_the_report_tells_scorers_seeds_and_limit(samples: Any) -> None:
+    suite = dataclasses.replace(
+        samples.suite_of("s", ["a"]),
+        scorers=(ScorerSpec("numeric", {"tolerance": 0.01}),),
+        seeds={"items": 3},
+    )
+    plan = plan_of({}, samples.trials_of(suite), {}, limit=5, scorer_versions={"numeric": "2"})
+    text = markdown_report(samples.report(plan=plan))
+    assert "| numeric, version 2, tolerance 0.01 |" in text
+    assert "| seed of s, items | 3 |" in text
+    assert "| --llm-limit | 5 |" in text

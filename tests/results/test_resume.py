@@ -104,3 +104,30 @@ def test_a_long_value_is_shown_by_its_beginning(samples: Any, long: str) -> None
     )
     assert difference.startswith('config: note is new: "xxx')
     assert len(difference) < 100
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "description": "old"}}
+
+
+def test_changed_tools_are_a_difference_for_every_request_carries_them(samples: Any) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "description": "new"}}
+    before, now = plan(samples, suite={"tools": (TOOL,)}), plan(samples, suite={"tools": (tool,)})
+    assert plan_hash(before) != plan_hash(now)
+    told = ["condition m/plain in suite arithmetic: its tools have changed"]
+    assert check_resumable(manifest_of(before), now, {}) == told
+    assert check_resumable(manifest_of(before), plan(samples), {}) == told
+    assert check_resumable(manifest_of(before), before, {}) == []
+
+
+def test_the_order_in_a_tool_is_what_the_model_is_shown(samples: Any) -> None:
+    turned = {"function": TOOL["function"], "type": TOOL["type"]}
+    before, now = plan(samples, suite={"tools": (TOOL,)}), plan(samples, suite={"tools": (turned,)})
+    assert check_resumable(manifest_of(before), now, {}) != []
+
+
+def test_exact_is_a_difference_for_it_turns_the_prompt_cache_off(samples: Any) -> None:
+    now = plan(samples, suite={"exact": True})
+    assert plan_hash(now) != plan_hash(plan(samples))
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == [
+        "condition m/plain in suite arithmetic: exact was false, is true"
+    ]

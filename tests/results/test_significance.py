@@ -6,12 +6,12 @@ import copy
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
-from pytest_llmeval.records import Comparison, Interval, Metric
+from pytest_llmeval.records import Comparison, GateVerdict, Interval, Metric
 from pytest_llmeval.results.significance import significance_schema, write_significance
 
 
@@ -32,7 +32,8 @@ def written(tmp_path: Path, samples: Any) -> dict[str, Any]:
         items=0,
     )
     path = tmp_path / "significance.json"
-    write_significance(path, "id", [*report.metrics, empty], [*report.comparisons, undefined])
+    comparisons = [*report.comparisons, undefined]
+    write_significance(path, "id", [*report.metrics, empty], comparisons, report.gates, seed=7)
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
@@ -66,6 +67,9 @@ def test_numbers_are_not_rounded_and_verdicts_stand_beside_them(written: dict[st
         lambda data: data["comparisons"][0].update(p=1.5),
         lambda data: data["metrics"][0].update(right=-1),
         lambda data: data.update(schema=2),
+        lambda data: data.pop("seed"),
+        lambda data: data["gates"][0].update(verdict="perhaps"),
+        lambda data: data["gates"][0].pop("message"),
     ],
 )
 def test_the_schema_refuses_what_is_not_so(written: dict[str, Any], spoil: Any) -> None:
@@ -79,3 +83,22 @@ def test_a_nan_is_refused(tmp_path: Path, samples: Any) -> None:
     comparison = samples.comparison_of("s", "a", "b", p=float("nan"))
     with pytest.raises(ValueError, match="JSON"):
         write_significance(tmp_path / "s.json", "id", [], [comparison])
+
+
+def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any]) -> None:
+    assert (written["target"], written["seed"]) == ("items like these", 7)
+    assert written["gates"][0] == {
+        "suite": "arithmetic",
+        "only": "tiny-l/plain",
+        "metric": "exact",
+        "kind": "at_least",
+        "threshold": 0.85,
+        "verdict": "pass",
+        "message": "at least 0.85: lower bound 0.898",
+    }
+    assert [gate["verdict"] for gate in written["gates"]] == ["pass", "inconclusive"]
+
+
+def test_the_schema_knows_every_verdict() -> None:
+    gate = significance_schema()["$defs"]["gate"]["properties"]
+    assert gate["verdict"]["enum"] == list(get_args(GateVerdict))

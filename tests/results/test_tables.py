@@ -17,7 +17,13 @@ from pytest_llmeval.records import Answer, Attempt, Prediction, Score, ToolCall
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_from_line
 from pytest_llmeval.results.report import condition_figures
-from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS, target_text
+from pytest_llmeval.results.rows import (
+    PREDICTION_COLUMNS,
+    SCORE_COLUMNS,
+    score_rows,
+    target_text,
+    tool_calls_text,
+)
 from pytest_llmeval.results.tables import (
     read_predictions,
     read_table,
@@ -226,3 +232,20 @@ def test_costs_name_tokens_and_seconds_of_each_condition_and_their_sum(
     assert first["tokens_per_second"] == pytest.approx(18 / 0.043)
     assert (first["cache_hit"], first["slots_busy"]) == (pytest.approx(24 / 62), 0.9)
     assert costs["conditions"][1]["slots_busy"] is None
+
+
+def test_an_argument_that_json_does_not_have_is_written_as_the_model_wrote_it() -> None:
+    calls = (ToolCall("add", {"a": float("inf")}, '{"a": 1e999}'), ToolCall("add", {"a": 1}, ""))
+    text = tool_calls_text(Answer("", "tool_calls", calls))
+    assert "Infinity" not in text
+    assert json.loads(text) == [
+        {"name": "add", "arguments": '{"a": 1e999}'},
+        {"name": "add", "arguments": {"a": 1}},
+    ]
+
+
+def test_a_nul_in_the_message_of_a_scorer_is_written_as_its_escape(samples: Any) -> None:
+    (trial,) = samples.trials_of(samples.suite_of("s", ["a"]))
+    score = Score("exact", "failure", None, reason="scorer", stages=("strip", "bad \0 byte"))
+    (row,) = score_rows(trial, [score])
+    assert row[SCORE_COLUMNS.index("stages")] == "strip > bad \\x00 byte"

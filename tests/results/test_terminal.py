@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.records import Interval
+from pytest_llmeval.records import Interval, Metric
 from pytest_llmeval.results.terminal import summary_lines
 
 AT_80 = """
@@ -159,6 +159,54 @@ def test_a_message_from_outside_cannot_steer_the_terminal(samples: Any) -> None:
 
 def test_an_interval_without_bounds_is_a_dash(samples: Any) -> None:
     metric = samples.metric_of("s", "m", 0, 1, answered=0, mean=None)
-    metric = dataclasses.replace(metric, interval=Interval(None, None, "wilson"))
+    metric = dataclasses.replace(metric, items=0, interval=Interval(None, None, "wilson"))
     row = summary_lines(samples.report(metrics=(metric,), figures=()), 80)[2]
     assert row.split() == ["s", "m", "0/0", "-*", "-", "0", "0"]
+
+
+def repeated(samples: Any, **fields: Any) -> Metric:
+    """4 items, each asked 50 times."""
+    metric: Metric = samples.metric_of("arithmetic", "tiny-l/warm/a-rather-long-name", 50, 200)
+    interval = Interval(0.046, 0.699, "scaled wilson")
+    return dataclasses.replace(metric, items=4, interval=interval, **fields)
+
+
+def test_repeats_show_how_many_items_their_interval_rests_on(samples: Any) -> None:
+    lines = summary_lines(samples.report(metrics=(repeated(samples),)), 120)
+    assert lines[1].split()[:5] == ["suite", "condition", "right", "items", "%"]
+    assert lines[2].split()[2:5] == ["50/200", "4", "25.0"]
+    assert "95 % scaled Wilson" in lines[1]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_where_methods_differ_each_row_names_its_own(samples: Any, width: int) -> None:
+    metrics = (samples.report().metrics[0], repeated(samples))
+    lines = summary_lines(samples.report(metrics=metrics), width)
+    text = "\n".join(lines)
+    assert "95 % interval" in text
+    assert "89.8..96.5 Wilson" in text
+    assert "4.6..69.9 scaled Wilson" in text
+    assert max(map(len, lines)) <= width
+
+
+def test_failures_keep_their_column_however_narrow_it_gets(samples: Any) -> None:
+    failed = repeated(samples, answered=199, failures={"timeout": 1})
+    metrics = (samples.report().metrics[0], failed)
+    assert "failed" in summary_lines(samples.report(metrics=metrics), 80)[1]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_pair_tells_how_many_items_it_rests_on_where_some_are_missing(
+    samples: Any, width: int
+) -> None:
+    pairs = (
+        samples.comparison_of("arithmetic", "a", "b", items=190, dropped=10),
+        samples.comparison_of(
+            "capitals", "a", "b", items=117, dropped=3, p_adjusted=0.4, items_needed=1360
+        ),
+    )
+    lines = summary_lines(samples.report(comparisons=pairs), width)
+    text = " ".join(" ".join(lines).split())
+    assert ("REAL, " if width == 120 else "REAL ") + "10 of 200 items dropped" in text
+    assert "needs about 1,360 items, 117 of 200 items, 3 of 120 items dropped" in text
+    assert max(map(len, lines)) <= width

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.wording import (
+    basis_words,
     duration,
+    judged_words,
     method_words,
     p_words,
     pair_label,
     pair_words,
+    percent,
+    scorer_words,
     telling_pairs,
     visible,
 )
@@ -141,3 +146,54 @@ def test_one_kind_of_interval_is_named_and_a_mixture_is_not() -> None:
 def test_text_for_a_terminal_keeps_letters_and_lines_and_shows_the_rest() -> None:
     assert visible("é 模型 👩‍👧\n\tx") == "é 模型 👩‍👧\n\tx"
     assert visible("\x1b[2J\r\u202e\ud800\x9b") == "\\x1b[2J\\r\\u202e\\ud800\\x9b"
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (None, "-"),
+        (0.0, "0.0"),
+        (1.0, "100.0"),
+        (0.5, "50.0"),
+        (2999 / 3000, "99.97"),
+        (1 / 3000, "0.03"),
+        (0.999, "99.9"),
+        (1 - 2**-53, "100.0"),
+        (2**-53, "0.0"),
+    ],
+)
+def test_what_is_neither_none_nor_all_is_not_rounded_to_it(share: float | None, words: str) -> None:
+    assert percent(share) == words
+
+
+def test_a_share_without_digits_gets_some_where_it_needs_them() -> None:
+    assert (percent(0.97, 0), percent(0.997, 0), percent(0.0004, 0)) == ("97", "99.7", "0.04")
+
+
+def test_the_score_of_what_was_judged_comes_with_its_number(samples: Any) -> None:
+    metric = samples.metric_of("s", "m", 1, 9, no_answer={"empty": 8}, complete_case=1.0)
+    assert judged_words(metric) == "100.0 (1/1)"
+    assert judged_words(samples.metric_of("s", "m", 0, 1, complete_case=None)) == "-"
+
+
+def test_a_scorer_is_told_with_version_and_options() -> None:
+    plan = ScorerPlan("numeric", {"tolerance": 0.01, "units": True, "note": "a b"}, "2")
+    assert scorer_words(plan) == "numeric, version 2, tolerance 0.01, units true, note a b"
+    assert scorer_words(ScorerPlan("exact", {})) == "exact"
+
+
+@pytest.mark.parametrize(
+    ("items", "dropped", "of", "words"),
+    [
+        (200, 0, 200, ""),
+        (190, 10, 200, "10 of 200 items dropped"),
+        (1117, 0, 1200, "1,117 of 1,200 items"),
+        (117, 3, 200, "117 of 200 items, 3 of 120 items dropped"),
+        (117, 0, None, ""),
+    ],
+)
+def test_a_pair_says_on_what_it_rests_where_that_is_not_everything(
+    samples: Any, items: int, dropped: int, of: int | None, words: str
+) -> None:
+    comparison = samples.comparison_of("s", "a", "b", items=items, dropped=dropped)
+    assert basis_words(comparison, of) == words

@@ -126,6 +126,20 @@ def test_repeats_of_an_item_are_one_pair(bench: Workbench, make: type[Make]) -> 
     assert comparison.only_first is None
 
 
+def test_a_condition_with_repeats_does_not_change_the_test_of_the_others(
+    bench: Workbench, make: type[Make]
+) -> None:
+    samplings = {"greedy": {"max_tokens": 8}, "warm": {"max_tokens": 8, "repeats": 2}}
+    bench.config(models=TWO_MODELS, sampling=samplings)
+    trials = bench.trials(bench.settings(), bench.suite())
+    scores = {t.id: (make.score(1.0 if t.condition.model == "l" else 0.0),) for t in trials}
+    comparisons = worth_of(trials, scores).comparisons
+    tests = {(c.first, c.second): c.test for c in comparisons}
+    assert tests.pop(("l/greedy", "s/greedy")) == "mcnemar mid-p"
+    assert set(tests.values()) == {"sign-flip"}
+    assert {c.family for c in comparisons} == {6}
+
+
 # Gates --------------------------------------------------------------------------------------------
 
 

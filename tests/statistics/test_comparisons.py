@@ -35,7 +35,8 @@ def compared(
     by_condition = {
         name: scores(each) if isinstance(each, str) else each for name, each in conditions.items()
     }
-    return compare_all("sums", "numeric", by_condition, binary=binary, seed=7)
+    named = by_condition if binary else ()
+    return compare_all("sums", "numeric", by_condition, binary=named, seed=7)
 
 
 def test_a_binary_pair_is_mcnemar_and_tango_on_the_common_items() -> None:
@@ -82,7 +83,7 @@ def test_all_pairs_are_one_family_and_holm_corrects_for_it() -> None:
 def test_benjamini_hochberg_may_be_asked_for() -> None:
     by_condition = {"a": scores("1111"), "b": scores("1000"), "c": scores("0000")}
     pairs = compare_all(
-        "sums", "numeric", by_condition, binary=True, correction="benjamini-hochberg"
+        "sums", "numeric", by_condition, binary=by_condition, correction="benjamini-hochberg"
     )
     assert {pair.correction for pair in pairs} == {"benjamini-hochberg"}
 
@@ -125,6 +126,40 @@ def test_a_constant_difference_is_no_certainty() -> None:
     assert pair.items_needed is not None
 
 
+def test_differences_that_only_rounding_keeps_apart_are_one() -> None:
+    """Thirds of repeats: 2/3 - 1/3, 1/3 - 0 and 1 - 2/3 are three different numbers."""
+    first = {f"item-{n}": value for n, value in enumerate([2 / 3, 1 / 3, 1.0] * 10)}
+    second = {f"item-{n}": value for n, value in enumerate([1 / 3, 0.0, 2 / 3] * 10)}
+    assert len({first[item] - second[item] for item in first}) > 1
+    (pair,) = compared(binary=False, a=first, b=second)
+    assert pair.interval.method == "scaled wilson"
+    assert pair.interval.low is not None
+    assert pair.interval.high is not None
+    assert pair.interval.high - pair.interval.low > 0.1
+    assert pair.p == 2 / 2**30
+
+
+def test_each_pair_has_the_test_that_its_own_two_conditions_allow() -> None:
+    conditions = {"a": "1" * 30, "b": "1" * 20 + "0" * 10, "c": "9" * 10 + "1" * 12 + "0" * 8}
+    by_condition = {name: scores(each) for name, each in conditions.items()}
+    pairs = compare_all("sums", "numeric", by_condition, binary={"a", "b"}, seed=7)
+    assert [(pair.first, pair.second, pair.test) for pair in pairs] == [
+        ("a", "b", "mcnemar mid-p"),
+        ("a", "c", "sign-flip"),
+        ("b", "c", "sign-flip"),
+    ]
+    (alone,) = compared(a=conditions["a"], b=conditions["b"])
+    assert (pairs[0].p, pairs[0].interval) == (alone.p, alone.interval)
+    assert {pair.family for pair in pairs} == {3}
+    assert tuple(pair.p_adjusted for pair in pairs) == holm([pair.p for pair in pairs])
+
+
+def test_more_items_are_needed_than_those_that_have_not_shown_it() -> None:
+    (pair,) = compared(a="1111", b="0000")
+    assert not pair.real
+    assert pair.items_needed == 5
+
+
 def test_one_graded_item_has_no_interval() -> None:
     (pair,) = compared(binary=False, a="9", b="8")
     assert (pair.p, pair.interval.low, pair.interval.high) == (1.0, None, None)
@@ -133,7 +168,7 @@ def test_one_graded_item_has_no_interval() -> None:
 def test_when_only_the_correction_stands_between_more_items_than_there_are_are_needed() -> None:
     conditions = {f"c{k}": "1" * (40 - k) + "0" * k for k in range(12)}
     by_condition = {name: scores(each) for name, each in conditions.items()}
-    for pair in compare_all("sums", "numeric", by_condition, binary=True):
+    for pair in compare_all("sums", "numeric", by_condition, binary=by_condition):
         if not pair.real and pair.difference:
             assert pair.items_needed is not None
             assert pair.items_needed > pair.items
@@ -175,8 +210,9 @@ def test_the_result_is_the_same_to_the_byte_for_any_order(
         }
         for name in ("b", "a", "c")
     }
+    named = by_condition if binary else ()
     results = {
-        repr(compare_all("s", "x", shuffled(by_condition, rng), binary=binary, seed=3))
+        repr(compare_all("s", "x", shuffled(by_condition, rng), binary=named, seed=3))
         for _ in range(3)
     }
     assert len(results) == 1
@@ -204,7 +240,7 @@ def test_the_same_model_four_times_is_seldom_called_different() -> None:
             name: {f"i{n}": float(draw.random() < p) for n, p in enumerate(difficulty)}
             for name in "abcd"
         }
-        alarms += any(pair.real for pair in compare_all("s", "x", by_condition, binary=True))
+        alarms += any(pair.real for pair in compare_all("s", "x", by_condition, binary="abcd"))
     assert alarms / 300 < 0.07
 
 
@@ -213,7 +249,7 @@ def test_a_summary_of_right_and_wrong_needs_no_scipy_and_no_numpy() -> None:
         "import sys\n"
         "from pytest_llmeval.records import Score\n"
         "from pytest_llmeval.statistics import at_least, compare_all, measure\n"
-        "compare_all('s', 'x', {'a': {'i': 1.0}, 'b': {'i': 0.0}}, binary=True)\n"
+        "compare_all('s', 'x', {'a': {'i': 1.0}, 'b': {'i': 0.0}}, binary='ab')\n"
         "scores = [('i', 1, Score('x', 'right', 1.0))]\n"
         "metric = measure('s', 'a', 'x', headline=True, planned=1, scores=scores)\n"
         "at_least(metric, 0.5, scores)\n"
