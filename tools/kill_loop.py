@@ -171,7 +171,6 @@ class Loop:
         if done is None:
             promise(status == 0, f"undisturbed, it ended with {status}: {session.text[-300:]}")
             return "it was over too early, another round takes its place"
-        self.kills.append(done)
         before = project.journals()
         resume = ["--llm-resume", "last"] if project.has_run else []
         if resume:
@@ -179,6 +178,7 @@ class Loop:
         again, text = project.run(*options, *resume)
         promise(again == 0, f"the resumed run ended with {again}: {text[-300:]}")
         more = check_resumed(project, before, self.trials)
+        self.kills.append(done)
         return (
             f"killed after {done.seconds:.2f} s with {done.lines} answered, gone after "
             f"{done.gone:.3f} s, exit status {status}; resumed, {more} asked, ok"

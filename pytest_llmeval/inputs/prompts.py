@@ -59,8 +59,8 @@ def _refuse_address(value: Any) -> None:
     if callable(value):
         name = getattr(value, "__name__", type(value).__name__)
         raise TypeError(
-            f"a value is the method or helper {name!r}, and no text; for a field of an item's "
-            f"field write q[{name!r}] in place of q.{name}"
+            f"a value is the method or helper {name!r}, and no text; a field of that name inside "
+            f"the field q is written q[{name!r}], not q.{name}"
         )
     if isinstance(value, Iterator):
         kind = type(value).__name__
@@ -162,8 +162,8 @@ class _Check:
         except TemplateSyntaxError as problem:
             raise self._mistake(f"{problem.message}", problem.lineno) from None
         self._refuse_loading(tree)
-        self._refuse_unknown(tree, names - set(_ENVIRONMENT.globals), fields)
-        for item in items if not _only_inserts(tree) else _lacking(items, names):
+        self._refuse_unknown(tree, names, fields)
+        for item in items if not _only_inserts(tree) else _lacking(items, _names_in(tree)):
             try:
                 template.render(item.fields)
             except Exception as problem:  # noqa: BLE001  # the user's code may do anything
@@ -202,6 +202,11 @@ def _only_inserts(tree: nodes.Template) -> bool:
     """Whether a template is text and bare names, and so cannot fail once the names have values."""
     simple = (nodes.Output, nodes.TemplateData, nodes.Name)
     return all(isinstance(node, simple) for node in tree.find_all(nodes.Node))
+
+
+def _names_in(tree: nodes.Template) -> set[str]:
+    """All names, those of Jinja2's own helpers too, which a field may have and else is no text."""
+    return {node.name for node in tree.find_all(nodes.Name)}
 
 
 def _lacking(items: Iterable[Item], names: Collection[str]) -> list[Item]:

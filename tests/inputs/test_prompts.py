@@ -183,10 +183,10 @@ def test_an_item_cannot_be_changed_by_a_template() -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{{ q.items }}", "the method or helper 'items', and no text; for a field of an item's"),
-        ("{{ q.items }}", "write q['items'] in place of q.items"),
+        ("{{ q.items }}", "the method or helper 'items', and no text; a field of that name"),
+        ("{{ q.items }}", "inside the field q is written q['items'], not q.items"),
         ("{{ a.title }}", "the method or helper 'title'"),
-        ("{{ range }}", "the method or helper 'range'"),
+        ("{{ dict }}", "the method or helper 'dict'"),
         ("{{ a | map('upper') }}", "a value is a generator, and no text; add |list or |join"),
         ("{{ l | reverse }}", "and no text; add |list or |join"),
         ("{% set c = cycler(1, 2) %}{{ c }}", "a value is a Cycler, and no text"),
