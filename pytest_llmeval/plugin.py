@@ -57,10 +57,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and the working hooks only if an evaluation is asked for."""
     config.addinivalue_line("markers", MARKER)
-    if config.getoption("llm_config") is not None:
+    if config.getoption("llm_config") is None:
+        _refuse_options_without_config(config)
+    else:
         from pytest_llmeval.hooks import register
 
         register(config, sys.modules[__name__])
+
+
+def _refuse_options_without_config(config: pytest.Config) -> None:
+    for option in ("resume", "plan", "dry_run", "limit", "set", "archive"):
+        if config.getoption(f"llm_{option}"):
+            name = f"--llm-{option.replace('_', '-')}"
+            raise pytest.UsageError(f"{name} needs --llm-config FILE, which was not given")
 
 
 def _evaluation(request: pytest.FixtureRequest) -> Any:

@@ -21,6 +21,7 @@ from pytest_llmeval.results.tables import write_costs, write_tables
 from pytest_llmeval.run.conclusion import Worth, slots_busy
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.statistics.comparisons import SEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,12 @@ def write_artifacts(
         lambda: write_tables(folder, outcome.trials, outcome.predictions, outcome.scores),
         lambda: write_costs(folder.path / "costs.json", report.figures),
         lambda: write_significance(
-            folder.path / "significance.json", folder.id, worth.metrics, worth.comparisons
+            folder.path / "significance.json",
+            folder.id,
+            worth.metrics,
+            worth.comparisons,
+            outcome.gates,
+            seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),
         lambda: write_text(folder.reports / "report.html", html_report(report)),

@@ -87,7 +87,13 @@ class Ledger:
         Every request is rendered and written before anything is sent. Raises RunError when the
         folder cannot be used, TemplateError when a prompt cannot be rendered.
         """
-        plan = plan_of(settings.config.canonical, trials, _seeds(settings))
+        plan = plan_of(
+            settings.config.canonical,
+            trials,
+            _seeds(settings),
+            limit=settings.options.limit,
+            scorer_versions=settings.scorer_versions(),
+        )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
             folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)

@@ -262,7 +262,8 @@ class Run:
         if self._report is not None:
             lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
         if self._cut_short and self._ledger is not None:
-            lines.append(f"llmeval: continue with --llm-resume {self._ledger.folder.id}")
+            run_id = self._ledger.folder.id
+            lines.append(f"llmeval: continue with --llm-resume {run_id}, and the same --llm-config")
         elif self._report is None and self._ledger is not None:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines

@@ -138,6 +138,11 @@ class Settings:
                 words = unknown("prompt", name, sorted(self._prompt_names))
                 self.mistakes.append(f"--llm-set prompts={name}: {words}")
 
+    def scorer_versions(self) -> dict[str, str]:
+        """The version of every scorer in use, by name."""
+        used = (scorer for scorers in self._scorers.values() for scorer in scorers)
+        return {scorer.name: scorer.version for scorer in used}
+
     def check_model(self, name: str) -> str:
         """The name of a model of the config; raises ConfigError for any other."""
         if name not in self.models:

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpcore  # noqa: F401 - httpx maps its errors once; loaded twice, they would not be its own
+import httpx  # noqa: F401
 import numpy as np  # noqa: F401 - as the next ones, and it can be loaded only once in a process
 import pytest
 import scipy.special  # noqa: F401

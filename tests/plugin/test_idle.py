@@ -79,3 +79,9 @@ def test_ordinary_tests_run_and_no_folder_appears(project: Project) -> None:
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*llmeval:*")
     assert not (project.root / "runs").exists()
+
+
+def test_an_option_that_needs_a_config_is_not_ignored_without_one(project: Project) -> None:
+    result = project.pytest("--llm-resume", "last")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--llm-resume needs --llm-config FILE, which was not given*"])
