@@ -73,7 +73,7 @@ class Config:
 
     `samplings` has the one key "" when the sampling has no name. `canonical` is the resolved config
     for the manifest, paths and variables as written, so that it holds no secret and is the same on
-    every machine; `digest` is its sha256.
+    every machine; `digest` is its sha256. `model_lines` says where the file writes each model.
     """
 
     path: Path
@@ -82,6 +82,7 @@ class Config:
     failures_at_most: float | None
     canonical: Mapping[str, Any]
     digest: str
+    model_lines: Mapping[str, int | None]
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -122,8 +123,9 @@ def load_config(
     mistakes.raise_if_any()
     assert file is not None
     canonical = _canonical(settings, samplings, file)
-    digest = _digest(canonical)
-    return Config(path, models, samplings, file.failures.at_most, canonical, digest)
+    lines = {name: document.line_of(("models", name)) for name in models}
+    at_most = file.failures.at_most
+    return Config(path, models, samplings, at_most, canonical, _digest(canonical), lines)
 
 
 def _refuse_secrets(document: Document) -> None:

@@ -60,9 +60,22 @@ def live_models(
     logs.mkdir(exist_ok=True)
     models = settings.config.models
     return {
-        name: LiveModel(name, made, logs, say, partial(ledger.model_opened, config=models[name]))
+        name: LiveModel(
+            name,
+            made,
+            logs,
+            say,
+            place=_place(settings, name),
+            opened=partial(ledger.model_opened, config=models[name]),
+        )
         for name, made in backings.items()
     }
+
+
+def _place(settings: Settings, name: str) -> str:
+    config = settings.config
+    line = config.model_lines.get(name)
+    return f"{config.path}:{line}: models: {name}" if line else f"{config.path}: models: {name}"
 
 
 def turns_of(

@@ -39,8 +39,8 @@ class Backing:
 class LiveModel:
     """Opens, asks, recovers and closes one model. Its methods belong to the scheduler's loop.
 
-    `opened` is called when the endpoint has said what it is, before anything is asked; what it
-    raises (LlmevalError) refuses the model.
+    `place` says where the user wrote it, for messages. `opened` is called when the endpoint has
+    said what it is, before anything is asked; what it raises (LlmevalError) refuses the model.
     """
 
     def __init__(
@@ -49,11 +49,13 @@ class LiveModel:
         backing: Backing,
         logs: Path,
         say: Callable[[str], None],
+        place: str,
         opened: Callable[[LiveModel], None] = lambda _: None,
     ):
         self.name = name
         self._logs = logs
         self._say = say
+        self._place = place
         self._backing = backing
         self._opened = opened
         self._server: Server | None = None
@@ -98,8 +100,14 @@ class LiveModel:
             try:
                 await self._open()
             except LlmevalError as error:
-                self._refused = error
-                raise
+                self._refused = self._placed(error)
+                raise self._refused from error
+
+    def _placed(self, error: LlmevalError) -> LlmevalError:
+        """The same trouble with the place where the user wrote this model in front."""
+        if isinstance(error, ServerError):
+            return type(error)(f"{self._place}: {error.message}", log_tail=error.log_tail)
+        return LlmevalError(f"{self._place}: {error}")
 
     async def _open(self) -> None:
         given_up = threading.Event()

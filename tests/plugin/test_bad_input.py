@@ -311,6 +311,7 @@ class TestModel:
     ) -> None:
         words = errors(gguf="nowhere/tiny.gguf")
         assert str(project.root / "nowhere" / "tiny.gguf") in words
+        assert re.search(r"local\.yaml:\d+: models: \w+: ", words), "and where it was written"
 
     def test_a_download_that_was_cut_short_is_recognised(
         self, project: Project, errors: Callable[..., str]

@@ -214,7 +214,7 @@ def test_going_on_with_another_scorer_is_allowed_since_scoring_comes_after(
 def opened(ledger: Ledger, settings: Settings, digest: str | None) -> Manifest:
     """The manifest after the model m has said what it is."""
     config = settings.config.models["m"]
-    model = LiveModel("m", fake_backing(config), ledger.folder.path, print)
+    model = LiveModel("m", fake_backing(config), ledger.folder.path, print, "local.yaml:2")
     model.digest = digest
     model.facts = EndpointFacts(slots=4, context=256, build="b1234", template_sha256="t" * 64)
     ledger.model_opened(model, config)

@@ -38,7 +38,7 @@ async def live(
     logs = bench.root / "logs"
     logs.mkdir(exist_ok=True)
     backing = backing_of(model, config, bench.root / "cache", said.append)
-    it = LiveModel(name, backing, logs, said.append, opened)
+    it = LiveModel(name, backing, logs, said.append, "local.yaml:2", opened)
     try:
         yield it
     finally:
@@ -152,7 +152,7 @@ def test_closing_many_closes_all_and_then_raises_the_first_trouble(bench: Workbe
     async def story() -> list[bool]:
         async with live(bench, []) as one, live(bench, []) as other:
             await asyncio.gather(one.open(), other.open())
-            stubborn = Stubborn("s", one._backing, bench.root, print)
+            stubborn = Stubborn("s", one._backing, bench.root, print, "local.yaml:2")
             with pytest.raises(RuntimeError, match="I stay"):
                 await close_all([one, stubborn, other])
             return [model._engine is None for model in (one, other)]
