@@ -92,7 +92,9 @@ class Ledger:
             trials,
             _seeds(settings),
             limit=settings.options.limit,
-            scorer_versions=settings.scorer_versions(),
+            scorer_versions=settings.scorer_versions(
+                {t.suite.name: t.suite for t in trials}.values()
+            ),
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -124,10 +124,7 @@ class Settings:
 
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
-        scorers = self._scorers.get(trial.suite.name)
-        if scorers is None:  # a suite that another process loaded
-            scorers = self._scorers[trial.suite.name] = _scorers(trial.suite)
-        return score_prediction(scorers, prediction, trial.item)
+        return score_prediction(self._scorers_of(trial.suite), prediction, trial.item)
 
     def check_prompts(self) -> None:
         """Once all suites are read: a prompt that --llm-set asks for and none of them has is one
@@ -138,10 +135,15 @@ class Settings:
                 words = unknown("prompt", name, sorted(self._prompt_names))
                 self.mistakes.append(f"--llm-set prompts={name}: {words}")
 
-    def scorer_versions(self) -> dict[str, str]:
-        """The version of every scorer in use, by name."""
-        used = (scorer for scorers in self._scorers.values() for scorer in scorers)
-        return {scorer.name: scorer.version for scorer in used}
+    def scorer_versions(self, suites: Iterable[Suite]) -> dict[str, str]:
+        """The version of every scorer that these suites use, by name."""
+        versions: dict[str, str] = {}
+        for suite in suites:
+            try:
+                versions.update((scorer.name, scorer.version) for scorer in self._scorers_of(suite))
+            except LlmevalError:  # one that only a worker's conftest knows
+                continue
+        return versions
 
     def check_model(self, name: str) -> str:
         """The name of a model of the config; raises ConfigError for any other."""
@@ -157,6 +159,12 @@ class Settings:
             if key not in allowed:
                 raise LlmevalError(unknown("sampling key", key, allowed))
         return dataclasses.replace(first, **changes)
+
+    def _scorers_of(self, suite: Suite) -> tuple[Scorer, ...]:
+        scorers = self._scorers.get(suite.name)
+        if scorers is None:  # a suite that another process loaded
+            scorers = self._scorers[suite.name] = _scorers(suite)
+        return scorers
 
     def _checked(self, suite: Suite) -> Suite:
         """Refuse a second suite of the same name, and scorers that do not exist; keep of its named

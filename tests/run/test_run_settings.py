@@ -120,6 +120,16 @@ def test_a_trial_of_another_process_is_judged_like_an_own_one(
     assert here.score(arrived, wrong)[0].outcome == "wrong"
 
 
+def test_scorers_have_their_versions_in_a_process_that_has_not_read_the_suite(
+    bench: Workbench,
+) -> None:
+    here, there = bench.settings(), bench.settings()
+    (first, *_) = bench.trials(there, bench.suite(score=["exact", "includes"]))
+    versions = here.scorer_versions([pickle.loads(pickle.dumps(first)).suite])
+    assert versions == there.scorer_versions([first.suite])
+    assert versions.keys() == {"exact", "includes"}
+
+
 def test_a_failure_is_judged_as_a_failure(bench: Workbench, make: type[Make]) -> None:
     settings = bench.settings()
     (first, *_) = bench.trials(settings, bench.suite())
