@@ -16,7 +16,7 @@ DOCUMENTS = (
 
 #: Folders that only a machine has. `D:\\models` in an example of a Windows path is none.
 _PLACE = re.compile(
-    r"(?<![\w.~])/(?:home|Users|root|work|tmp|mnt|opt|var)/\S*|\b[A-Z]:\\Users\\\S*"
+    r"(?<![\w.~])/(?:home|Users|root|srv|tmp|mnt|opt|var)/\S*|\b[A-Z]:\\Users\\\S*"
 )
 
 
@@ -62,7 +62,7 @@ def test_no_document_names_a_place_on_a_machine(document: str) -> None:
     assert _PLACE.findall((ROOT / document).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("text", ["see /home/ann/x", "`/tmp/x`", r"C:\Users\ann\x", "(/work/y)"])
+@pytest.mark.parametrize("text", ["see /home/ann/x", "`/tmp/x`", r"C:\Users\ann\x", "(/srv/y)"])
 def test_a_place_on_a_machine_is_found(text: str) -> None:
     assert _PLACE.search(text)
 
