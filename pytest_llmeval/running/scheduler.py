@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Prediction
+from pytest_llmeval.records import Prediction, Trial
 
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
@@ -68,6 +68,7 @@ class Scheduler:
         self._log = list(known)
         self._results = {prediction.trial_id: prediction for prediction in self._log}
         self._runners: dict[str, LaneRunner] = {}
+        self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked: asyncio.Event | None = None
@@ -152,6 +153,8 @@ class Scheduler:
         runner = self._runners.get(trial.condition.model) if trial else None
         if trial is not None and runner is not None:
             runner.want(trial)
+        elif trial is not None:
+            self._wishes[trial_id] = trial  # its turn has not begun
 
     def _why_never(self, trial_id: str) -> str:
         if self._broken is not None:
@@ -208,7 +211,11 @@ class Scheduler:
 
     async def _ask_everything(self) -> None:
         for number, turn in enumerate(self._turns, start=1):
-            self._runners = {lane.model: self._runner(lane) for lane in turn}
+            runners = {lane.model: self._runner(lane) for lane in turn}
+            for trial in list(self._wishes.values()):
+                if trial.condition.model in runners:
+                    runners[trial.condition.model].want(trial)
+            self._runners = runners
             await all_or_none([runner.run() for runner in self._runners.values()])
             if number < len(self._turns):
                 for lane in turn:
