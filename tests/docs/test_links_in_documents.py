@@ -15,9 +15,7 @@ DOCUMENTS = (
 )
 
 #: Folders that only a machine has. `D:\\models` in an example of a Windows path is none.
-_PLACE = re.compile(
-    r"(?<![\w.~])/(?:home|Users|root|srv|tmp|mnt|opt|var)/\S*|\b[A-Z]:\\Users\\\S*"
-)
+_PLACE = re.compile(r"(?<![\w.~])/(?:home|Users|root|srv|tmp|mnt|opt|var)/\S*|\b[A-Z]:\\Users\\\S*")
 
 
 def prose(path: Path) -> str:
