@@ -38,7 +38,7 @@ class LaneRunner:
     """Asks the trials of one lane, `in_flight` at a time, until all have a prediction.
 
     `began` is when the run began, by the same clock. `sent` tells when each trial now under way was
-    first sent; entries leave when the prediction has been handed to `record`.
+    first sent; entries leave when its prediction has been handed to `record`.
     """
 
     def __init__(

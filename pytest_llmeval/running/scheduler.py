@@ -13,6 +13,7 @@ import contextlib
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -66,6 +67,8 @@ class Scheduler:
         self._began = clock() - elapsed
         self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
         self._log = list(known)
+        self._arrived: deque[Prediction] = deque()
+        self._arrival = asyncio.Event()
         self._results = {prediction.trial_id: prediction for prediction in self._log}
         self._runners: dict[str, LaneRunner] = {}
         self._wishes: dict[str, Trial] = {}
@@ -196,17 +199,21 @@ class Scheduler:
         self._stop_asked = asyncio.Event()
         self._running.set()
         asking = asyncio.ensure_future(self._ask_everything())
+        recording = asyncio.ensure_future(self._record_arrivals())
         stopped = asyncio.ensure_future(self._stop_asked.wait())
+        working: asyncio.Future[Any] = asyncio.gather(asking, recording)  # ends by an error only
         try:
-            await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                asking.result()
-                await stopped
+            await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
         finally:
             self._closing = True
-            for task in (asking, *self._calls):
+            tasks = (asking, recording, *self._calls)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(asking, *self._calls, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if recording.cancelled():  # else the disk is full, or the like
+                self._take_in_arrived()
             await self._shutdown()
 
     async def _ask_everything(self) -> None:
@@ -224,17 +231,33 @@ class Scheduler:
     def _runner(self, lane: Lane) -> LaneRunner:
         return LaneRunner(
             lane,
-            self._take_in,
+            self._arrive,
             policy=self._policy,
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
         )
 
-    def _take_in(self, prediction: Prediction) -> None:
-        self._record(prediction)
-        self._results[prediction.trial_id] = prediction
-        self._log.append(prediction)
-        event = self._waiting.pop(prediction.trial_id, None)
-        if event is not None:
-            event.set()
+    def _arrive(self, prediction: Prediction) -> None:
+        self._arrived.append(prediction)
+        self._arrival.set()
+
+    async def _record_arrivals(self) -> None:
+        """Take in what has arrived, a turn of the loop later: by then the next requests are sent.
+
+        Answers come in clumps, and slots would wait while the whole clump is written down.
+        """
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            self._take_in_arrived()
+
+    def _take_in_arrived(self) -> None:
+        while self._arrived:
+            prediction = self._arrived.popleft()
+            self._record(prediction)
+            self._results[prediction.trial_id] = prediction
+            self._log.append(prediction)
+            event = self._waiting.pop(prediction.trial_id, None)
+            if event is not None:
+                event.set()
