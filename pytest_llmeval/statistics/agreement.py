@@ -145,7 +145,8 @@ def _pairs(
 def _numbers(ratings: Iterable[Hashable]) -> list[float]:
     for rating in ratings:
         if not isinstance(rating, (int, float)):
-            raise ValueError(f"only numbers lie nearer or farther, got {rating!r}; use no weights")  # noqa: TRY004
+            message = f"only numbers lie near or far, got {rating!r}"
+            raise ValueError(f"{message}; use no weights and the nominal scale")  # noqa: TRY004
     numbers = cast(list[float], list(ratings))
     check_finite(numbers)
     return numbers

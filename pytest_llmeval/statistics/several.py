@@ -72,8 +72,9 @@ def _complete(scores: Rows) -> tuple[NDArray[np.float64], int]:
     import numpy as np
 
     widths = sorted({len(row) for row in scores})
-    if len(widths) > 1 or widths[:1] in ([0], [1]):
-        raise ValueError(f"every item has a place for the same two conditions or more: {widths}")
+    if len(widths) > 1 or (widths and widths[0] < 2):
+        message = "every item has scores for the same two conditions or more"
+        raise ValueError(f"{message}, got rows of {widths}")
     complete = [row for row in scores if all(score is not None for score in row)]
     for row in complete:
         check_finite(cast(Sequence[float], row))

@@ -77,7 +77,8 @@ def test_ten_thousand_items_need_little_memory() -> None:
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:
-    for columns in ([], [[]]):
+    nothing: tuple[list[list[float]], ...] = ([], [[]])
+    for columns in nothing:
         with pytest.raises(ValueError, match="at least one column of one row"):
             bootstrap_means(columns)
     with pytest.raises(ValueError, match=r"equally long, got \[1, 2\]"):
