@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 from typing import Any, Literal, TypeVar, cast
 
 from pytest_llmeval.records import Interval
@@ -63,6 +64,7 @@ def fleiss_kappa(ratings: Ratings) -> float | None:
     needs the same number of ratings, none missing, else ValueError: `krippendorff_alpha` takes the
     others. Source: Fleiss 1971.
     """
+    _check_labels(chain.from_iterable(ratings))
     sizes = {len(row) for row in ratings}
     if len(sizes) > 1 or sizes & {0, 1} or any(label is None for row in ratings for label in row):
         message = "fleiss_kappa takes equally many ratings of every item, two or more"
@@ -89,6 +91,7 @@ def krippendorff_alpha(
     an ordinal one (numbers in the last two). Items with fewer than two ratings say nothing and are
     left out. None when no item is left, or no rating differs. Source: Krippendorff 2011.
     """
+    _check_labels(chain.from_iterable(ratings))
     given = [[label for label in row if label is not None] for row in ratings]
     units = [unit for unit in given if len(unit) > 1]
     if scale == "nominal":
@@ -139,12 +142,20 @@ def _pairs(
     """The ratings of the items that both rated."""
     if len(first) != len(second):
         raise ValueError(f"both rate the same items, got {len(first)} and {len(second)} ratings")
+    _check_labels(chain(first, second))
     return [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+
+
+def _check_labels(ratings: Iterable[Hashable]) -> None:
+    """Refuse NaN, which would be a label of its own that agrees with none."""
+    for rating in ratings:
+        if rating != rating:  # noqa: PLR0124 - NaN
+            raise ValueError("a rating is NaN; mark what is missing by None")
 
 
 def _numbers(ratings: Iterable[Hashable]) -> list[float]:
     for rating in ratings:
-        if not isinstance(rating, (int, float)):
+        if not isinstance(rating, Real):
             message = f"only numbers lie near or far, got {rating!r}"
             raise ValueError(f"{message}; use no weights and the nominal scale")  # noqa: TRY004
     numbers = cast(list[float], list(ratings))

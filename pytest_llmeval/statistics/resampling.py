@@ -39,7 +39,7 @@ def bootstrap_means(
     import numpy as np
 
     _check_rows(columns)
-    if not columns or not len(columns[0]):
+    if not len(columns) or not len(columns[0]):
         raise ValueError("there is nothing to resample: give at least one column of one row")
     for column in columns:
         check_finite(column)

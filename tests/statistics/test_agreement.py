@@ -84,8 +84,12 @@ def test_bad_ratings_are_told() -> None:
         cohen_kappa(["a"], ["a", "b"])
     with pytest.raises(ValueError, match="got 'good'; use no weights and the nominal scale"):
         cohen_kappa(["good", "bad"], ["good", "good"], "linear")
-    with pytest.raises(ValueError, match="finite numbers, got nan"):
-        krippendorff_alpha([[1.0, math.nan]], "interval")
+    with pytest.raises(ValueError, match="finite numbers, got inf"):
+        krippendorff_alpha([[1.0, math.inf]], "interval")
+    nan = [[1.0, math.nan], [1.0, 2.0]]
+    for call in (fleiss_kappa, krippendorff_alpha, lambda rows: cohen_kappa(*rows)):
+        with pytest.raises(ValueError, match="a rating is NaN; mark what is missing by None"):
+            call(nan)
 
 
 # Fleiss -------------------------------------------------------------------------------------------
