@@ -17,6 +17,7 @@ from pytest_llmeval.statistics.metrics import (
     mean_of_items,
     values_by_item,
 )
+from pytest_llmeval.statistics.missing import fewest
 from pytest_llmeval.statistics.power import items_for_gate
 
 
@@ -72,13 +73,7 @@ def tipping_count(
         fill = [against] * count + [1.0 - against] * (len(slots) - count)
         return verdict_of(_interval_with(scores, slots, fill), threshold) != verdict
 
-    if verdict not in ("pass", "fail") or not is_undone(len(slots)):
-        return None
-    low, high = 0, len(slots)  # undone at `high`, not below `low`
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_undone(middle) else (middle + 1, high)
-    return max(1, high)
+    return fewest(is_undone, len(slots)) if verdict in ("pass", "fail") else None
 
 
 def _decide(groups: Groups, interval: Interval, threshold: float) -> tuple[GateVerdict, str]:
