@@ -86,6 +86,34 @@ def doctor(
 
 
 @app.command()
+def calibrate(
+    simulations: Annotated[
+        int, typer.Option(min=100, help="How often each simulated setting is drawn.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Where the random numbers start.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Measure the statistics of the reports where the truth is known. Takes about a minute.
+
+    How often do intervals hold the true value, tests see what is not there, gates decide wrongly?
+    Exit status 1 when a rate is outside what is promised.
+    """
+    from pytest_llmeval.commands import calibrate as calibrating
+
+    rates = calibrating.measure(simulations, seed)
+    if as_json:
+        measured = list(rates)
+        found = calibrating.as_json(measured, simulations, seed)
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        measured = []
+        for line in calibrating.lines(rates, measured):
+            typer.echo(line)
+    if calibrating.broken(measured):
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema(
     name: Annotated[SchemaName, typer.Argument(help="Which file's schema to print.")],
 ) -> None:

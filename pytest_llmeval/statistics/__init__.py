@@ -23,6 +23,13 @@ from pytest_llmeval.statistics.paired import (
     sign_flip_test,
     tango_interval,
 )
+from pytest_llmeval.statistics.pass_rates import (
+    flaky_upper_bound,
+    mean_pass_at_k,
+    mean_pass_hat_k,
+    pass_at_k,
+    pass_hat_k,
+)
 from pytest_llmeval.statistics.power import (
     items_for_gate,
     items_for_paired_binary,
@@ -33,13 +40,6 @@ from pytest_llmeval.statistics.power import (
     smallest_provable_margin,
 )
 from pytest_llmeval.statistics.regression import not_worse_verdict
-from pytest_llmeval.statistics.repeats import (
-    flaky_upper_bound,
-    mean_pass_at_k,
-    mean_pass_hat_k,
-    pass_at_k,
-    pass_hat_k,
-)
 from pytest_llmeval.statistics.simulation import measured_rates
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from pytest_llmeval.statistics.metrics import (
     mean_of_items,
     values_by_item,
 )
-from pytest_llmeval.statistics.missing import fewest
 from pytest_llmeval.statistics.power import items_for_gate
 
 
@@ -74,6 +73,20 @@ def tipping_count(
         return verdict_of(_interval_with(scores, slots, fill), threshold) != verdict
 
     return fewest(is_undone, len(slots)) if verdict in ("pass", "fail") else None
+
+
+def fewest(is_undone: Callable[[int], bool], most: int) -> int | None:
+    """The smallest count from 1 to `most` that undoes a verdict, None when even `most` leaves it.
+
+    `is_undone` stays true once it is.
+    """
+    if not is_undone(most):
+        return None
+    low, high = 0, most  # undone at `high`, not below `low`
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_undone(middle) else (middle + 1, high)
+    return max(1, high)
 
 
 def _decide(groups: Groups, interval: Interval, threshold: float) -> tuple[GateVerdict, str]:

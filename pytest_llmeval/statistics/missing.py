@@ -11,6 +11,7 @@ from typing import Literal
 
 from pytest_llmeval.records import Interval
 from pytest_llmeval.statistics.comparisons import SEED, compare_all
+from pytest_llmeval.statistics.gates import fewest
 from pytest_llmeval.statistics.paired import NO_DIFFERENCE
 
 Side = Literal["first", "second"]
@@ -123,20 +124,6 @@ def unsupported_sensitivity(
         missing_second=sum(other is None for _, other in pairs.values()),
         tipping_count=_tipping_count(pairs, complete.better, read),
     )
-
-
-def fewest(undone: Callable[[int], bool], most: int) -> int | None:
-    """The smallest count from 1 to `most` that undoes a verdict, if larger ones do so too.
-
-    None when not even `most` does.
-    """
-    if most < 1 or not undone(most):
-        return None
-    low, high = 1, most  # undone at `high`, not below `low`
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if undone(middle) else (middle + 1, high)
-    return high
 
 
 def _reading(pairs: Mapping[str, _Pair], *, binary: bool, alpha: float, seed: int) -> Reading:

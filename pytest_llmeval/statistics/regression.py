@@ -13,11 +13,11 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     difference d is now minus before. By Tango's 90 % interval (two one-sided 5 %): pass when its
     lower bound lies above -margin; fail when its upper bound lies below -margin, and also when
     d <= -margin with a one-sided mid-p below 5 %; else inconclusive. No item changed: no_change.
-    n = 0 is inconclusive. Raises ValueError unless 0 < margin < 1.
+    n = 0 is inconclusive. Raises ValueError for a margin outside (0, 1].
     Source: Tango 1998; Fagerland, Lydersen & Laake 2013.
     """
-    if not 0 < margin < 1:
-        raise ValueError(f"a margin lies between 0 and 1, such as 0.03 for 3 points; got {margin}")
+    if not 0 < margin <= 1:
+        raise ValueError(f"a margin is above 0 and at most 1, as 0.03 for 3 points; got {margin}")
     interval = tango_interval(only_now, only_before, n, level=0.9)
     if interval.low is None or interval.high is None:
         return "inconclusive"

@@ -30,7 +30,9 @@ def gate_errors(sizes: Sequence[int] = SIZES) -> Iterator[Rate]:
     beside.
     """
     for n in sizes:
-        fails, passes, only_losses = [], [], []
+        fails: list[float] = []
+        passes: list[float] = []
+        only_losses: list[float] = []
         for margin in MARGINS:
             rules = _rules(n, margin)
             for discordance in DISCORDANCES:
