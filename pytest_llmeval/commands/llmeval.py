@@ -114,6 +114,52 @@ def calibrate(
 
 
 @app.command()
+def power(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
+    points: Annotated[float, typer.Option(help="The difference to be seen, in points.")] = 2,
+    disagreement: Annotated[
+        float | None,
+        typer.Option(help="On what share of the items the two will disagree, such as 0.1."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Take it from a run: its id, its path, or: last")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="How often each item is to be asked.")
+    ] = None,
+    wanted: Annotated[
+        float, typer.Option("--power", help="The chance to see it if it is there.")
+    ] = 0.8,
+    alpha: Annotated[float, typer.Option(help="The chance to see it if it is not.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Say how many items it takes to see a difference, and what items you have can show.
+
+    llmeval power --points 2 --run last
+    """
+    from pytest_llmeval.commands import pilot
+    from pytest_llmeval.commands import power as planning
+    from pytest_llmeval.results.folder import find_run
+
+    wish = planning.Wish(points, wanted, alpha, repeats)
+    problem = planning.problem_of(wish, disagreement)
+    if run is not None and disagreement is not None:
+        problem = "give --run or --disagreement, not both: a run tells how often its pairs disagree"
+    if problem:
+        raise typer.BadParameter(problem)
+    if run is not None:
+        path = find_run(run_dir, run)
+        plans = [planning.plan_of(wish, pair) for pair in pilot.pairs_of(path)]
+        lines = planning.pilot_lines(wish, path.name, plans)
+        found = planning.pilot_json(wish, path.name, plans)
+    else:
+        shares = planning.disagreements_of(wish) if disagreement is None else [disagreement]
+        lines = planning.general_lines(wish, shares)
+        found = planning.general_json(wish, shares)
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
+
+
+@app.command()
 def schema(
     name: Annotated[SchemaName, typer.Argument(help="Which file's schema to print.")],
 ) -> None:

@@ -52,7 +52,11 @@ def read_significance(run: Path) -> dict[str, Any]:
     path = run / "significance.json"
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = data["schema"]
+        if int(data["schema"]) > SCHEMA:
+            raise RunError(
+                f"{path}: written by a newer version (schema {data['schema']}, this one reads up "
+                f"to {SCHEMA}); upgrade pytest-llmeval-local to read it"
+            )
     except FileNotFoundError:
         raise RunError(
             f"the run {run.name} has no significance.json: it has not ended. "
@@ -60,11 +64,6 @@ def read_significance(run: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
-    if schema != SCHEMA:
-        raise RunError(
-            f"{path}: has schema {schema}, this version reads {SCHEMA}; "
-            "use the pytest-llmeval-local that wrote it, or make the run anew"
-        )
     return data
 
 

@@ -30,20 +30,6 @@ def items_for_paired_binary(
     return _ceiling((z / difference) ** 2)
 
 
-def discordance_with_repeats(
-    discordance: float, difference: float, *, noise: float, asked: float = 1, repeats: float
-) -> float:
-    """What remains of a discordance found by asking each item `asked` times, with `repeats`.
-
-    The mean squared difference of items' means, psi, is d^2 + w^2 + s^2 / asked: `noise` s^2 is the
-    variance of one answer to an item, summed over both conditions, and only that shrinks. Where it
-    would exceed what was found, all of it is noise. Source: Miller 2024.
-    """
-    spread = max(0.0, discordance - difference**2)
-    noise = min(noise, spread * asked)
-    return difference**2 + spread - noise / asked + noise / repeats
-
-
 def minimum_detectable_difference(
     discordance: float, n: int, *, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
