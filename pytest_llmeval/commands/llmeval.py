@@ -114,7 +114,7 @@ def calibrate(
 
 
 @app.command()
-def power(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
+def power(
     points: Annotated[float, typer.Option(help="The difference to be seen, in points.")] = 2,
     disagreement: Annotated[
         float | None,
@@ -137,12 +137,12 @@ def power(  # noqa: PLR0913, PLR0917 - the options of a command are its argument
 
     llmeval power --points 2 --run last
     """
-    from pytest_llmeval.commands import pilot
-    from pytest_llmeval.commands import power as planning
+    from pytest_llmeval.commands import pilot, planning
+    from pytest_llmeval.commands import power as telling
     from pytest_llmeval.results.folder import find_run
 
     wish = planning.Wish(points, wanted, alpha, repeats)
-    problem = planning.problem_of(wish, disagreement)
+    problem = telling.problem_of(wish, disagreement)
     if run is not None and disagreement is not None:
         problem = "give --run or --disagreement, not both: a run tells how often its pairs disagree"
     if problem:
@@ -150,12 +150,12 @@ def power(  # noqa: PLR0913, PLR0917 - the options of a command are its argument
     if run is not None:
         path = find_run(run_dir, run)
         plans = [planning.plan_of(wish, pair) for pair in pilot.pairs_of(path)]
-        lines = planning.pilot_lines(wish, path.name, plans)
-        found = planning.pilot_json(wish, path.name, plans)
+        lines = telling.pilot_lines(wish, path.name, plans)
+        found = telling.pilot_json(wish, path.name, plans)
     else:
         shares = planning.disagreements_of(wish) if disagreement is None else [disagreement]
-        lines = planning.general_lines(wish, shares)
-        found = planning.general_json(wish, shares)
+        lines = telling.general_lines(wish, shares)
+        found = telling.general_json(wish, shares)
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
