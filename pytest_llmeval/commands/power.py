@@ -61,7 +61,7 @@ def general_lines(wish: Wish, disagreements: Sequence[float]) -> Iterator[str]:
     yield f"different items for each, {shares} (Fleiss)"
     yield _row("items", [f"{_count(other.items)} each"])
     yield ""
-    yield "What so many items can show: the smallest difference, in points, and in brackets"
+    yield "What so many items can show: the smallest difference in points, in brackets"
     yield "the smallest margin that a gate not_worse_than can prove if nothing changed"
     yield _row("disagree", [f"{percent(psi)} %" for psi in disagreements])
     for items in SIZES:

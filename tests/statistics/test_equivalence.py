@@ -92,12 +92,10 @@ def test_fewer_than_two_differences_have_no_p(differences: list[float]) -> None:
 
 @pytest.mark.parametrize("margin", [0, -0.02, float("inf"), float("nan")])
 def test_a_margin_that_is_none_is_refused_in_words(margin: float) -> None:
-    for refused in (
-        lambda: tost_paired([0.1, 0.2], margin),
-        lambda: tost_paired_binary(1, 2, 9, margin),
-    ):
-        with pytest.raises(ValueError, match="largest difference that does not matter and larger"):
-            refused()
+    with pytest.raises(ValueError, match="largest difference that does not matter and larger"):
+        tost_paired([0.1, 0.2], margin)
+    with pytest.raises(ValueError, match="No number of items shows that there is no difference"):
+        tost_paired_binary(1, 2, 9, margin)
 
 
 def test_a_margin_of_all_there_is_is_refused_for_shares() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
@@ -88,10 +89,10 @@ def test_items_for_three_points_without_noise_between_askings() -> None:
 
 
 def test_repeats_reduce_the_noise_and_not_the_variance_of_the_items() -> None:
-    noisy = {"variance": 1 / 9, "noise_first": 1 / 6, "noise_second": 1 / 6}
-    once = items_general(0.03, **noisy)
-    often = items_general(0.03, **noisy, repeats_first=1000, repeats_second=1000)
-    one_side = items_general(0.03, **noisy, repeats_first=1000)
+    noisy = partial(items_general, 0.03, variance=1 / 9, noise_first=1 / 6, noise_second=1 / 6)
+    once = noisy()
+    often = noisy(repeats_first=1000, repeats_second=1000)
+    one_side = noisy(repeats_first=1000)
     assert once is not None
     assert often is not None
     assert one_side is not None
@@ -100,10 +101,14 @@ def test_repeats_reduce_the_noise_and_not_the_variance_of_the_items() -> None:
 
 
 def test_the_minimum_detectable_effect_is_the_same_formula_the_other_way_round() -> None:
-    spread = {"variance": 0.1, "noise_first": 0.05, "noise_second": 0.02}
-    effect = minimum_detectable_effect(500, **spread, repeats_first=4, repeats_second=2)
+    asked = {"repeats_first": 4, "repeats_second": 2}
+    effect = minimum_detectable_effect(
+        500, variance=0.1, noise_first=0.05, noise_second=0.02, **asked
+    )
+    assert effect == pytest.approx(2.801585 * ((0.1 + 0.05 / 4 + 0.02 / 2) / 500) ** 0.5)
     assert effect is not None
-    assert items_general(effect, **spread, repeats_first=4, repeats_second=2) == 500
+    again = items_general(effect, variance=0.1, noise_first=0.05, noise_second=0.02, **asked)
+    assert again == 500
     assert minimum_detectable_effect(969, variance=1 / 9) == pytest.approx(0.03, abs=1e-5)
 
 
@@ -112,9 +117,9 @@ def test_edges_of_millers_formula() -> None:
     assert items_general(0.5, variance=0) == 1
     assert minimum_detectable_effect(0, variance=0.1) is None
     assert minimum_detectable_effect(1, variance=1.0) == pytest.approx(2.8016, abs=1e-4)
-    for bad in ({"variance": -1.0}, {"variance": 1.0, "noise_first": -0.1}):
+    for variance, noise in ((-1.0, 0.0), (1.0, -0.1)):
         with pytest.raises(ValueError, match="a variance is at least 0"):
-            items_general(0.1, **bad)
+            items_general(0.1, variance=variance, noise_first=noise)
     with pytest.raises(ValueError, match="repeats at least 1, got 0 and 0"):
         items_general(0.1, variance=0.1, repeats_first=0)
 
