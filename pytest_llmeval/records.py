@@ -331,6 +331,53 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A pair's verdict under one assumption about the missing; undefined figures are None.
+
+    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level;
+    `significant` is by the uncorrected p.
+    """
+
+    items: int
+    difference: float | None
+    interval: Interval
+    test: str
+    p: float | None
+    significant: bool
+    sign: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """Four readings of one comparison, and how many missing items its verdict hangs on.
+
+    `missing` items lack a score on some side, `missing_first` on the first, `missing_second` on the
+    second. `tipping_count` is None when no values of the missing could undo the verdict.
+    """
+
+    complete_case: Reading
+    missing_is_zero: Reading
+    worst_for_first: Reading
+    best_for_first: Reading
+    missing: int
+    missing_first: int
+    missing_second: int
+    tipping_count: int | None
+
+    @property
+    def conclusion_robust(self) -> bool:
+        """All four readings agree in sign and in significance."""
+        readings = (
+            self.complete_case,
+            self.missing_is_zero,
+            self.worst_for_first,
+            self.best_for_first,
+        )
+        found = {(reading.sign, reading.significant) for reading in readings}
+        return len(found) == 1 and self.complete_case.sign is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two conditions on the items that both answered, paired by item.
 
@@ -338,7 +385,7 @@ class Comparison:
     items (binary scores without repeats), else they are None. `dropped` items were answered by one
     side only. `p` and `p_adjusted` are None when no test is defined. `p_exact` is McNemar's
     exact p beside the mid-p. `fixed_set` is the interval for these very items, asked again, where
-    both sides were asked repeatedly.
+    both sides were asked repeatedly. `sensitivity` is None where every trial was judged.
     """
 
     suite: str
@@ -360,6 +407,7 @@ class Comparison:
     p_exact: float | None = None
     effect: Effect = Effect()
     fixed_set: Interval | None = None
+    sensitivity: Sensitivity | None = None
 
     @property
     def real(self) -> bool:

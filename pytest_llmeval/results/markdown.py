@@ -125,7 +125,7 @@ def _pairs(report: RunReport) -> Iterator[str]:
         limits = "-"
         if pair.low is not None and pair.high is not None:
             limits = f"{pair.low:+.1f} to {pair.high:+.1f}"
-        verdict = f"{pair.verdict}; {pair.advice}" if pair.advice else pair.verdict
+        verdict = "; ".join(filter(None, (pair.verdict, pair.advice, pair.sensitivity)))
         rows.append(
             [
                 pair.suite,

@@ -41,7 +41,7 @@ def write_significance(
             "target": TARGET,
             "seed": seed,
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
-            "comparisons": [plain(c) | {"real": c.real} for c in comparisons],
+            "comparisons": [_comparison(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
         },
     )
@@ -65,6 +65,13 @@ def read_significance(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     return data
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    told: dict[str, Any] = plain(comparison) | {"real": comparison.real}
+    if comparison.sensitivity is not None:
+        told["sensitivity"]["conclusion_robust"] = comparison.sensitivity.conclusion_robust
+    return told
 
 
 def _gate(result: GateResult) -> dict[str, Any]:

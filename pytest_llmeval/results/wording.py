@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_llmeval.records import Comparison, GateResult, Interval, Metric
+from pytest_llmeval.records import Comparison, GateResult, Interval, Metric, Sensitivity
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.manifest import ScorerPlan
 
@@ -57,6 +57,7 @@ class PairWords:
     only_first: int | None
     only_second: int | None
     fixed_set: str = ""
+    sensitivity: str = ""
 
 
 def pair_words(comparison: Comparison) -> PairWords:
@@ -87,6 +88,7 @@ def pair_words(comparison: Comparison) -> PairWords:
         only_first=alone[0],
         only_second=alone[1],
         fixed_set=fixed_set_words(fixed, signed=True),
+        sensitivity=sensitivity_words(comparison.sensitivity),
     )
 
 
@@ -94,6 +96,18 @@ def _verdict(comparison: Comparison) -> str:
     if comparison.real:
         return "REAL"
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
+
+
+def sensitivity_words(sensitivity: Sensitivity | None) -> str:
+    """Whether the items without a judged answer could change a verdict; "" where there are none."""
+    if sensitivity is None:
+        return ""
+    unjudged = f"{counted(sensitivity.missing, 'item')} not judged on both sides"
+    if sensitivity.conclusion_robust:
+        return f"holds whatever the {unjudged} would have been"
+    if sensitivity.tipping_count is None:
+        return f"its size and sign hang on the {unjudged}"
+    return f"{sensitivity.tipping_count:,} of the {unjudged} could change it"
 
 
 def basis_words(comparison: Comparison, items: int | None) -> str:

@@ -32,6 +32,8 @@ ItemRepeats = Mapping[str, Sequence[float]]
 SEED = 0
 """The seed of the sign-flip test where a caller names none."""
 
+MID_P, SIGN_FLIP = "mcnemar mid-p", "sign-flip"
+
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 
 
@@ -71,7 +73,7 @@ def compare_all(
         ValueError: a score outside [0, 1], or not 0 or 1 under a binary condition.
 
     """
-    _check(by_condition, binary)
+    check_scores(by_condition, binary)
     names = sorted(by_condition)
     pairs = [_pair(by_condition, first, second) for first, second in combinations(names, 2)]
     graded = [pair for pair in pairs if not (pair.first in binary and pair.second in binary)]
@@ -91,7 +93,8 @@ def compare_all(
     )
 
 
-def _check(by_condition: Mapping[str, ItemScores], binary: Collection[str]) -> None:
+def check_scores(by_condition: Mapping[str, ItemScores], binary: Collection[str]) -> None:
+    """Raise ValueError for a score outside [0, 1], or not 0 or 1 under a binary condition."""
     for condition, scores in by_condition.items():
         is_binary = condition in binary
         for item, score in scores.items():
@@ -114,7 +117,7 @@ def _binary(
     only_second = sum(first[item] < second[item] for item in pair.items)
     n = len(pair.items)
     return replace(
-        _blank(suite, scorer, pair, test="mcnemar mid-p"),
+        _blank(suite, scorer, pair, test=MID_P),
         difference=(only_first - only_second) / n if n else None,
         interval=tango_interval(only_first, only_second, n),
         p=mcnemar_midp(only_first, only_second) if n else None,
@@ -161,7 +164,7 @@ def _graded(
         columns.append(column if pair.items else [])
     tests = sign_flip_tests(columns, seed=seed)
     return [
-        _graded_pair(_blank(suite, scorer, pair, test="sign-flip"), by_condition, pair, p)
+        _graded_pair(_blank(suite, scorer, pair, test=SIGN_FLIP), by_condition, pair, p)
         for pair, p in zip(pairs, tests, strict=True)
     ]
 
@@ -170,18 +173,27 @@ def _graded_pair(
     blank: Comparison, by_condition: Mapping[str, ItemScores], pair: Pair, p: float | None
 ) -> Comparison:
     differences = _differences(by_condition, pair)
+    interval = graded_interval(differences)
     if not differences:
-        return replace(blank, interval=paired_t_interval(differences))
-    mean = math.fsum(differences) / len(differences)
-    if len(differences) > 1 and max(differences) - min(differences) < NO_DIFFERENCE:
-        scaled = scaled_wilson([(1 + mean) / 2] * len(differences))
-        assert scaled.low is not None
-        assert scaled.high is not None
-        interval = replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
-    else:
-        interval = paired_t_interval(differences)
-    effect = Effect(d_z=cohen_d_z(differences))
-    return replace(blank, difference=mean, interval=interval, p=p, effect=effect)
+        return replace(blank, interval=interval)
+    return replace(
+        blank,
+        difference=math.fsum(differences) / len(differences),
+        interval=interval,
+        p=p,
+        effect=Effect(d_z=cohen_d_z(differences)),
+    )
+
+
+def graded_interval(differences: Sequence[float]) -> Interval:
+    """Student's interval of a mean difference of scores; scaled Wilson's where t has no width."""
+    n = len(differences)
+    if n < 2 or max(differences) - min(differences) >= NO_DIFFERENCE:
+        return paired_t_interval(differences)
+    scaled = scaled_wilson([(1 + math.fsum(differences) / n) / 2] * n)
+    assert scaled.low is not None
+    assert scaled.high is not None
+    return replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
 
 
 def _fixed_set(pair: Pair, repeats: Mapping[str, ItemRepeats]) -> Interval | None:

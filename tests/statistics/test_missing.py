@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from pytest_llmeval.records import Sensitivity
 from pytest_llmeval.statistics import compare_all, unsupported_sensitivity
-from pytest_llmeval.statistics.missing import MaybeScores, Sensitivity
+from pytest_llmeval.statistics.missing import MaybeScores
 
 Pairs = list[tuple[float | None, float | None]]
 
@@ -104,7 +105,7 @@ def test_all_missing_on_one_side_leaves_no_complete_case_and_bounds_that_contrad
         {f"i{n}": None for n in range(20)}, {f"i{n}": 0 for n in range(20)}
     )
     assert (found.complete_case.items, found.complete_case.p) == (0, None)
-    assert found.best_for_first.better == "first"
+    assert (found.best_for_first.significant, found.best_for_first.sign) == (True, 1)
     assert found.worst_for_first.sign == 0
     assert not found.conclusion_robust
     assert found.tipping_count == 5  # 5 to 0 is p = 0.031, 4 to 0 is 0.0625
@@ -157,7 +158,7 @@ def test_the_tipping_count_is_the_fewest_over_all_completions(seed: int) -> None
 def test_the_tipping_count_says_how_many_items_a_verdict_hangs_on() -> None:
     """10 to 2 is p 0.022, 10 to 3 is 0.057; 12 to 4 is 0.049, 12 to 5 is 0.096."""
     found = unsupported_sensitivity(*table(10, 2, 20, [(None, 1)] * 10))
-    assert found.complete_case.better == "first"
+    assert (found.complete_case.significant, found.complete_case.sign) == (True, 1)
     assert found.tipping_count == 1
     assert unsupported_sensitivity(*table(12, 2, 20, [(None, 1)] * 10)).tipping_count == 3
 
