@@ -234,6 +234,7 @@ def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
     lines = ["Gates"]
     for result in gates:
         word, paint = _VERDICTS[result.verdict]
+        paint = "red" if result.fails else paint
         indent = " " * _VERDICT_WIDTH
         told = gate_words(result).splitlines()
         first, *rest = _wrapped(told, width - _VERDICT_WIDTH)

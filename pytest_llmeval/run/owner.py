@@ -21,14 +21,11 @@ from pytest_llmeval.run.assembly import (
     refuse_the_impossible,
     turns_of,
 )
-from pytest_llmeval.run.backing import (
-    what_computes,
-)
+from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.baselines import Baselines, unused_baselines
 from pytest_llmeval.run.conclusion import (
     FailureCount,
-    Worth,
     count_failures,
-    decide,
     picked,
     selected_parts,
     worth_of,
@@ -38,6 +35,7 @@ from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.scheduler import Scheduler
 
 
@@ -197,7 +195,7 @@ class Run:
         gates = self._selection.gates
         self._selection.gates = [gate for gate in gates if gate.nodeid not in skipped]
         if self._scheduler is None or self._ledger is None:
-            self._gates = self._decided(worth_of((), {}), stopped)  # nothing but gates was selected
+            self._gates = self._decided(None, stopped)  # nothing but gates was selected
             return
         self._ended = True
         self._scheduler.stop()
@@ -209,7 +207,14 @@ class Run:
         now = datetime.now(timezone.utc)
         self._ledger.close(predictions, now, stopped, self._warnings())
         worth = worth_of(self._selection.trials, self._scores)
-        self._gates = self._decided(worth, stopped)
+        grounds = Grounds(
+            self._selection.trials,
+            predictions,
+            self._scores,
+            worth,
+            Baselines(self.settings, self._ledger.manifest).decide,
+        )
+        self._gates = self._decided(grounds, stopped)
         if not self._selection.trials:
             return  # only fixtures needed the run: there is nothing to report
         outcome = Outcome(
@@ -227,23 +232,37 @@ class Run:
     def _warnings(self) -> list[str]:
         """What a reader of the numbers should know: picked trials, and servers that died."""
         trials = self._selection.trials if self._selection else ()
-        return selected_parts(trials) + [
+        restarted = [
             f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
             for name, model in self._models.items()
             if model.restarts
         ]
+        return selected_parts(trials) + restarted + self._unused_baselines()
 
-    def _decided(self, worth: Worth, stopped: str) -> list[tuple[SelectedGate, GateResult]]:
+    def _unused_baselines(self) -> list[str]:
+        """Only where nothing was deselected: whoever runs a part has no eye for the rest."""
+        if self._selection is None or self._selection.deselected:
+            return []
+        suites = {trial.suite.name: trial.suite for trial in self._selection.trials}
+        return unused_baselines(self.settings.options.root, suites.values())
+
+    def _decided(
+        self, grounds: Grounds | None, stopped: str
+    ) -> list[tuple[SelectedGate, GateResult]]:
         reason = f"the run stopped: {stopped}" if stopped else ""
         if self.settings.options.dry_run:
             reason = "a dry run measures nothing"
         if self._selection is None:
             return []
         trials = self._selection.trials
-        return [
-            (g, decide(g.suite, g.gate, worth, stopped=reason or picked(g.suite, g.gate, trials)))
-            for g in self._selection.gates
-        ]
+        decided = []
+        for selected in self._selection.gates:
+            suite, gate = selected.suite, selected.gate
+            why = reason or picked(suite, gate, trials)
+            if why and gate.kind == "not_worse_than" and self.settings.options.accept_baselines:
+                why += "; no baseline was accepted"
+            decided.append((selected, decide(suite, gate, grounds, stopped=why)))
+        return decided
 
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""

@@ -27,18 +27,18 @@ def decided(threshold: float, scores: list[Judged], planned: int | None = None) 
 
 
 def test_a_gate_passes_when_the_lower_bound_reaches_the_threshold() -> None:
-    assert decided(0.85, trials(188, 12)) == ("pass", "at least 0.85: lower bound 0.898")
+    assert decided(0.85, trials(188, 12))[:2] == ("pass", "at least 0.85: lower bound 0.898")
 
 
 def test_a_gate_fails_when_the_upper_bound_stays_below() -> None:
-    assert decided(0.85, trials(118, 82)) == (
+    assert decided(0.85, trials(118, 82))[:2] == (
         "fail",
         "at least 0.85: upper bound 0.656, mean 0.590",
     )
 
 
 def test_anything_between_is_inconclusive_and_says_how_many_items_would_decide() -> None:
-    assert decided(0.85, trials(176, 24)) == (
+    assert decided(0.85, trials(176, 24))[:2] == (
         "inconclusive",
         (
             "at least 0.85: 0.880 [0.827, 0.919], 200 items leave it open; "
@@ -77,7 +77,7 @@ def test_no_answer_counts_against_the_gate() -> None:
 
 
 def test_failures_that_cannot_change_the_verdict_are_named() -> None:
-    assert decided(0.85, trials(187, 10, failed=3)) == (
+    assert decided(0.85, trials(187, 10, failed=3))[:2] == (
         "pass",
         "at least 0.85: lower bound 0.909 (even with 3 trials of 200 without an outcome all wrong)",
     )
@@ -108,11 +108,11 @@ def test_an_open_gate_mentions_what_is_missing() -> None:
 
 
 def test_nothing_answered_decides_nothing() -> None:
-    assert decided(0.85, trials(0, 0, failed=4)) == (
+    assert decided(0.85, trials(0, 0, failed=4))[:2] == (
         "inconclusive",
         "at least 0.85: nothing was answered, 4 trials without an outcome",
     )
-    assert decided(0.85, []) == ("inconclusive", "at least 0.85: nothing was asked")
+    assert decided(0.85, [])[:2] == ("inconclusive", "at least 0.85: nothing was asked")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""What becomes of each gate, from scores and predictions. Pure, but for the baselines given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_llmeval.records import GateResult, GateSpec, Prediction, Score, Suite, Trial
+from pytest_llmeval.results.rows import outcome_of
+from pytest_llmeval.run.conclusion import Worth, has_failed
+from pytest_llmeval.statistics.budgets import (
+    Costs,
+    failures_at_most,
+    latency_at_most,
+    tokens_at_most,
+)
+from pytest_llmeval.statistics.gates import Decision, at_least
+from pytest_llmeval.statistics.regression import Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What gates are decided on; `scores` and `predictions` go by trial id.
+
+    `against_baseline` decides a gate `not_worse_than: baseline` from the outcomes of its scorer.
+    """
+
+    trials: Sequence[Trial]
+    predictions: Mapping[str, Prediction]
+    scores: Mapping[str, Sequence[Score]]
+    worth: Worth
+    against_baseline: Callable[[Suite, GateSpec, Outcomes], Decision]
+
+
+def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: str) -> GateResult:
+    """The verdict of one gate; without grounds, for nothing was asked, it is inconclusive.
+
+    `stopped` says why the run measured less than it should, "" when it did not: then the gate is
+    inconclusive.
+    """
+    if stopped:
+        return GateResult(suite.name, gate, "inconclusive", stopped)
+    trials = grounds.trials if grounds is not None else ()
+    its = [t for t in trials if (t.suite.name, t.condition.name) == (suite.name, gate.only)]
+    if grounds is None or not its:
+        message = f"{gate.metric} was not measured: none of its trials was selected"
+        return GateResult(suite.name, gate, "inconclusive", message)
+    return GateResult(suite.name, gate, *_DECISIONS[gate.kind](suite, gate, its, grounds))
+
+
+def _at_least(suite: Suite, gate: GateSpec, _trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    for cell, metric in zip(grounds.worth.cells, grounds.worth.metrics, strict=True):
+        if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
+            return at_least(metric, gate.limit, cell.scores)
+    raise LookupError(
+        f"{gate.metric} is no scorer of {suite.name}: reading the suite has seen to it"
+    )
+
+
+def _not_worse(suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    return grounds.against_baseline(suite, gate, _outcomes(gate.metric, trials, grounds.scores))
+
+
+def _outcomes(
+    scorer: str, trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]
+) -> Outcomes:
+    """For each item the scores of its repeats; None where the machinery broke."""
+    outcomes: dict[str, list[float | None]] = {}
+    for trial in trials:
+        values = {score.scorer: score.value for score in scores.get(trial.id, ())}
+        outcomes.setdefault(trial.item.id, []).append(values.get(scorer))
+    return outcomes
+
+
+def _latency(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    assert gate.percentile is not None, "reading the suite has seen to it"
+    return latency_at_most(_costs(_milliseconds, trials, grounds), gate.limit, gate.percentile)
+
+
+def _tokens(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    costs = _costs(_written_tokens, trials, grounds)
+    most = trials[0].condition.sampling.max_tokens
+    verdict, message, evidence = tokens_at_most(costs, gate.limit, most)
+    if evidence is None:
+        return Decision(verdict, f"{message}: the endpoint tells no number of tokens", None)
+    return Decision(verdict, f"{message}; counted by the server", evidence)
+
+
+def _failures(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    reasons: Counter[str] = Counter()
+    for trial in trials:
+        prediction, scores = grounds.predictions.get(trial.id), grounds.scores.get(trial.id, ())
+        if prediction is not None and has_failed(prediction, scores):
+            reasons[outcome_of(prediction, next(iter(scores), None))[1]] += 1
+    asked = sum(trial.id in grounds.predictions for trial in trials)
+    return failures_at_most(reasons, asked, gate.limit)
+
+
+_DECISIONS: Mapping[str, Callable[[Suite, GateSpec, Sequence[Trial], Grounds], Decision]] = {
+    "at_least": _at_least,
+    "not_worse_than": _not_worse,
+    "latency": _latency,
+    "tokens": _tokens,
+    "failures": _failures,
+}
+
+
+def _costs(
+    cost: Callable[[Prediction], float | None], trials: Sequence[Trial], grounds: Grounds
+) -> Costs:
+    costs: dict[str, list[float | None]] = {}
+    for trial in trials:
+        prediction = grounds.predictions.get(trial.id)
+        costs.setdefault(trial.item.id, []).append(cost(prediction) if prediction else None)
+    return costs
+
+
+def _milliseconds(prediction: Prediction) -> float | None:
+    """From sending to the end of the answer, without what the request waited for a free slot."""
+    return None if prediction.answer is None else prediction.total_ms - prediction.queued_ms
+
+
+def _written_tokens(prediction: Prediction) -> float | None:
+    return None if prediction.answer is None else prediction.answer.usage.completion
