@@ -210,7 +210,7 @@ def _items(before: Mapping[str, str], now: Mapping[str, str], *, limited: bool) 
     new = [item for item in now if item not in before]
     gone = [] if limited else [item for item in before if item not in now]
     other = [item for item in now if item in before and before[item] != now[item]]
-    for items, words in ((new, "new"), (gone, "gone"), (other, "other than they were")):
+    for items, words in ((new, "new"), (gone, "gone"), (other, "changed")):
         if items:
             yield f"{counted(len(items), 'item')} {words}: {_named(items)}"
 

@@ -45,7 +45,10 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     `only_now` are right now only, `only_before` were right before only; d is their difference by n
     and [L, U] Tango's 90 % interval of it. No item has changed: no_change. Pass when L > -margin.
     Fail when U < -margin, or when d <= -margin and McNemar's mid-p, one-sided, is below 0.05. Else
-    inconclusive, as is n = 0; n = 1 is never a pass after a change (L >= -0.95).
+    inconclusive, as is n = 0. One item, lost, has [-1, 0.46] and is inconclusive; won, it passes
+    margins above 0.46.
+    Source: statistics of non-inferiority by Tango 1998, section 4; mid-p by Fagerland, Lydersen &
+    Laake 2013.
     Raises ValueError for a margin outside (0, 1] and for counts that do not fit into n.
     """
     _check_margin(margin)

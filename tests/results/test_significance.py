@@ -11,7 +11,16 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from pytest_llmeval.records import Comparison, GateVerdict, Interval, Metric
+from pytest_llmeval.records import (
+    Comparison,
+    Evidence,
+    GateKind,
+    GateResult,
+    GateSpec,
+    GateVerdict,
+    Interval,
+    Metric,
+)
 from pytest_llmeval.results.significance import significance_schema, write_significance
 
 
@@ -93,8 +102,14 @@ def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any])
         "metric": "exact",
         "kind": "at_least",
         "threshold": 0.85,
+        "percentile": None,
         "verdict": "pass",
+        "fails": False,
         "message": "at least 0.85: lower bound 0.898",
+        "value": None,
+        "interval": None,
+        "n": None,
+        "smallest_margin": None,
     }
     assert [gate["verdict"] for gate in written["gates"]] == ["pass", "inconclusive"]
 
@@ -102,3 +117,30 @@ def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any])
 def test_the_schema_knows_every_verdict() -> None:
     gate = significance_schema()["$defs"]["gate"]["properties"]
     assert gate["verdict"]["enum"] == list(get_args(GateVerdict))
+
+
+def test_a_gate_stands_with_its_evidence_and_keeps_to_the_schema(tmp_path: Path) -> None:
+    margin = GateSpec("m", "exact", 0.03, kind="not_worse_than", inconclusive="fail")
+    change = Evidence(-0.01, Interval(-0.05, 0.029, "tango", 0.90), 200, 0.0556)
+    latency = GateSpec("m", "latency", 2000, kind="latency", percentile=95)
+    slow = Evidence(1310.5, Interval(1200.0, None, "order statistics"), 40)
+    results = [
+        GateResult("sums", margin, "inconclusive", "why", change),
+        GateResult("sums", latency, "inconclusive", "why", slow),
+    ]
+    path = tmp_path / "significance.json"
+    write_significance(path, "id", [], [], results)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.validate(content, significance_schema())
+    first, second = content["gates"]
+    assert (first["kind"], first["threshold"], first["fails"]) == ("not_worse_than", 0.03, True)
+    assert (first["value"], first["n"], first["smallest_margin"]) == (-0.01, 200, 0.0556)
+    assert first["interval"]["level"] == 0.9
+    assert (second["percentile"], second["value"], second["fails"]) == (95, 1310.5, False)
+    assert second["interval"]["high"] is None
+
+
+def test_the_schema_knows_every_kind_of_gate_and_every_field() -> None:
+    shape = significance_schema()["$defs"]["gate"]
+    assert shape["properties"]["kind"]["enum"] == list(get_args(GateKind))
+    assert shape["required"] == list(shape["properties"])

@@ -239,7 +239,8 @@ def test_an_item_counts_once_however_often_it_was_asked() -> None:
     now: dict[str, list[float | None]] = {f"i{n}": [1.0, float(n % 4 > 0)] for n in range(20)}
     evidence = not_worse(before, now, 0.1).evidence
     assert evidence is not None
-    assert (evidence.n, evidence.value) == (20, pytest.approx(0.375))
+    assert evidence.n == 20
+    assert evidence.value == pytest.approx(0.375)
 
 
 def test_graded_scores_that_are_all_the_same_have_not_changed() -> None:

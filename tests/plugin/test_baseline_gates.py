@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -239,7 +238,7 @@ def test_new_items_and_other_ones_are_refused_by_their_ids(accepted: Project) ->
     rows = [{"id": f"{n:02}", "question": f"say {n:02}", "answer": "yes"} for n in range(2, 42)]
     rows[5]["answer"] = "no"
     suite(accepted, rows=rows)
-    words = "2 items new: 40, 41; 2 items gone: 00, 01; 1 item other than they were: 07"
+    words = "2 items new: 40, 41; 2 items gone: 00, 01; 1 item changed: 07"
     refused(run(accepted), words)
 
 
