@@ -35,7 +35,7 @@ from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
-from pytest_llmeval.run.verdicts import Grounds, decide
+from pytest_llmeval.run.verdicts import Grounds, decide, in_order
 from pytest_llmeval.running.scheduler import Scheduler
 
 
@@ -222,7 +222,7 @@ class Run:
             predictions,
             self._scores,
             worth,
-            tuple(result for _, result in self._gates),
+            in_order(self._gates),
             time.perf_counter() - self._began + self._elapsed,
         )
         self._report = report_of(self.settings, self._ledger, outcome)
@@ -258,6 +258,8 @@ class Run:
         decided = []
         for selected in self._selection.gates:
             suite, gate = selected.suite, selected.gate
+            if self.settings.options.dry_run:  # nobody expects of it that anything is decided
+                gate = dataclasses.replace(gate, inconclusive="skip")
             why = reason or picked(suite, gate, trials)
             if why and gate.kind == "not_worse_than" and self.settings.options.accept_baselines:
                 why += "; no baseline was accepted"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.records import GateResult, GateSpec, Prediction, Score, Suite, Trial
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.run.conclusion import Worth, has_failed
+from pytest_llmeval.run.selection import SelectedGate
 from pytest_llmeval.statistics.budgets import (
     Costs,
     failures_at_most,
@@ -47,6 +48,16 @@ def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: st
         message = f"{gate.metric} was not measured: none of its trials was selected"
         return GateResult(suite.name, gate, "inconclusive", message)
     return GateResult(suite.name, gate, *_DECISIONS[gate.kind](suite, gate, its, grounds))
+
+
+def in_order(decided: Iterable[tuple[SelectedGate, GateResult]]) -> tuple[GateResult, ...]:
+    """The results by suite and then as the suite writes its gates, in whatever order they ran."""
+
+    def place(entry: tuple[SelectedGate, GateResult]) -> tuple[str, int]:
+        suite = entry[0].suite
+        return suite.name, suite.gates.index(entry[0].gate)
+
+    return tuple(result for _, result in sorted(decided, key=place))
 
 
 def _at_least(suite: Suite, gate: GateSpec, _trials: Sequence[Trial], grounds: Grounds) -> Decision:

@@ -160,6 +160,7 @@ def test_an_inconclusive_gate_fails_only_where_the_suite_says_so(accepted: Proje
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["gate inconclusive: m/plain not worse*", f"FAILED {GATE}*"])
     assert "(inconclusive: fail)" in summary(result)
+    assert run(accepted, "--llm-dry-run").ret == 0
     suite(accepted, inconclusive="fail", gates=[{**REQUIRED, "inconclusive": "skip"}])
     assert run(accepted).ret == 0
 

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_llmeval.records import GateKind, GateResult, GateSpec, Prediction, Score, Suite, Trial
 from pytest_llmeval.run.conclusion import worth_of
-from pytest_llmeval.run.verdicts import Grounds, decide
+from pytest_llmeval.run.selection import SelectedGate
+from pytest_llmeval.run.verdicts import Grounds, decide, in_order
 from pytest_llmeval.statistics.gates import Decision
 from pytest_llmeval.statistics.regression import Outcomes
 
@@ -43,6 +44,18 @@ def grounds(
 
 def verdict(trials: list[Trial], gate: GateSpec, on: Grounds | None) -> GateResult:
     return decide(trials[0].suite, gate, on, stopped="")
+
+
+def test_results_stand_as_suites_write_their_gates_whatever_ran_first(trials: list[Trial]) -> None:
+    gates = (AT_LEAST, GateSpec("m", "tokens", 9, kind="tokens"))
+    decided = [
+        (SelectedGate("", ("", None, ""), suite, gate), GateResult(name, gate, "pass", ""))
+        for name in ("b", "a")
+        for suite in [replace(trials[0].suite, name=name, gates=gates)]
+        for gate in reversed(gates)
+    ]
+    expected = [(name, gate) for name in ("a", "b") for gate in gates]
+    assert [(result.suite, result.gate) for result in in_order(decided)] == expected
 
 
 # At least -----------------------------------------------------------------------------------------
