@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import BaselineError
 from pytest_llmeval.inputs.datasets import dataset_hash
-from pytest_llmeval.records import GateSpec, Suite
+from pytest_llmeval.records import GateSpec, Suite, Trial
 from pytest_llmeval.results.baselines import (
     Baseline,
     all_baselines,
@@ -20,10 +20,13 @@ from pytest_llmeval.results.baselines import (
     stranger,
     write_baseline,
 )
-from pytest_llmeval.results.manifest import Manifest
+from pytest_llmeval.results.manifest import plan_of
 from pytest_llmeval.run.settings import Options, Settings
 from pytest_llmeval.statistics.gates import Decision
 from pytest_llmeval.statistics.regression import Outcomes, margin_words, not_worse
+
+#: What follows on what has changed, before the command.
+_WAY_OUT = ". If that is meant, accept a new one with"
 
 #: So much of an item's hash tells it from any other version of itself.
 _HASH_LENGTH = 12
@@ -32,26 +35,31 @@ _HASH_LENGTH = 12
 class Baselines:
     """The baselines that a run is held to, and which it replaces when it was asked to.
 
-    `manifest` says what the run has asked, and of which weights.
+    `weights` are the digests of the models, None where they are not known.
     """
 
-    def __init__(self, settings: Settings, manifest: Manifest):
+    def __init__(self, settings: Settings, weights: Mapping[str, str | None]):
+        self._settings = settings
         self._options = settings.options
-        self._manifest = manifest
+        self._weights = weights
 
-    def decide(self, suite: Suite, gate: GateSpec, outcomes: Outcomes) -> Decision:
-        """Compare the outcomes with the baseline; with --snapshot-update make them the new one."""
+    def decide(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Decision:
+        """Compare the outcomes with the baseline; with --snapshot-update make them the new one.
+
+        `trials` are all those of the gate's condition.
+        """
+        suite = trials[0].suite
+        now = self._baseline_of(trials, gate, outcomes)
         path = baseline_path(self._options.root, suite.name, gate.only)
-        now = self._baseline_of(suite, gate, outcomes)
-        before: Baseline | None = None
-        problem = ""
+        before, problem, strange = None, "", ""
         try:
             before = read_baseline(path)
         except BaselineError as error:
             problem = str(error)
-        strange = stranger(before, now) if before is not None else ""
+        if before is not None:
+            strange = stranger(before, now)
         if problem or strange:
-            decision = self._refused(suite, gate, path, problem or strange, may_accept=not strange)
+            decision = self._refused(suite, gate, path, problem, strange)
         else:
             decision = self._compared(suite, gate, before, now, outcomes)
         if not self._options.accept_baselines:
@@ -59,15 +67,12 @@ class Baselines:
         obstacle = strange or self._obstacle(before, now, outcomes)
         return self._accepted(path, gate, before, now, decision, obstacle)
 
-    def _baseline_of(self, suite: Suite, gate: GateSpec, outcomes: Outcomes) -> Baseline:
-        """This run as a baseline; items without an outcome for each repeat have no values."""
-        plan = self._manifest.plan
-        (planned,) = (each for each in plan.suites if each.name == suite.name)
-        (asked,) = (
-            each for each in plan.asked if (each.suite, each.condition) == (suite.name, gate.only)
-        )
-        (condition,) = (each for each in plan.conditions if each.name == gate.only)
-        digests = {model.name: model.digest for model in self._manifest.models}
+    def _baseline_of(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Baseline:
+        """This run as a baseline; items that lack an outcome have no values."""
+        suite = trials[0].suite
+        versions = self._settings.scorer_versions([suite])
+        plan = plan_of({}, trials, {}, scorer_versions=versions)
+        (planned,), (asked,), (condition,) = plan.suites, plan.asked, plan.conditions
         return Baseline(
             suite=suite.name,
             origin=suite.origin,
@@ -79,7 +84,7 @@ class Baselines:
             scorer=next(scorer for scorer in planned.scorers if scorer.name == gate.metric),
             content={item.id: dataset_hash([item])[:_HASH_LENGTH] for item in suite.items},
             values=dict(_complete(outcomes)),
-            weights=digests.get(condition.model),
+            weights=self._weights.get(condition.model),
             made_by=__version__,
         )
 
@@ -97,10 +102,8 @@ class Baselines:
             return Decision("inconclusive", f"{head}: {words}")
         changes = circumstances(before, now, limited=self._options.limit is not None)
         if changes:
-            words = f"the baseline asked something else: {'; '.join(changes)}"
-            return Decision(
-                "fail", f"{head}: {words}. If that is meant, accept a new one with\n{command}"
-            )
+            words = f"the baseline asked something else: {'; '.join(changes)}{_WAY_OUT}"
+            return Decision("fail", f"{head}: {words}\n{command}")
         shown = {
             item: [None if value is None else kept(value) for value in values]
             for item, values in outcomes.items()
@@ -109,12 +112,13 @@ class Baselines:
         return _noted(decision, *_differences(before, now))
 
     def _refused(
-        self, suite: Suite, gate: GateSpec, path: Path, problem: str, *, may_accept: bool
+        self, suite: Suite, gate: GateSpec, path: Path, problem: str, strange: str
     ) -> Decision:
-        way_out = f"accept a new one with\n{accepting(self._options, suite)}"
-        if not may_accept:
-            way_out = "move it away and accept one anew: nothing overwrites the baseline of another"
-        words = f"{self._shown(path)} cannot be used: {problem}. Restore the file, or {way_out}"
+        """What is said of a file that is broken, or strange: the baseline of something else."""
+        way_out = f"Restore the file, or accept a new one with\n{accepting(self._options, suite)}"
+        if strange:
+            way_out = "Move it away: nothing overwrites the baseline of something else"
+        words = f"{self._shown(path)} cannot be used: {problem or strange}. {way_out}"
         return Decision("fail", f"{margin_words(gate.limit)}: {words}")
 
     def _obstacle(self, before: Baseline | None, now: Baseline, outcomes: Outcomes) -> str:
@@ -137,6 +141,7 @@ class Baselines:
         decision: Decision,
         obstacle: str,
     ) -> Decision:
+        """The decision after the outcomes have become the baseline, or why they have not."""
         if not obstacle:
             try:
                 write_baseline(path, now)
@@ -149,7 +154,7 @@ class Baselines:
             return decision
         words = f"{margin_words(gate.limit)}: accepted as the baseline, {self._shown(path)}"
         if before is not None:
-            was = decision.message.partition(": ")[2].partition(". If that is meant")[0]
+            was = decision.message.partition(": ")[2].partition(_WAY_OUT)[0]
             words += f"\nagainst the one before: {was}"
         return Decision("pass", words, decision.evidence)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
+from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
@@ -212,7 +213,7 @@ class Run:
             predictions,
             self._scores,
             worth,
-            Baselines(self.settings, self._ledger.manifest).decide,
+            Baselines(self.settings, _weights(self._ledger.manifest)).decide,
         )
         self._gates = self._decided(grounds, stopped)
         if not self._selection.trials:
@@ -306,6 +307,11 @@ class Run:
 def _end(prediction: Prediction) -> float:
     """Seconds from the run's beginning to the prediction."""
     return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
+
+
+def _weights(manifest: Manifest) -> dict[str, str | None]:
+    """The digest of each model's weights, as far as it is known."""
+    return {model.name: model.digest for model in manifest.models}
 
 
 def _never() -> bool:

@@ -31,7 +31,7 @@ class Grounds:
     predictions: Mapping[str, Prediction]
     scores: Mapping[str, Sequence[Score]]
     worth: Worth
-    against_baseline: Callable[[Suite, GateSpec, Outcomes], Decision]
+    against_baseline: Callable[[Sequence[Trial], GateSpec, Outcomes], Decision]
 
 
 def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: str) -> GateResult:
@@ -47,7 +47,7 @@ def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: st
     if grounds is None or not its:
         message = f"{gate.metric} was not measured: none of its trials was selected"
         return GateResult(suite.name, gate, "inconclusive", message)
-    return GateResult(suite.name, gate, *_DECISIONS[gate.kind](suite, gate, its, grounds))
+    return GateResult(suite.name, gate, *_DECISIONS[gate.kind](gate, its, grounds))
 
 
 def in_order(decided: Iterable[tuple[SelectedGate, GateResult]]) -> tuple[GateResult, ...]:
@@ -60,7 +60,8 @@ def in_order(decided: Iterable[tuple[SelectedGate, GateResult]]) -> tuple[GateRe
     return tuple(result for _, result in sorted(decided, key=place))
 
 
-def _at_least(suite: Suite, gate: GateSpec, _trials: Sequence[Trial], grounds: Grounds) -> Decision:
+def _at_least(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    suite = trials[0].suite
     for cell, metric in zip(grounds.worth.cells, grounds.worth.metrics, strict=True):
         if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
             return at_least(metric, gate.limit, cell.scores)
@@ -69,8 +70,8 @@ def _at_least(suite: Suite, gate: GateSpec, _trials: Sequence[Trial], grounds: G
     )
 
 
-def _not_worse(suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
-    return grounds.against_baseline(suite, gate, _outcomes(gate.metric, trials, grounds.scores))
+def _not_worse(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+    return grounds.against_baseline(trials, gate, _outcomes(gate.metric, trials, grounds.scores))
 
 
 def _outcomes(
@@ -84,21 +85,24 @@ def _outcomes(
     return outcomes
 
 
-def _latency(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+def _latency(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
     assert gate.percentile is not None, "reading the suite has seen to it"
     return latency_at_most(_costs(_milliseconds, trials, grounds), gate.limit, gate.percentile)
 
 
-def _tokens(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+def _tokens(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
     costs = _costs(_written_tokens, trials, grounds)
     most = trials[0].condition.sampling.max_tokens
     verdict, message, evidence = tokens_at_most(costs, gate.limit, most)
-    if evidence is None:
-        return Decision(verdict, f"{message}: the endpoint tells no number of tokens", None)
-    return Decision(verdict, f"{message}; counted by the server", evidence)
+    if evidence is not None:
+        return Decision(verdict, f"{message}; counted by the server", evidence)
+    found = (grounds.predictions.get(trial.id) for trial in trials)
+    if any(prediction is not None and prediction.answer is not None for prediction in found):
+        message += ": the endpoint tells no number of tokens"
+    return Decision(verdict, message)
 
 
-def _failures(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
+def _failures(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
     reasons: Counter[str] = Counter()
     for trial in trials:
         prediction, scores = grounds.predictions.get(trial.id), grounds.scores.get(trial.id, ())
@@ -108,7 +112,7 @@ def _failures(_suite: Suite, gate: GateSpec, trials: Sequence[Trial], grounds: G
     return failures_at_most(reasons, asked, gate.limit)
 
 
-_DECISIONS: Mapping[str, Callable[[Suite, GateSpec, Sequence[Trial], Grounds], Decision]] = {
+_DECISIONS: Mapping[str, Callable[[GateSpec, Sequence[Trial], Grounds], Decision]] = {
     "at_least": _at_least,
     "not_worse_than": _not_worse,
     "latency": _latency,

@@ -202,6 +202,14 @@ def test_a_resumed_run_is_held_to_the_baseline_and_can_be_accepted(accepted: Pro
     assert sum(baseline(accepted)["values"].values()) == 15
 
 
+def test_a_resumed_run_is_held_by_the_scorer_it_has_now(accepted: Project) -> None:
+    run(accepted)
+    suite(accepted, score={"exact": {"ignore_case": True}})
+    refused(run(accepted, "--llm-resume", "last"), "exact: ignore_case was null, is true")
+    suite(accepted, score=["exact", "includes"], gates=[{**REQUIRED, "metric": "includes"}])
+    refused(run(accepted, "--llm-resume", "last"), "the scorer was exact, is includes")
+
+
 # Refused ------------------------------------------------------------------------------------------
 
 
@@ -307,7 +315,7 @@ def test_a_baseline_of_another_suite_is_refused_and_never_overwritten(accepted: 
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         told = summary(result)
         assert "it is the baseline of m/plain in suite arithmetic, not of m/plain in suite" in told
-        assert "move it away" in told
+        assert "Move it away: nothing overwrites the baseline of something else" in told
         assert moved.read_bytes() == content
     assert "not accepted as the baseline" in told
 
@@ -364,6 +372,14 @@ def test_a_baseline_of_a_limited_run_is_for_that_limit(project: Project) -> None
     answers(project, right=10)
     assert "accepted as the baseline" in summary(accept(project, "--llm-limit", "20"))
     refused(run(project), "20 items new: ")
+
+
+def test_a_store_that_cannot_be_written_says_so(project: Project) -> None:
+    suite(project)
+    answers(project, right=30)
+    project.write("baselines/arithmetic", "a file where a folder should be")
+    told = summary(accept(project))
+    assert f"not accepted as the baseline: {FILE} cannot be written: " in told
 
 
 # Other gates' baselines ---------------------------------------------------------------------------

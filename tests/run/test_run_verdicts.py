@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.records import GateKind, GateResult, GateSpec, Prediction, Score, Suite, Trial
+from pytest_llmeval.records import GateKind, GateResult, GateSpec, Prediction, Score, Trial
 from pytest_llmeval.run.conclusion import worth_of
 from pytest_llmeval.run.selection import SelectedGate
 from pytest_llmeval.run.verdicts import Grounds, decide, in_order
@@ -27,7 +27,7 @@ def trials(bench: Workbench) -> list[Trial]:
     return bench.trials(bench.settings(), bench.suite())
 
 
-def never(_suite: Suite, _gate: GateSpec, _outcomes: Outcomes) -> Decision:
+def never(_trials: Sequence[Trial], _gate: GateSpec, _outcomes: Outcomes) -> Decision:
     raise AssertionError("this gate has no baseline")
 
 
@@ -106,16 +106,16 @@ def test_the_baseline_is_asked_with_the_outcomes_of_the_gate_s_scorer(
         for t in trials[:-2]
     }
     gate = GateSpec("m", "includes", 0.1, kind="not_worse_than")
-    asked: list[tuple[GateSpec, Outcomes]] = []
+    asked: list[tuple[Sequence[Trial], GateSpec, Outcomes]] = []
 
-    def against(_suite: Suite, gate: GateSpec, outcomes: Outcomes) -> Decision:
-        asked.append((gate, outcomes))
+    def against(its: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Decision:
+        asked.append((its, gate, outcomes))
         return Decision("no_change", "as before")
 
     result = verdict(trials, gate, grounds(trials, scores, against_baseline=against))
     assert (result.verdict, result.message) == ("no_change", "as before")
     given = {f"add-{n}": [1.0, None] for n in (1, 2, 3)} | {"add-4": [None, None]}
-    assert asked == [(gate, given)]
+    assert asked == [(trials, gate, given)]
 
 
 # Budgets ------------------------------------------------------------------------------------------
@@ -169,6 +169,16 @@ def test_an_endpoint_that_tells_no_tokens_leaves_it_open(
     result = verdict(trials, gate, grounds(trials, {}, predictions))
     assert result.verdict == "inconclusive"
     assert result.message.endswith("4 trials: the endpoint tells no number of tokens")
+
+
+def test_where_everything_failed_no_token_was_written(
+    trials: list[Trial], make: type[Make]
+) -> None:
+    predictions = {t.id: make.failure(t.id) for t in trials}
+    gate = GateSpec("m", "tokens", 64, kind="tokens")
+    result = verdict(trials, gate, grounds(trials, {}, predictions))
+    assert result.verdict == "inconclusive"
+    assert result.message.endswith("nothing to measure in 4 trials")
 
 
 def test_failures_of_requests_and_of_the_headline_scorer_count(
