@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_llmeval import __version__
@@ -21,6 +21,7 @@ from pytest_llmeval.results.baselines import (
     write_baseline,
 )
 from pytest_llmeval.results.manifest import plan_of
+from pytest_llmeval.run.selection import Selection
 from pytest_llmeval.run.settings import Options, Settings
 from pytest_llmeval.statistics.gates import Decision
 from pytest_llmeval.statistics.regression import Outcomes, margin_words, not_worse
@@ -170,14 +171,18 @@ def accepting(options: Options, suite: Suite) -> str:
     return " ".join(map(_quoted, (*command, suite.origin, "--snapshot-update")))
 
 
-def unused_baselines(root: Path, suites: Iterable[Suite]) -> list[str]:
+def unused_baselines(root: Path, selection: Selection) -> list[str]:
     """The baselines that no gate is held to, in words.
 
-    `suites` are those of this run. Of another suite nothing is known, unless its file is gone.
+    Of a suite that this run does not ask nothing is known, unless its file is gone. Where something
+    was deselected none is named: whoever runs a part has no eye for the rest.
     """
+    if selection.deselected:
+        return []
+    suites = {trial.suite.name: trial.suite for trial in selection.trials}
     gated = {
-        suite.name: {gate.only for gate in suite.gates if gate.kind == "not_worse_than"}
-        for suite in suites
+        name: {gate.only for gate in suite.gates if gate.kind == "not_worse_than"}
+        for name, suite in suites.items()
     }
     found = []
     for path, baseline in all_baselines(root):

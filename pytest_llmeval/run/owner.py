@@ -27,7 +27,6 @@ from pytest_llmeval.run.baselines import Baselines, unused_baselines
 from pytest_llmeval.run.conclusion import (
     FailureCount,
     count_failures,
-    picked,
     selected_parts,
     worth_of,
 )
@@ -36,7 +35,7 @@ from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
-from pytest_llmeval.run.verdicts import Grounds, decide, in_order
+from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
 from pytest_llmeval.running.scheduler import Scheduler
 
 
@@ -196,7 +195,8 @@ class Run:
         gates = self._selection.gates
         self._selection.gates = [gate for gate in gates if gate.nodeid not in skipped]
         if self._scheduler is None or self._ledger is None:
-            self._gates = self._decided(None, stopped)  # nothing but gates was selected
+            # Nothing but gates was selected.
+            self._gates = decide_all(self._selection, None, self.settings.options, stopped)
             return
         self._ended = True
         self._scheduler.stop()
@@ -215,7 +215,7 @@ class Run:
             worth,
             Baselines(self.settings, _weights(self._ledger.manifest)).decide,
         )
-        self._gates = self._decided(grounds, stopped)
+        self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)
         if not self._selection.trials:
             return  # only fixtures needed the run: there is nothing to report
         outcome = Outcome(
@@ -231,41 +231,15 @@ class Run:
             self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:
-        """What a reader of the numbers should know: picked trials, and servers that died."""
-        trials = self._selection.trials if self._selection else ()
+        """What a reader should know: picked trials, servers that died, baselines without a gate."""
+        selection = self._selection or Selection()
         restarted = [
             f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
             for name, model in self._models.items()
             if model.restarts
         ]
-        return selected_parts(trials) + restarted + self._unused_baselines()
-
-    def _unused_baselines(self) -> list[str]:
-        """Only where nothing was deselected: whoever runs a part has no eye for the rest."""
-        if self._selection is None or self._selection.deselected:
-            return []
-        suites = {trial.suite.name: trial.suite for trial in self._selection.trials}
-        return unused_baselines(self.settings.options.root, suites.values())
-
-    def _decided(
-        self, grounds: Grounds | None, stopped: str
-    ) -> list[tuple[SelectedGate, GateResult]]:
-        reason = f"the run stopped: {stopped}" if stopped else ""
-        if self.settings.options.dry_run:
-            reason = "a dry run measures nothing"
-        if self._selection is None:
-            return []
-        trials = self._selection.trials
-        decided = []
-        for selected in self._selection.gates:
-            suite, gate = selected.suite, selected.gate
-            if self.settings.options.dry_run:  # nobody expects of it that anything is decided
-                gate = dataclasses.replace(gate, inconclusive="skip")
-            why = reason or picked(suite, gate, trials)
-            if why and gate.kind == "not_worse_than" and self.settings.options.accept_baselines:
-                why += "; no baseline was accepted"
-            decided.append((selected, decide(suite, gate, grounds, stopped=why)))
-        return decided
+        unused = unused_baselines(self.settings.options.root, selection)
+        return selected_parts(selection.trials) + restarted + unused
 
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_llmeval.records import GateResult, GateSpec, Prediction, Score, Suite, Trial
 from pytest_llmeval.results.rows import outcome_of
-from pytest_llmeval.run.conclusion import Worth, has_failed
-from pytest_llmeval.run.selection import SelectedGate
+from pytest_llmeval.run.conclusion import Worth, has_failed, picked
+from pytest_llmeval.run.selection import SelectedGate, Selection
+from pytest_llmeval.run.settings import Options
 from pytest_llmeval.statistics.budgets import (
     Costs,
     failures_at_most,
@@ -32,6 +33,28 @@ class Grounds:
     scores: Mapping[str, Sequence[Score]]
     worth: Worth
     against_baseline: Callable[[Sequence[Trial], GateSpec, Outcomes], Decision]
+
+
+def decide_all(
+    selection: Selection, grounds: Grounds | None, options: Options, stopped: str
+) -> list[tuple[SelectedGate, GateResult]]:
+    """The verdicts of the selected gates; `stopped` says why a run broke off, "" when it did not.
+
+    No gate decides anything in a run that broke off or was dry, or on trials that were picked.
+    """
+    reason = f"the run stopped: {stopped}" if stopped else ""
+    if options.dry_run:
+        reason = "a dry run measures nothing"
+    decided = []
+    for selected in selection.gates:
+        suite, gate = selected.suite, selected.gate
+        why = reason or picked(suite, gate, selection.trials)
+        if why and gate.kind == "not_worse_than" and options.accept_baselines:
+            why += "; no baseline was accepted"
+        if options.dry_run:  # nobody expects of it that anything is decided
+            gate = replace(gate, inconclusive="skip")
+        decided.append((selected, decide(suite, gate, grounds, stopped=why)))
+    return decided
 
 
 def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: str) -> GateResult:

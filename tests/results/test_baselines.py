@@ -165,6 +165,7 @@ def test_a_baseline_of_another_suite_or_condition_is_named() -> None:
     [
         ({}, []),
         ({"weights": "7a7a", "made_by": "9"}, []),
+        ({"scorer": ScorerPlan("numeric", {"tolerance": 0.01}, "")}, []),
         ({"prompt": "p2"}, ["the prompt has changed"]),
         ({"tools": "t"}, ["the tools have changed"]),
         (

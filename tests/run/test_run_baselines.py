@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.records import Suite
 from pytest_llmeval.results.baselines import Baseline, baseline_path, write_baseline
 from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.run import Selection
 from pytest_llmeval.run.baselines import accepting, unused_baselines
 
 if TYPE_CHECKING:
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
 GATE = {"only": "m", "metric": "exact", "not_worse_than": "baseline", "margin": 0.1}
 
 
-def suite_of(bench: Workbench, **keys: Any) -> Suite:
-    return bench.trials(bench.settings(), bench.suite(**keys))[0].suite
+def selected(bench: Workbench, **keys: Any) -> Selection:
+    """All trials of a suite with these keys."""
+    return Selection(bench.trials(bench.settings(), bench.suite(**keys)))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def suite_of(bench: Workbench, **keys: Any) -> Suite:
 def test_the_command_repeats_what_decides_the_questions(
     bench: Workbench, options: dict[str, Any], command: str
 ) -> None:
-    assert accepting(bench.settings(**options).options, suite_of(bench)) == command
+    assert accepting(bench.settings(**options).options, selected(bench).trials[0].suite) == command
 
 
 def kept(bench: Workbench, suite: str, condition: str) -> str:
@@ -64,27 +64,28 @@ def kept(bench: Workbench, suite: str, condition: str) -> str:
 
 def test_a_baseline_with_a_gate_is_used(bench: Workbench) -> None:
     kept(bench, "sums", "m")
-    assert unused_baselines(bench.root, [suite_of(bench, gates=[GATE])]) == []
+    assert unused_baselines(bench.root, selected(bench, gates=[GATE])) == []
 
 
 def test_a_baseline_without_a_gate_of_its_kind_is_not(bench: Workbench) -> None:
     path = kept(bench, "sums", "m")
-    suite = suite_of(bench, gates=[{"only": "m", "metric": "exact", "at_least": 0.5}])
-    assert unused_baselines(bench.root, [suite]) == [
+    selection = selected(bench, gates=[{"only": "m", "metric": "exact", "at_least": 0.5}])
+    assert unused_baselines(bench.root, selection) == [
         f"{path} is not used: suite sums has no gate not_worse_than: baseline for m; delete it"
     ]
+    selection.deselected = True
+    assert unused_baselines(bench.root, selection) == []
 
 
 def test_of_a_suite_that_is_not_asked_nothing_is_known(bench: Workbench) -> None:
     kept(bench, "sums", "m")
     bench.suite("sums")
-    assert unused_baselines(bench.root, []) == []
-    other = replace(suite_of(bench, name="other"), gates=())
-    assert unused_baselines(bench.root, [other]) == []
+    assert unused_baselines(bench.root, Selection()) == []
+    assert unused_baselines(bench.root, selected(bench, name="other")) == []
 
 
 def test_a_baseline_whose_suite_is_gone_is_not_used(bench: Workbench) -> None:
     path = kept(bench, "gone", "m")
-    assert unused_baselines(bench.root, []) == [
+    assert unused_baselines(bench.root, Selection()) == [
         f"{path} is not used: suites/gone.yaml is gone; delete it"
     ]
