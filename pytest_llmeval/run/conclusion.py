@@ -188,7 +188,12 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
             binary = {cell.condition for cell in members if _is_binary(cell)}
-            yield from compare_all(suite, scorer, means, binary=binary)
+            repeats = {
+                cell.condition: values_by_item(cell.scores)
+                for cell in members
+                if any(repeat > 1 for _, repeat, _ in cell.scores)
+            }
+            yield from compare_all(suite, scorer, means, binary=binary, repeats=repeats)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

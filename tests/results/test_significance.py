@@ -13,6 +13,7 @@ import pytest
 
 from pytest_llmeval.records import (
     Comparison,
+    Effect,
     Evidence,
     GateKind,
     GateResult,
@@ -22,6 +23,14 @@ from pytest_llmeval.records import (
     Metric,
 )
 from pytest_llmeval.results.significance import significance_schema, write_significance
+
+#: What significance.json adds to the fields of a record.
+MORE_FIELDS: tuple[tuple[type, set[str]], ...] = (
+    (Metric, {"incomplete"}),
+    (Comparison, {"real"}),
+    (Effect, set()),
+    (Interval, set()),
+)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def test_what_is_written_keeps_to_the_schema(written: dict[str, Any]) -> None:
 
 def test_the_schema_names_every_field_of_the_records_and_no_other() -> None:
     shapes = significance_schema()["$defs"]
-    for record, more in ((Metric, {"incomplete"}), (Comparison, {"real"}), (Interval, set())):
+    for record, more in MORE_FIELDS:
         fields = {field.name for field in dataclasses.fields(record)} | more
         shape = shapes[record.__name__.lower()]
         assert set(shape["properties"]) == set(shape["required"]) == fields

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.wording import (
     basis_words,
@@ -197,3 +198,12 @@ def test_a_pair_says_on_what_it_rests_where_that_is_not_everything(
 ) -> None:
     comparison = samples.comparison_of("s", "a", "b", items=items, dropped=dropped)
     assert basis_words(comparison, of) == words
+
+
+def test_the_interval_for_these_items_is_turned_with_its_pair(samples: Any) -> None:
+    fixed = Interval(-0.31, -0.05, "t of repeats")
+    pair = samples.comparison_of("s", "a", "b", difference=-0.2, fixed_set=fixed)
+    assert wording.pair_words(pair).fixed_set == "+5.0 to +31.0"
+    assert wording.fixed_set_words(Interval(0.801, 0.9, "t of repeats")) == "80.1..90.0"
+    assert wording.fixed_set_words(Interval(None, None, "t of repeats")) == "no repeat differed"
+    assert wording.fixed_set_words(None) == ""
