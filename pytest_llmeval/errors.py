@@ -9,6 +9,7 @@ LlmevalError                 its text is a complete message for the user
 │   └── ScorerError          a scorer's name or options
 ├── MissingExtraError        an optional package is not installed; names its pip line
 ├── RunError                 a run's folder cannot be used
+├── BaselineError            a file of `baselines/` cannot be used
 ├── ServerError              a server process we manage
 │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
 │   ├── ServerStartError     it never became healthy; carries the last lines of its log
@@ -92,6 +93,10 @@ class MissingExtraError(LlmevalError):
 
 class RunError(LlmevalError):
     """A run's folder cannot be used."""
+
+
+class BaselineError(LlmevalError):
+    """A file of `baselines/` cannot be used."""
 
 
 class ServerError(LlmevalError):

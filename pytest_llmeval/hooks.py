@@ -63,6 +63,7 @@ def _options(config: pytest.Config) -> Options:
         dry_run=option("llm_dry_run"),
         resume=option("llm_resume"),
         archive=option("llm_archive"),
+        accept_baselines=option("update_snapshots", False),  # syrupy's --snapshot-update
     )
 
 
@@ -71,6 +72,11 @@ class Hooks:
 
     def __init__(self, evaluation: Evaluation):
         self.evaluation = evaluation
+        self.deselected = False
+
+    def pytest_deselected(self) -> None:
+        """Something was left out: -k, -m, --lf and their like."""
+        self.deselected = True
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
         """Collect the files that the ini key `llm_suites` names, or that are asked for by name."""
@@ -159,7 +165,7 @@ class OwnerHooks(Hooks):
             return (yield)
         try:
             if not config.pluginmanager.hasplugin("dsession"):
-                self._begin(select(session.items))
+                self._begin(select(session.items, deselected=self.deselected))
             result = yield
         except BaseException as error:
             if is_stop(error):
@@ -258,7 +264,7 @@ class WorkerHooks(Hooks):
         if runs_no_tests(session.config):
             return
         self.evaluation.settings.check_prompts()
-        selection = select(session.items)
+        selection = select(session.items, deselected=self.deselected)
         selection.mistakes.extend(self.evaluation.settings.mistakes)
         self.evaluation.client.begin(selection)
 

@@ -28,6 +28,9 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 GateVerdict = Literal["pass", "fail", "inconclusive", "no_change"]
 
+GateKind = Literal["at_least", "not_worse_than", "latency", "tokens", "failures"]
+"""What a gate requires; the last part of its node's name."""
+
 
 # What is asked ------------------------------------------------------------------------------------
 
@@ -91,17 +94,26 @@ class ScorerSpec:
 
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """A requirement as a suite writes it; `only` names the condition it speaks of."""
+    """A requirement as a suite writes it; `only` names the condition it speaks of.
+
+    `limit` is, by `kind`: the least mean of the scorer `metric` (`at_least`), by how much it may be
+    worse than in the baseline (`not_worse_than`), the most milliseconds at `percentile`
+    (`latency`), the most tokens of an answer in the mean (`tokens`), the largest share of trials
+    that may fail (`failures`). `inconclusive` says what a gate is that nothing could decide.
+    """
 
     only: str
     metric: str
-    at_least: float
+    limit: float
     line: int | None = None
+    kind: GateKind = "at_least"
+    percentile: float | None = None
+    inconclusive: Literal["skip", "fail"] = "skip"
 
     @property
     def name(self) -> str:
         """The gate's node name, for instance `tiny-l/plain.at_least`."""
-        return f"{self.only}.at_least"
+        return f"{self.only}.{self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,10 +428,33 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """The numbers behind a gate's verdict, in the unit of its limit.
+
+    `value` is a mean or a share in [0, 1], a difference to the baseline in [-1, 1], milliseconds,
+    or tokens; `n` is the number of items behind it, of answers for a latency, of trials for
+    failures. `smallest_margin` is the smallest one for which as many items could prove "not worse".
+    """
+
+    value: float | None
+    interval: Interval
+    n: int
+    smallest_margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GateResult:
-    """What became of a gate, with the sentence that says why."""
+    """What became of a gate, with the sentence that says why; no evidence where none was read."""
 
     suite: str
     gate: GateSpec
     verdict: GateVerdict
     message: str
+    evidence: Evidence | None = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether it fails the session: also when nothing was decided and the suite forbids it."""
+        if self.verdict == "inconclusive":
+            return self.gate.inconclusive == "fail"
+        return self.verdict == "fail"

@@ -6,7 +6,7 @@ request is never a wrong answer: it is an error, `E`, with the server's own word
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,17 +165,30 @@ def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
 def gate_reports(
     nodeid: str, location: tuple[str, int | None, str], result: GateResult
 ) -> Iterator[pytest.TestReport]:
-    """The reports of a gate: pass and no_change passed, fail failed, inconclusive skipped."""
-    outcome = {"pass": "passed", "no_change": "passed", "fail": "failed"}.get(
-        result.verdict, "skipped"
-    )
+    """The reports of a gate: pass and no_change passed, fail failed, inconclusive skipped.
+
+    Unless the suite says `inconclusive: fail`.
+    """
     text = f"gate {result.verdict}: {result.gate.only} {result.message}"
+    outcome: str = "passed"
     longrepr: Any = None
-    if outcome == "failed":
-        longrepr = text
-    elif outcome == "skipped":
-        longrepr = (location[0], result.gate.line or 1, text)
-    yield from _both_reports(nodeid, location, outcome, longrepr)
+    if result.fails:
+        outcome, longrepr = "failed", text
+    elif result.verdict == "inconclusive":
+        on_a_line = "; ".join(text.splitlines())  # where pytest shows reasons it has one line each
+        outcome, longrepr = "skipped", (location[0], result.gate.line or 1, on_a_line)
+    yield from _both_reports(nodeid, location, outcome, longrepr, _gate_properties(result))
+
+
+def _gate_properties(result: GateResult) -> list[tuple[str, object]]:
+    """What JUnit and other report writers get to know of a gate, also of one that has passed."""
+    known: list[tuple[str, object]] = [
+        ("llm_verdict", result.verdict),
+        ("llm_reason", sayable(result.message)),
+    ]
+    if result.evidence is not None and result.evidence.smallest_margin is not None:
+        known.append(("llm_smallest_margin", result.evidence.smallest_margin))
+    return known
 
 
 def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
@@ -193,9 +206,15 @@ def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
 
 
 def _both_reports(
-    nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any
+    nodeid: str,
+    location: tuple[str, int | None, str],
+    outcome: Any,
+    longrepr: Any,
+    properties: Sequence[tuple[str, object]] = (),
 ) -> Iterator[pytest.TestReport]:
-    report = pytest.TestReport(nodeid, location, {}, outcome, longrepr, "call")
+    report = pytest.TestReport(
+        nodeid, location, {}, outcome, longrepr, "call", user_properties=properties
+    )
     yield report
     yield teardown_report(report)
 

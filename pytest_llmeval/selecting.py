@@ -44,9 +44,9 @@ def _literal(part: str) -> str:
     return re.escape(part)
 
 
-def select(items: Sequence[pytest.Item]) -> Selection:
-    """What the selected nodes need of the run."""
-    selection = Selection()
+def select(items: Sequence[pytest.Item], *, deselected: bool = False) -> Selection:
+    """What the selected nodes need of the run; `deselected` says that there were others."""
+    selection = Selection(deselected=deselected)
     for item in items:
         if item.get_closest_marker("skip"):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_llmeval.inputs.config import ConfigFile
+from pytest_llmeval.inputs.gate_forms import MEASURED
 from pytest_llmeval.inputs.models import COMMON_KEYS, ENGINES
 from pytest_llmeval.inputs.sections import NAME, Section
 from pytest_llmeval.inputs.suite_file import SuiteFile
@@ -35,6 +36,11 @@ def suite_schema() -> dict[str, Any]:
     schema = _schema(SuiteFile, "llmeval suite")
     schema["properties"]["prompts"]["propertyNames"] = {"pattern": f"^{NAME.pattern}$"}
     schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["prompts"]}]
+    schema["$defs"]["GateSection"]["oneOf"] = [
+        {"required": ["at_least"]},
+        {"required": ["not_worse_than", "margin"]},
+        {"required": ["at_most"], "properties": {"metric": {"enum": list(MEASURED)}}},
+    ]
     return schema
 
 

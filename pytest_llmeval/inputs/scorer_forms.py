@@ -1,4 +1,4 @@
-"""The keys of a suite that say how answers are judged: scorers, gates, tools."""
+"""The keys of a suite that say how answers are judged: scorers and tools."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_llmeval.inputs.documents import Document, KeyPath
-from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
-from pytest_llmeval.inputs.suite_file import GateSection, ToolSection
-from pytest_llmeval.records import GateSpec, ScorerSpec
+from pytest_llmeval.inputs.mistakes import Mistakes, shown
+from pytest_llmeval.inputs.suite_file import ToolSection
+from pytest_llmeval.records import ScorerSpec
 
 _SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
 
@@ -46,29 +46,6 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return ScorerSpec(name, options or {}, line)
     return None
-
-
-def read_gates(
-    sections: Sequence[GateSection],
-    scorers: Sequence[ScorerSpec],
-    mistakes: Mistakes,
-    document: Document,
-) -> tuple[GateSpec, ...]:
-    """The gates, each on a metric that the suite's scorers give, no two with the same name."""
-    metrics = [scorer.name for scorer in scorers]
-    gates: dict[str, GateSpec] = {}
-    for index, section in enumerate(sections):
-        keys = ("gates", index)
-        line = document.line_of(keys)
-        gate = GateSpec(section.only, section.metric, section.at_least, line)
-        # Without readable scorers that mistake is told already.
-        if metrics and gate.metric not in metrics:
-            mistakes.add((*keys, "metric"), unknown("metric", gate.metric, metrics))
-        if gate.name in gates:
-            before = gates[gate.name].line
-            mistakes.add(keys, f"a gate named {gate.name!r} stands on line {before} already")
-        gates.setdefault(gate.name, gate)
-    return tuple(gates.values())
 
 
 def check_tools(sections: Sequence[ToolSection], mistakes: Mistakes) -> None:

@@ -58,7 +58,8 @@ Texts = Annotated[
 """A list of texts; one text stands for a list of one."""
 
 
-def _share(value: Any) -> float:
+def share(value: Any) -> float:
+    """Read a fraction, or a percentage as its fraction; raises ValueError for anything else."""
     percent = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", value) if isinstance(value, str) else None
     if percent:
         # Through the text, so that 0.1% is the number that 0.001 is.
@@ -72,7 +73,7 @@ def _share(value: Any) -> float:
 
 Share = Annotated[
     float,
-    PlainValidator(_share),
+    PlainValidator(share),
     WithJsonSchema(
         {
             "anyOf": [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.sampling import Repeats, SamplingSection
-from pytest_llmeval.inputs.sections import Section, Share, Texts
+from pytest_llmeval.inputs.sections import Section, Share, Texts, share
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXT_OR_FILE: dict[str, Any] = {
@@ -59,6 +59,14 @@ AnyPrompts = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": _PROMPT, "minProperties": 1}),
 ]
 AnyScore = Annotated[Any, WithJsonSchema(_SCORE)]
+_MARGIN: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"},
+    ]
+}
+Margin = Annotated[float, PlainValidator(share), WithJsonSchema(_MARGIN)]  # 0 has a message
+AnyAtMost = Annotated[Any, WithJsonSchema({"type": ["number", "string"]})]
 AnyTags = Annotated[
     Any, WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}}]})
 ]
@@ -119,12 +127,34 @@ class MarkerArguments(Section):
     only: Texts = Field(default=[], description="The models this is for; all when unset.")
 
 
+Inconclusive = Literal["skip", "fail"]
+
+
 class GateSection(Section):
-    """A requirement on one condition."""
+    """A requirement on one condition: one of at_least, not_worse_than and at_most."""
 
     only: str = Field(min_length=1, description="The condition, for instance tiny-l/plain.")
-    metric: str = Field(min_length=1, description="One of the suite's scorers.")
-    at_least: Share = Field(description="Its lower confidence bound must reach this.")
+    metric: str = Field(
+        min_length=1, description="A scorer of the suite; with at_most: latency, tokens, failures."
+    )
+    at_least: Share | None = Field(
+        default=None, description="The scorer's lower confidence bound must reach this."
+    )
+    not_worse_than: Literal["baseline"] | None = Field(
+        default=None, description="Compare with the outcomes that were accepted."
+    )
+    margin: Margin | None = Field(
+        default=None, description="By so much it may be worse than the baseline."
+    )
+    at_most: AnyAtMost = Field(
+        default=None, description="A time (2 s, 800 ms), a number of tokens, or a share of trials."
+    )
+    percentile: float | None = Field(
+        default=None, gt=0, lt=100, description="Of the latency; 95 when unset."
+    )
+    inconclusive: Inconclusive | None = Field(
+        default=None, description="Of this gate; the suite's when unset."
+    )
 
 
 class SplitSection(Section):
@@ -151,6 +181,9 @@ class SuiteFile(MarkerArguments):
         description="A scorer, {scorer: {options}}, or a list; the first is headline."
     )
     gates: list[GateSection] = Field(default=[], description="What must hold at the end of a run.")
+    inconclusive: Inconclusive = Field(
+        default="skip", description="Whether a gate that nothing could decide is a failing test."
+    )
     split: SplitSection | None = None
     few_shot: FewShotSection | None = None
     each_item: Literal["may_fail", "must_pass"] = Field(

@@ -18,12 +18,13 @@ from pytest_llmeval.inputs.datasets import (
     load_items,
 )
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
+from pytest_llmeval.inputs.gate_forms import read_gates
 from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
 from pytest_llmeval.inputs.prompt_forms import WrittenPrompt, read_prompts, with_examples
 from pytest_llmeval.inputs.prompts import check
 from pytest_llmeval.inputs.rows import inline_rows
 from pytest_llmeval.inputs.sampling import sampling_keys
-from pytest_llmeval.inputs.scorer_forms import check_tools, read_gates, read_scorers
+from pytest_llmeval.inputs.scorer_forms import check_tools, read_scorers
 from pytest_llmeval.inputs.sections import read_section
 from pytest_llmeval.inputs.selection import sample, split, unasked
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SplitSection, SuiteFile
@@ -140,7 +141,7 @@ def _read_parts(document: Document, keys: type[MarkerArguments]) -> _Parts:
     tags = _read_tags(document, mistakes)
     # A marker is a suite without the keys it does not take.
     file = SuiteFile.model_construct(section.model_fields_set, **dict(section)) if section else None
-    gates = read_gates(file.gates, scorers, mistakes, document) if file else ()
+    gates = read_gates(file, scorers, mistakes, document) if file else ()
     if file:
         check_tools(file.tools, mistakes)
         _check_split(file.split, mistakes)

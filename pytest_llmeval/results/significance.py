@@ -75,14 +75,21 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _gate(result: GateResult) -> dict[str, Any]:
+    gate, evidence = result.gate, result.evidence
     return {
         "suite": result.suite,
-        "only": result.gate.only,
-        "metric": result.gate.metric,
-        "kind": "at_least",
-        "threshold": result.gate.at_least,
+        "only": gate.only,
+        "metric": gate.metric,
+        "kind": gate.kind,
+        "threshold": gate.limit,
+        "percentile": gate.percentile,
         "verdict": result.verdict,
+        "fails": result.fails,
         "message": result.message,
+        "value": evidence.value if evidence else None,
+        "interval": plain(evidence.interval) if evidence else None,
+        "n": evidence.n if evidence else None,
+        "smallest_margin": evidence.smallest_margin if evidence else None,
     }
 
 

@@ -234,12 +234,21 @@ def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
     lines = ["Gates"]
     for result in gates:
         word, paint = _VERDICTS[result.verdict]
+        paint = "red" if result.fails else paint
         indent = " " * _VERDICT_WIDTH
-        told = gate_words(result).splitlines()
-        first, *rest = _wrapped(told, width - _VERDICT_WIDTH)
+        first, *rest = [
+            line
+            for told in gate_words(result).splitlines()
+            for line in _told(told, width - _VERDICT_WIDTH)
+        ]
         lines.append(_painted(word, paint, colour) + indent[len(word) :] + first)
         lines += [indent + line for line in rest]
     return lines
+
+
+def _told(line: str, width: int) -> list[str]:
+    """A line of a gate's message; a command is never wrapped: it is there to be copied."""
+    return [visible(line)] if line.startswith("pytest ") else _wrapped([line], width)
 
 
 def _footer(report: RunReport, width: int) -> list[str]:

@@ -270,7 +270,10 @@ def procedures(comparisons: Iterable[Comparison]) -> list[str]:
 
 def gate_words(result: GateResult) -> str:
     """A gate's outcome as one sentence: which suite, which condition, what and why."""
-    return f"{result.suite} {result.gate.only} {result.message}"
+    forbidden = result.fails and result.verdict == "inconclusive"
+    return f"{result.suite} {result.gate.only} {result.message}" + (
+        " (inconclusive: fail)" if forbidden else ""
+    )
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -9,7 +9,6 @@ from platformdirs import user_cache_path
 
 from pytest_llmeval.engines.chat import refuse_llama_cpp_keys
 from pytest_llmeval.errors import ConfigError, Unsupported
-from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.records import Answer, Prediction, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of
@@ -96,15 +95,24 @@ def is_answered(prediction: Prediction | None) -> bool:
     return prediction is not None and prediction.answer is not None
 
 
+def is_timed(trial: Trial) -> bool:
+    """Whether a gate asks how long the answers of the trial's condition take."""
+    gates = trial.suite.gates
+    return any(gate.kind == "latency" and gate.only == trial.condition.name for gate in gates)
+
+
 def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
     exact = any(trial.suite.exact for trial in trials)
+    timed = any(map(is_timed, trials))
 
     async def ask(trial: Trial) -> Answer:
         return await live.ask(request_of(trial, model))
 
     def width() -> int:
-        return 1 if exact else _width(settings, live, model)
+        slots = live.slots or model.slots
+        dry_run = settings.options.dry_run
+        return 1 if exact else in_flight(model, slots, timed=timed, dry_run=dry_run)
 
     return Lane(
         model=live.name,
@@ -116,10 +124,6 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         close=live.close,
         explain=live.explain,
     )
-
-
-def _width(settings: Settings, live: LiveModel, model: ModelConfig) -> int:
-    return in_flight(model, live.slots or model.slots, dry_run=settings.options.dry_run)
 
 
 def _memory_of(settings: Settings, name: str) -> int | None:

@@ -74,15 +74,16 @@ def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:
     return Backing(make_server=None, make_engine=make, url=FAKE_URL, digest=_no_digest)
 
 
-def in_flight(model: ModelConfig, slots: int, *, dry_run: bool) -> int:
+def in_flight(model: ModelConfig, slots: int, *, timed: bool, dry_run: bool) -> int:
     """How many requests are under way at once.
 
     One more than there are slots keeps a server busy during the client's round trip; a fake engine
-    has no round trip, and an exact model gets one request at a time.
+    has no round trip, and an exact model gets one request at a time. A model whose latency decides
+    something (`timed`) has no request waiting at its server.
     """
     if model.exact:
         return 1
-    return slots if dry_run or model.engine == "fake" else slots + 1
+    return slots if timed or dry_run or model.engine == "fake" else slots + 1
 
 
 def memory_of(model: ModelConfig) -> int | None:

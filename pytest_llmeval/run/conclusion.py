@@ -1,4 +1,4 @@
-"""From predictions and scores to what they are worth: metrics, comparisons, gates. Pure."""
+"""From predictions and scores to what they are worth: metrics and comparisons. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from operator import attrgetter
 
 from pytest_llmeval.records import (
     Comparison,
-    GateResult,
     GateSpec,
     Metric,
     Prediction,
@@ -21,7 +20,6 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.report import seconds_under_way
 from pytest_llmeval.statistics.comparisons import compare_all
-from pytest_llmeval.statistics.gates import at_least
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
 from pytest_llmeval.statistics.missing import unsupported_sensitivity
 
@@ -82,12 +80,13 @@ def count_failures(
     reasons = [
         f"{trial_id}: {_why_failed(prediction, scores.get(trial_id, ()))}"
         for trial_id, prediction in predictions.items()
-        if _has_failed(prediction, scores.get(trial_id, ()))
+        if has_failed(prediction, scores.get(trial_id, ()))
     ]
     return FailureCount(len(reasons), len(predictions), at_most, "".join(reasons[:1]))
 
 
-def _has_failed(prediction: Prediction, scores: Sequence[Score]) -> bool:
+def has_failed(prediction: Prediction, scores: Sequence[Score]) -> bool:
+    """Whether a trial has no outcome, be it for its request or for the headline scorer."""
     return prediction.failure is not None or (bool(scores) and scores[0].outcome == "failure")
 
 
@@ -104,22 +103,6 @@ def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> 
     """
     cells = tuple(_cells(trials, scores))
     return Worth(cells, tuple(map(_measure, cells)), tuple(_comparisons(cells)))
-
-
-def decide(suite: Suite, gate: GateSpec, worth: Worth, *, stopped: str) -> GateResult:
-    """The verdict of one gate.
-
-    `stopped` says why the run measured less than it should, "" when it did not: then the gate is
-    inconclusive.
-    """
-    if stopped:
-        return GateResult(suite.name, gate, "inconclusive", stopped)
-    for cell, metric in zip(worth.cells, worth.metrics, strict=True):
-        if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
-            verdict, message = at_least(metric, gate.at_least, cell.scores)
-            return GateResult(suite.name, gate, verdict, message)
-    message = f"{gate.metric} was not measured: none of its trials was selected"
-    return GateResult(suite.name, gate, "inconclusive", message)
 
 
 def picked(suite: Suite, gate: GateSpec, trials: Iterable[Trial]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
+from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
@@ -21,15 +22,11 @@ from pytest_llmeval.run.assembly import (
     refuse_the_impossible,
     turns_of,
 )
-from pytest_llmeval.run.backing import (
-    what_computes,
-)
+from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.baselines import Baselines, unused_baselines
 from pytest_llmeval.run.conclusion import (
     FailureCount,
-    Worth,
     count_failures,
-    decide,
-    picked,
     selected_parts,
     worth_of,
 )
@@ -38,6 +35,7 @@ from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
 from pytest_llmeval.running.scheduler import Scheduler
 
 
@@ -197,7 +195,8 @@ class Run:
         gates = self._selection.gates
         self._selection.gates = [gate for gate in gates if gate.nodeid not in skipped]
         if self._scheduler is None or self._ledger is None:
-            self._gates = self._decided(worth_of((), {}), stopped)  # nothing but gates was selected
+            # Nothing but gates was selected.
+            self._gates = decide_all(self._selection, None, self.settings.options, stopped)
             return
         self._ended = True
         self._scheduler.stop()
@@ -209,7 +208,14 @@ class Run:
         now = datetime.now(timezone.utc)
         self._ledger.close(predictions, now, stopped, self._warnings())
         worth = worth_of(self._selection.trials, self._scores)
-        self._gates = self._decided(worth, stopped)
+        grounds = Grounds(
+            self._selection.trials,
+            predictions,
+            self._scores,
+            worth,
+            Baselines(self.settings, _weights(self._ledger.manifest)).decide,
+        )
+        self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)
         if not self._selection.trials:
             return  # only fixtures needed the run: there is nothing to report
         outcome = Outcome(
@@ -217,7 +223,7 @@ class Run:
             predictions,
             self._scores,
             worth,
-            tuple(result for _, result in self._gates),
+            in_order(self._gates),
             time.perf_counter() - self._began + self._elapsed,
         )
         self._report = report_of(self.settings, self._ledger, outcome)
@@ -225,25 +231,15 @@ class Run:
             self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:
-        """What a reader of the numbers should know: picked trials, and servers that died."""
-        trials = self._selection.trials if self._selection else ()
-        return selected_parts(trials) + [
+        """What a reader should know: picked trials, servers that died, baselines without a gate."""
+        selection = self._selection or Selection()
+        restarted = [
             f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
             for name, model in self._models.items()
             if model.restarts
         ]
-
-    def _decided(self, worth: Worth, stopped: str) -> list[tuple[SelectedGate, GateResult]]:
-        reason = f"the run stopped: {stopped}" if stopped else ""
-        if self.settings.options.dry_run:
-            reason = "a dry run measures nothing"
-        if self._selection is None:
-            return []
-        trials = self._selection.trials
-        return [
-            (g, decide(g.suite, g.gate, worth, stopped=reason or picked(g.suite, g.gate, trials)))
-            for g in self._selection.gates
-        ]
+        unused = unused_baselines(self.settings.options.root, selection)
+        return selected_parts(selection.trials) + restarted + unused
 
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""
@@ -285,6 +281,11 @@ class Run:
 def _end(prediction: Prediction) -> float:
     """Seconds from the run's beginning to the prediction."""
     return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
+
+
+def _weights(manifest: Manifest) -> dict[str, str | None]:
+    """The digest of each model's weights, as far as it is known."""
+    return {model.name: model.digest for model in manifest.models}
 
 
 def _never() -> bool:

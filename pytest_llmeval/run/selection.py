@@ -24,11 +24,13 @@ class SelectedGate:
 class Selection:
     """The trials in the order in which they are sent, the gates, and what else is needed.
 
-    `fixtures` says that a test takes `llm` or `llm_server`; `mistakes` are the words of whatever
-    could not be collected, and then nothing is sent.
+    `fixtures` says that a test takes `llm` or `llm_server`, `deselected` that -k, -m, --lf or their
+    like left something out; `mistakes` are the words of whatever could not be collected, and then
+    nothing is sent.
     """
 
     trials: list[Trial] = field(default_factory=list)
     gates: list[SelectedGate] = field(default_factory=list)
     fixtures: bool = False
+    deselected: bool = False
     mistakes: list[str] = field(default_factory=list)

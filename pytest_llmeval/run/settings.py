@@ -55,6 +55,7 @@ class Options:
     dry_run: bool = False
     resume: str | None = None
     archive: bool = False
+    accept_baselines: bool = False
 
 
 class Settings:

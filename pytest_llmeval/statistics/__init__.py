@@ -14,6 +14,11 @@ from pytest_llmeval.statistics.agreement import (
     krippendorff_alpha,
     position_consistency,
 )
+from pytest_llmeval.statistics.budgets import (
+    failures_at_most,
+    latency_at_most,
+    tokens_at_most,
+)
 from pytest_llmeval.statistics.calibration import (
     brier,
     ece,
@@ -85,6 +90,7 @@ from pytest_llmeval.statistics.pass_rates import (
 )
 from pytest_llmeval.statistics.power import (
     items_for_gate,
+    items_for_margin,
     items_for_paired_binary,
     items_general,
     items_unpaired_binary,
@@ -92,7 +98,12 @@ from pytest_llmeval.statistics.power import (
     minimum_detectable_effect,
     smallest_provable_margin,
 )
+from pytest_llmeval.statistics.quantiles import (
+    quantile,
+    quantile_interval,
+)
 from pytest_llmeval.statistics.regression import (
+    not_worse,
     not_worse_verdict,
 )
 from pytest_llmeval.statistics.repeats import (
@@ -148,16 +159,19 @@ __all__ = [
     "compare_all",
     "cr1_interval",
     "ece",
+    "failures_at_most",
     "fixed_set_difference",
     "flaky_upper_bound",
     "fleiss_kappa",
     "friedman",
     "holm",
     "items_for_gate",
+    "items_for_margin",
     "items_for_paired_binary",
     "items_general",
     "items_unpaired_binary",
     "krippendorff_alpha",
+    "latency_at_most",
     "log_loss",
     "macro_mean",
     "matched_odds_ratio",
@@ -173,18 +187,22 @@ __all__ = [
     "minimum_detectable_effect",
     "newcombe_paired",
     "newcombe_unpaired",
+    "not_worse",
     "not_worse_verdict",
     "paired_cluster_interval",
     "paired_t_interval",
     "pass_at_k",
     "pass_hat_k",
     "position_consistency",
+    "quantile",
+    "quantile_interval",
     "repeats_interval",
     "scaled_wilson",
     "sign_flip_test",
     "smallest_provable_margin",
     "t_interval",
     "tango_interval",
+    "tokens_at_most",
     "tost_paired",
     "tost_paired_binary",
     "unsupported_sensitivity",

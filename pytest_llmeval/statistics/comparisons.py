@@ -185,12 +185,12 @@ def _graded_pair(
     )
 
 
-def graded_interval(differences: Sequence[float]) -> Interval:
+def graded_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
     """Student's interval of a mean difference of scores; scaled Wilson's where t has no width."""
     n = len(differences)
     if n < 2 or max(differences) - min(differences) >= NO_DIFFERENCE:
-        return paired_t_interval(differences)
-    scaled = scaled_wilson([(1 + math.fsum(differences) / n) / 2] * n)
+        return paired_t_interval(differences, level)
+    scaled = scaled_wilson([(1 + math.fsum(differences) / n) / 2] * n, level)
     assert scaled.low is not None
     assert scaled.high is not None
     return replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)

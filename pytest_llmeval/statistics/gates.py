@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from pytest_llmeval.records import GateVerdict, Interval, Metric
+from pytest_llmeval.records import Evidence, GateVerdict, Interval, Metric
 from pytest_llmeval.statistics.intervals import variance_ratio
 from pytest_llmeval.statistics.metrics import (
     Groups,
@@ -21,10 +21,11 @@ from pytest_llmeval.statistics.power import items_for_gate
 
 
 class Decision(NamedTuple):
-    """A gate's verdict with the sentence that says why."""
+    """A gate's verdict with the sentence that says why, and the numbers behind both."""
 
     verdict: GateVerdict
     message: str
+    evidence: Evidence | None = None
 
 
 def at_least(metric: Metric, threshold: float, scores: Sequence[Judged]) -> Decision:
@@ -44,8 +45,9 @@ def at_least(metric: Metric, threshold: float, scores: Sequence[Judged]) -> Deci
     if missing and metric.answered:
         verdict, why = _with_missing(verdict, why, metric, scores, threshold)
     elif missing:
-        why = f"nothing was answered, {_trials(missing)} without an outcome"
-    return Decision(verdict, f"at least {threshold:g}: {why}")
+        why = f"nothing was answered, {trials_words(missing)} without an outcome"
+    evidence = Evidence(metric.mean, metric.interval, metric.items)
+    return Decision(verdict, f"at least {threshold:g}: {why}", evidence)
 
 
 def verdict_of(interval: Interval, threshold: float) -> GateVerdict:
@@ -104,7 +106,7 @@ def _decide(groups: Groups, interval: Interval, threshold: float) -> tuple[GateV
     needed = items_for_gate(mean, threshold, variance_ratio=variance_ratio(item_means(groups)))
     if needed is None:
         return verdict, f"{bounds}, {here}; exactly at the threshold, no number of items decides"
-    more = _rough(max(needed, len(groups) + 1))
+    more = rough_items(max(needed, len(groups) + 1))
     return verdict, f"{bounds}, {here}; at this rate about {more} would decide"
 
 
@@ -113,7 +115,7 @@ def _with_missing(
 ) -> tuple[GateVerdict, str]:
     """Take back a verdict that the trials without an outcome could undo."""
     missing = metric.trials - metric.answered
-    without = f"{_trials(missing)} of {metric.trials:,} without an outcome"
+    without = f"{trials_words(missing)} of {metric.trials:,} without an outcome"
     if verdict == "inconclusive":
         return verdict, f"{why} ({without})"
     count = tipping_count(verdict, scores, metric.trials, threshold)
@@ -165,7 +167,8 @@ def _interval_with(
 # Words --------------------------------------------------------------------------------------------
 
 
-def _trials(count: int) -> str:
+def trials_words(count: int) -> str:
+    """`1 trial`, `2 trials`."""
     return f"{count:,} trial{'s' if count != 1 else ''}"
 
 
@@ -178,7 +181,7 @@ def _up(bound: float) -> str:
     return f"{math.ceil(bound * 1000 - 1e-9) / 1000:.3f}"
 
 
-def _rough(items: int) -> str:
+def rough_items(items: int) -> str:
     """Two digits are all that a forecast can promise; rounded up."""
     step = 10 ** max(0, len(str(items)) - 2)
     return f"{-(-items // step) * step:,} items"

@@ -126,6 +126,28 @@ def smallest_provable_margin(
     return (_one_sided(1 - alpha) + _one_sided(power)) * math.sqrt(discordance / n)
 
 
+def items_for_margin(
+    discordance: float,
+    difference: float,
+    margin: float,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int | None:
+    """How many paired items decide "not worse by `margin`" if the difference stays what it is.
+
+    n = (z_a + z_b)^2 (psi - d^2) / (d + m)^2, one-sided, with `discordance` psi as for
+    `items_for_paired_binary`; d = 0 is the inverse of `smallest_provable_margin`. None when no
+    number decides: the difference is the margin.
+    """
+    distance = difference + margin
+    if abs(distance) < 1e-12:
+        return None
+    z = _one_sided(1 - alpha) + _one_sided(power)
+    spread = max(0.0, discordance - difference**2)
+    return max(1, _ceiling(z**2 * spread / distance**2))
+
+
 def items_for_gate(
     mean: float, threshold: float, *, variance_ratio: float = 1.0, level: float = 0.95
 ) -> int | None:

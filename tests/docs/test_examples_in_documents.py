@@ -133,8 +133,8 @@ def test_readme_s_suite_runs_from_end_to_end(
 ) -> None:
     project("README.md")
     result = evaluate(pytester, "suites/capitals.yaml")
-    # Two items, two prompts and two models; with two items a gate cannot be decided.
-    result.assert_outcomes(passed=8, skipped=1)
+    # Two items, two prompts and two models; with two items, and no baseline, no gate is decided.
+    result.assert_outcomes(passed=8, skipped=2)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*llmeval: 8 trials, 2 models, 1 suite*", "*report: runs/*"])
 
@@ -144,7 +144,7 @@ def test_readme_s_choice_of_tests_works(
 ) -> None:
     project("README.md")
     chosen = ("suites/capitals.yaml", "-k", "capitals and tiny-l", "--llm-limit", "1")
-    evaluate(pytester, *chosen).assert_outcomes(passed=2, skipped=1, deselected=2)
+    evaluate(pytester, *chosen).assert_outcomes(passed=2, skipped=2, deselected=2)
     node = "suites/capitals.yaml::tiny-l/terse::fr"
     evaluate(pytester, node).assert_outcomes(passed=1)
 

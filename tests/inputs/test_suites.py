@@ -322,8 +322,8 @@ FORMS = "expected a text, a list such as [{system: ...}, {user: ...}], or {file:
             "some.yaml:6: unknown metric 'exakt'; did you mean 'exact'? (allowed: exact)",
         ),
         (
-            f"{ASKED}gates:\n- {{only: m, metric: exact, at_least: 0.5, not_worse_than: baseline}}",
-            "some.yaml:6: unknown key 'not_worse_than' (allowed: only, metric, at_least)",
+            f"{ASKED}gates:\n- {{only: m, metric: exact, at_leats: 0.5}}",
+            "some.yaml:6: unknown key 'at_leats'; did you mean 'at_least'? (allowed: only, metric,",
         ),
         (
             f"{ASKED}gates:\n- {{only: m, metric: exact, at_least: 85}}",

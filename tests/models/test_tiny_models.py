@@ -181,15 +181,17 @@ def test_a_seed_gives_the_same_documents(skill: str) -> None:
 
 @pytest.mark.parametrize("name", suites.SUITES)
 def test_suites_have_a_gate_on_the_better_model(name: str) -> None:
-    """Every suite asks tiny-l for a least score, by the name of its headline scorer."""
+    """Every suite asks tiny-l for a least score and for what it had, by its headline scorer."""
     loaded = suite(name)
     assert loaded["items"] == f"data/{name}.jsonl"
-    for gate in loaded["gates"]:
+    least, baseline = loaded["gates"]
+    for gate in (least, baseline):
         model, variant = gate["only"].split("/")
         assert model == "tiny-l"
         assert variant in loaded["prompts"]
         assert gate["metric"] == loaded["score"]
-        assert 0 < gate["at_least"] < 1
+    assert 0 < least["at_least"] < 1
+    assert (baseline["not_worse_than"], baseline["margin"]) == ("baseline", 0.03)
 
 
 def test_the_suite_sends_the_tools_it_trained() -> None:

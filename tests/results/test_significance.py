@@ -14,6 +14,10 @@ import pytest
 from pytest_llmeval.records import (
     Comparison,
     Effect,
+    Evidence,
+    GateKind,
+    GateResult,
+    GateSpec,
     GateVerdict,
     Interval,
     Metric,
@@ -112,8 +116,14 @@ def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any])
         "metric": "exact",
         "kind": "at_least",
         "threshold": 0.85,
+        "percentile": None,
         "verdict": "pass",
+        "fails": False,
         "message": "at least 0.85: lower bound 0.898",
+        "value": None,
+        "interval": None,
+        "n": None,
+        "smallest_margin": None,
     }
     assert [gate["verdict"] for gate in written["gates"]] == ["pass", "inconclusive"]
 
@@ -133,3 +143,30 @@ def test_a_sensitivity_says_whether_the_conclusion_is_robust(tmp_path: Path, sam
     assert (told["missing"], told["missing_first"], told["missing_second"]) == (1, 1, 0)
     assert told["conclusion_robust"] is False
     assert [told[name]["sign"] for name in ("complete_case", "worst_for_first")] == [1, 0]
+
+
+def test_a_gate_stands_with_its_evidence_and_keeps_to_the_schema(tmp_path: Path) -> None:
+    margin = GateSpec("m", "exact", 0.03, kind="not_worse_than", inconclusive="fail")
+    change = Evidence(-0.01, Interval(-0.05, 0.029, "tango", 0.90), 200, 0.0556)
+    latency = GateSpec("m", "latency", 2000, kind="latency", percentile=95)
+    slow = Evidence(1310.5, Interval(1200.0, None, "order statistics"), 40)
+    results = [
+        GateResult("sums", margin, "inconclusive", "why", change),
+        GateResult("sums", latency, "inconclusive", "why", slow),
+    ]
+    path = tmp_path / "significance.json"
+    write_significance(path, "id", [], [], results)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.validate(content, significance_schema())
+    first, second = content["gates"]
+    assert (first["kind"], first["threshold"], first["fails"]) == ("not_worse_than", 0.03, True)
+    assert (first["value"], first["n"], first["smallest_margin"]) == (-0.01, 200, 0.0556)
+    assert first["interval"]["level"] == 0.9
+    assert (second["percentile"], second["value"], second["fails"]) == (95, 1310.5, False)
+    assert second["interval"]["high"] is None
+
+
+def test_the_schema_knows_every_kind_of_gate_and_every_field() -> None:
+    shape = significance_schema()["$defs"]["gate"]
+    assert shape["properties"]["kind"]["enum"] == list(get_args(GateKind))
+    assert shape["required"] == list(shape["properties"])

@@ -210,3 +210,21 @@ def test_a_pair_tells_how_many_items_it_rests_on_where_some_are_missing(
     assert ("REAL, " if width == 120 else "REAL ") + "10 of 200 items dropped" in text
     assert "needs about 1,360 items, 117 of 200 items, 3 of 120 items dropped" in text
     assert max(map(len, lines)) <= width
+
+
+def test_a_command_in_a_gate_s_message_is_never_wrapped(samples: Any) -> None:
+    command = f"pytest --llm-config {'long/' * 20}local.yaml suites/x.yaml --snapshot-update"
+    gate = samples.gate_of("inconclusive", f"there is no baseline yet; accept one with\n{command}")
+    lines = summary_lines(samples.report(gates=(gate,)), 80)
+    assert f"{' ' * 14}{command}" in lines
+
+
+def test_an_open_gate_is_red_where_the_suite_forbids_it(samples: Any) -> None:
+    result = samples.gate_of("inconclusive", "who knows")
+    forbidden = dataclasses.replace(
+        result, gate=dataclasses.replace(result.gate, inconclusive="fail")
+    )
+    for gate, code in ((result, "33"), (forbidden, "31")):
+        text = "\n".join(summary_lines(samples.report(gates=(gate,)), 80, colour=True))
+        assert f"\033[{code}mINCONCLUSIVE" in text
+    assert text.count("(inconclusive: fail)") == 1

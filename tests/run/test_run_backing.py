@@ -58,7 +58,12 @@ def test_one_request_waits_at_the_server_unless_there_is_no_way_to_it(
     bench: Workbench, keys: dict[str, Any], expected: int, *, dry_run: bool
 ) -> None:
     model = model_of(bench, **keys)
-    assert in_flight(model, model.slots, dry_run=dry_run) == expected
+    assert in_flight(model, model.slots, timed=False, dry_run=dry_run) == expected
+
+
+def test_no_request_waits_at_a_server_whose_latency_decides(bench: Workbench) -> None:
+    model = model_of(bench, **EMBEDDED, slots=4)
+    assert in_flight(model, model.slots, timed=True, dry_run=False) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from pytest_llmeval.records import Attempt, GateSpec, Prediction, Score, Trial
 from pytest_llmeval.run.conclusion import (
     count_failures,
-    decide,
     picked,
     selected_parts,
     slots_busy,
@@ -157,35 +156,6 @@ def test_a_condition_with_repeats_does_not_change_the_test_of_the_others(
 
 
 # Gates --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("right", "verdict"), [(4, "pass"), (2, "inconclusive"), (0, "fail")], ids=str
-)
-def test_a_gate_decides_by_the_interval(
-    trials: list[Trial], make: type[Make], right: int, verdict: str
-) -> None:
-    scores = {t.id: (make.score(1.0 if n < right else 0.0),) for n, t in enumerate(trials)}
-    gate = GateSpec("m", "exact", 0.5)
-    result = decide(trials[0].suite, gate, worth_of(trials, scores), stopped="")
-    assert (result.suite, result.gate, result.verdict) == ("sums", gate, verdict)
-    assert "at least 0.5" in result.message
-
-
-def test_a_gate_of_a_stopped_run_is_inconclusive_and_says_why(
-    trials: list[Trial], make: type[Make]
-) -> None:
-    worth = worth_of(trials, {t.id: (make.score(1.0),) for t in trials})
-    gate = GateSpec("m", "exact", 0.5)
-    result = decide(trials[0].suite, gate, worth, stopped="the run stopped: -x")
-    assert (result.verdict, result.message) == ("inconclusive", "the run stopped: -x")
-
-
-def test_a_gate_on_what_was_not_measured_is_inconclusive(trials: list[Trial]) -> None:
-    gate = GateSpec("m/other", "exact", 0.5)
-    result = decide(trials[0].suite, gate, worth_of(trials, {}), stopped="")
-    assert result.verdict == "inconclusive"
-    assert "none of its trials was selected" in result.message
 
 
 def test_a_gate_says_how_many_of_its_trials_were_picked(trials: list[Trial]) -> None:

@@ -105,6 +105,16 @@ def test_one_exact_suite_makes_its_models_lane_exact(
     assert lane.in_flight() == expected
 
 
+def test_no_request_waits_at_a_server_whose_latency_a_gate_is_about(
+    bench: Workbench, begin: Begin
+) -> None:
+    bench.config(models=bench.real("tiny-l", "tiny-s"))
+    gate = {"only": "tiny-s", "metric": "latency", "at_most": "2 s"}
+    trials = bench.trials(bench.settings(), bench.suite("one", gates=[gate]), bench.suite("two"))
+    lanes = {lane.model: lane for turn in begin(trials=trials) for lane in turn}
+    assert (lanes["tiny-l"].in_flight(), lanes["tiny-s"].in_flight()) == (3, 2)
+
+
 def test_mistakes_are_told_and_nothing_is_written(bench: Workbench) -> None:
     settings = bench.settings()
     run = Run(settings, print)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmeval.statistics import (
     items_for_gate,
+    items_for_margin,
     items_for_paired_binary,
     items_general,
     items_unpaired_binary,
@@ -60,6 +61,24 @@ def test_the_power_promised_is_the_power_found() -> None:
 def test_the_smallest_margin_that_a_suite_can_prove() -> None:
     assert smallest_provable_margin(0.1, 100) == pytest.approx(0.0786, abs=1e-4)
     assert smallest_provable_margin(0.1, 0) is None
+
+
+@pytest.mark.parametrize("psi", [0.05, 0.1, 0.3])
+def test_items_for_a_margin_are_the_inverse_of_the_smallest_one(psi: float) -> None:
+    items = items_for_margin(psi, 0.0, 0.03)
+    assert items is not None
+    fewer, enough = (smallest_provable_margin(psi, n) for n in (items - 1, items))
+    assert fewer is not None
+    assert enough is not None
+    assert enough <= 0.03 < fewer
+
+
+def test_a_loss_needs_more_items_and_at_the_margin_none_decides() -> None:
+    unchanged, worse = (items_for_margin(0.1, d, 0.05) for d in (0.0, -0.02))
+    # By hand: the square of 2.4865 times 0.0996 over the square of 0.03.
+    assert (unchanged, worse) == (248, 685)
+    assert items_for_margin(0.1, -0.05, 0.05) is None
+    assert items_for_margin(0.1, -0.08, 0.05) == 643  # so many to fail
 
 
 @pytest.mark.parametrize(("mean", "threshold"), [(0.9, 0.85), (0.5, 0.6), (0.75, 0.7)])

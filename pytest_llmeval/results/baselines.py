@@ -1,0 +1,222 @@
+"""Baselines: outcomes that were accepted, kept in the repository; later runs are held to them.
+
+    baselines/arithmetic/tiny-l--plain.json      one file for each suite and condition with a gate
+
+Canonical JSON: keys sorted, no time of day, whole numbers for right and wrong, a line for each
+item. The same outcomes give the same bytes, so that version control shows which items have changed.
+A checksum over the rest tells a file that was edited by hand, or half merged, from one that a run
+has written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_llmeval.errors import BaselineError
+from pytest_llmeval.results.atomic import plain, write_text
+from pytest_llmeval.results.folder import condition_slugs
+from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.wording import counted, json_words
+
+FOLDER = "baselines"
+"""Where they are, from pytest's rootdir."""
+
+SCHEMA = 1
+"""The version of a file's shape; a reader refuses a newer one."""
+
+_NAMED = 3
+"""So many items are named where some differ; of the others the number is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The outcomes of one scorer over one suite under one condition, and what they rest on.
+
+    `prompt` and `tools` are hashes, `dataset` that of all items and `content` that of each.
+    `values` has the scores of each item, one a repeat. `weights` is the sha256 of the model's, None
+    where it is not known; `made_by` is the version of this package.
+    """
+
+    suite: str
+    origin: str
+    condition: str
+    dataset: str
+    prompt: str
+    tools: str
+    sampling: Mapping[str, Any]
+    scorer: ScorerPlan
+    content: Mapping[str, str]
+    values: Mapping[str, tuple[float, ...]]
+    weights: str | None
+    made_by: str
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def baseline_path(root: Path, suite: str, condition: str) -> Path:
+    """Where the baseline of a suite's condition is kept, by names that every file system takes."""
+    slugs = [condition_slugs([name])[name] for name in (suite, condition)]
+    return root / FOLDER / slugs[0] / f"{slugs[1]}.json"
+
+
+def read_baseline(path: Path) -> Baseline | None:
+    """The baseline in a file, None where there is no file. Raises BaselineError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"it cannot be read: {error}") from error
+    return parse_baseline(text)
+
+
+def write_baseline(path: Path, baseline: Baseline) -> None:
+    """Put a baseline into its file, which keeps its date when nothing in it changes."""
+    text = format_baseline(baseline)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_bytes() != text.encode("utf-8", "backslashreplace"):
+        write_text(path, text)
+
+
+def all_baselines(root: Path) -> Iterator[tuple[Path, Baseline]]:
+    """Every file that holds a baseline, by path; what holds none is left out."""
+    for path in sorted((root / FOLDER).glob("*/*.json")):
+        try:
+            baseline = read_baseline(path)
+        except BaselineError:
+            continue
+        if baseline is not None:
+            yield path, baseline
+
+
+# The format ---------------------------------------------------------------------------------------
+
+
+def format_baseline(baseline: Baseline) -> str:
+    """The text of a baseline's file. Pure, and the same for the same baseline."""
+    data = plain(baseline) | {
+        "schema": SCHEMA,
+        "values": {item: _unwrapped(values) for item, values in baseline.values.items()},
+    }
+    data["checksum"] = _checksum(data)
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse_baseline(text: str) -> Baseline:
+    """The baseline that a file's text holds.
+
+    Raises BaselineError: it is no baseline, was written by a newer version, or has a checksum that
+    does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        data = json.loads(text)
+        schema, checksum = data.pop("schema"), data.pop("checksum")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise BaselineError(
+                f"it was written by a newer version (schema {schema}, this one reads up to "
+                f"{SCHEMA}); upgrade pytest-llmeval-local to read it"
+            )
+        if checksum != _checksum(data | {"schema": schema}):
+            raise BaselineError(
+                "its checksum does not fit its content: it was edited by hand, or a merge has "
+                "mixed two of them"
+            )
+        data["values"] = {item: _wrapped(value) for item, value in data["values"].items()}
+        return TypeAdapter(Baseline).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BaselineError(f"it is no baseline: {place}: {first['msg']}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(f"it is no baseline: {error}") from None
+
+
+def kept(value: float) -> float:
+    """A score as a baseline keeps it: 1 and 0 whole, others to six digits, so none is noise."""
+    return round(value) if value in (0.0, 1.0) else round(value, 6)
+
+
+def _unwrapped(values: Sequence[float]) -> Any:
+    """A single value stands for itself: one line an item."""
+    shown = [kept(value) for value in values]
+    return shown[0] if len(shown) == 1 else shown
+
+
+def _wrapped(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+# What has changed ---------------------------------------------------------------------------------
+
+
+def stranger(found: Baseline, wanted: Baseline) -> str:
+    """Say whose baseline a file holds when it is not the wanted one's; "" when it is."""
+    if (found.suite, found.condition) == (wanted.suite, wanted.condition):
+        return ""
+    return (
+        f"it is the baseline of {found.condition} in suite {found.suite}, "
+        f"not of {wanted.condition} in suite {wanted.suite}"
+    )
+
+
+def circumstances(before: Baseline, now: Baseline, *, limited: bool) -> list[str]:
+    """Say in words why the two cannot be compared; an empty list when they can.
+
+    `limited` says that --llm-limit has left out items, which is no change of the others. Other
+    weights are none either: they are what is being tested.
+    """
+    found = []
+    if before.prompt != now.prompt:
+        found.append("the prompt has changed")
+    if before.tools != now.tools:
+        found.append("the tools have changed")
+    found += _settings("sampling:", before.sampling, now.sampling)
+    found += _scorer(before.scorer, now.scorer)
+    if before.dataset != now.dataset:
+        found += _items(before.content, now.content, limited=limited)
+    return found
+
+
+def _settings(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*before, *now}):
+        was, is_ = before.get(key), now.get(key)
+        if plain(was) != plain(is_):
+            yield f"{what} {key} was {json_words(was)}, is {json_words(is_)}"
+
+
+def _scorer(before: ScorerPlan, now: ScorerPlan) -> Iterator[str]:
+    if before.name != now.name:
+        yield f"the scorer was {before.name}, is {now.name}"
+        return
+    # Unknown to a process that has not seen the conftest which registers the scorer.
+    if before.version and now.version and before.version != now.version:
+        yield f"the scorer {now.name} was version {before.version}, is version {now.version}"
+    yield from _settings(f"the scorer {now.name}:", before.options, now.options)
+
+
+def _items(before: Mapping[str, str], now: Mapping[str, str], *, limited: bool) -> Iterator[str]:
+    new = [item for item in now if item not in before]
+    gone = [] if limited else [item for item in before if item not in now]
+    other = [item for item in now if item in before and before[item] != now[item]]
+    for items, words in ((new, "new"), (gone, "gone"), (other, "changed")):
+        if items:
+            yield f"{counted(len(items), 'item')} {words}: {_named(items)}"
+
+
+def _named(items: Iterable[str]) -> str:
+    names = sorted(items)
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
