@@ -89,6 +89,18 @@ def _verdict(comparison: Comparison) -> str:
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
 
 
+def difference_words(comparison: Comparison) -> str:
+    """A difference in points with its interval: `+2.5 [-3.8, +9.1]`."""
+    difference, low, high = map(
+        _points, (comparison.difference, comparison.interval.low, comparison.interval.high)
+    )
+    if difference is None:
+        return UNKNOWN
+    if low is None or high is None:
+        return f"{difference:+.1f}"
+    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def basis_words(comparison: Comparison, items: int | None) -> str:
     """On how many of its suite's `items` a pair rests, "" where it is on all of them.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
-from pytest_llmeval.results.report import RunReport
+from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
@@ -106,7 +106,7 @@ class Run:
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
-        self._elapsed = max(map(_end, ledger.known.values()), default=0.0)
+        self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
             turns_of(self.settings, self._models, trials, ledger),
             ledger.record,
@@ -220,8 +220,9 @@ class Run:
             tuple(result for _, result in self._gates),
             time.perf_counter() - self._began + self._elapsed,
         )
-        self._report = report_of(self.settings, self._ledger, outcome)
-        for problem in write_artifacts(self.settings, self._ledger, outcome, self._report):
+        folder, options = self._ledger.folder, self.settings.options
+        self._report = report_of(folder, self._ledger.manifest, outcome, options.root)
+        for problem in write_artifacts(folder, outcome, self._report, archive=options.archive):
             self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:
@@ -280,11 +281,6 @@ class Run:
                     self._scores[trial.id] = self.settings.score(trial, prediction)
                 except LlmevalError as error:  # a scorer that only the worker's conftest knows
                     self._say(f"llmeval: {trial.id} has no score: {error}")
-
-
-def _end(prediction: Prediction) -> float:
-    """Seconds from the run's beginning to the prediction."""
-    return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
 
 
 def _never() -> bool:
