@@ -28,6 +28,9 @@ _HEAD = (
 _TEXTS = 2
 """So many columns are texts; the last one is the verdict and has no width."""
 
+_CHANGED = {"refuse": "", "drop": "dropped", "pair": "paired all the same"}
+"""What was done with items that are not the same; where they are refused there are none."""
+
 
 def compare(run_dir: Path, before: str, after: str, wanted: Wanted) -> Across:
     """Find two runs and hold them against each other. Raises RunError."""
@@ -55,6 +58,7 @@ def text_lines(found: Across) -> Iterator[str]:
     yield f"({visible(scorers)}; in points, after minus before, on the same items; {how})"
     for title, lines in (
         ("dropped", [line for pairing in found.pairings for line in _dropped(pairing)]),
+        (_CHANGED[found.changed_items], list(_changed(found.pairings))),
         ("not compared", found.refused),
         ("warning", found.warnings),
         ("also different", found.context),
@@ -106,8 +110,13 @@ def _dropped(pairing: Pairing) -> Iterator[str]:
     for side, unpaired, other in sides:
         if unpaired.failed or unpaired.absent:
             yield f"{place}: {_unpaired(unpaired, side, other)}"
-    if pairing.changed:
-        yield f"{place}: {counted(len(pairing.changed), 'item')} not the same in both runs"
+
+
+def _changed(pairings: Sequence[Pairing]) -> Iterator[str]:
+    for pairing in pairings:
+        if pairing.changed:
+            count = counted(len(pairing.changed), "item")
+            yield f"{pairing.suite} {pairing.before}: {count} not the same in both runs"
 
 
 def _unpaired(unpaired: Unpaired, side: str, other: str) -> str:

@@ -51,12 +51,14 @@ class Pairing:
 class Across:
     """What two runs say about each other. `refused` names suites that cannot be compared, and why.
 
-    `warnings` are what makes a difference mean something else than it seems to; `context` is what
-    else was different between the runs.
+    `changed_items` is what was done with items that are not the same in both. `warnings` are what
+    makes a difference mean something else than it seems to; `context` is what else was different
+    between the runs.
     """
 
     before: str
     after: str
+    changed_items: ChangedItems
     pairings: tuple[Pairing, ...]
     refused: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -94,6 +96,7 @@ def hold_against(before: FinishedRun, after: FinishedRun, wanted: Wanted) -> Acr
     return Across(
         before.id,
         after.id,
+        wanted.changed,
         tuple(found),
         tuple(refused),
         tuple(_warnings(before, after, compared)),

@@ -18,6 +18,7 @@ from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import RunReport, condition_figures, select_examples
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
+from pytest_llmeval.results.step_summary import append_step_summary
 from pytest_llmeval.results.tables import write_costs, write_tables
 from pytest_llmeval.run.conclusion import Worth, slots_busy
 from pytest_llmeval.statistics.comparisons import SEED
@@ -61,11 +62,17 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
 
 
 def write_artifacts(
-    folder: RunFolder, outcome: Outcome, report: RunReport, *, archive: bool = False
+    folder: RunFolder,
+    outcome: Outcome,
+    report: RunReport,
+    *,
+    archive: bool = False,
+    step_summary: Path | None = None,
 ) -> list[str]:
     """Write all files that follow from predictions and scores; say which could not be written.
 
-    One that another program holds open, as Windows allows, must not cost the others.
+    One that another program holds open, as Windows allows, must not cost the others. To
+    `step_summary` the report is appended in short.
     """
     worth = outcome.worth
     works: list[Callable[[], object]] = [
@@ -82,6 +89,8 @@ def write_artifacts(
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),
         lambda: write_text(folder.reports / "report.html", html_report(report)),
     ]
+    if step_summary is not None:
+        works.append(lambda: append_step_summary(step_summary, report))
     if archive:
         works.append(lambda: _archive(folder.path))
     problems = []

@@ -222,7 +222,13 @@ class Run:
         )
         folder, options = self._ledger.folder, self.settings.options
         self._report = report_of(folder, self._ledger.manifest, outcome, options.root)
-        for problem in write_artifacts(folder, outcome, self._report, archive=options.archive):
+        for problem in write_artifacts(
+            folder,
+            outcome,
+            self._report,
+            archive=options.archive,
+            step_summary=options.step_summary,
+        ):
             self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:

@@ -44,7 +44,10 @@ class Mark(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, in the words of the options' help."""
+    """What the command line says, in the words of the options' help.
+
+    `step_summary` is where GitHub Actions shows a step's Markdown, None elsewhere.
+    """
 
     config: str
     root: Path
@@ -55,6 +58,7 @@ class Options:
     dry_run: bool = False
     resume: str | None = None
     archive: bool = False
+    step_summary: Path | None = None
 
 
 class Settings:

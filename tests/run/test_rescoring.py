@@ -48,7 +48,7 @@ def again(asked: Workbench, now: datetime) -> Again:
     """Judge a run of that folder again."""
 
     def judge(run: Path, **options: Any) -> Rescored:
-        given = {"run_dir": asked.root / "runs", "root": asked.root, "now": now}
+        given: dict[str, Any] = {"run_dir": asked.root / "runs", "root": asked.root, "now": now}
         return rescore(run, **(given | options))
 
     return judge
@@ -175,10 +175,11 @@ def test_it_has_asked_nothing_itself_and_cannot_be_resumed(asked: Workbench, aga
     owner = Run(settings, print)
     owner.begin(Selection(asked.trials(settings, path)))
     owner.abort()
-    assert settings.mistakes == [
+    (mistake,) = settings.mistakes
+    assert mistake == (
         f"--llm-resume: the run {second.folder.id} was made by llmeval rescore and has asked "
         f"nothing itself; resume {run.name}, whose answers it has judged again"
-    ]
+    )
 
 
 def test_repeats_and_a_limit_are_those_of_the_run(asked: Workbench, again: Again) -> None:
