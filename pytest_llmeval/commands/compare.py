@@ -88,7 +88,7 @@ def _row(pairing: Pairing) -> tuple[str, ...]:
         percent(pairing.mean_after),
         whole(comparison.only_first),
         whole(comparison.only_second),
-        difference_words(comparison),
+        difference_words(comparison.difference, comparison.interval),
         p_words(comparison.p_adjusted).removeprefix("p "),
         _verdict(pairing),
     )

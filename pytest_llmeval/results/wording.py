@@ -89,16 +89,14 @@ def _verdict(comparison: Comparison) -> str:
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
 
 
-def difference_words(comparison: Comparison) -> str:
+def difference_words(difference: float | None, interval: Interval) -> str:
     """A difference in points with its interval: `+2.5 [-3.8, +9.1]`."""
-    difference, low, high = map(
-        _points, (comparison.difference, comparison.interval.low, comparison.interval.high)
-    )
-    if difference is None:
+    points, low, high = map(_points, (difference, interval.low, interval.high))
+    if points is None:
         return UNKNOWN
     if low is None or high is None:
-        return f"{difference:+.1f}"
-    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+        return f"{points:+.1f}"
+    return f"{points:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def basis_words(comparison: Comparison, items: int | None) -> str:
