@@ -72,7 +72,8 @@ def ran_differently(
 ) -> list[str]:
     """What else was not the same: weights, servers, packages, machine. A line for each.
 
-    `models` are the names of the compared ones, before and after.
+    `models` are the names of the compared ones, before and after. What was unknown on either side
+    is no difference.
     """
     old = {model.name: model for model in before.models}
     new = {model.name: model for model in after.models}
@@ -98,16 +99,14 @@ def _flat(value: Any) -> dict[str, Any]:
 
 def _line(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     changed = [
-        f"{key} {_shown(before.get(key))} -> {_shown(after.get(key))}".lstrip()
-        for key in dict.fromkeys((*before, *after))
-        if before.get(key) != after.get(key)
+        f"{key} {_shown(value)} -> {_shown(after[key])}".lstrip()
+        for key, value in before.items()
+        if value is not None and after.get(key) not in (None, value)
     ]
     return [f"{what}: {', '.join(changed)}"] if changed else []
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "unknown"
     text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
     # A sha256 is told apart by its beginning.
     return text[:12] if len(text) == 64 and text.isalnum() else text

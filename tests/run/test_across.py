@@ -352,6 +352,17 @@ def test_other_weights_server_and_machine_are_the_context(ask: Asker) -> None:
     ]
 
 
+def test_what_is_unknown_on_one_side_is_no_difference(ask: Asker) -> None:
+    before, after = ask(range(4)), ask(range(4))
+    known = {"name": "m", "engine": "openai", "digest": "a" * 64, "server": "b1"}
+    rewrite(before.path / "manifest.json", models=[known], versions={"xllamacpp": "1"})
+    unknown = {**known, "digest": None, "server": "b2"}
+    rewrite(after.path / "manifest.json", models=[unknown], versions={"xllamacpp": None})
+    (after.path / "environment.json").unlink()
+    found = hold_against(FinishedRun(before.path), FinishedRun(after.path), Wanted())
+    assert found.context == ("m: server b1 -> b2",)
+
+
 def rewrite(path: Path, **keys: Any) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) | keys
     path.write_text(json.dumps(content), encoding="utf-8", newline="\n")
