@@ -15,10 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import report
 from bare_client import bare
+from lines import Line
 from sessions import (
     SLOTS,
     run_pytest,
@@ -30,16 +31,6 @@ from sessions import (
 )
 
 CONFIGURED = ["--llm-config", "local.yaml"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure with its goal, as it is printed."""
-
-    what: str
-    figure: str
-    goal: str
-    reached: bool
 
 
 def full_slots(base: Path, items: int, wall_goal: float) -> list[Line]:
@@ -117,6 +108,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: cost_per_trial(base, 100, 600, None),
             lambda: collecting(base, 2000),
             lambda: idle(base, 3),
+            lambda: list(report.lines(smoke=True)),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -124,6 +116,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: cost_per_trial(base, 1000, 10_000, 60),
         lambda: collecting(base, 100_000),
         lambda: idle(base, 31),
+        lambda: list(report.lines(smoke=False)),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))
@@ -141,8 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llmeval-bench-") as base:
         for benchmark in plan(mode, Path(base)):
             for line in benchmark():
-                mark = " " if line.reached or mode == "smoke" else "!"
-                print(f"{mark} {line.what:<52} {line.figure:>34}   {line.goal}", flush=True)
+                line.show(judged=mode != "smoke")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,10 @@ GpuLayers = Annotated[
 ]
 Executable = Annotated[str, Field(min_length=1, description="A name on PATH, or a path.")]
 Slots = Annotated[int, Field(ge=1, description="Requests answered at the same time.")]
-Context = Annotated[int, Field(ge=1, description="Tokens of context per slot.")]
+Context = Annotated[
+    int,
+    Field(ge=1, description="Tokens per slot; unset: 4096, or what the model was trained for."),
+]
 Threads = Annotated[int, Field(ge=1, description="CPU threads; the server's own choice if unset.")]
 Timeout = Annotated[float, Field(gt=0, description="Seconds a request may take.")]
 
@@ -108,7 +111,7 @@ class ServerSection(Section):
 
     executable: Executable | None = None
     slots: Slots = 4
-    context: Context = 4096
+    context: Context | None = None
     gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
     threads: Threads | None = None
     timeout: Timeout = 300.0
@@ -159,7 +162,7 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where the server is not ours.
+    requests carry; `context` is per slot, and None where nobody wrote one.
     """
 
     name: str

@@ -15,7 +15,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import estimate
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.digest import file_digest
-from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.health import check_health
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
@@ -25,6 +25,9 @@ MANAGED = ("embedded", "llama-server")
 
 #: Where a fake engine answers: nowhere.
 FAKE_URL = "fake:"
+
+#: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
+USUAL_CONTEXT = 4096
 
 #: Seconds of loading after which the user is told, and the longest silence after that.
 TELL_AFTER = 2.0
@@ -93,9 +96,16 @@ def memory_of(model: ModelConfig) -> int | None:
     return estimate(
         header.size,
         slots=model.slots,
-        context=model.context or 0,
+        context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
     )
+
+
+def context_of(model: ModelConfig, header: GgufHeader) -> int:
+    """Tokens of context per slot: as written, else the usual size or all that the model knows."""
+    if model.context is not None:
+        return model.context
+    return min(USUAL_CONTEXT, header.context_length or USUAL_CONTEXT)
 
 
 def what_computes(model: ModelConfig) -> str:
@@ -124,13 +134,12 @@ def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Serve
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     assert model.gguf is not None, "the config has seen to it"
-    assert model.context is not None, "the config has seen to it"
     return ServerSpec(
         name=model.name,
         kind="embedded" if model.engine == "embedded" else "llama-server",
         gguf=model.gguf,
         slots=model.slots,
-        context=model.context,
+        context=context_of(model, read_gguf(model.gguf)),
         gpu_layers=model.gpu_layers,
         threads=model.threads,
         executable=model.executable,

@@ -106,7 +106,8 @@ class LiveModel:
     def _placed(self, error: LlmevalError) -> LlmevalError:
         """The same trouble with the place where the user wrote this model in front."""
         if isinstance(error, ServerError):
-            return type(error)(f"{self._place}: {error.message}", log_tail=error.log_tail)
+            message = error.message.removeprefix(f"{self.name}: ")  # the place has it already
+            return type(error)(f"{self._place}: {message}", log_tail=error.log_tail)
         return LlmevalError(f"{self._place}: {error}")
 
     async def _open(self) -> None:
@@ -114,7 +115,7 @@ class LiveModel:
         digest = asyncio.ensure_future(asyncio.to_thread(self._backing.digest, given_up.is_set))
         try:
             if self._backing.make_server is not None:
-                self._server = self._backing.make_server(self._logs)
+                self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError
+from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, Trial
 
 from .retries import RetryPolicy
@@ -63,6 +63,7 @@ class LaneRunner:
         self._recoveries = 0
         self._recovering = asyncio.Lock()
         self._lost: LlmevalError | None = None
+        self._told: str | None = None
         self.sent: dict[str, float] = {}
 
     def want(self, trial: Trial) -> None:
@@ -112,7 +113,15 @@ class LaneRunner:
                 total = 1000 * (self._clock() - began)
                 attempts.append(Attempt(total))
                 return self._answered(trial, answer, attempts, total)
-        return self._failed(trial, attempts, Failure("server", str(self._lost)))
+        return self._failed(trial, attempts, Failure("server", self._why_lost(trial)))
+
+    def _why_lost(self, trial: Trial) -> str:
+        """All the last lines of the log stand once: hundreds of trials may fail for one reason."""
+        lost = self._lost
+        if self._told is None or not isinstance(lost, ServerError) or not lost.log_tail:
+            self._told = self._told or trial.id
+            return str(lost)
+        return f"{lost.message}; its last words, in full with {self._told}: {lost.log_tail[-1]}"
 
     async def _get_ready(self, error: EngineError, delay: float, recoveries: int) -> None:
         """Wait before the next try; after a lost connection see to the endpoint, once for all."""

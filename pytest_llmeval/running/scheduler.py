@@ -198,21 +198,20 @@ class Scheduler:
         self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "llmeval-wait"))
         self._stop_asked = asyncio.Event()
         self._running.set()
-        asking = asyncio.ensure_future(self._ask_everything())
-        recording = asyncio.ensure_future(self._record_arrivals())
+        working = asyncio.ensure_future(
+            all_or_none([self._ask_everything(), self._record_arrivals()])  # ends by an error only
+        )
         stopped = asyncio.ensure_future(self._stop_asked.wait())
-        working: asyncio.Future[Any] = asyncio.gather(asking, recording)  # ends by an error only
         try:
             await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()
         finally:
             self._closing = True
-            tasks = (asking, recording, *self._calls)
-            for task in tasks:
+            for task in (working, *self._calls):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if recording.cancelled():  # else the disk is full, or the like
+            await asyncio.gather(working, *self._calls, return_exceptions=True)
+            if working.cancelled():  # else the disk is full, or the like
                 self._take_in_arrived()
             await self._shutdown()
 

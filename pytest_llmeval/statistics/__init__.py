@@ -7,11 +7,31 @@ clock or a random state of its own: a seed is an argument.
 Sums are exact (`math.fsum`), so that results do not depend on the order of the rows.
 """
 
+from pytest_llmeval.statistics.agreement import (
+    PositionConsistency,
+    cohen_kappa,
+    fleiss_kappa,
+    krippendorff_alpha,
+    position_consistency,
+)
+from pytest_llmeval.statistics.clusters import (
+    ClusteredMean,
+    cluster_interval,
+    cr1_interval,
+)
 from pytest_llmeval.statistics.comparisons import compare_all
+from pytest_llmeval.statistics.effects import OddsRatio, cohen_d_z, cohen_h, matched_odds_ratio
 from pytest_llmeval.statistics.gates import at_least
-from pytest_llmeval.statistics.intervals import clopper_pearson, scaled_wilson, t_interval, wilson
+from pytest_llmeval.statistics.groups import GroupMean, Stratum, macro_mean, micro_mean
+from pytest_llmeval.statistics.intervals import (
+    beta_interval,
+    clopper_pearson,
+    scaled_wilson,
+    t_interval,
+    wilson,
+)
 from pytest_llmeval.statistics.metrics import measure
-from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, holm
+from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
 from pytest_llmeval.statistics.paired import (
     mcnemar_exact,
     mcnemar_midp,
@@ -20,29 +40,76 @@ from pytest_llmeval.statistics.paired import (
     sign_flip_test,
     tango_interval,
 )
+from pytest_llmeval.statistics.paired_clusters import (
+    cluster_sign_flip_test,
+    paired_cluster_interval,
+)
 from pytest_llmeval.statistics.power import (
     items_for_gate,
     items_for_paired_binary,
     smallest_provable_margin,
 )
+from pytest_llmeval.statistics.repeats import (
+    FixedDifference,
+    RepeatedMean,
+    fixed_set_difference,
+    repeats_interval,
+)
+from pytest_llmeval.statistics.resampling import Bands, bca, bootstrap_means, max_t_bands
+from pytest_llmeval.statistics.several import Omnibus, cochran_q, friedman
+from pytest_llmeval.statistics.unpaired import newcombe_unpaired, welch_interval, welch_test
 
 __all__ = [
+    "Bands",
+    "ClusteredMean",
+    "FixedDifference",
+    "GroupMean",
+    "OddsRatio",
+    "Omnibus",
+    "PositionConsistency",
+    "RepeatedMean",
+    "Stratum",
     "at_least",
+    "bca",
     "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "beta_interval",
+    "bootstrap_means",
     "clopper_pearson",
+    "cluster_interval",
+    "cluster_sign_flip_test",
+    "cochran_q",
+    "cohen_d_z",
+    "cohen_h",
+    "cohen_kappa",
     "compare_all",
+    "cr1_interval",
+    "fixed_set_difference",
+    "fleiss_kappa",
+    "friedman",
     "holm",
     "items_for_gate",
     "items_for_paired_binary",
+    "krippendorff_alpha",
+    "macro_mean",
+    "matched_odds_ratio",
+    "max_t_bands",
     "mcnemar_exact",
     "mcnemar_midp",
     "measure",
+    "micro_mean",
     "newcombe_paired",
+    "newcombe_unpaired",
+    "paired_cluster_interval",
     "paired_t_interval",
+    "position_consistency",
+    "repeats_interval",
     "scaled_wilson",
     "sign_flip_test",
     "smallest_provable_margin",
     "t_interval",
     "tango_interval",
+    "welch_interval",
+    "welch_test",
     "wilson",
 ]

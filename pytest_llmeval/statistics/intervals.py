@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -16,9 +16,16 @@ from pytest_llmeval.records import Interval
 @lru_cache
 def normal_quantile(level: float) -> float:
     """The z with P(|Z| <= z) = level; 1.959964 for 0.95."""
-    if not 0 < level < 1:
-        raise ValueError(f"a confidence level lies between 0 and 1, got {level!r}")
+    check_level(level)
     return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def t_quantile(degrees: float, level: float) -> float:
+    """The t with P(|T| <= t) = level for Student's T with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
+    check_level(level)
+    return float(stdtrit(degrees, (1 + level) / 2))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -28,13 +35,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     a failure and [0.21, 1] for a success. Never of width 0.
     Source: Wilson 1927; Brown, Cai & DasGupta 2001.
     """
-    _check_counts(successes, n)
+    check_counts(successes, n)
     if n == 0:
         return Interval(None, None, "wilson", level)
-    low, high = _wilson_bounds(successes / n, n, level)
-    return Interval(
-        0.0 if successes == 0 else low, 1.0 if successes == n else high, "wilson", level
-    )
+    low, high = wilson_bounds(successes / n, n, normal_quantile(level))
+    return Interval(low, high, "wilson", level)
 
 
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -45,13 +50,37 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
     """
     from scipy.special import betaincinv
 
-    _check_counts(successes, n)
+    check_counts(successes, n)
+    check_level(level)
     if n == 0:
         return Interval(None, None, "clopper-pearson", level)
     k, tail = successes, (1 - level) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return Interval(low, high, "clopper-pearson", level)
+
+
+def beta_interval(
+    successes: int, n: int, level: float = 0.95, prior: tuple[float, float] = (1, 1)
+) -> Interval:
+    """The equal-tailed credible interval of a proportion under a beta prior, uniform by default.
+
+    The quantiles a/2 and 1 - a/2 of Beta(prior[0] + k, prior[1] + n - k). n = 0 gives no bounds:
+    the prior is no measurement. n = 1 gives [0.01, 0.84] for a failure and [0.16, 0.99] for a
+    success. Source: Bayes 1763; Brown, Cai & DasGupta 2001 for Jeffreys' prior (1/2, 1/2).
+    """
+    from scipy.special import betaincinv
+
+    check_counts(successes, n)
+    check_level(level)
+    if not all(0 < each < math.inf for each in prior):
+        raise ValueError(f"both numbers of a beta prior are positive, got {prior!r}")
+    method = f"beta({prior[0]:g}, {prior[1]:g})"
+    if n == 0:
+        return Interval(None, None, method, level)
+    a, b = prior[0] + successes, prior[1] + n - successes
+    low, high = betaincinv(a, b, (1 - level) / 2), betaincinv(a, b, (1 + level) / 2)
+    return Interval(float(low), float(high), method, level)
 
 
 def scaled_wilson(scores: Sequence[float], level: float = 0.95) -> Interval:
@@ -67,9 +96,8 @@ def scaled_wilson(scores: Sequence[float], level: float = 0.95) -> Interval:
         return Interval(None, None, "scaled wilson", level)
     if not all(0.0 <= score <= 1.0 for score in scores):
         raise ValueError("scaled_wilson takes scores between 0 and 1; rescale them first")
-    mean = math.fsum(scores) / n
-    low, high = _wilson_bounds(mean, n * variance_ratio(scores), level)
-    low, high = (0.0 if mean == 0 else low), (1.0 if mean == 1 else high)
+    effective = n * variance_ratio(scores)
+    low, high = wilson_bounds(math.fsum(scores) / n, effective, normal_quantile(level))
     return Interval(low, high, "scaled wilson", level)
 
 
@@ -86,27 +114,52 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
     n = 0 and n = 1 give no bounds: one value has no variance. Values that are all equal give width
     0, which is no statement about items not seen; use `scaled_wilson` where scores are bounded. The
-    bounds are not clipped. Source: Student 1908.
+    bounds are not clipped. Raises ValueError for what is not finite. Source: Student 1908.
     """
     n = len(values)
+    check_finite(values)
     if n < 2:
         return Interval(None, None, "t", level)
-    from scipy.special import stdtrit
-
-    mean = math.fsum(values) / n
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    reach = float(stdtrit(n - 1, (1 + level) / 2)) * math.sqrt(variance / n)
+    mean, variance = mean_and_variance(values)
+    reach = t_quantile(n - 1, level) * math.sqrt(variance / n)
     return Interval(mean - reach, mean + reach, "t", level)
 
 
-def _wilson_bounds(mean: float, n: float, level: float) -> tuple[float, float]:
-    z = normal_quantile(level)
-    squared = z * z / n
+def mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and variance (ddof 1) of two values or more, whatever their order."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def wilson_bounds(mean: float, n: float, quantile: float) -> tuple[float, float]:
+    """Wilson's bounds at any n above 0 and any quantile; a mean of 0 or 1 is its own bound."""
+    squared = quantile * quantile / n
     centre = mean + squared / 2
-    reach = z * math.sqrt(max(0.0, mean * (1 - mean) / n) + squared / (4 * n))
-    return max(0.0, (centre - reach) / (1 + squared)), min(1.0, (centre + reach) / (1 + squared))
+    reach = quantile * math.sqrt(max(0.0, mean * (1 - mean) / n) + squared / (4 * n))
+    low, high = (centre - reach) / (1 + squared), (centre + reach) / (1 + squared)
+    return 0.0 if mean == 0 else max(0.0, low), 1.0 if mean == 1 else min(1.0, high)
 
 
-def _check_counts(successes: int, n: int) -> None:
+def wilson_reach(successes: int, n: int, level: float) -> tuple[float, float]:
+    """How far Wilson's bounds lie below and above the share of n > 0."""
+    low, high = wilson_bounds(successes / n, n, normal_quantile(level))
+    return successes / n - low, high - successes / n
+
+
+def check_finite(values: Iterable[float]) -> None:
+    """Refuse NaN and infinity, which would spoil a sum without a word."""
+    for value in values:
+        if not math.isfinite(value):
+            raise ValueError(f"scores are finite numbers, got {value!r}; leave out what is missing")
+
+
+def check_level(level: float) -> None:
+    """Refuse 95 where 0.95 is meant."""
+    if not 0 < level < 1:
+        raise ValueError(f"a confidence level lies between 0 and 1, got {level!r}")
+
+
+def check_counts(successes: int, n: int) -> None:
+    """Refuse counts that no n trials have."""
     if not 0 <= successes <= n:
         raise ValueError(f"successes lie between 0 and n, got {successes} of {n}")

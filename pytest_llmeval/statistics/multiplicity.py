@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 
@@ -29,15 +30,29 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> tuple[float | None, 
     In descending order p(i) becomes the smallest of m p(j) / j over j >= i. None and NaN as in
     `holm`. Source: Benjamini & Hochberg 1995.
     """
+    return _adjusted(p_values, _step_up)
+
+
+def benjamini_yekutieli(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Benjamini and Yekutieli's adjustment: as `benjamini_hochberg`, however the tests depend.
+
+    Benjamini and Hochberg's times 1 + 1/2 + ... + 1/m, at most 1. None and NaN as in `holm`.
+    Source: Benjamini & Yekutieli 2001.
+    """
 
     def step_up(ordered: Sequence[float]) -> list[float]:
-        m, adjusted, running = len(ordered), [], 1.0
-        for rank in range(m, 0, -1):
-            running = min(running, m / rank * ordered[rank - 1])
-            adjusted.append(running)
-        return adjusted[::-1]
+        price = math.fsum(1 / rank for rank in range(1, len(ordered) + 1))
+        return [min(1.0, price * p) for p in _step_up(ordered)]
 
     return _adjusted(p_values, step_up)
+
+
+def _step_up(ordered: Sequence[float]) -> list[float]:
+    m, adjusted, running = len(ordered), [], 1.0
+    for rank in range(m, 0, -1):
+        running = min(running, m / rank * ordered[rank - 1])
+        adjusted.append(running)
+    return adjusted[::-1]
 
 
 def _adjusted(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import normal_quantile, t_interval, wilson
+from pytest_llmeval.statistics.intervals import normal_quantile, t_interval, wilson_reach
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,8 +120,8 @@ def newcombe_paired(
     if n == 0:
         return Interval(None, None, "newcombe", level)
     first, second = both + only_first, both + only_second
-    below_1, above_1 = _reach(first, n, level)
-    below_2, above_2 = _reach(second, n, level)
+    below_1, above_1 = wilson_reach(first, n, level)
+    below_2, above_2 = wilson_reach(second, n, level)
     product = both * neither - only_first * only_second
     numerator = max(0.0, product - n / 2) if product > 0 else float(product)
     margins = first * (n - first) * second * (n - second)
@@ -130,13 +130,6 @@ def newcombe_paired(
     low = math.sqrt(max(0.0, below_1**2 - 2 * phi * below_1 * above_2 + above_2**2))
     high = math.sqrt(max(0.0, above_1**2 - 2 * phi * above_1 * below_2 + below_2**2))
     return Interval(max(-1.0, difference - low), min(1.0, difference + high), "newcombe", level)
-
-
-def _reach(successes: int, n: int, level: float) -> tuple[float, float]:
-    interval = wilson(successes, n, level)
-    assert interval.low is not None
-    assert interval.high is not None
-    return successes / n - interval.low, interval.high - successes / n
 
 
 def _check_pairs(only_first: int, only_second: int, n: int) -> None:

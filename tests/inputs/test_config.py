@@ -54,7 +54,7 @@ def test_the_config_of_the_blueprint(tmp_path: Path) -> None:
 def test_defaults_are_filled_in_and_recorded(tmp_path: Path) -> None:
     config = load(tmp_path, "models: {m: {engine: llama-server, gguf: m.gguf}}")
     model = config.models["m"]
-    assert (model.slots, model.context, model.timeout, model.start_timeout) == (4, 4096, 300, 120)
+    assert (model.slots, model.context, model.timeout, model.start_timeout) == (4, None, 300, 120)
     assert (model.gpu_layers, model.threads, model.port, model.executable) == (None,) * 4
     assert config.samplings[""].sampling == Sampling(256, temperature=0, seed=0)
     assert config.canonical["sampling"][""]["temperature"] == 0

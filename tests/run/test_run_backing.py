@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +18,21 @@ from pytest_llmeval.run.backing import (
     FAKE_URL,
     TELL_EVERY,
     backing_of,
+    context_of,
     fake_backing,
     in_flight,
     is_healthy,
     memory_of,
     what_computes,
 )
+from pytest_llmeval.servers.gguf import read_gguf
 
 if TYPE_CHECKING:
     from tests.run.conftest import Workbench
 
-GGUF = str(Path(__file__).parents[2] / "models" / "tiny-s.gguf")
+GGUF = Path(__file__).parents[2] / "models" / "tiny-s.gguf"
 ADOPTED = {"engine": "openai", "url": "http://127.0.0.1:9/v1"}
-EMBEDDED = {"engine": "embedded", "gguf": GGUF, "context": 256}
+EMBEDDED = {"engine": "embedded", "gguf": str(GGUF), "context": 256}
 LLAMA_SERVER = {**EMBEDDED, "engine": "llama-server"}
 
 
@@ -137,6 +140,19 @@ def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Wo
     assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")
     assert not server.alive()
     assert not (bench.root / "logs").exists()
+
+
+def test_without_a_context_in_the_config_a_model_gets_no_more_than_it_was_trained_for(
+    bench: Workbench,
+) -> None:
+    written = model_of(bench, **EMBEDDED)
+    trained = read_gguf(GGUF)
+    unsaid = dataclasses.replace(written, context=None)
+    assert trained.context_length == 1024
+    assert context_of(written, trained) == 256
+    assert context_of(unsaid, trained) == 1024
+    assert context_of(unsaid, dataclasses.replace(trained, context_length=131_072)) == 4096
+    assert context_of(unsaid, dataclasses.replace(trained, context_length=None)) == 4096
 
 
 def test_loading_is_told_soon_and_then_less_and_less_often(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -207,6 +208,29 @@ def test_a_server_that_cannot_start_fails_its_trials_and_other_models_run(start:
     assert all(prediction.failure for prediction in collect(scheduler, bad_trials))
     assert all(prediction.answer for prediction in collect(scheduler, good_trials))
     assert bad.asked == []
+
+
+def test_the_last_words_of_a_server_stand_once_and_its_other_trials_name_the_place(
+    start: Start,
+) -> None:
+    trials, endpoint = make_trials(3), Endpoint()
+    endpoint.open_error = ServerStartError("it ended", log_tail=("loading", "unknown architecture"))
+    scheduler = start([endpoint.lane(trials)])
+    told = [p.failure.message for p in collect(scheduler, trials) if p.failure]
+    full = "its last words:\n    loading\n    unknown architecture"
+    brief = f"its last words, in full with {trials[0].id}: unknown architecture"
+    assert told == [f"it ended\n{full}", f"it ended; {brief}", f"it ended; {brief}"]
+
+
+def test_a_run_that_is_stopped_leaves_no_noise_behind(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Exceptions that nobody has taken are logged by asyncio when their tasks are collected."""
+    trials = make_trials(2)
+    collect(scheduler := start([Endpoint().lane(trials)]), trials)
+    scheduler.stop()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_models_take_turns_and_a_turns_endpoints_close_before_the_next_opens(start: Start) -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics import clopper_pearson, scaled_wilson, t_interval, wilson
+from pytest_llmeval.statistics import (
+    beta_interval,
+    clopper_pearson,
+    scaled_wilson,
+    t_interval,
+    wilson,
+)
 
 
 def bounds(interval: Interval) -> tuple[float, float]:
@@ -55,6 +62,59 @@ def test_clopper_pearson(successes: int, n: int, low: float, high: float) -> Non
     assert bounds(clopper_pearson(successes, n)) == pytest.approx((low, high), abs=6e-5)
 
 
+@pytest.mark.parametrize(
+    ("successes", "n", "prior", "low", "high"),
+    [
+        (0, 1, (1, 1), 1 - 0.975**0.5, 1 - 0.025**0.5),  # Beta(1, 2): P(p > x) = (1 - x)^2
+        (1, 1, (1, 1), 0.025**0.5, 0.975**0.5),
+        (30, 30, (1, 1), 0.025 ** (1 / 31), 0.975 ** (1 / 31)),
+        (0, 9, (1, 1), 1 - 0.975**0.1, 1 - 0.025**0.1),
+        (1, 1, (0.5, 0.5), 0.14676, 0.99962),
+    ],
+)
+def test_beta_interval(
+    successes: int, n: int, prior: tuple[float, float], low: float, high: float
+) -> None:
+    assert bounds(beta_interval(successes, n, prior=prior)) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.integers(0, 50), st.integers(1, 50), st.floats(0.5, 0.99))
+def test_the_beta_interval_is_scipys_and_mirrors(successes: int, n: int, level: float) -> None:
+    successes = min(successes, n)
+    low, high = bounds(beta_interval(successes, n, level))
+    theirs = scipy.stats.beta(1 + successes, 1 + n - successes).interval(level)
+    assert (low, high) == pytest.approx(theirs, abs=1e-9)
+    assert bounds(beta_interval(n - successes, n, level)) == pytest.approx((1 - high, 1 - low))
+
+
+def test_the_prior_is_part_of_the_method_and_must_be_one() -> None:
+    assert beta_interval(3, 4).method == "beta(1, 1)"
+    assert beta_interval(3, 4, prior=(0.5, 0.5)).method == "beta(0.5, 0.5)"
+    for prior in ((0, 1), (1, math.inf), (math.nan, 1)):
+        with pytest.raises(ValueError, match="both numbers of a beta prior are positive, got"):
+            beta_interval(3, 4, prior=prior)
+
+
+@pytest.mark.parametrize("interval", [wilson, clopper_pearson, beta_interval])
+def test_a_level_in_percent_is_refused(interval: Callable[..., Interval]) -> None:
+    with pytest.raises(ValueError, match="level lies between 0 and 1, got 95"):
+        interval(3, 4, 95)
+    with pytest.raises(ValueError, match="level lies between 0 and 1, got 95"):
+        t_interval([0.1, 0.2], 95)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_t_interval_refuses_what_is_missing(value: float) -> None:
+    with pytest.raises(ValueError, match=f"finite numbers, got {value}; leave out what is missing"):
+        t_interval([0.5, value, 1.0])
+
+
+def test_a_t_interval_is_not_clipped() -> None:
+    """Bounds beyond 1 show that the method fails here; `scaled_wilson` does not."""
+    assert bounds(t_interval([1.0] * 9 + [0.0]))[1] > 1
+    assert bounds(scaled_wilson([1.0] * 9 + [0.0]))[1] < 1
+
+
 def test_the_level_is_two_sided() -> None:
     for bound in bounds(wilson(15, 20, level=0.9)):
         assert abs(15 / 20 - bound) == pytest.approx(1.644854 * math.sqrt(bound * (1 - bound) / 20))
@@ -65,13 +125,14 @@ def test_the_level_is_two_sided() -> None:
 
 @pytest.mark.parametrize("successes", [-1, 4])
 def test_more_successes_than_trials_are_refused(successes: int) -> None:
-    for interval in (wilson, clopper_pearson):
+    for interval in (wilson, clopper_pearson, beta_interval):
         with pytest.raises(ValueError, match=f"got {successes} of 3"):
             interval(successes, 3)
 
 
 def test_nothing_measured_has_no_bounds() -> None:
-    for interval in (wilson(0, 0), clopper_pearson(0, 0), scaled_wilson([]), t_interval([])):
+    empty = (wilson(0, 0), clopper_pearson(0, 0), beta_interval(0, 0))
+    for interval in (*empty, scaled_wilson([]), t_interval([])):
         assert (interval.low, interval.high) == (None, None)
 
 

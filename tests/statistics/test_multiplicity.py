@@ -1,4 +1,4 @@
-"""Holm and Benjamini-Hochberg."""
+"""Holm, Benjamini-Hochberg and Benjamini-Yekutieli."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
-from pytest_llmeval.statistics import benjamini_hochberg, holm
+from pytest_llmeval.statistics import benjamini_hochberg, benjamini_yekutieli, holm
 
 P = st.floats(0, 1)
 UNDEFINED = st.none() | st.just(math.nan)
@@ -39,7 +40,25 @@ def test_benjamini_hochberg() -> None:
     assert benjamini_hochberg([]) == ()
 
 
-@pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
+def test_benjamini_yekutieli_costs_the_harmonic_sum() -> None:
+    # m = 3: (1 + 1/2 + 1/3) times 0.03, 0.04 and 0.04.
+    assert benjamini_yekutieli([0.01, 0.04, 0.03]) == pytest.approx([0.055, 0.22 / 3, 0.22 / 3])
+    assert benjamini_yekutieli([0.4, 0.9]) == (1.0, 1.0)
+    assert benjamini_yekutieli([0.02]) == (0.02,)
+    assert benjamini_yekutieli([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("correct", "theirs"),
+    [(holm, "holm"), (benjamini_hochberg, "fdr_bh"), (benjamini_yekutieli, "fdr_by")],
+)
+@given(st.lists(P, min_size=1, max_size=12))
+def test_corrections_are_statsmodels(correct, theirs: str, p_values: list[float]) -> None:  # type: ignore[no-untyped-def]  # as below
+    expected = multipletests(p_values, method=theirs)[1]
+    assert correct(p_values) == pytest.approx(list(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("correct", [holm, benjamini_hochberg, benjamini_yekutieli])
 @given(st.lists(P | UNDEFINED, max_size=12))
 def test_undefined_p_values_stay_and_do_not_count(correct, p_values) -> None:  # type: ignore[no-untyped-def]  # hypothesis and parametrize
     adjusted = correct(p_values)
@@ -48,7 +67,7 @@ def test_undefined_p_values_stay_and_do_not_count(correct, p_values) -> None:  #
     assert [p is None for p in adjusted] == [p is None or math.isnan(p) for p in p_values]
 
 
-@pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
+@pytest.mark.parametrize("correct", [holm, benjamini_hochberg, benjamini_yekutieli])
 @given(st.lists(P, min_size=1, max_size=12), st.randoms())
 def test_the_order_does_not_matter_and_no_p_falls(correct, p_values, rng: random.Random) -> None:  # type: ignore[no-untyped-def]  # as above
     adjusted = correct(p_values)
@@ -67,6 +86,6 @@ def test_holm_is_never_bolder_than_bh(p_values: list[float]) -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])
 def test_what_is_no_probability_is_refused(p: float) -> None:
-    for correct in (holm, benjamini_hochberg):
+    for correct in (holm, benjamini_hochberg, benjamini_yekutieli):
         with pytest.raises(ValueError, match="p-value lies between 0 and 1"):
             correct([0.5, p])
