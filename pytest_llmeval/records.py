@@ -287,8 +287,11 @@ class Metric:
 
     `trials` were planned and `answered` had an outcome other than failure; `items` is the number
     of distinct items behind `answered` and the n of the interval. `mean` counts no answer as 0;
-    `complete_case` leaves it out. Both are None when nothing was answered. Token figures and times
-    are of answered trials.
+    `complete_case` leaves it out. Both are None when nothing was answered.
+
+    `interval` speaks of items like these. Where items were asked repeatedly, `fixed_set` speaks of
+    these very items, asked again. Of few binary scores, or all alike, `exact` is the careful
+    interval beside it.
     """
 
     suite: str
@@ -304,6 +307,8 @@ class Metric:
     complete_case: float | None
     no_answer: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    fixed_set: Interval | None = None
+    exact: Interval | None = None
 
     @property
     def incomplete(self) -> bool:
@@ -312,12 +317,75 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """How large a difference is, beside its points. What is undefined or infinite is None.
+
+    Of binary scores `cohen_h`, and `odds_ratio` of the discordant items (first over second) with
+    its interval; of graded ones `d_z`, the mean difference over its standard deviation.
+    """
+
+    cohen_h: float | None = None
+    odds_ratio: float | None = None
+    odds_ratio_interval: Interval | None = None
+    d_z: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A pair's verdict under one assumption about the missing; undefined figures are None.
+
+    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level;
+    `significant` is by the uncorrected p.
+    """
+
+    items: int
+    difference: float | None
+    interval: Interval
+    test: str
+    p: float | None
+    significant: bool
+    sign: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """Four readings of one comparison, and how many missing items its verdict hangs on.
+
+    `missing` items lack a score on some side, `missing_first` on the first, `missing_second` on the
+    second. `tipping_count` is None when no values of the missing could undo the verdict.
+    """
+
+    complete_case: Reading
+    missing_is_zero: Reading
+    worst_for_first: Reading
+    best_for_first: Reading
+    missing: int
+    missing_first: int
+    missing_second: int
+    tipping_count: int | None
+
+    @property
+    def conclusion_robust(self) -> bool:
+        """All four readings agree in sign and in significance."""
+        readings = (
+            self.complete_case,
+            self.missing_is_zero,
+            self.worst_for_first,
+            self.best_for_first,
+        )
+        found = {(reading.sign, reading.significant) for reading in readings}
+        return len(found) == 1 and self.complete_case.sign is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two conditions on the items that both answered, paired by item.
 
     `difference` is first minus second, in [-1, 1]. `only_first` and `only_second` count discordant
     items (binary scores without repeats), else they are None. `dropped` items were answered by one
-    side only. `p` and `p_adjusted` are None when no test is defined.
+    side only. `p` and `p_adjusted` are None when no test is defined. `p_exact` is McNemar's
+    exact p beside the mid-p. `fixed_set` is the interval for these very items, asked again, where
+    both sides were asked repeatedly. `sensitivity` is None where every trial was judged.
     """
 
     suite: str
@@ -336,6 +404,10 @@ class Comparison:
     only_first: int | None = None
     only_second: int | None = None
     items_needed: int | None = None
+    p_exact: float | None = None
+    effect: Effect = Effect()
+    fixed_set: Interval | None = None
+    sensitivity: Sensitivity | None = None
 
     @property
     def real(self) -> bool:

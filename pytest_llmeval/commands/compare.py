@@ -9,6 +9,7 @@ from typing import Any
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.finished import FinishedRun
 from pytest_llmeval.results.folder import find_run
+from pytest_llmeval.results.significance import comparison_data
 from pytest_llmeval.results.wording import (
     counted,
     difference_words,
@@ -16,6 +17,7 @@ from pytest_llmeval.results.wording import (
     percent,
     procedure,
     procedures,
+    sensitivity_words,
     visible,
     whole,
 )
@@ -42,7 +44,7 @@ def as_json(found: Across) -> dict[str, Any]:
     """Everything as plain data."""
     data: dict[str, Any] = plain(found)
     for row, pairing in zip(data["pairings"], found.pairings, strict=True):
-        row["comparison"]["real"] = pairing.comparison.real
+        row["comparison"] = comparison_data(pairing.comparison)
     return data
 
 
@@ -58,6 +60,7 @@ def text_lines(found: Across) -> Iterator[str]:
     yield f"({visible(scorers)}; in points, after minus before, on the same items; {how})"
     for title, lines in (
         ("dropped", [line for pairing in found.pairings for line in _dropped(pairing)]),
+        ("not judged", list(_not_judged(found.pairings))),
         (_CHANGED[found.changed_items], list(_changed(found.pairings))),
         ("not compared", found.refused),
         ("warning", found.warnings),
@@ -110,6 +113,13 @@ def _dropped(pairing: Pairing) -> Iterator[str]:
     for side, unpaired, other in sides:
         if unpaired.failed or unpaired.absent:
             yield f"{place}: {_unpaired(unpaired, side, other)}"
+
+
+def _not_judged(pairings: Sequence[Pairing]) -> Iterator[str]:
+    for pairing in pairings:
+        words = sensitivity_words(pairing.comparison.sensitivity)
+        if words:
+            yield f"{pairing.suite} {pairing.before}: {words}"
 
 
 def _changed(pairings: Sequence[Pairing]) -> Iterator[str]:

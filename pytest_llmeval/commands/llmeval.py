@@ -95,6 +95,80 @@ def doctor(
 
 
 @app.command()
+def calibrate(
+    simulations: Annotated[
+        int, typer.Option(min=100, help="How often each simulated setting is drawn.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Where the random numbers start.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Measure the statistics of the reports where the truth is known. Takes about a minute.
+
+    How often do intervals hold the true value, tests see what is not there, gates decide wrongly?
+    Exit status 1 when a rate is outside what is promised.
+    """
+    from pytest_llmeval.commands import calibrate as calibrating
+
+    rates = calibrating.measure(simulations, seed)
+    if as_json:
+        measured = list(rates)
+        found = calibrating.as_json(measured, simulations, seed)
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        measured = []
+        for line in calibrating.lines(rates, measured):
+            typer.echo(line)
+    if calibrating.broken(measured):
+        raise typer.Exit(1)
+
+
+@app.command()
+def power(
+    points: Annotated[float, typer.Option(help="The difference to be seen, in points.")] = 2,
+    disagreement: Annotated[
+        float | None,
+        typer.Option(help="On what share of the items the two will disagree, such as 0.1."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Take it from a run: its id, its path, or: last")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="How often each item is to be asked.")
+    ] = None,
+    wanted: Annotated[
+        float, typer.Option("--power", help="The chance to see it if it is there.")
+    ] = 0.8,
+    alpha: Annotated[float, typer.Option(help="The chance to see it if it is not.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Say how many items it takes to see a difference, and what items you have can show.
+
+    llmeval power --points 2 --run last
+    """
+    from pytest_llmeval.commands import pilot, planning
+    from pytest_llmeval.commands import power as telling
+    from pytest_llmeval.results.folder import find_run
+
+    wish = planning.Wish(points, wanted, alpha, repeats)
+    problem = telling.problem_of(wish, disagreement)
+    if run is not None and disagreement is not None:
+        problem = "give --run or --disagreement, not both: a run tells how often its pairs disagree"
+    if problem:
+        raise typer.BadParameter(problem)
+    if run is not None:
+        path = find_run(run_dir, run)
+        plans = [planning.plan_of(wish, pair) for pair in pilot.pairs_of(path)]
+        lines = telling.pilot_lines(wish, path.name, plans)
+        found = telling.pilot_json(wish, path.name, plans)
+    else:
+        shares = planning.disagreements_of(wish) if disagreement is None else [disagreement]
+        lines = telling.general_lines(wish, shares)
+        found = telling.general_json(wish, shares)
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
+
+
+@app.command()
 def schema(
     name: Annotated[SchemaName, typer.Argument(help="Which file's schema to print.")],
 ) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,26 @@ Key = tuple[str, str]
 class Column:
     """What one scorer made of one suite under one condition.
 
-    `values` are those of each item that has any, one for each repeat; an item that has none,
-    because its trials failed, is only in `targets`. `is_binary`: every item was asked once and is
-    right or wrong.
+    `values` are those of each item that has any, one for each repeat, and `judged` the same
+    without those that gave no answer; an item that has none, because its trials failed, is only in
+    `targets`. `is_binary`: every item was asked once and is right or wrong; `is_repeated`: some
+    were asked again.
     """
 
     values: dict[str, list[float]] = field(default_factory=dict)
+    judged: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
     is_binary: bool = True
+    is_repeated: bool = False
+
+    def without(self, items: Collection[str]) -> Column:
+        """The column with some items left out."""
+        return replace(
+            self,
+            values={item: its for item, its in self.values.items() if item not in items},
+            judged={item: its for item, its in self.judged.items() if item not in items},
+            targets={item: its for item, its in self.targets.items() if item not in items},
+        )
 
 
 def require_tables(run: Path) -> None:
@@ -103,8 +115,12 @@ def _add(column: Column, row: Mapping[str, str], path: Path) -> None:
     item = row["item_id"]
     column.targets[item] = row["target"]
     column.is_binary &= row["repeat"] == "1" and row["outcome"] != "graded"
+    column.is_repeated |= row["repeat"] != "1"
     if row["value"]:
-        column.values.setdefault(item, []).append(_score(row["value"], item, path))
+        value = _score(row["value"], item, path)
+        column.values.setdefault(item, []).append(value)
+        if row["outcome"] != "no_answer":
+            column.judged.setdefault(item, []).append(value)
 
 
 def _score(text: str, item: str, path: Path) -> float:

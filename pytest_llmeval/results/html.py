@@ -48,6 +48,7 @@ def html_report(report: RunReport) -> str:
         "reasons": wording.reasons,
         "gate_words": wording.gate_words,
         "judged_words": wording.judged_words,
+        "fixed_set_words": wording.fixed_set_words,
         "procedure": wording.procedure,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,
@@ -71,6 +72,7 @@ def html_report(report: RunReport) -> str:
         note=wording.incomplete_note(wording.headline(report.metrics)),
         pairs=[(wording.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
         scale=scale,
+        fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
         examples=example_groups(report.examples),
     )

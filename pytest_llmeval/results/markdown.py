@@ -86,17 +86,23 @@ def _scores(report: RunReport) -> Iterator[str]:
     yield "## Scores"
     interval = wording.method_words(metric.interval for metric in report.metrics)
     items = wording.shows_items(report.metrics)
+    repeated = wording.shows_fixed_set(report.metrics)
     head = ["suite", "condition", "scorer", "right", *(["items"] if items else []), "%", interval]
-    head += ["of judged, %", "no answer", "failed", "tok/s"]
+    head += [*([wording.FIXED_SET] if repeated else []), "of judged, %", "no answer", "failed"]
     named = wording.several_methods(report.metrics)
-    rows = [_score_row(report, metric, items=items, named=named) for metric in report.metrics]
-    yield table(head, rows, names=3)
+    rows = [
+        _score_row(report, metric, items=items, named=named, repeated=repeated)
+        for metric in report.metrics
+    ]
+    yield table([*head, "tok/s"], rows, names=3)
     note = wording.incomplete_note(wording.headline(report.metrics))
     if note:
         yield f"\\* {inline(note)}"
 
 
-def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -> list[str]:
+def _score_row(
+    report: RunReport, metric: Metric, *, items: bool, named: bool, repeated: bool
+) -> list[str]:
     figures = report.figures_of(metric.suite, metric.condition)
     return [
         metric.suite,
@@ -106,6 +112,7 @@ def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -
         *([wording.whole(metric.items)] if items else []),
         wording.percent(metric.mean) + ("*" if metric.incomplete else ""),
         wording.interval_words(metric.interval, named=named),
+        *([wording.fixed_set_words(metric.fixed_set)] if repeated else []),
         wording.judged_words(metric),
         _with_reasons(metric.no_answer.values(), wording.reasons(metric.no_answer)),
         _with_reasons(metric.failures.values(), wording.reasons(metric.failures)),
@@ -123,6 +130,7 @@ def _pairs(report: RunReport) -> Iterator[str]:
     yield "## Is it real?"
     how = inline(", ".join(wording.procedures(report.comparisons)))
     yield f"Compared on the same items: {how}. Differences in points, the better side first."
+    repeated = any(comparison.fixed_set for comparison in report.comparisons)
     rows = []
     for comparison in report.comparisons:
         pair = wording.pair_words(comparison)
@@ -130,7 +138,7 @@ def _pairs(report: RunReport) -> Iterator[str]:
         limits = "-"
         if pair.low is not None and pair.high is not None:
             limits = f"{pair.low:+.1f} to {pair.high:+.1f}"
-        verdict = f"{pair.verdict}; {pair.advice}" if pair.advice else pair.verdict
+        verdict = "; ".join(filter(None, (pair.verdict, pair.advice, pair.sensitivity)))
         rows.append(
             [
                 pair.suite,
@@ -139,14 +147,16 @@ def _pairs(report: RunReport) -> Iterator[str]:
                 verdict,
                 difference,
                 limits,
+                *([pair.fixed_set] if repeated else []),
                 pair.p.removeprefix("p "),
                 wording.procedure(comparison.test),
                 f"{comparison.items:,}",
                 f"{comparison.dropped:,}",
             ]
         )
-    head = ["suite", "pair", "scorer", "verdict", "points", "interval", "p", "test", "items"]
-    yield table([*head, "dropped"], rows, names=4)
+    head = ["suite", "pair", "scorer", "verdict", "points", "interval"]
+    head += [*([wording.FIXED_SET] if repeated else []), "p", "test", "items", "dropped"]
+    yield table(head, rows, names=4)
 
 
 def _gates(report: RunReport) -> Iterator[str]:

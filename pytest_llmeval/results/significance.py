@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
 
@@ -40,10 +41,38 @@ def write_significance(
             "target": TARGET,
             "seed": seed,
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
-            "comparisons": [plain(c) | {"real": c.real} for c in comparisons],
+            "comparisons": [comparison_data(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
         },
     )
+
+
+def read_significance(run: Path) -> dict[str, Any]:
+    """Read a run's significance.json. Raises `RunError` when it is missing, broken or too new."""
+    path = run / "significance.json"
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if int(data["schema"]) > SCHEMA:
+            raise RunError(
+                f"{path}: written by a newer version (schema {data['schema']}, this one reads up "
+                f"to {SCHEMA}); upgrade pytest-llmeval-local to read it"
+            )
+    except FileNotFoundError:
+        raise RunError(
+            f"the run {run.name} has no significance.json: it has not ended. "
+            f"Continue it with pytest --llm-resume {run.name}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    return data
+
+
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain data, with what follows from its figures."""
+    told: dict[str, Any] = plain(comparison) | {"real": comparison.real}
+    if comparison.sensitivity is not None:
+        told["sensitivity"]["conclusion_robust"] = comparison.sensitivity.conclusion_robust
+    return told
 
 
 def _gate(result: GateResult) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_llmeval.records import Comparison, GateResult, Interval, Metric
+from pytest_llmeval.records import Comparison, GateResult, Interval, Metric, Sensitivity
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.manifest import ScorerPlan
 
@@ -17,6 +17,9 @@ SHOWN_PAIRS = 3
 """So many pairs stand in the terminal; the report has them all."""
 
 UNKNOWN = "-"
+
+FIXED_SET = "these items, asked again"
+"""What an interval speaks of that holds run-to-run noise only."""
 
 _NAMES = {
     "wilson": "Wilson",
@@ -53,6 +56,8 @@ class PairWords:
     real: bool
     only_first: int | None
     only_second: int | None
+    fixed_set: str = ""
+    sensitivity: str = ""
 
 
 def pair_words(comparison: Comparison) -> PairWords:
@@ -62,11 +67,13 @@ def pair_words(comparison: Comparison) -> PairWords:
     low, high = comparison.interval.low, comparison.interval.high
     difference = comparison.difference
     alone = comparison.only_first, comparison.only_second
+    fixed = comparison.fixed_set
     if turned:
         first, second = second, first
         alone = alone[1], alone[0]
         low, high = _negated(high), _negated(low)
         difference = _negated(difference)
+        fixed = fixed and replace(fixed, low=_negated(fixed.high), high=_negated(fixed.low))
     needed = comparison.items_needed
     return PairWords(
         suite=comparison.suite,
@@ -80,6 +87,8 @@ def pair_words(comparison: Comparison) -> PairWords:
         real=comparison.real,
         only_first=alone[0],
         only_second=alone[1],
+        fixed_set=fixed_set_words(fixed, signed=True),
+        sensitivity=sensitivity_words(comparison.sensitivity),
     )
 
 
@@ -97,6 +106,18 @@ def difference_words(difference: float | None, interval: Interval) -> str:
     if low is None or high is None:
         return f"{points:+.1f}"
     return f"{points:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def sensitivity_words(sensitivity: Sensitivity | None) -> str:
+    """Whether the items without a judged answer could change a verdict; "" where there are none."""
+    if sensitivity is None:
+        return ""
+    unjudged = f"{counted(sensitivity.missing, 'item')} not judged on both sides"
+    if sensitivity.conclusion_robust:
+        return f"holds whatever the {unjudged} would have been"
+    if sensitivity.tipping_count is None:
+        return f"its size and sign hang on the {unjudged}"
+    return f"{sensitivity.tipping_count:,} of the {unjudged} could change it"
 
 
 def basis_words(comparison: Comparison, items: int | None) -> str:
@@ -198,6 +219,11 @@ def shows_items(metrics: Iterable[Metric]) -> bool:
     return any(metric.items != metric.answered for metric in metrics)
 
 
+def shows_fixed_set(metrics: Iterable[Metric]) -> bool:
+    """Whether some items were asked repeatedly, which gives a second interval."""
+    return any(metric.fixed_set is not None for metric in metrics)
+
+
 def several_methods(metrics: Iterable[Metric]) -> bool:
     """Whether each row of a table has to name the method of its interval."""
     return len({m.interval.method for m in metrics if m.interval.low is not None}) > 1
@@ -207,6 +233,17 @@ def interval_words(interval: Interval, *, named: bool) -> str:
     """An interval's bounds, and behind them its method where it has to be `named`."""
     told = bounds(interval)
     return f"{told} {procedure(interval.method)}" if named and told != UNKNOWN else told
+
+
+def fixed_set_words(interval: Interval | None, *, signed: bool = False) -> str:
+    """The interval for these very items, in percent or signed points; "" without repeats."""
+    if interval is None:
+        return ""
+    if interval.low is None or interval.high is None:
+        return "no repeat differed"
+    if signed:
+        return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    return bounds(interval)
 
 
 def judged_words(metric: Metric) -> str:

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.mistakes import did_you_mean
-from pytest_llmeval.records import Comparison
+from pytest_llmeval.records import Comparison, Sensitivity
 from pytest_llmeval.results.changes import ConditionPair, asked_differently, ran_differently
 from pytest_llmeval.results.finished import Column, FinishedRun
 from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.same_items import ChangedItems, changed_items, refuse_changed, tellable
 from pytest_llmeval.statistics.comparisons import compare_pairs
 from pytest_llmeval.statistics.metrics import item_means
+from pytest_llmeval.statistics.missing import unsupported_sensitivity
+
+Sides = tuple[Column, Column]
+"""Before and after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,63 +208,84 @@ def _pairings(
 ) -> list[Pairing]:
     """All pairs of one suite, which are one family. Raises RunError when it cannot be compared."""
     scorer = _scorer(suite, pairs, before, after, wanted.scorer)
-    means: dict[str, dict[str, float]] = {}
-    binary: set[str] = set()
     changed: dict[ConditionPair, tuple[str, ...]] = {}
+    sides: dict[ConditionPair, Sides] = {}
     for pair in pairs:
         changed[pair] = changed_items(suite, pair, before, after, scorer)
         if changed[pair]:
             told = tellable(suite, pair, before, after)
             refuse_changed(suite, changed[pair], wanted.changed, tellable=told)
         left_out = changed[pair] if wanted.changed == "drop" else ()
-        for run, condition in zip((before, after), pair, strict=True):
-            column = run.column(suite, condition, scorer)
-            key = _key(run, condition)
-            means[key] = _means(column, left_out)
-            if column.is_binary:
-                binary.add(key)
-    named = [(_key(after, pair[1]), _key(before, pair[0])) for pair in pairs]
-    comparisons = compare_pairs(suite, scorer, means, named, binary=binary)
+        sides[pair] = (
+            before.column(suite, pair[0], scorer).without(left_out),
+            after.column(suite, pair[1], scorer).without(left_out),
+        )
+    comparisons = _comparisons(suite, scorer, list(sides.values()))
     return [
-        _pairing(suite, pair, (before, after), scorer, comparison, means, changed[pair])
+        _pairing(
+            pair,
+            sides[pair],
+            changed[pair],
+            dataclasses.replace(
+                comparison,
+                first=f"{after.id} {pair[1]}",
+                second=f"{before.id} {pair[0]}",
+            ),
+        )
         for pair, comparison in zip(pairs, comparisons, strict=True)
     ]
 
 
-def _key(run: FinishedRun, condition: str) -> str:
-    """A name for one side of a pair; the ids of two copies of a run are the same."""
-    return f"{condition} of {run.path}"
+def _comparisons(suite: str, scorer: str, sides: Sequence[Sides]) -> tuple[Comparison, ...]:
+    """Each after against its before."""
+    columns: dict[str, Column] = {}
+    for place, (before, after) in enumerate(sides):
+        columns |= {f"before {place}": before, f"after {place}": after}
+    return compare_pairs(
+        suite,
+        scorer,
+        {name: _means(column.values) for name, column in columns.items()},
+        [(f"after {place}", f"before {place}") for place in range(len(sides))],
+        binary={name for name, column in columns.items() if column.is_binary},
+        repeats={name: column.values for name, column in columns.items() if column.is_repeated},
+    )
 
 
-def _means(column: Column, left_out: Sequence[str]) -> dict[str, float]:
-    values = {item: its for item, its in column.values.items() if item not in left_out}
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return dict(zip(values, item_means(values.values()), strict=True))
 
 
 def _pairing(
-    suite: str,
-    pair: ConditionPair,
-    runs: tuple[FinishedRun, FinishedRun],
-    scorer: str,
-    comparison: Comparison,
-    means: Mapping[str, Mapping[str, float]],
-    changed: tuple[str, ...],
+    pair: ConditionPair, sides: Sides, changed: tuple[str, ...], comparison: Comparison
 ) -> Pairing:
-    before, after = (means[_key(run, name)] for run, name in zip(runs, pair, strict=True))
-    columns = [run.column(suite, name, scorer) for run, name in zip(runs, pair, strict=True)]
+    before, after = (_means(column.values) for column in sides)
     both = before.keys() & after.keys()
-    names = [f"{run.id} {condition}" for run, condition in zip(runs, pair, strict=True)]
     return Pairing(
-        suite,
-        scorer,
+        comparison.suite,
+        comparison.scorer,
         *pair,
         _mean([before[item] for item in both]),
         _mean([after[item] for item in both]),
-        dataclasses.replace(comparison, first=names[1], second=names[0]),
-        only_before=_unpaired(before.keys() - both, columns[1]),
-        only_after=_unpaired(after.keys() - both, columns[0]),
+        dataclasses.replace(comparison, sensitivity=_sensitivity(*sides)),
+        only_before=_unpaired(before.keys() - both, sides[1]),
+        only_after=_unpaired(after.keys() - both, sides[0]),
         changed=changed,
     )
+
+
+def _sensitivity(before: Column, after: Column) -> Sensitivity | None:
+    """What the items of both that were not judged on both could do; None where all were.
+
+    Items that only one run has are not missing: nobody wanted to know.
+    """
+    common = before.targets.keys() & after.targets.keys()
+    old, new = (
+        dict.fromkeys(common, None) | _means({i: v for i, v in c.judged.items() if i in common})
+        for c in (before, after)
+    )
+    if None not in (*old.values(), *new.values()):
+        return None
+    return unsupported_sensitivity(new, old, binary=before.is_binary and after.is_binary)
 
 
 def _mean(values: Sequence[float]) -> float | None:

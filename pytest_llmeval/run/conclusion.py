@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -15,6 +15,7 @@ from pytest_llmeval.records import (
     Metric,
     Prediction,
     Score,
+    Sensitivity,
     Suite,
     Trial,
 )
@@ -22,6 +23,7 @@ from pytest_llmeval.results.report import seconds_under_way
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.gates import at_least
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
+from pytest_llmeval.statistics.missing import unsupported_sensitivity
 
 ItemScore = tuple[str, int, Score]
 """Item id, repeat, score."""
@@ -205,7 +207,30 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
             binary = {cell.condition for cell in members if _is_binary(cell)}
-            yield from compare_all(suite, scorer, means, binary=binary)
+            repeats = {
+                cell.condition: values_by_item(cell.scores)
+                for cell in members
+                if any(repeat > 1 for _, repeat, _ in cell.scores)
+            }
+            cell_of = {cell.condition: cell for cell in members}
+            for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
+                sides = cell_of[found.first], cell_of[found.second]
+                both = {found.first, found.second} <= binary
+                yield replace(found, sensitivity=_sensitivity(*sides, binary=both))
+
+
+def _sensitivity(first: Cell, second: Cell, *, binary: bool) -> Sensitivity | None:
+    """What the items without a judged answer could do to a comparison; None where all have one."""
+    one, other = _judged_means(first.scores), _judged_means(second.scores)
+    if one.keys() == other.keys() and None not in (*one.values(), *other.values()):
+        return None
+    return unsupported_sensitivity(one, other, binary=binary)
+
+
+def _judged_means(scores: Sequence[ItemScore]) -> dict[str, float | None]:
+    """The mean of each item over its judged repeats, None where it has none."""
+    judged = [each for each in scores if each[2].outcome != "no_answer"]
+    return dict.fromkeys((item for item, _, _ in scores), None) | _item_means(judged)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

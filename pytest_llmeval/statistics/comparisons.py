@@ -8,23 +8,31 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from pytest_llmeval.records import Comparison, Interval
+from pytest_llmeval.records import Comparison, Effect, Interval
+from pytest_llmeval.statistics.effects import cohen_d_z, cohen_h, matched_odds_ratio
 from pytest_llmeval.statistics.intervals import scaled_wilson
 from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, holm
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
+    mcnemar_exact,
     mcnemar_midp,
     paired_t_interval,
     sign_flip_tests,
     tango_interval,
 )
 from pytest_llmeval.statistics.power import items_for_paired_binary
+from pytest_llmeval.statistics.repeats import fixed_set_difference
 
 ItemScores = Mapping[str, float]
 """The score of each item that was answered, the mean of its repeats; in [0, 1]."""
 
+ItemRepeats = Mapping[str, Sequence[float]]
+"""The scores of each item that was answered, one for each of its repeats."""
+
 SEED = 0
 """The seed of the sign-flip test where a caller names none."""
+
+MID_P, SIGN_FLIP = "mcnemar mid-p", "sign-flip"
 
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
 
@@ -44,6 +52,7 @@ def compare_all(
     by_condition: Mapping[str, ItemScores],
     *,
     binary: Collection[str],
+    repeats: Mapping[str, ItemRepeats] | None = None,
     seed: int = SEED,
     correction: Literal["holm", "benjamini-hochberg"] = "holm",
 ) -> tuple[Comparison, ...]:
@@ -54,7 +63,8 @@ def compare_all(
     interval; where every difference is the same, t has no width and the scaled Wilson interval,
     stretched to [-1, 1], takes its place. The family of the correction is all pairs with a defined
     p, whichever test gave it. `items_needed` is Connor's, at 80 % power, for a difference that was
-    not shown; it is always more than there are.
+    not shown; it is always more than there are. `repeats`, under each condition whose items were
+    asked repeatedly, add the interval for this fixed set.
 
     Conditions are named in alphabetical order, first before second. The result does not depend on
     the order of conditions or items. No common item: difference, bounds and p are None.
@@ -65,7 +75,14 @@ def compare_all(
     """
     named = list(combinations(sorted(by_condition), 2))
     return compare_pairs(
-        suite, scorer, by_condition, named, binary=binary, seed=seed, correction=correction
+        suite,
+        scorer,
+        by_condition,
+        named,
+        binary=binary,
+        repeats=repeats,
+        seed=seed,
+        correction=correction,
     )
 
 
@@ -76,6 +93,7 @@ def compare_pairs(
     named: Sequence[tuple[str, str]],
     *,
     binary: Collection[str],
+    repeats: Mapping[str, ItemRepeats] | None = None,
     seed: int = SEED,
     correction: Literal["holm", "benjamini-hochberg"] = "holm",
 ) -> tuple[Comparison, ...]:
@@ -83,7 +101,7 @@ def compare_pairs(
 
     The family of the correction is these pairs.
     """
-    _check(by_condition, binary)
+    check_scores(by_condition, binary)
     pairs = [_pair(by_condition, first, second) for first, second in named]
     graded = [pair for pair in pairs if not (pair.first in binary and pair.second in binary)]
     tested = {(c.first, c.second): c for c in _graded(suite, scorer, by_condition, graded, seed)}
@@ -94,12 +112,16 @@ def compare_pairs(
     adjusted = _CORRECTIONS[correction]([each.p for each in found])
     family = sum(p is not None for p in adjusted)
     return tuple(
-        _finished(each, by_condition, p, correction, family)
-        for each, p in zip(found, adjusted, strict=True)
+        replace(
+            _finished(each, by_condition, p, correction, family),
+            fixed_set=_fixed_set(pair, repeats or {}),
+        )
+        for each, pair, p in zip(found, pairs, adjusted, strict=True)
     )
 
 
-def _check(by_condition: Mapping[str, ItemScores], binary: Collection[str]) -> None:
+def check_scores(by_condition: Mapping[str, ItemScores], binary: Collection[str]) -> None:
+    """Raise ValueError for a score outside [0, 1], or not 0 or 1 under a binary condition."""
     for condition, scores in by_condition.items():
         is_binary = condition in binary
         for item, score in scores.items():
@@ -122,12 +144,31 @@ def _binary(
     only_second = sum(first[item] < second[item] for item in pair.items)
     n = len(pair.items)
     return replace(
-        _blank(suite, scorer, pair, test="mcnemar mid-p"),
+        _blank(suite, scorer, pair, test=MID_P),
         difference=(only_first - only_second) / n if n else None,
         interval=tango_interval(only_first, only_second, n),
         p=mcnemar_midp(only_first, only_second) if n else None,
+        p_exact=mcnemar_exact(only_first, only_second) if n else None,
         only_first=only_first,
         only_second=only_second,
+        effect=_binary_effect(first, second, pair, only_first, only_second),
+    )
+
+
+def _binary_effect(
+    first: ItemScores, second: ItemScores, pair: Pair, only_first: int, only_second: int
+) -> Effect:
+    n = len(pair.items)
+    if not n:
+        return Effect()
+    odds = matched_odds_ratio(only_first, only_second)
+    return Effect(
+        cohen_h=cohen_h(
+            math.fsum(first[item] for item in pair.items) / n,
+            math.fsum(second[item] for item in pair.items) / n,
+        ),
+        odds_ratio=odds.ratio,
+        odds_ratio_interval=odds.interval,
     )
 
 
@@ -150,7 +191,7 @@ def _graded(
         columns.append(column if pair.items else [])
     tests = sign_flip_tests(columns, seed=seed)
     return [
-        _graded_pair(_blank(suite, scorer, pair, test="sign-flip"), by_condition, pair, p)
+        _graded_pair(_blank(suite, scorer, pair, test=SIGN_FLIP), by_condition, pair, p)
         for pair, p in zip(pairs, tests, strict=True)
     ]
 
@@ -159,17 +200,35 @@ def _graded_pair(
     blank: Comparison, by_condition: Mapping[str, ItemScores], pair: Pair, p: float | None
 ) -> Comparison:
     differences = _differences(by_condition, pair)
+    interval = graded_interval(differences)
     if not differences:
-        return replace(blank, interval=paired_t_interval(differences))
-    mean = math.fsum(differences) / len(differences)
-    if len(differences) > 1 and max(differences) - min(differences) < NO_DIFFERENCE:
-        scaled = scaled_wilson([(1 + mean) / 2] * len(differences))
-        assert scaled.low is not None
-        assert scaled.high is not None
-        interval = replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
-    else:
-        interval = paired_t_interval(differences)
-    return replace(blank, difference=mean, interval=interval, p=p)
+        return replace(blank, interval=interval)
+    return replace(
+        blank,
+        difference=math.fsum(differences) / len(differences),
+        interval=interval,
+        p=p,
+        effect=Effect(d_z=cohen_d_z(differences)),
+    )
+
+
+def graded_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's interval of a mean difference of scores; scaled Wilson's where t has no width."""
+    n = len(differences)
+    if n < 2 or max(differences) - min(differences) >= NO_DIFFERENCE:
+        return paired_t_interval(differences, level)
+    scaled = scaled_wilson([(1 + math.fsum(differences) / n) / 2] * n, level)
+    assert scaled.low is not None
+    assert scaled.high is not None
+    return replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
+
+
+def _fixed_set(pair: Pair, repeats: Mapping[str, ItemRepeats]) -> Interval | None:
+    """The interval for these very items; None unless both sides were asked repeatedly."""
+    if not pair.items or pair.first not in repeats or pair.second not in repeats:
+        return None
+    first, second = ([repeats[side][item] for item in pair.items] for side in pair[:2])
+    return fixed_set_difference(first, second).interval
 
 
 def _differences(by_condition: Mapping[str, ItemScores], pair: Pair) -> list[float]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import scaled_wilson
+from pytest_llmeval.statistics.comparisons import MID_P, SIGN_FLIP, graded_interval
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
     mcnemar_midp,
-    paired_t_interval,
     sign_flip_test,
     tango_interval,
 )
@@ -64,21 +63,12 @@ def decline(then: Mapping[str, float], now: Mapping[str, float], margin: float =
     if is_binary:
         won = sum(each > 0 for each in differences)
         lost = sum(each < 0 for each in differences)
-        interval, test = tango_interval(won, lost, len(items), LEVEL), "mcnemar mid-p"
+        interval, test = tango_interval(won, lost, len(items), LEVEL), MID_P
         two_sided = mcnemar_midp(won, lost)
     else:
-        interval, test = _graded_interval(differences, difference), "sign-flip"
+        interval, test = graded_interval(differences, LEVEL), SIGN_FLIP
         two_sided = sign_flip_test(differences) or 1.0
     p = two_sided / 2 if difference < 0 else 1 - two_sided / 2
     # Two differences in points may be the same and not quite equal as floats.
     is_worse = p < ALPHA and difference <= NO_DIFFERENCE - margin
     return Decline(len(items), difference, interval, test, p, is_worse)
-
-
-def _graded_interval(differences: Sequence[float], mean: float) -> Interval:
-    if len(differences) < 2 or max(differences) - min(differences) >= NO_DIFFERENCE:
-        return paired_t_interval(differences, LEVEL)
-    scaled = scaled_wilson([(1 + mean) / 2] * len(differences), LEVEL)
-    assert scaled.low is not None
-    assert scaled.high is not None
-    return Interval(2 * scaled.low - 1, 2 * scaled.high - 1, scaled.method, LEVEL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -72,9 +72,17 @@ def tipping_count(
         fill = [against] * count + [1.0 - against] * (len(slots) - count)
         return verdict_of(_interval_with(scores, slots, fill), threshold) != verdict
 
-    if verdict not in ("pass", "fail") or not is_undone(len(slots)):
+    return fewest(is_undone, len(slots)) if verdict in ("pass", "fail") else None
+
+
+def fewest(is_undone: Callable[[int], bool], most: int) -> int | None:
+    """The smallest count from 1 to `most` that undoes a verdict, None when even `most` leaves it.
+
+    `is_undone` stays true once it is.
+    """
+    if not is_undone(most):
         return None
-    low, high = 0, len(slots)  # undone at `high`, not below `low`
+    low, high = 0, most  # undone at `high`, not below `low`
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if is_undone(middle) else (middle + 1, high)

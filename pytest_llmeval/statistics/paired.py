@@ -77,12 +77,12 @@ def tango_interval(only_first: int, only_second: int, n: int, level: float = 0.9
     if n == 0:
         return Interval(None, None, "tango", level)
     z, b, c = normal_quantile(level), only_first, only_second
-    high = 1.0 if b == n else _root(lambda d: _tango(d, b, c, n) + z, (b - c) / n, 1.0)
-    low = -1.0 if c == n else -_root(lambda d: _tango(d, c, b, n) + z, (c - b) / n, 1.0)
+    high = 1.0 if b == n else _root(lambda d: tango_statistic(d, b, c, n) + z, (b - c) / n, 1.0)
+    low = -1.0 if c == n else -_root(lambda d: tango_statistic(d, c, b, n) + z, (c - b) / n, 1.0)
     return Interval(low, high, "tango", level)
 
 
-def _tango(difference: float, b: int, c: int, n: int) -> float:
+def tango_statistic(difference: float, b: int, c: int, n: int) -> float:
     """Tango's statistic; falls as the difference grows."""
     slope = (2 * n - b + c) * difference - b - c
     constant = c * difference * (1 - difference)

@@ -30,6 +30,90 @@ def items_for_paired_binary(
     return _ceiling((z / difference) ** 2)
 
 
+def minimum_detectable_difference(
+    discordance: float, n: int, *, power: float = 0.8, alpha: float = 0.05
+) -> float | None:
+    """The smallest difference that n items, asked of both conditions, show with this power.
+
+    Connor's formula the other way round: d = sqrt(psi) (z_(a/2) sqrt(n) + z_b sqrt(n + z_b^2 -
+    z_(a/2)^2)) / (n + z_b^2). None where no difference is large enough: for n < z_(a/2)^2, which
+    is 3 items and fewer at 5 %. A result above psi is out of reach of binary scores, whose
+    difference cannot exceed their discordance.
+    """
+    if not 0 <= discordance <= 1:
+        raise ValueError(f"discordance is a share of items between 0 and 1, got {discordance:g}")
+    z, z_power = normal_quantile(1 - alpha), _one_sided(power)
+    if n < z**2:
+        return None
+    root = math.sqrt(n + z_power**2 - z**2)
+    return math.sqrt(discordance) * (z * math.sqrt(n) + z_power * root) / (n + z_power**2)
+
+
+def items_general(
+    difference: float,
+    *,
+    variance: float,
+    noise_first: float = 0.0,
+    noise_second: float = 0.0,
+    repeats_first: int = 1,
+    repeats_second: int = 1,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int | None:
+    """How many items show a difference of means, each item asked K times of each condition.
+
+    n = (z_(a/2) + z_b)^2 (w^2 + s_A^2 / K_A + s_B^2 / K_B) / d^2: `variance` w^2 is that of the
+    items' true differences, `noise_first` and `noise_second` s^2 the mean variance of the answers
+    to one item, which repeats reduce. None when the difference is 0. Source: Miller 2024.
+    """
+    if difference == 0:
+        return None
+    spread = _per_item(variance, (noise_first, repeats_first), (noise_second, repeats_second))
+    z = normal_quantile(1 - alpha) + _one_sided(power)
+    return max(1, _ceiling(z**2 * spread / difference**2))
+
+
+def minimum_detectable_effect(
+    n: int,
+    *,
+    variance: float,
+    noise_first: float = 0.0,
+    noise_second: float = 0.0,
+    repeats_first: int = 1,
+    repeats_second: int = 1,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float | None:
+    """The smallest difference of means that n items show: `items_general` the other way round.
+
+    (z_(a/2) + z_b) sqrt((w^2 + s_A^2 / K_A + s_B^2 / K_B) / n). n = 0 gives None.
+    """
+    spread = _per_item(variance, (noise_first, repeats_first), (noise_second, repeats_second))
+    if n == 0:
+        return None
+    return (normal_quantile(1 - alpha) + _one_sided(power)) * math.sqrt(spread / n)
+
+
+def items_unpaired_binary(
+    first: float, second: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int | None:
+    """How many items each of two conditions needs, when they are asked different ones.
+
+    n = (z_(a/2) sqrt(2 p (1 - p)) + z_b sqrt(p1 (1 - p1) + p2 (1 - p2)))^2 / (p1 - p2)^2, with p
+    the mean of the two. What pairing saves: 8,080 each for 70 against 72 %, where 1,960 shared
+    items do at a discordance of 0.1. None when both are the same. Source: Fleiss 1981.
+    """
+    if not (0 <= first <= 1 and 0 <= second <= 1):
+        raise ValueError(f"shares lie between 0 and 1, got {first:g} and {second:g}")
+    if first == second:
+        return None
+    mean = (first + second) / 2
+    same = math.sqrt(2 * mean * (1 - mean))
+    apart = math.sqrt(first * (1 - first) + second * (1 - second))
+    z = normal_quantile(1 - alpha) * same + _one_sided(power) * apart
+    return _ceiling((z / (first - second)) ** 2)
+
+
 def smallest_provable_margin(
     discordance: float, n: int, *, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
@@ -56,6 +140,16 @@ def items_for_gate(
     z = normal_quantile(level)
     needed = z**2 * threshold * (1 - threshold) / (mean - threshold) ** 2
     return max(1, _ceiling(needed / variance_ratio))
+
+
+def _per_item(variance: float, *noise: tuple[float, int]) -> float:
+    """The variance of one item's difference, with the noise that its repeats leave."""
+    for spread, repeats in ((variance, 1), *noise):
+        if spread < 0 or repeats < 1:
+            raise ValueError(
+                f"a variance is at least 0 and repeats at least 1, got {spread:g} and {repeats}"
+            )
+    return math.fsum((variance, *(spread / repeats for spread, repeats in noise)))
 
 
 @lru_cache

@@ -14,7 +14,17 @@ from typer.testing import CliRunner
 from pytest_llmeval import __version__
 from pytest_llmeval.commands.llmeval import app
 
-COMMANDS = [[], ["doctor"], ["schema"], ["runs"], ["runs", "list"], ["runs", "prune"], ["show"]]
+COMMANDS = [
+    [],
+    ["calibrate"],
+    ["doctor"],
+    ["power"],
+    ["schema"],
+    ["runs"],
+    ["runs", "list"],
+    ["runs", "prune"],
+    ["show"],
+]
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

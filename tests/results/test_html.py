@@ -200,3 +200,14 @@ def test_the_page_tells_scorers_seeds_and_limit(samples: Any) -> None:
     assert "scored by numeric, version 2, tolerance 0.01; exact" in text
     assert "few_shot chosen by seed 3" in text
     assert "--llm-limit 5" in text
+
+
+def test_repeats_show_both_targets(samples: Any) -> None:
+    fixed = Interval(0.801, 0.9, "t of repeats")
+    metric = samples.metric_of("s", "m", 3, 5, fixed_set=fixed)
+    pair = samples.comparison_of("s", "a", "b", difference=0.2, fixed_set=Interval(0.1, 0.3, ""))
+    report = dataclasses.replace(samples.report(), metrics=(metric,), comparisons=(pair,))
+    text = html_report(report)
+    assert "these items, asked again: 80.1..90.0" in text
+    assert "these items, asked again: +10.0 to +30.0" in text
+    assert "asked again" not in html_report(samples.report())

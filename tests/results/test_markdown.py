@@ -88,3 +88,15 @@ def test_the_report_tells_scorers_seeds_and_limit(samples: Any) -> None:
     assert "| numeric, version 2, tolerance 0.01 |" in text
     assert "| seed of s, items | 3 |" in text
     assert "| --llm-limit | 5 |" in text
+
+
+def test_repeats_show_both_targets(samples: Any) -> None:
+    fixed = Interval(0.801, 0.9, "t of repeats")
+    metric = samples.metric_of("s", "m", 3, 5, fixed_set=fixed)
+    pair = samples.comparison_of("s", "a", "b", difference=0.2, fixed_set=Interval(0.1, 0.3, ""))
+    report = dataclasses.replace(samples.report(), metrics=(metric,), comparisons=(pair,))
+    text = markdown_report(report)
+    assert "| these items, asked again | of judged, % |" in text
+    assert "| 80.1..90.0 |" in text
+    assert "| +10.0 to +30.0 |" in text
+    assert "asked again" not in markdown_report(samples.report())

@@ -11,8 +11,27 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from pytest_llmeval.records import Comparison, GateVerdict, Interval, Metric
+from pytest_llmeval.records import (
+    Comparison,
+    Effect,
+    GateVerdict,
+    Interval,
+    Metric,
+    Reading,
+    Sensitivity,
+)
 from pytest_llmeval.results.significance import significance_schema, write_significance
+from pytest_llmeval.statistics import unsupported_sensitivity
+
+#: What significance.json adds to the fields of a record.
+MORE_FIELDS: tuple[tuple[type, set[str]], ...] = (
+    (Metric, {"incomplete"}),
+    (Comparison, {"real"}),
+    (Effect, set()),
+    (Sensitivity, {"conclusion_robust"}),
+    (Reading, set()),
+    (Interval, set()),
+)
 
 
 @pytest.fixture
@@ -45,7 +64,7 @@ def test_what_is_written_keeps_to_the_schema(written: dict[str, Any]) -> None:
 
 def test_the_schema_names_every_field_of_the_records_and_no_other() -> None:
     shapes = significance_schema()["$defs"]
-    for record, more in ((Metric, {"incomplete"}), (Comparison, {"real"}), (Interval, set())):
+    for record, more in MORE_FIELDS:
         fields = {field.name for field in dataclasses.fields(record)} | more
         shape = shapes[record.__name__.lower()]
         assert set(shape["properties"]) == set(shape["required"]) == fields
@@ -102,3 +121,15 @@ def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any])
 def test_the_schema_knows_every_verdict() -> None:
     gate = significance_schema()["$defs"]["gate"]["properties"]
     assert gate["verdict"]["enum"] == list(get_args(GateVerdict))
+
+
+def test_a_sensitivity_says_whether_the_conclusion_is_robust(tmp_path: Path, samples: Any) -> None:
+    sensitivity = unsupported_sensitivity({"i": 1.0, "j": None}, {"i": 0.0, "j": 1.0})
+    pair = samples.comparison_of("s", "a", "b", sensitivity=sensitivity)
+    write_significance(tmp_path / "s.json", "id", [], [pair])
+    data = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    jsonschema.validate(data, significance_schema())
+    told = data["comparisons"][0]["sensitivity"]
+    assert (told["missing"], told["missing_first"], told["missing_second"]) == (1, 1, 0)
+    assert told["conclusion_robust"] is False
+    assert [told[name]["sign"] for name in ("complete_case", "worst_for_first")] == [1, 0]

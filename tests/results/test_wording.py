@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.wording import (
     basis_words,
@@ -22,6 +23,7 @@ from pytest_llmeval.results.wording import (
     telling_pairs,
     visible,
 )
+from pytest_llmeval.statistics import unsupported_sensitivity
 
 
 @pytest.mark.parametrize(
@@ -204,3 +206,30 @@ def test_a_pair_says_on_what_it_rests_where_that_is_not_everything(
 ) -> None:
     comparison = samples.comparison_of("s", "a", "b", items=items, dropped=dropped)
     assert basis_words(comparison, of) == words
+
+
+def test_the_interval_for_these_items_is_turned_with_its_pair(samples: Any) -> None:
+    fixed = Interval(-0.31, -0.05, "t of repeats")
+    pair = samples.comparison_of("s", "a", "b", difference=-0.2, fixed_set=fixed)
+    assert wording.pair_words(pair).fixed_set == "+5.0 to +31.0"
+    assert wording.fixed_set_words(Interval(0.801, 0.9, "t of repeats")) == "80.1..90.0"
+    assert wording.fixed_set_words(Interval(None, None, "t of repeats")) == "no repeat differed"
+    assert wording.fixed_set_words(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ({"i": 1.0}, ""),
+        ({**dict.fromkeys("abcdefghij", 1.0), "x": None}, "holds whatever the 1 item not judged"),
+        ({**dict.fromkeys("abcdef", 1.0), "x": None, "y": None}, "2 of the 2 items not judged on"),
+    ],
+)
+def test_a_pair_says_what_the_unjudged_items_could_do(
+    samples: Any, first: dict[str, float | None], words: str
+) -> None:
+    second = {item: score and 0.0 for item, score in first.items()}
+    made = unsupported_sensitivity(first, second) if None in first.values() else None
+    told = wording.pair_words(samples.comparison_of("s", "a", "b", sensitivity=made)).sensitivity
+    assert told.startswith(words)
+    assert bool(told) == bool(words)

@@ -196,6 +196,27 @@ def test_what_only_one_side_has_scored_is_counted_by_its_reason(ask: Asker) -> N
     assert found.mean_before == found.mean_after == 1.0
 
 
+def test_what_was_not_judged_on_both_sides_is_weighed(ask: Asker) -> None:
+    before, after = ask(range(3)), ask(range(12), fails=[0, 11])
+    found = pairing(hold_against(before, after, Wanted())).comparison.sensitivity
+    assert found is not None
+    assert (found.missing, found.conclusion_robust) == (2, True)
+    assert found.complete_case.difference == pytest.approx(8 / 10)
+    assert found.missing_is_zero.difference == pytest.approx(7 / 12)
+
+
+def test_items_that_only_one_run_has_are_not_missing(ask: Asker) -> None:
+    found = pairing(hold_against(ask(range(12)), ask(range(12), limit=5), Wanted()))
+    assert found.comparison.sensitivity is None
+
+
+def test_repeats_on_both_sides_give_the_interval_for_this_fixed_set(ask: Asker) -> None:
+    found = pairing(hold_against(ask(range(4), repeats=2), ask(range(9), repeats=2), Wanted()))
+    assert found.comparison.fixed_set is not None
+    one_sided = pairing(hold_against(ask(range(4)), ask(range(9), repeats=2), Wanted()))
+    assert one_sided.comparison.fixed_set is None
+
+
 def test_nothing_that_both_have_scored_is_no_difference(ask: Asker) -> None:
     before, after = ask(range(12), fails=range(12)), ask(range(12))
     found = pairing(hold_against(before, after, Wanted()))

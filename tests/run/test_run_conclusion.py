@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmeval.records import Attempt, GateSpec, Prediction, Trial
+from pytest_llmeval.records import Attempt, GateSpec, Prediction, Score, Trial
 from pytest_llmeval.run.conclusion import (
     count_failures,
     decide,
@@ -111,6 +111,22 @@ def test_conditions_are_compared_on_the_items_that_both_answered(
     assert (comparison.first, comparison.second) == ("l", "s")
     assert (comparison.items, comparison.dropped, comparison.difference) == (3, 1, 1.0)
     assert (comparison.only_first, comparison.only_second) == (3, 0)
+
+
+def test_a_comparison_is_read_again_under_what_the_unjudged_may_have_been(
+    pair: list[Trial], make: type[Make]
+) -> None:
+    scores = {t.id: (make.score(1.0 if t.condition.model == "l" else 0.0),) for t in pair}
+    (whole,) = worth_of(pair, scores).comparisons
+    assert whole.sensitivity is None
+    scores[pair[0].id] = (make.score(None),)
+    scores[pair[1].id] = (Score("exact", "no_answer", 0.0, "empty"),)
+    (comparison,) = worth_of(pair, scores).comparisons
+    found = comparison.sensitivity
+    assert found is not None
+    assert (found.missing, found.missing_first, found.missing_second) == (2, 2, 0)
+    assert (found.complete_case.items, found.missing_is_zero.difference) == (2, 0.5)
+    assert found.missing_is_zero.difference != comparison.difference  # the failure left the pair
 
 
 def test_repeats_of_an_item_are_one_pair(bench: Workbench, make: type[Make]) -> None:

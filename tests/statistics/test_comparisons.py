@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_llmeval.records import Comparison
 from pytest_llmeval.statistics import (
     compare_all,
+    fixed_set_difference,
     holm,
     items_for_paired_binary,
     mcnemar_midp,
@@ -244,7 +246,8 @@ def test_the_same_model_four_times_is_seldom_called_different() -> None:
     assert alarms / 300 < 0.07
 
 
-def test_a_summary_of_right_and_wrong_needs_no_scipy_and_no_numpy() -> None:
+def test_a_summary_loads_neither_scipy_stats_nor_pandas() -> None:
+    """They cost more than a second, and all summaries but the largest take less."""
     code = (
         "import sys\n"
         "from pytest_llmeval.records import Score\n"
@@ -253,9 +256,54 @@ def test_a_summary_of_right_and_wrong_needs_no_scipy_and_no_numpy() -> None:
         "scores = [('i', 1, Score('x', 'right', 1.0))]\n"
         "metric = measure('s', 'a', 'x', headline=True, planned=1, scores=scores)\n"
         "at_least(metric, 0.5, scores)\n"
-        "print([name for name in ('numpy', 'scipy') if name in sys.modules])\n"
+        "print([name for name in ('scipy.stats', 'pandas') if name in sys.modules])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8"
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_a_pair_of_right_and_wrong_tells_exact_p_odds_and_cohens_h() -> None:
+    """6 against 2 of 20: 2 P(X <= 2) of Binomial(8, 1/2), and the odds of exact bounds of 6/8."""
+    one = {f"i{n:02}": float(n < 14) for n in range(20)}
+    other = {f"i{n:02}": float(n >= 6 and n < 16) for n in range(20)}
+    (pair,) = compare_all("s", "x", {"a": one, "b": other}, binary="ab")
+    assert (pair.only_first, pair.only_second) == (6, 2)
+    assert pair.p_exact == pytest.approx(0.2890625)
+    assert pair.effect.odds_ratio == 3.0
+    assert pair.effect.odds_ratio_interval is not None
+    assert pair.effect.odds_ratio_interval.low == pytest.approx(0.5363, abs=1e-3)
+    assert pair.effect.cohen_h == pytest.approx(2 * (math.asin(0.7**0.5) - math.asin(0.5**0.5)))
+    assert (pair.effect.d_z, pair.fixed_set) == (None, None)
+
+
+def test_a_pair_of_graded_scores_tells_d_z() -> None:
+    one, other = {"i": 0.9, "j": 0.5, "k": 0.6}, {"i": 0.5, "j": 0.4, "k": 0.5}
+    (pair,) = compare_all("s", "x", {"a": one, "b": other}, binary=())
+    assert pair.effect.d_z == pytest.approx(0.2 / 0.03**0.5)
+    assert (pair.effect.odds_ratio, pair.p_exact) == (None, None)
+
+
+def test_repeats_on_both_sides_add_the_interval_for_this_fixed_set() -> None:
+    """The items differ a lot and their repeats little: these items are known much better."""
+    repeats = {
+        "a": {
+            f"i{n}": [1.0, 1.0, 1.0, float(n % 5 > 0)] if n % 2 else [0.0] * 4 for n in range(40)
+        },
+        "b": {f"i{n}": [1.0, 0.0, 1.0, 1.0] if n % 2 else [0.0] * 4 for n in range(40)},
+    }
+    means = {
+        side: {item: math.fsum(values) / 4 for item, values in its.items()}
+        for side, its in repeats.items()
+    }
+    (pair,) = compare_all("s", "x", means, binary=(), repeats=repeats)
+    assert (
+        pair.fixed_set
+        == fixed_set_difference(
+            [repeats["a"][item] for item in sorted(means["a"])],
+            [repeats["b"][item] for item in sorted(means["b"])],
+        ).interval
+    )
+    (alone,) = compare_all("s", "x", means, binary=(), repeats={"a": repeats["a"]})
+    assert alone.fixed_set is None

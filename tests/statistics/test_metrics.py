@@ -7,7 +7,13 @@ import random
 import pytest
 
 from pytest_llmeval.records import Interval, Metric, Score
-from pytest_llmeval.statistics import measure, scaled_wilson, wilson
+from pytest_llmeval.statistics import (
+    clopper_pearson,
+    measure,
+    repeats_interval,
+    scaled_wilson,
+    wilson,
+)
 from pytest_llmeval.statistics.metrics import Judged
 
 RIGHT = Score("s", "right", 1.0)
@@ -34,6 +40,29 @@ def test_right_and_wrong_once_each_have_wilsons_interval() -> None:
     assert metric.mean == pytest.approx(2 / 3)
     assert metric.interval == wilson(2, 3)
     assert not metric.incomplete
+
+
+@pytest.mark.parametrize(("right", "n"), [(20, 29), (0, 50), (50, 50)])
+def test_few_binary_items_and_items_all_alike_have_the_exact_interval_too(
+    right: int, n: int
+) -> None:
+    metric = measured(items(*[RIGHT] * right, *[WRONG] * (n - right)))
+    assert metric.exact == clopper_pearson(right, n)
+    assert metric.interval == wilson(right, n)
+
+
+def test_many_items_graded_ones_and_none_have_no_exact_interval() -> None:
+    assert measured(items(*[RIGHT] * 15, *[WRONG] * 15)).exact is None
+    assert measured(items(HALF, RIGHT)).exact is None
+    assert measured(items(TIMEOUT)).exact is None
+
+
+def test_repeats_add_the_interval_for_this_fixed_set() -> None:
+    scores = [(f"i{n}", k, RIGHT if n % 2 or k > 2 else WRONG) for n in range(8) for k in (1, 2, 3)]
+    metric = measured(scores)
+    values = [[1.0] * 3 if n % 2 else [0.0, 0.0, 1.0] for n in range(8)]
+    assert metric.fixed_set == repeats_interval(values).fixed_set
+    assert measured(items(RIGHT, WRONG)).fixed_set is None
 
 
 def test_no_answer_counts_as_0_and_is_left_out_of_the_complete_case() -> None:
