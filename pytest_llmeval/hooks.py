@@ -8,6 +8,7 @@ owns the run (pytest's own, or xdist's controller), `WorkerHooks` in xdist's wor
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ from pytest_llmeval.namesakes import namesake_lines
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
 from pytest_llmeval.selecting import is_suite, order_as_planned, select
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
+
+#: The variable by which GitHub Actions names the file whose Markdown it shows with a step.
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 #: From this many trials on, the garbage collector is kept away from the nodes.
 MANY_NODES = 1000
@@ -64,6 +68,7 @@ def _options(config: pytest.Config) -> Options:
         resume=option("llm_resume"),
         archive=option("llm_archive"),
         accept_baselines=option("update_snapshots", False),  # syrupy's --snapshot-update
+        step_summary=Path(summary) if (summary := os.environ.get(STEP_SUMMARY)) else None,
     )
 
 

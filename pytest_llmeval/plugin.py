@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from syrupy.assertion import SnapshotAssertion
+
     from pytest_llmeval.fixtures import LlmChat, LlmRun, LlmServer
     from pytest_llmeval.records import Item, Prediction, Trial
 
@@ -23,6 +25,8 @@ MARKER = (
 )
 
 IDLE = "needs a model: run pytest with --llm-config FILE (pytest-llmeval)"
+
+NEEDS_SYRUPY = "llm_snapshot needs the plugin syrupy, which is switched off in this session"
 
 NEEDS_MARK = "llm_item and llm_prediction need @pytest.mark.llmeval(items=..., prompt=...)"
 
@@ -113,6 +117,20 @@ def llm_score(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     from pytest_llmeval.fixtures import score_recorder
 
     return score_recorder(request.node)
+
+
+@pytest.fixture
+def llm_snapshot(request: pytest.FixtureRequest) -> SnapshotAssertion:
+    """Accepted scores: `assert {"item": 1, ...} == llm_snapshot` fails when they became worse.
+
+    Significantly so, by a paired test; --snapshot-update accepts new ones. Needs no model.
+    """
+    if not request.config.pluginmanager.hasplugin("syrupy"):
+        pytest.fail(NEEDS_SYRUPY, pytrace=False)
+    from pytest_llmeval.snapshots import LlmevalSnapshotExtension
+
+    snapshot: SnapshotAssertion = request.getfixturevalue("snapshot")
+    return snapshot.use_extension(LlmevalSnapshotExtension)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ ROOMS = words(
 )
 FACE = words(
     "plugin hooks fixtures collection functions lean namesakes selecting workers reporting"
+    " snapshots"
 )
 
 #: From pytest's face down to the words. A unit imports from layers below its own, never sideways.
@@ -43,7 +44,7 @@ LAYERS = (
     ("fixtures", "selecting"),
     ("functions", "lean"),
     ("collection", "namesakes", "workers"),
-    ("reporting",),
+    ("reporting", "snapshots"),
     ("commands",),
     ("run",),
     ROOMS,
@@ -88,7 +89,7 @@ WAITS_OR_FILES = Door(
 DOORS = (
     Door(
         "pytest is known to its face only; everything below runs without it",
-        words("pytest _pytest pluggy xdist"),
+        words("pytest _pytest pluggy syrupy xdist"),
         dict.fromkeys(FACE, "pytest's face"),
     ),
     Door(

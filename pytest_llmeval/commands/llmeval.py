@@ -9,6 +9,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from datetime import datetime, timezone
 from enum import Enum
@@ -44,6 +45,14 @@ class SchemaName(str, Enum):
     config = "config"
     suite = "suite"
     significance = "significance"
+
+
+class ChangedItemsChoice(str, Enum):
+    """What `llmeval compare` does with items that are not the same in both runs."""
+
+    refuse = "refuse"
+    drop = "drop"
+    pair = "pair"
 
 
 app = typer.Typer(
@@ -238,6 +247,83 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     found = showing.find(find_run(run_dir, run), wanted)
     for line in showing.json_lines(found) if as_json else showing.text_lines(found):
         typer.echo(line)
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(metavar="RUN", help="The run before: id, path or last")],
+    after: Annotated[str, typer.Argument(metavar="RUN", help="The run after.")],
+    scorer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By this scorer; else by the headline.")
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of this condition only.")
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option("--with", metavar="NAME", help="What it is called after.")
+    ] = None,
+    changed_items: Annotated[
+        ChangedItemsChoice,
+        typer.Option(help="What to do with items that are not the same in both runs."),
+    ] = ChangedItemsChoice.refuse,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Compare two runs on the items that both have, condition by condition, and say what is real.
+
+    llmeval compare 2026-11-23-0412 last
+    """
+    from pytest_llmeval.commands import compare as comparing
+    from pytest_llmeval.run.across import Wanted
+
+    if other and not condition:
+        raise typer.BadParameter("--with needs --condition, the one to hold it against")
+    conditions = (condition, other or condition) if condition else None
+    wanted = Wanted(scorer, conditions, changed_items.value)
+    found = comparing.compare(run_dir, before, after, wanted)
+    if as_json:
+        typer.echo(json.dumps(comparing.as_json(found), indent=2, allow_nan=False))
+        return
+    for line in comparing.text_lines(found):
+        typer.echo(line)
+
+
+@app.command()
+def rescore(
+    run: Annotated[str, typer.Argument(help="A run's id, its path, or: last")] = "last",
+    scorers: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.py", help="Scorers of your own, such as conftest.py."),
+    ] = None,
+    suite_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="In place of the run's suite of that name."),
+    ] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Judge the answers of a run again, with the suites' scorers and gates as they are now.
+
+    No model is asked. The result is a run of its own; the first one stays as it is. Suites are
+    found from the current folder, which is to be the one that pytest was run in.
+    """
+    from pytest_llmeval.commands import rescore as rescoring
+
+    done = rescoring.rescore_run(
+        run,
+        run_dir=run_dir,
+        root=Path.cwd(),
+        suite_files=suite_file or (),
+        scorer_files=scorers or (),
+    )
+    for line in rescoring.lines(
+        done,
+        shutil.get_terminal_size().columns,
+        colour=sys.stdout.isatty(),
+        encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
+    ):
+        typer.echo(line)
+    if rescoring.fails(done):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -32,11 +32,13 @@ class RunFacts:
 
     @property
     def status(self) -> str:
-        """One word: what its parts say, unless nobody is at work on it any more."""
+        """One word: what its parts say, unless nobody is at work on it any more, or never was."""
         if self.manifest is None:
             return "unreadable"
         if self.being_written:
             return "running"
+        if self.manifest.rescored_from is not None:
+            return "rescored"
         status = self.manifest.status
         return status if status in ("completed", "failed") else "stopped"
 

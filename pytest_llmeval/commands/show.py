@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.tables import read_predictions, read_table
@@ -69,11 +70,7 @@ def find(run: Path, wanted: Wanted) -> Found:
     plan = read_manifest(run).plan
     _check("suite", wanted.suite, [suite.name for suite in plan.suites])
     _check("condition", wanted.condition, [condition.name for condition in plan.conditions])
-    if not any(run.glob("*/predictions.csv")):
-        raise RunError(
-            f"the run {run.name} has no tables: it has not ended. "
-            f"Continue it with pytest --llm-resume {run.name}"
-        )
+    require_tables(run)
     rows = [row for row in read_predictions(run) if _matches(row, wanted)]
     shown = tuple(_shown(row) for row in rows[: wanted.limit or None])
     return Found(run.name, tuple(_completed(run, shown)), len(rows))

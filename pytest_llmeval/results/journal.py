@@ -186,20 +186,20 @@ def write_requests(path: Path, requests: Iterable[tuple[str, Mapping[str, Any]]]
     return count
 
 
-def read_requests(run: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any]]:
-    """Read the bodies of some requests of a run, by trial id; one that is not there is left out.
+def read_requests(run: Path, wanted: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
+    """Read the bodies of a run's requests, by trial id: all of them, or those of some trials.
 
-    Raises `RunError` for a line that is no request.
+    One that is not there is left out. Raises `RunError` for a line that is no request.
     """
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(run.glob("*/parts/part-*.requests.jsonl")):
         with path.open("rb") as handle:
             for number, line in enumerate(handle, 1):
-                if len(found) == len(wanted):
+                if wanted is not None and len(found) == len(wanted):
                     return found
                 try:
                     request = json.loads(line)
-                    if request["custom_id"] in wanted:
+                    if wanted is None or request["custom_id"] in wanted:
                         found[request["custom_id"]] = request["body"]
                 except (ValueError, KeyError, TypeError) as error:
                     raise RunError(f"{path}:{number}: this is no request: {error}") from None

@@ -134,6 +134,7 @@ class Manifest:
     """Everything of manifest.json. Times are ISO 8601 in UTC; `exit_reason` is None while it runs.
 
     `versions` names packages and commits: what besides weights and plan could make a difference.
+    `rescored_from` is the run whose answers these are, None for a run that has asked itself.
     """
 
     id: str
@@ -146,6 +147,7 @@ class Manifest:
     finished: str | None = None
     exit_reason: str | None = None
     warnings: tuple[str, ...] = ()
+    rescored_from: str | None = None
     schema: int = field(default=SCHEMA)
 
     @property

@@ -34,6 +34,19 @@ def markdown_report(report: RunReport) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def markdown_summary(report: RunReport) -> str:
+    """The report in short, without examples and provenance: what a reviewer needs to decide."""
+    blocks = [
+        f"## llmeval: run {inline(report.id)}",
+        _overview(report),
+        *(f"> {inline(warning)}" for warning in report.warnings),
+        *_gates(report),
+        *_scores(report),
+        *_pairs(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
 def inline(text: str) -> str:
     """Text inside a line: nothing in it is markup or HTML, and it stays on its line."""
     return _SPECIAL.sub(r"\\\1", " ".join(wording.visible(text).split()))

@@ -161,10 +161,15 @@ def seconds_under_way(predictions: Iterable[Prediction]) -> float:
     """How long at least one of the requests was under way, in seconds."""
     total = end = 0.0
     for prediction in sorted(predictions, key=lambda p: p.started):
-        its_end = prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
+        its_end = end_of(prediction)
         total += max(0.0, its_end - max(end, prediction.started))
         end = max(end, its_end)
     return total
+
+
+def end_of(prediction: Prediction) -> float:
+    """Seconds from the run's beginning to the prediction."""
+    return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
 
 
 def select_examples(

@@ -1,4 +1,4 @@
-"""May a run be continued? Only when it would ask the same questions of the same weights."""
+"""May a run be continued, or its answers be judged again? Only where the questions are the same."""
 
 from __future__ import annotations
 
@@ -31,9 +31,15 @@ def check_resumable(
     before = manifest.plan
     found += _config_changed(before.config, plan.config)
     found += _config_changed(before.seeds, plan.seeds, "seeds.")
-    found += _suites_changed(before.suites, plan.suites)
-    found += _asked_changed(before.asked, plan.asked)
-    return found
+    return found + questions_changed(before, plan)
+
+
+def questions_changed(before: RunPlan, now: RunPlan) -> list[str]:
+    """Say in words where two plans ask something else: other items, prompts, tools or samplings."""
+    return [
+        *_suites_changed(before.suites, now.suites),
+        *_asked_changed(before.asked, now.asked),
+    ]
 
 
 def _weights_changed(
@@ -90,7 +96,9 @@ def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Ite
             yield f"condition {name}: exact was {was}, is {is_}"
         for difference in _config_changed(old[name].sampling, new[name].sampling):
             yield difference.replace("config:", f"condition {name}: sampling", 1)
-        if old[name].trials != new[name].trials:
+        if old[name].repeats != new[name].repeats:
+            yield f"condition {name}: repeats was {old[name].repeats}, is {new[name].repeats}"
+        elif old[name].trials != new[name].trials:
             yield f"condition {name}: {old[name].trials} trials then, {new[name].trials} now"
 
 

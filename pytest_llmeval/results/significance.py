@@ -41,7 +41,7 @@ def write_significance(
             "target": TARGET,
             "seed": seed,
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
-            "comparisons": [_comparison(c) for c in comparisons],
+            "comparisons": [comparison_data(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
         },
     )
@@ -67,7 +67,8 @@ def read_significance(run: Path) -> dict[str, Any]:
     return data
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain data, with what follows from its figures."""
     told: dict[str, Any] = plain(comparison) | {"real": comparison.real}
     if comparison.sensitivity is not None:
         told["sensitivity"]["conclusion_robust"] = comparison.sensitivity.conclusion_robust

@@ -98,6 +98,16 @@ def _verdict(comparison: Comparison) -> str:
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
 
 
+def difference_words(difference: float | None, interval: Interval) -> str:
+    """A difference in points with its interval: `+2.5 [-3.8, +9.1]`."""
+    points, low, high = map(_points, (difference, interval.low, interval.high))
+    if points is None:
+        return UNKNOWN
+    if low is None or high is None:
+        return f"{points:+.1f}"
+    return f"{points:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def sensitivity_words(sensitivity: Sensitivity | None) -> str:
     """Whether the items without a judged answer could change a verdict; "" where there are none."""
     if sensitivity is None:

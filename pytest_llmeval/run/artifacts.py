@@ -11,16 +11,16 @@ from pathlib import Path
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
 from pytest_llmeval.results.atomic import write_text
+from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import RunReport, condition_figures, select_examples
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
+from pytest_llmeval.results.step_summary import append_step_summary
 from pytest_llmeval.results.tables import write_costs, write_tables
 from pytest_llmeval.run.conclusion import Worth, slots_busy
-from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.statistics.comparisons import SEED
 
 
@@ -36,16 +36,15 @@ class Outcome:
     seconds: float
 
 
-def report_of(settings: Settings, ledger: Ledger, outcome: Outcome) -> RunReport:
-    """Everything that the terminal and the reports say."""
-    folder, manifest = ledger.folder, ledger.manifest
-    busy = _slots_busy(settings, manifest, outcome)
+def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path) -> RunReport:
+    """Everything that the terminal and the reports say; paths are shown from `root`."""
+    busy = _slots_busy(manifest, outcome)
     counts = _outcomes(outcome.predictions, outcome.scores)
     return RunReport(
         id=folder.id,
         started=manifest.started,
         seconds=outcome.seconds,
-        path=_shown_path(settings, folder.reports / "report.html"),
+        path=_shown_path(root, folder.reports / "report.html"),
         plan=manifest.plan,
         models=manifest.models,
         versions=manifest.versions,
@@ -63,13 +62,19 @@ def report_of(settings: Settings, ledger: Ledger, outcome: Outcome) -> RunReport
 
 
 def write_artifacts(
-    settings: Settings, ledger: Ledger, outcome: Outcome, report: RunReport
+    folder: RunFolder,
+    outcome: Outcome,
+    report: RunReport,
+    *,
+    archive: bool = False,
+    step_summary: Path | None = None,
 ) -> list[str]:
     """Write all files that follow from predictions and scores; say which could not be written.
 
-    One that another program holds open, as Windows allows, must not cost the others.
+    One that another program holds open, as Windows allows, must not cost the others. To
+    `step_summary` the report is appended in short.
     """
-    folder, worth = ledger.folder, outcome.worth
+    worth = outcome.worth
     works: list[Callable[[], object]] = [
         lambda: write_tables(folder, outcome.trials, outcome.predictions, outcome.scores),
         lambda: write_costs(folder.path / "costs.json", report.figures),
@@ -84,7 +89,9 @@ def write_artifacts(
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),
         lambda: write_text(folder.reports / "report.html", html_report(report)),
     ]
-    if settings.options.archive:
+    if step_summary is not None:
+        works.append(lambda: append_step_summary(step_summary, report))
+    if archive:
         works.append(lambda: _archive(folder.path))
     problems = []
     for work in works:
@@ -111,14 +118,15 @@ def _outcomes(
     )
 
 
-def _slots_busy(settings: Settings, manifest: Manifest, outcome: Outcome) -> dict[str, float]:
+def _slots_busy(manifest: Manifest, outcome: Outcome) -> dict[str, float]:
     by_model: dict[str, list[Prediction]] = {}
     for trial in outcome.trials:
         if trial.id in outcome.predictions:
             by_model.setdefault(trial.condition.model, []).append(outcome.predictions[trial.id])
     told = {facts.name: facts.slots for facts in manifest.models}
+    asked_for = manifest.plan.config["models"]
     shares = {
-        model: slots_busy(its, told.get(model) or settings.config.models[model].slots)
+        model: slots_busy(its, told.get(model) or asked_for[model]["slots"])
         for model, its in by_model.items()
     }
     return {model: share for model, share in shares.items() if share is not None}
@@ -132,8 +140,8 @@ def _prompt_of(trial: Trial) -> tuple[Message, ...]:
     return render(trial.condition.prompt, trial.item)
 
 
-def _shown_path(settings: Settings, path: Path) -> str:
+def _shown_path(root: Path, path: Path) -> str:
     try:
-        return path.relative_to(settings.options.root).as_posix()
+        return path.relative_to(root).as_posix()
     except ValueError:
         return str(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_llmeval import __version__
@@ -20,9 +20,9 @@ from pytest_llmeval.results.baselines import (
     stranger,
     write_baseline,
 )
-from pytest_llmeval.results.manifest import plan_of
+from pytest_llmeval.results.manifest import Manifest, plan_of
 from pytest_llmeval.run.selection import Selection
-from pytest_llmeval.run.settings import Options, Settings
+from pytest_llmeval.run.settings import Options
 from pytest_llmeval.statistics.gates import Decision
 from pytest_llmeval.statistics.regression import Outcomes, margin_words, not_worse
 
@@ -36,12 +36,18 @@ _HASH_LENGTH = 12
 class Baselines:
     """The baselines that a run is held to, and which it replaces when it was asked to.
 
-    `weights` are the digests of the models, None where they are not known.
+    `versions` gives those of the scorers of some suites, by name; `weights` are the digests of the
+    models, None where they are not known.
     """
 
-    def __init__(self, settings: Settings, weights: Mapping[str, str | None]):
-        self._settings = settings
-        self._options = settings.options
+    def __init__(
+        self,
+        options: Options,
+        versions: Callable[[Iterable[Suite]], Mapping[str, str]],
+        weights: Mapping[str, str | None],
+    ):
+        self._options = options
+        self._versions = versions
         self._weights = weights
 
     def decide(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Decision:
@@ -71,8 +77,7 @@ class Baselines:
     def _baseline_of(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Baseline:
         """This run as a baseline; items that lack an outcome have no values."""
         suite = trials[0].suite
-        versions = self._settings.scorer_versions([suite])
-        plan = plan_of({}, trials, {}, scorer_versions=versions)
+        plan = plan_of({}, trials, {}, scorer_versions=self._versions([suite]))
         (planned,), (asked,), (condition,) = plan.suites, plan.asked, plan.conditions
         return Baseline(
             suite=suite.name,
@@ -169,6 +174,11 @@ def accepting(options: Options, suite: Suite) -> str:
     command += [part for override in options.overrides for part in ("--llm-set", override)]
     command += [] if options.limit is None else ["--llm-limit", str(options.limit)]
     return " ".join(map(_quoted, (*command, suite.origin, "--snapshot-update")))
+
+
+def weights_of(manifest: Manifest) -> dict[str, str | None]:
+    """The digest of each model's weights, as far as it is known."""
+    return {model.name: model.digest for model in manifest.models}
 
 
 def unused_baselines(root: Path, selection: Selection) -> list[str]:

@@ -238,6 +238,11 @@ def _go_back(
 ) -> tuple[RunFolder, Manifest]:
     path = find_run(settings.options.run_dir, settings.options.resume or "")
     manifest = read_manifest(path)
+    if manifest.rescored_from is not None:
+        raise RunError(
+            f"--llm-resume: the run {manifest.id} was made by llmeval rescore and has asked "
+            f"nothing itself; resume {manifest.rescored_from}, whose answers it has judged again"
+        )
     differences = check_resumable(manifest, plan, digests)
     if (DRY_RUN in manifest.warnings) != settings.options.dry_run:
         differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")

@@ -11,8 +11,7 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
-from pytest_llmeval.results.manifest import Manifest
-from pytest_llmeval.results.report import RunReport
+from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
@@ -23,7 +22,7 @@ from pytest_llmeval.run.assembly import (
     turns_of,
 )
 from pytest_llmeval.run.backing import what_computes
-from pytest_llmeval.run.baselines import Baselines, unused_baselines
+from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
     count_failures,
@@ -104,7 +103,7 @@ class Run:
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
-        self._elapsed = max(map(_end, ledger.known.values()), default=0.0)
+        self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
             turns_of(self.settings, self._models, trials, ledger),
             ledger.record,
@@ -213,7 +212,11 @@ class Run:
             predictions,
             self._scores,
             worth,
-            Baselines(self.settings, _weights(self._ledger.manifest)).decide,
+            Baselines(
+                self.settings.options,
+                self.settings.scorer_versions,
+                weights_of(self._ledger.manifest),
+            ).decide,
         )
         self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)
         if not self._selection.trials:
@@ -226,8 +229,15 @@ class Run:
             in_order(self._gates),
             time.perf_counter() - self._began + self._elapsed,
         )
-        self._report = report_of(self.settings, self._ledger, outcome)
-        for problem in write_artifacts(self.settings, self._ledger, outcome, self._report):
+        folder, options = self._ledger.folder, self.settings.options
+        self._report = report_of(folder, self._ledger.manifest, outcome, options.root)
+        for problem in write_artifacts(
+            folder,
+            outcome,
+            self._report,
+            archive=options.archive,
+            step_summary=options.step_summary,
+        ):
             self._say(f"llmeval: {problem}")
 
     def _warnings(self) -> list[str]:
@@ -276,16 +286,6 @@ class Run:
                     self._scores[trial.id] = self.settings.score(trial, prediction)
                 except LlmevalError as error:  # a scorer that only the worker's conftest knows
                     self._say(f"llmeval: {trial.id} has no score: {error}")
-
-
-def _end(prediction: Prediction) -> float:
-    """Seconds from the run's beginning to the prediction."""
-    return prediction.started + sum(attempt.ms for attempt in prediction.attempts) / 1000
-
-
-def _weights(manifest: Manifest) -> dict[str, str | None]:
-    """The digest of each model's weights, as far as it is known."""
-    return {model.name: model.digest for model in manifest.models}
 
 
 def _never() -> bool:

@@ -44,7 +44,10 @@ class Mark(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, in the words of the options' help."""
+    """What the command line says, in the words of the options' help.
+
+    `step_summary` is where GitHub Actions shows a step's Markdown, None elsewhere.
+    """
 
     config: str
     root: Path
@@ -56,6 +59,7 @@ class Options:
     resume: str | None = None
     archive: bool = False
     accept_baselines: bool = False
+    step_summary: Path | None = None
 
 
 class Settings:

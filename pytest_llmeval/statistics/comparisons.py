@@ -73,9 +73,36 @@ def compare_all(
         ValueError: a score outside [0, 1], or not 0 or 1 under a binary condition.
 
     """
+    named = list(combinations(sorted(by_condition), 2))
+    return compare_pairs(
+        suite,
+        scorer,
+        by_condition,
+        named,
+        binary=binary,
+        repeats=repeats,
+        seed=seed,
+        correction=correction,
+    )
+
+
+def compare_pairs(
+    suite: str,
+    scorer: str,
+    by_condition: Mapping[str, ItemScores],
+    named: Sequence[tuple[str, str]],
+    *,
+    binary: Collection[str],
+    repeats: Mapping[str, ItemRepeats] | None = None,
+    seed: int = SEED,
+    correction: Literal["holm", "benjamini-hochberg"] = "holm",
+) -> tuple[Comparison, ...]:
+    """Compare the named pairs, first and second as they are named; the rest as `compare_all`.
+
+    The family of the correction is these pairs.
+    """
     check_scores(by_condition, binary)
-    names = sorted(by_condition)
-    pairs = [_pair(by_condition, first, second) for first, second in combinations(names, 2)]
+    pairs = [_pair(by_condition, first, second) for first, second in named]
     graded = [pair for pair in pairs if not (pair.first in binary and pair.second in binary)]
     tested = {(c.first, c.second): c for c in _graded(suite, scorer, by_condition, graded, seed)}
     found = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,7 @@ from pytest_llmeval.results.manifest import (
     write_manifest,
 )
 from pytest_llmeval.results.tables import write_tables
+from pytest_llmeval.run import Options, Run, Selection, Settings
 
 MakeRun = Callable[[datetime], Path]
 
@@ -129,3 +132,82 @@ def stopped(make_run: MakeRun) -> Path:
     for table in path.glob("*/*.csv"):
         table.unlink()
     return path
+
+
+SUITE = """
+items:
+  - {id: fr, country: France, answer: Paris}
+  - {id: es, country: Spain, answer: Madrid}
+  - {id: it, country: Italy, answer: Rome}
+  - {id: pe, country: Peru, answer: Lima}
+target: answer
+prompts:
+  plain: "Capital of {{ country }}?"
+score: exact
+"""
+CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Peru": "Lima"}
+
+
+class Evaluate:
+    """A user's folder with a suite of four capitals, and runs of it on the fake engine.
+
+    The model `m` knows every capital, `l` is wordy, and says so of those it is told to forget.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.write("suites/capitals.yaml", SUITE)
+
+    def write(self, name: str, text: str) -> Path:
+        """A file of the folder, its folders made."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return path
+
+    def __call__(self, *forgotten: str, broken: str = "", **keys: Any) -> Path:
+        """Ask the suites of the folder; the run's folder.
+
+        The models have forgotten some countries; of `broken` every request fails. `keys` replace
+        those of the config.
+        """
+        known = {name: city for name, city in CAPITALS.items() if name not in forgotten}
+        rules = {
+            "m": [{"when": name, "text": city} for name, city in known.items()],
+            "l": [{"when": name, "text": f"It is {city}."} for name, city in known.items()],
+        }
+        for model, its in rules.items():
+            failing = [{"when": broken, "fail": "refused"}] if broken else []
+            self.write(f"{model}.json", json.dumps([*failing, *its, {"text": "no idea"}]))
+        models = {model: {"engine": "fake", "script": f"{model}.json"} for model in rules}
+        self.write("local.yaml", json.dumps({"models": models, **keys}))
+        options = Options("local.yaml", root=self.root, run_dir=self.root / "runs")
+        settings = Settings.read(options)
+        paths = sorted((self.root / "suites").glob("*.yaml"))
+        suites = [settings.load_suite(p, p.relative_to(self.root).as_posix()) for p in paths]
+        trials = [
+            trial
+            for suite in suites
+            for condition in settings.conditions(suite)
+            for trial in settings.trials(suite, condition)
+        ]
+        run = Run(settings, print)
+        run.begin(Selection(trials))
+        assert not settings.mistakes
+        for trial in trials:
+            while run.wait(trial.id) is None:
+                pass
+        run.finish("")
+        return Path(run.describe(None)["folder"])
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Evaluate:
+    return Evaluate(tmp_path / "mine")
+
+
+@pytest.fixture
+def evaluated(evaluate: Evaluate) -> Path:
+    """A user's folder with one run in it."""
+    evaluate()
+    return evaluate.root

@@ -104,8 +104,8 @@ def write(path: Path, text: str) -> None:
 
 def evaluate(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Pytest in a process of its own, on the fake engine."""
-    ours = ("-p", "pytest_llmeval.plugin", "-p", "no:cacheprovider", "--llm-config", "fake.yaml")
-    return pytester.runpytest_subprocess(*ours, *arguments)
+    ours = ("-p", "pytest_llmeval.plugin", "-p", "syrupy", "-p", "no:cacheprovider")
+    return pytester.runpytest_subprocess(*ours, "--llm-config", "fake.yaml", *arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +154,7 @@ def test_the_examples_of_a_document_pass_together(
     document: str, project: Callable[[str], None], pytester: pytest.Pytester
 ) -> None:
     project(document)
-    result = evaluate(pytester, "suites", "tests", "-rfE")
+    result = evaluate(pytester, "suites", "tests", "-rfE", "--snapshot-update")
     outcomes = result.parseoutcomes()
     assert result.ret == 0, result.stdout.str()
     assert outcomes.get("passed", 0) > 0

@@ -11,6 +11,7 @@ from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.wording import (
     basis_words,
+    difference_words,
     duration,
     judged_words,
     method_words,
@@ -42,6 +43,12 @@ def test_a_pair_is_named_by_what_differs_and_then_by_what_it_shares(
     first: str, second: str, label: str
 ) -> None:
     assert pair_label(first, second) == label
+
+
+def test_a_difference_is_said_in_points_with_its_sign_and_interval() -> None:
+    assert difference_words(0.025, Interval(-0.038, 0.091, "tango")) == "+2.5 [-3.8, +9.1]"
+    assert difference_words(-0.4, Interval(None, None, "paired t")) == "-40.0"
+    assert difference_words(None, Interval(None, None, "")) == "-"
 
 
 def test_the_better_side_comes_first_with_its_interval_turned(samples: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import Answer, Failure, Prediction, Score, Trial, Usage
-from pytest_llmeval.run import Options, Settings
+from pytest_llmeval.run import Options, Run, Selection, Settings
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -64,6 +64,30 @@ class Workbench:
         return Settings.read(
             Options(config="local.yaml", root=self.root, run_dir=self.root / "runs", **options)
         )
+
+    def script(self, rules: Sequence[dict[str, Any]], name: str = "script.json") -> dict[str, Any]:
+        """A fake model that answers by these rules, for the section `models`."""
+        self.write(name, json.dumps(rules))
+        return {"engine": "fake", "script": name}
+
+    def run(
+        self, *suites: Path, only: Sequence[str] = (), stopped: str = "", **options: Any
+    ) -> Path:
+        """Ask these suites as the command does; the run's folder.
+
+        `only` are the ids of the trials that are selected, all without any; `stopped` says why the
+        run was cut short.
+        """
+        settings = self.settings(**options)
+        trials = self.trials(settings, *suites)
+        run = Run(settings, print)
+        run.begin(Selection([trial for trial in trials if not only or trial.id in only]))
+        assert not settings.mistakes
+        for trial in trials:
+            while (not only or trial.id in only) and run.wait(trial.id) is None:
+                pass
+        run.finish(stopped)
+        return Path(run.describe(None)["folder"])
 
     def trials(self, settings: Settings, *suites: Path) -> list[Trial]:
         """All trials of these suites, in the order of collection."""

@@ -1,0 +1,325 @@
+"""New scorers on old predictions: the answers of a run are judged again, and no model is asked.
+
+What comes out is a run of its own, with a copy of the answers, so that everything that reads a run
+reads it, and so that the first one may be deleted. The first one is never written to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pytest_llmeval import __version__
+from pytest_llmeval.errors import RunError, ScorerError, SuiteError
+from pytest_llmeval.inputs.mistakes import unknown
+from pytest_llmeval.inputs.suites import load_suite
+from pytest_llmeval.records import GateResult, Prediction, Sampling, Suite, Trial
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.journal import (
+    Journal,
+    is_being_written,
+    read_requests,
+    read_run,
+    write_requests,
+)
+from pytest_llmeval.results.manifest import (
+    Manifest,
+    PartFacts,
+    RunPlan,
+    plan_hash,
+    plan_of,
+    read_manifest,
+    settle_part,
+    write_manifest,
+)
+from pytest_llmeval.results.report import RunReport, end_of
+from pytest_llmeval.results.resume import questions_changed
+from pytest_llmeval.results.wording import scorer_words
+from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
+from pytest_llmeval.run.baselines import Baselines, weights_of
+from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
+from pytest_llmeval.run.ledger import DRY_RUN
+from pytest_llmeval.run.settings import Options
+from pytest_llmeval.run.verdicts import Grounds, decide
+from pytest_llmeval.running.plan import NamedSampling, check_gates, conditions_of, trials_of
+from pytest_llmeval.scoring.scorer import (
+    BUILT_IN,
+    Scorer,
+    check_targets,
+    make_scorers,
+    score_prediction,
+)
+
+ENVIRONMENT = "environment.json"
+
+#: What stands for the config in a command that has one: a run does not keep its file's name.
+CONFIG = "CONFIG.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """The run that came of it, and from which. `notes` say what is judged otherwise, and what was
+    left out.
+    """
+
+    origin: str
+    folder: RunFolder
+    report: RunReport
+    notes: tuple[str, ...]
+
+
+def rescore(
+    run: Path, *, run_dir: Path, root: Path, now: datetime, suite_files: Sequence[Path] = ()
+) -> Rescored:
+    """Judge the answers of `run` with the suites as they are now, into a new run in `run_dir`.
+
+    Suite files are found from `root`, as the run names them; each of `suite_files` takes the place
+    of the one of its name. Only scorers, gates and a suite's tags may differ from what was asked.
+    Raises RunError, InputError.
+    """
+    origin = read_manifest(run)
+    if is_being_written(run):
+        raise RunError(f"the run {origin.id} is being written; judge it again when it has ended")
+    suites, left_out = _suites(origin, root, suite_files)
+    scorers = {suite.name: _scorers(suite, root) for suite in suites}
+    requests = read_requests(run)
+    trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
+    plan = _plan(origin.plan, trials, scorers)
+    _refuse_other_questions(origin, plan)
+    known = read_run(run)
+    ids = {trial.id for trial in trials}
+    predictions = {trial_id: known[trial_id] for trial_id in known if trial_id in ids}
+    scores = {
+        trial.id: score_prediction(scorers[trial.suite.name], predictions[trial.id], trial.item)
+        for trial in trials
+        if trial.id in predictions
+    }
+    options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
+    baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin))
+    worth = worth_of(trials, scores)
+    grounds = Grounds(trials, predictions, scores, worth, baselines.decide)
+    outcome = Outcome(
+        trials,
+        predictions,
+        scores,
+        worth,
+        tuple(_gates(origin, suites, grounds)),
+        seconds=max(map(end_of, predictions.values()), default=0.0),
+    )
+    folder, manifest = _write(run, origin, plan, run_dir, now, outcome, requests)
+    report = report_of(folder, manifest, outcome, root)
+    problems = write_artifacts(folder, outcome, report)
+    notes = (*_judged_otherwise(origin.plan, plan), *left_out, *problems)
+    return Rescored(origin.id, folder, report, notes)
+
+
+# What was asked -----------------------------------------------------------------------------------
+
+
+def _suites(
+    origin: Manifest, root: Path, suite_files: Sequence[Path]
+) -> tuple[list[Suite], list[str]]:
+    """The run's suites as they are now, and a note for each that is a function of pytest's."""
+    files = {path.stem: path for path in suite_files}
+    plans = {suite.name: suite for suite in origin.plan.suites}
+    for name, path in files.items():
+        if name not in plans:
+            raise RunError(f"--suite-file {path}: {unknown('suite', name, plans)}")
+    left_out = [suite.origin for suite in plans.values() if "::" in suite.origin]
+    suites = [
+        _load(files.get(suite.name, root / suite.origin), root, origin.plan.limit)
+        for suite in plans.values()
+        if suite.origin not in left_out
+    ]
+    if not suites:
+        raise RunError(
+            f"the run {origin.id} has only marked functions, which are judged by pytest itself: "
+            f"change them and ask again"
+        )
+    return suites, [f"left out: {name} is a function, judged by pytest itself" for name in left_out]
+
+
+def _load(path: Path, root: Path, limit: int | None) -> Suite:
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    if not path.is_file():
+        raise SuiteError(
+            "no such file; run this where the suites were run (pytest's rootdir), or name the file "
+            "of that name with --suite-file FILE",
+            path=path,
+        )
+    return load_suite(path, shown.as_posix(), limit=limit)
+
+
+def _scorers(suite: Suite, root: Path) -> tuple[Scorer, ...]:
+    try:
+        scorers = make_scorers(suite.scorers, suite.origin)
+    except ScorerError as error:
+        if all(spec.name in BUILT_IN for spec in suite.scorers):
+            raise
+        message = f"{error.message} One of your own is loaded with --scorers {_own(suite, root)}"
+        raise ScorerError(message, path=error.path, line=error.line) from None
+    check_targets(scorers, suite.items, suite.origin)
+    return scorers
+
+
+def _own(suite: Suite, root: Path) -> str:
+    """The conftest.py that pytest would read for a suite, as an example; the nearest one."""
+    for folder in Path(suite.origin).parents:
+        if (root / folder / "conftest.py").is_file():
+            return (folder / "conftest.py").as_posix()
+    return "FILE.py"
+
+
+def _asked(suite: Suite, plan: RunPlan, asked: Collection[str]) -> list[Trial]:
+    """The trials of a suite that the run has asked.
+
+    Where that is none all are given, so that what has changed can be told.
+    """
+    samplings = [_named_sampling(name, keys) for name, keys in plan.config["sampling"].items()]
+    conditions = conditions_of(suite, tuple(plan.config["models"]), samplings)
+    check_gates(suite, conditions)
+    trials = [trial for condition in conditions for trial in trials_of(suite, condition)]
+    return [trial for trial in trials if trial.id in asked] or trials
+
+
+def _named_sampling(name: str, keys: Mapping[str, Any]) -> NamedSampling:
+    """A sampling as the config said it, with the repeats beside its own keys."""
+    sampling = {key: value for key, value in keys.items() if key != "repeats"}
+    return NamedSampling(
+        name, Sampling(**{**sampling, "stop": tuple(sampling["stop"])}), keys["repeats"]
+    )
+
+
+def _plan(
+    before: RunPlan, trials: Sequence[Trial], scorers: Mapping[str, Sequence[Scorer]]
+) -> RunPlan:
+    return plan_of(
+        before.config,
+        trials,
+        before.seeds,
+        limit=before.limit,
+        scorer_versions=_versions(scorers),
+    )
+
+
+def _versions(scorers: Mapping[str, Sequence[Scorer]]) -> dict[str, str]:
+    return {scorer.name: scorer.version for each in scorers.values() for scorer in each}
+
+
+def _refuse_other_questions(origin: Manifest, plan: RunPlan) -> None:
+    names = {suite.name for suite in plan.suites}
+    before = dataclasses.replace(
+        origin.plan,
+        suites=tuple(suite for suite in origin.plan.suites if suite.name in names),
+        asked=tuple(asked for asked in origin.plan.asked if asked.suite in names),
+    )
+    differences = questions_changed(before, plan)
+    if differences:
+        raise RunError(
+            f"the answers of the run {origin.id} are to other questions: "
+            f"{'; '.join(differences)}. Only scorers, gates and a suite's tags may change. Undo "
+            f"that, name the suite as it was with --suite-file FILE, or ask again"
+        )
+
+
+def _judged_otherwise(before: RunPlan, now: RunPlan) -> Iterator[str]:
+    old = {suite.name: suite.scorers for suite in before.suites}
+    for suite in now.suites:
+        if suite.scorers != old[suite.name]:
+            told = ["; ".join(map(scorer_words, each)) for each in (old[suite.name], suite.scorers)]
+            yield f"{suite.name}: was scored by {told[0]}; now by {told[1]}"
+
+
+# What it is worth, and where it is kept -----------------------------------------------------------
+
+
+def _gates(origin: Manifest, suites: Sequence[Suite], grounds: Grounds) -> Iterator[GateResult]:
+    stopped = "" if _finished(origin) else f"the run stopped: {origin.exit_reason or 'killed'}"
+    if DRY_RUN in origin.warnings:
+        stopped = "a dry run measures nothing"
+    for suite in suites:
+        for gate in suite.gates:
+            why = stopped or picked(suite, gate, grounds.trials)
+            yield decide(suite, gate, grounds, stopped=why)
+
+
+def _finished(origin: Manifest) -> bool:
+    return origin.exit_reason == "finished"
+
+
+def _write(
+    run: Path,
+    origin: Manifest,
+    plan: RunPlan,
+    run_dir: Path,
+    now: datetime,
+    outcome: Outcome,
+    requests: Mapping[str, Mapping[str, Any]],
+) -> tuple[RunFolder, Manifest]:
+    """Make the new run's folder, with the questions and answers it rests on."""
+    by_condition: dict[str, list[Trial]] = {}
+    for trial in outcome.trials:
+        by_condition.setdefault(trial.condition.name, []).append(trial)
+    folder = RunFolder.create(run_dir, now.astimezone(), by_condition)
+    try:
+        for condition, trials in by_condition.items():
+            bodies = ((trial.id, requests[trial.id]) for trial in trials)
+            write_requests(folder.requests(condition), bodies)
+        with closing(Journal(folder)) as journal:
+            for prediction in outcome.predictions.values():
+                journal.append(prediction)
+        if (run / ENVIRONMENT).is_file():
+            shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
+        parts = tuple(
+            settle_part(
+                PartFacts(condition, 1, len(trials)),
+                _of(trials, outcome.predictions),
+                ended=_finished(origin),
+            )
+            for condition, trials in by_condition.items()
+        )
+        manifest = _manifest(folder, origin, plan, parts, now, outcome.trials)
+        write_manifest(folder.path, manifest)
+    except OSError as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise RunError(f"the run's folder cannot be written: {error}") from error
+    return folder, manifest
+
+
+def _of(trials: Sequence[Trial], predictions: Mapping[str, Prediction]) -> Iterator[Prediction]:
+    return (predictions[trial.id] for trial in trials if trial.id in predictions)
+
+
+def _manifest(
+    folder: RunFolder,
+    origin: Manifest,
+    plan: RunPlan,
+    parts: tuple[PartFacts, ...],
+    now: datetime,
+    trials: Sequence[Trial],
+) -> Manifest:
+    """The first run's manifest, but for what scoring has changed."""
+    source = origin.rescored_from or origin.id
+    warnings = (
+        *origin.warnings,
+        *selected_parts(trials),
+        f"the answers are those of the run {source}, judged again",
+    )
+    return dataclasses.replace(
+        origin,
+        id=folder.id,
+        started=now.isoformat(),
+        finished=now.isoformat(),
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        versions={**origin.versions, "judged by pytest-llmeval-local": __version__},
+        parts=parts,
+        warnings=tuple(dict.fromkeys(warnings)),
+        rescored_from=source,
+    )

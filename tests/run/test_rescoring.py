@@ -1,0 +1,370 @@
+"""A run judged again: new scores for the same answers, and nothing for any others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmeval.errors import RunError, ScorerError, SuiteError
+from pytest_llmeval.records import Metric
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.journal import Journal, read_run
+from pytest_llmeval.results.manifest import read_manifest, write_manifest
+from pytest_llmeval.results.tables import read_predictions, read_table
+from pytest_llmeval.run import Run, Selection
+from pytest_llmeval.run.rescoring import Rescored, rescore
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Workbench
+
+ITEMS = [
+    {"id": "right", "ask": "say 42", "answer": "42"},
+    {"id": "wordy", "ask": "say It is 42.", "answer": "42"},
+    {"id": "wrong", "ask": "say 41", "answer": "42"},
+    {"id": "silent", "ask": "say", "answer": "42"},
+    {"id": "broken", "ask": "break", "answer": "42"},
+]
+SCRIPT = [{"when": "^break", "fail": "refused"}, {"when": "^say ?(.*)", "text": r"\1"}]
+
+Again = Callable[..., Rescored]
+
+
+@pytest.fixture
+def asked(bench: Workbench) -> Workbench:
+    """A user's folder with a model that says what it is told to say, and fails when told to."""
+    bench.config(models={"m": bench.script(SCRIPT), "n": bench.script([{"text": "42"}], "n.json")})
+    return bench
+
+
+@pytest.fixture
+def again(asked: Workbench, now: datetime) -> Again:
+    """Judge a run of that folder again."""
+
+    def judge(run: Path, **options: Any) -> Rescored:
+        given: dict[str, Any] = {"run_dir": asked.root / "runs", "root": asked.root, "now": now}
+        return rescore(run, **(given | options))
+
+    return judge
+
+
+def suite(bench: Workbench, **keys: Any) -> Path:
+    given = {"items": ITEMS, "prompt": "{{ ask }}", "score": "exact"}
+    return bench.suite("sums", **(given | keys))
+
+
+def outcomes(run: Path, condition: str = "m") -> dict[str, str]:
+    rows = read_predictions(run)
+    return {row["item_id"]: row["outcome"] for row in rows if row["condition"] == condition}
+
+
+def metric(done: Rescored, scorer: str, condition: str = "m") -> Metric:
+    found = {(m.scorer, m.condition): m for m in done.report.metrics}
+    return found[scorer, condition]
+
+
+def files(run: Path) -> dict[str, bytes]:
+    paths = [path for path in run.rglob("*") if path.is_file()]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
+
+
+# New scores ---------------------------------------------------------------------------------------
+
+
+def test_a_new_scorer_judges_the_old_answers(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    assert outcomes(run)["wordy"] == "wrong"
+    suite(asked, score=["numeric", "exact"])
+    done = again(run)
+    assert outcomes(done.folder.path) == {
+        "right": "right",
+        "wordy": "right",
+        "wrong": "wrong",
+        "silent": "no_answer",
+        "broken": "failure",
+    }
+    assert metric(done, "numeric").right == 2
+    assert metric(done, "exact").right == 1
+    assert done.notes == (
+        "sums: was scored by exact, version 1; now by numeric, version 1; exact, version 1",
+    )
+
+
+def test_a_failure_stays_a_failure_and_is_no_score(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    suite(asked, score="includes")
+    found = metric(again(run), "includes")
+    assert found.failures == {"error": 1}
+    assert (found.answered, found.trials) == (4, 5)
+
+
+def test_comparisons_and_gates_are_made_of_the_new_scores(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    gates = [{"only": "n", "metric": "includes", "at_least": 0.3}]
+    suite(asked, score="includes", gates=gates)
+    done = again(run)
+    (comparison,) = done.report.comparisons
+    assert (comparison.scorer, comparison.only_first, comparison.only_second) == ("includes", 0, 2)
+    assert [(gate.verdict, gate.gate.limit) for gate in done.report.gates] == [("pass", 0.3)]
+    written = json.loads((done.folder.path / "significance.json").read_text(encoding="utf-8"))
+    assert written["run"] == done.folder.id
+    assert [gate["verdict"] for gate in written["gates"]] == ["pass"]
+
+
+def test_the_same_scorers_give_the_same_tables(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    done = again(run)
+    before, after = files(run), files(done.folder.path)
+    same = [n for n in before if n.endswith((".csv", "combined.jsonl", "requests.jsonl"))]
+    assert len(same) == 8
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert after["environment.json"] == before["environment.json"]
+    assert read_run(run) == read_run(done.folder.path)
+    assert done.notes == ()
+
+
+def test_the_first_run_is_left_as_it_was(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    before = files(run)
+    suite(asked, score="numeric")
+    again(run)
+    assert files(run) == before
+
+
+def test_the_manifest_says_where_the_answers_come_from_and_by_what_they_are_judged(
+    asked: Workbench, again: Again, now: datetime
+) -> None:
+    run = asked.run(suite(asked))
+    suite(asked, score={"numeric": {"tolerance": 1}})
+    done = again(run)
+    first, second = read_manifest(run), read_manifest(done.folder.path)
+    assert (first.rescored_from, second.rescored_from) == (None, run.name)
+    (planned,) = second.plan.suites
+    assert [(s.name, s.version, s.options) for s in planned.scorers] == [
+        ("numeric", "1", {"tolerance": 1})
+    ]
+    assert second.models == first.models
+    assert second.started == now.isoformat()
+    assert second.status == "completed"
+    assert f"the answers are those of the run {run.name}, judged again" in done.report.warnings
+
+
+def test_a_rescored_run_can_be_rescored_and_names_the_first_one(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked))
+    first = again(run)
+    suite(asked, score="includes")
+    second = again(first.folder.path)
+    assert metric(second, "includes").right == 2
+    assert read_manifest(second.folder.path).rescored_from == run.name
+    assert second.report.warnings == first.report.warnings
+
+
+def test_it_has_asked_nothing_itself_and_cannot_be_resumed(asked: Workbench, again: Again) -> None:
+    path = suite(asked)
+    run = asked.run(path)
+    second = again(run, now=datetime.now(timezone.utc))
+    settings = asked.settings(resume=second.folder.id)
+    owner = Run(settings, print)
+    owner.begin(Selection(asked.trials(settings, path)))
+    owner.abort()
+    (mistake,) = settings.mistakes
+    assert mistake == (
+        f"--llm-resume: the run {second.folder.id} was made by llmeval rescore and has asked "
+        f"nothing itself; resume {run.name}, whose answers it has judged again"
+    )
+
+
+def test_repeats_and_a_limit_are_those_of_the_run(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked, repeats=2), limit=3)
+    suite(asked, repeats=2, score="includes")
+    done = again(run)
+    assert metric(done, "includes").trials == 6
+    assert read_manifest(done.folder.path).plan.limit == 3
+    rows = read_table(done.folder.path / "m" / "per_item_scores.csv")
+    assert [row["repeat"] for row in rows] == ["1", "2"] * 3
+
+
+def test_several_samplings_are_taken_from_the_run_and_not_from_a_config(
+    asked: Workbench, again: Again
+) -> None:
+    named = {"cold": {"max_tokens": 8, "stop": "x"}, "warm": {"max_tokens": 9, "repeats": 2}}
+    asked.config(models={"m": asked.script(SCRIPT)}, sampling=named)
+    run = asked.run(suite(asked))
+    (asked.root / "local.yaml").unlink()
+    done = again(run)
+    assert {m.condition: m.trials for m in done.report.metrics} == {"m/cold": 5, "m/warm": 10}
+
+
+# What was not asked -------------------------------------------------------------------------------
+
+
+def test_what_was_not_asked_stays_unjudged_and_its_gate_undecided(
+    asked: Workbench, again: Again
+) -> None:
+    gates = [{"only": "m", "metric": "exact", "at_least": 0.1}]
+    path = suite(asked, gates=gates)
+    run = asked.run(path, only=["sums::m::right", "sums::m::wordy"])
+    done = again(run)
+    assert set(outcomes(done.folder.path)) == {"right", "wordy"}
+    (gate,) = done.report.gates
+    assert (gate.verdict, gate.message) == (
+        "inconclusive",
+        "only 2 of its 5 trials were selected",
+    )
+    assert any("2 of 5 trials were selected" in warning for warning in done.report.warnings)
+
+
+def test_a_run_that_stopped_is_judged_as_far_as_it_came(asked: Workbench, again: Again) -> None:
+    gates = [{"only": "m", "metric": "exact", "at_least": 0.1}]
+    run = asked.run(suite(asked, gates=gates), stopped="Ctrl-C")
+    journal = run / "m" / "parts" / "part-0001.results.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
+    done = again(run)
+    found = metric(done, "exact")
+    assert (found.trials, found.answered) == (5, 2)
+    assert found.incomplete
+    assert done.report.gates[0].message == "the run stopped: Ctrl-C"
+    assert read_manifest(done.folder.path).status == "running"
+
+
+def test_a_dry_run_decides_no_gate_the_second_time_either(asked: Workbench, again: Again) -> None:
+    gates = [{"only": "m", "metric": "exact", "at_least": 0.1}]
+    run = asked.run(suite(asked, gates=gates), dry_run=True)
+    assert again(run).report.gates[0].message == "a dry run measures nothing"
+
+
+def test_a_run_that_is_being_written_is_left_alone(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    folder = RunFolder.open(run, ["m", "n"])
+    with closing(Journal(folder)), pytest.raises(RunError, match="is being written"):
+        again(run)
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == [run.name]
+
+
+# Other questions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"items": ITEMS[:4]}, "suite sums: its dataset has changed"),
+        (
+            {"items": [{**ITEMS[0], "answer": "43"}, *ITEMS[1:]]},
+            "suite sums: its dataset has changed",
+        ),
+        ({"prompt": "{{ ask }}!"}, "condition m in suite sums: its prompt has changed"),
+        ({"sampling": {"max_tokens": 3}}, "sampling max_tokens was 16, is 3"),
+        ({"repeats": 2}, "condition m in suite sums: repeats was 1, is 2"),
+        ({"exact": True}, "condition m in suite sums: exact was false, is true"),
+        ({"prompt": None, "prompts": {"a": "{{ ask }}"}}, "condition m in suite sums is gone"),
+        ({"only": "n"}, "condition m in suite sums is gone"),
+    ],
+    ids=["an item less", "a target", "prompt", "sampling", "repeats", "exact", "name", "only"],
+)
+def test_answers_to_other_questions_are_refused_by_name(
+    asked: Workbench, again: Again, changed: dict[str, Any], words: str
+) -> None:
+    run = asked.run(suite(asked))
+    suite(asked, **changed)
+    with pytest.raises(RunError) as refused:
+        again(run)
+    assert words in str(refused.value)
+    assert f"the answers of the run {run.name} are to other questions" in str(refused.value)
+    assert "Only scorers, gates and a suite's tags may change" in str(refused.value)
+    assert len([path for path in run.parent.iterdir() if path.is_dir()]) == 1
+
+
+def test_a_suites_tags_may_change(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    suite(asked, tags=["maths"])
+    assert again(run).notes == ()
+
+
+def test_another_suite_file_may_take_the_place_of_the_first(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    other = asked.write(
+        "strict/sums.yaml", suite(asked, score="includes").read_text(encoding="utf-8")
+    )
+    suite(asked, items=ITEMS[:1])
+    done = again(run, suite_files=[other])
+    assert metric(done, "includes").right == 2
+    assert read_manifest(done.folder.path).plan.suites[0].origin == "strict/sums.yaml"
+
+
+def test_a_suite_file_of_another_name_is_refused_with_the_names_there_are(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked))
+    with pytest.raises(RunError, match=r"sum\.yaml: unknown suite 'sum'; did you mean 'sums'"):
+        again(run, suite_files=[asked.root / "sum.yaml"])
+
+
+def test_a_suite_that_is_not_where_it_was_says_where_to_run_the_command(
+    asked: Workbench, again: Again, tmp_path: Path
+) -> None:
+    run = asked.run(suite(asked))
+    with pytest.raises(SuiteError, match=r"no such file; run this where the suites were run"):
+        again(run, root=tmp_path / "elsewhere")
+
+
+def test_marked_functions_are_left_out_and_named(asked: Workbench, again: Again) -> None:
+    run = asked.run(suite(asked))
+    manifest = read_manifest(run)
+    (planned,) = manifest.plan.suites
+    function = replace(planned, name="test_x.test_y", origin="tests/test_x.py::test_y")
+    both = replace(manifest.plan, suites=(planned, function))
+    write_manifest(run, replace(manifest, plan=both))
+    note = "left out: tests/test_x.py::test_y is a function, judged by pytest itself"
+    assert again(run).notes == (note,)
+    write_manifest(run, replace(manifest, plan=replace(manifest.plan, suites=(function,))))
+    with pytest.raises(RunError, match="only marked functions, which are judged by pytest itself"):
+        again(run)
+
+
+# Scorers ------------------------------------------------------------------------------------------
+
+
+def test_a_scorer_that_nobody_knows_names_the_conftest_that_may_have_it(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked))
+    path = suite(asked, score="shouts")
+    line = path.read_text(encoding="utf-8").splitlines().index(' "score": "shouts"') + 1
+    with pytest.raises(ScorerError) as refused:
+        again(run)
+    assert str(refused.value).startswith(f"suites/sums.yaml:{line}: no scorer is called 'shouts'")
+    assert str(refused.value).endswith("One of your own is loaded with --scorers FILE.py")
+    asked.write("conftest.py", "")
+    with pytest.raises(ScorerError, match=r"--scorers conftest\.py$"):
+        again(run)
+    asked.write("suites/conftest.py", "")
+    with pytest.raises(ScorerError, match=r"--scorers suites/conftest\.py$"):
+        again(run)
+
+
+def test_a_mistake_in_an_option_of_ours_sends_nobody_to_a_conftest(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked))
+    suite(asked, score={"exact": {"ignore_cas": True}})
+    with pytest.raises(ScorerError) as refused:
+        again(run)
+    assert "--scorers" not in str(refused.value)
+
+
+def test_a_gate_on_a_metric_that_no_scorer_gives_any_more_is_a_mistake(
+    asked: Workbench, again: Again
+) -> None:
+    gates = [{"only": "m", "metric": "exact", "at_least": 0.1}]
+    run = asked.run(suite(asked, gates=gates))
+    suite(asked, gates=gates, score="includes")
+    with pytest.raises(SuiteError, match="exact"):
+        again(run)
