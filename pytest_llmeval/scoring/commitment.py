@@ -21,11 +21,12 @@ no answer rather than a wrong one, and never a right one by luck.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from pytest_llmeval.scoring.extraction import Finding
-from pytest_llmeval.scoring.mentions import Mention, lower, mentions_in
+from pytest_llmeval.scoring.mentions import Mention, mentions_in
+from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 Group = list[Mention]
 
@@ -46,15 +47,30 @@ _ANCHOR = re.compile(
             (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
     | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
     | \b(?:answer|choice|choose|pick|select)\s
+    | \b(?:wait|actually|correction|sorry)\b [\s,.:…–—-]* (?:no\b[\s,.:…–—-]*)?
     | <answer> | \\boxed\{{ | \#{{4}}
     ) {_OPENING} {_FILLER}""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How every match of `_ANCHOR` begins.
+_ANCHOR_WORDS = (
+    "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
+    "choose", "select", "i ", "i'", "i’", "we ", "let's", "let’s", "it ", "it'", "it’", "it\n",
+    "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
+)  # fmt: skip
 _CONFIRMED = re.compile(
     r"""[\s"'”’*)\].,:]{0,4} (?:is|was|seems|looks|must\s+be|would\s+be|appears)\s+
         (?:\w+\s+){0,2}? (?:correct|right|best|true|answer)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How far before an option words that deny it are looked for.
+_WINDOW = 60
+#: Without one of these in front nothing is denied ("no" is in not, nor and cannot too).
+_DENYING = (
+    "no", "n't", "n’t", "never", "neither", "rather", "instead", "except", "unlike",
+    "eliminat", "rul", "exclud", "discard", "reject", "wrong", "incorrect", "false", "worst",
+    "least",
+)  # fmt: skip
 _DENIED_BEFORE = re.compile(
     r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
         | n['’]t | \b(?:eliminat|rul|exclud|discard|reject)\w*(?:\s+out)? )
@@ -82,6 +98,7 @@ _SIDE_BY_SIDE = re.compile(
         \s* (?:(?:possibly|maybe|perhaps|also|even|option|choice|answer|the)\s+)* ["'“‘(\[*]*""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASKED = re.compile(r"[\"'”’)\]]*\?")
 _NEXT_TO = re.compile(r"[\s,;./|*-]*")
 _SECOND_THOUGHTS = re.compile(
     r"\b(?:wait|hold\s+on|actually|correction|sorry|no|wrong|incorrect|mistake)\b", re.IGNORECASE
@@ -92,7 +109,9 @@ _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
 _MARKUP = str.maketrans({"*": " ", "`": " ", "_": " ", "$": " "})
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
-_SPACES = re.compile(r"[ \t\u00a0]+")
+_SPACES = re.compile(r"[ \t\u00a0]{2,}|[\t\u00a0]")
+#: Where none of these is, every space is a single one.
+_GAPS = ("  ", "\t", "\u00a0")
 
 
 def committed_option(
@@ -111,10 +130,11 @@ def committed_option(
         return _finding(text, whole, "the whole text", committed=True)
     standing: list[Group] = []
     denied: list[Group] = []
+    denying = starts_of(text, _DENYING)
     for group in _groups(text, mentions):
-        (denied if _is_denied(text, group) else standing).append(group)
-    repeated = _repeated_question(text, mentions)
-    anchors = list(_ANCHOR.finditer(text))
+        (denied if _is_denied(text, group, denying) else standing).append(group)
+    repeated = _repeated_question(text, mentions, labels)
+    anchors = list(matches_at(_ANCHOR, text, _ANCHOR_WORDS))
     chosen = _last_commitment(text, standing, denied, anchors, repeated)
     if chosen is not None:
         group, how = chosen
@@ -150,9 +170,12 @@ def _last_commitment(
 
 
 def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> bool:
-    """Say whether loose mentions only list options: all of them, or different ones in a row."""
+    """Say whether loose mentions only list options: all of them, different ones in a row, or
+    several of which the last is a question ("A? B?").
+    """
     mentions = [mention for group in loose for mention in group]
-    if len(labels) > 1 and len({mention.label for mention in mentions}) == len(labels):
+    different = len({mention.label for mention in mentions})
+    if different > 1 and (different == len(labels) or _ASKED.match(text, mentions[-1].end)):
         return True
     *_, before, last = [None, *mentions]
     return (
@@ -165,7 +188,8 @@ def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> boo
 def _plain(text: str) -> str:
     if "\\" in text:
         text = _LATEX_TEXT.sub(r"\1", text)
-    return _SPACES.sub(" ", text.translate(_MARKUP))
+    text = text.translate(_MARKUP)
+    return _SPACES.sub(" ", text) if any(gap in text for gap in _GAPS) else text
 
 
 def _finding(text: str, mention: Mention, how: str, *, committed: bool) -> Finding[str]:
@@ -206,12 +230,14 @@ def _is_one(group: Group) -> bool:
     return len({mention.label for mention in group}) == 1
 
 
-def _is_denied(text: str, group: Group) -> bool:
+def _is_denied(text: str, group: Group, denying: Sequence[int]) -> bool:
+    """Say whether a group is denied; `denying` are the places of words that may do so."""
     start, end = group[0].start, group[-1].end
-    return (
-        _DENIED_BEFORE.search(text, max(0, start - 60), start) is not None
-        or _DENIED_AFTER.match(text, end) is not None
-    )
+    window = max(0, start - _WINDOW)
+    near = bisect_left(denying, start) > bisect_left(denying, window)
+    if near and _DENIED_BEFORE.search(text, window, start):
+        return True
+    return _DENIED_AFTER.match(text, end) is not None
 
 
 def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
@@ -222,8 +248,12 @@ def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
     )
 
 
-def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
-    """The mentions that only repeat the list of options: two or more labels, each with a text."""
+def _repeated_question(
+    text: str, mentions: Sequence[Mention], labels: Sequence[str]
+) -> set[Mention]:
+    """The mentions that only repeat the list of options: two or more labels, each with a text, or
+    all of them in order, each alone on its line.
+    """
     listed = {
         mention
         for mention in mentions
@@ -233,7 +263,10 @@ def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
             or (_opens_line(text, mention) and not _ends_line(text, mention))
         )
     }
-    return listed if len({mention.label for mention in listed}) > 1 else set()
+    if len({mention.label for mention in listed}) > 1:
+        return listed
+    alone = [m for m in mentions if m.labelled and _opens_line(text, m) and _ends_line(text, m)]
+    return set(alone) if [mention.label for mention in alone] == list(labels) else set()
 
 
 def _how_committed(
@@ -251,9 +284,17 @@ def _how_committed(
     confirmed = _CONFIRMED.match(text, last.end)
     if confirmed:
         return f"before {' '.join(confirmed[0].split())!r}", False
-    if last in repeated or not last.labelled or not _opens_line(text, last):
+    if last in repeated:
         return "", False
-    return "a label that opens its line", False
+    if last.labelled and _opens_line(text, last):
+        return "a label that opens its line", False
+    return ("a last sentence of its own" if _is_last_sentence(text, group) else ""), False
+
+
+def _is_last_sentence(text: str, group: Group) -> bool:
+    """Say whether an option is all that the last sentence says, after another one."""
+    before = text[: group[0].start].rstrip(" \"'“‘([")
+    return before.endswith((".", "!", "?")) and not _ALONE.sub("", text[group[-1].end :])
 
 
 def _opens_line(text: str, mention: Mention) -> bool:

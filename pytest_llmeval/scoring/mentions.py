@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from pytest_llmeval.scoring.triggers import lower
+
 
 class Mention(NamedTuple):
     """An option is mentioned at `start` to `end`.
@@ -73,17 +75,24 @@ def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
         written = match["label"]
         label = canonical[written.casefold()]
         bracketed = match["close"] is not None
-        sure = bracketed or (written == label and not _is_word(text, match, written))
+        sure = bracketed or _is_label(text, match, label)
         yield Mention(match.start(), match.end(), label, sure, labelled=True, own_words=False)
 
 
-def _is_word(text: str, match: re.Match[str], written: str) -> bool:
-    """Say whether a bare "A" is the article and a bare "I" the pronoun."""
-    if written == "I":
-        return not _NO_PRONOUN.match(text, match.end())
-    if written != "A" or _NO_ARTICLE.match(text, match.end()):
+def _is_label(text: str, match: re.Match[str], label: str) -> bool:
+    """Say whether what is written is a label anywhere: a bare "A" may be the article, a bare "I"
+    the pronoun, and a small letter is a label where "option" stands before it.
+    """
+    written, end = match["label"], match.end()
+    if written == "I" == label:
+        return _NO_PRONOUN.match(text, end) is not None
+    if written.upper() == "A" and written == label and _NO_ARTICLE.match(text, end):
+        return True
+    if written == label and written != "A":
+        return True
+    if written == "a" and not _NO_ARTICLE.match(text, end):
         return False
-    return not _NAMED.search(text, max(0, match.start() - 16), match.start())
+    return _NAMED.search(text, max(0, match.start() - 16), match.start()) is not None
 
 
 @lru_cache(maxsize=256)
@@ -126,14 +135,6 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     return not (
         text[end - 1].isdigit() and after in tuple(".,/") and text[end + 1 : end + 2].isdigit()
     )
-
-
-def lower(text: str) -> str:
-    """Lower case that keeps every position (İ would become two characters)."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 def _joined(text: str, mentions: Sequence[Mention]) -> list[Mention]:
