@@ -12,8 +12,8 @@ What is a number here, and what is not:
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
   skipped, never read in part, nor is 0,125 in groups of three. `decimal_comma` swaps the roles
   of "," and "." for such texts;
-- dates, times, ratios (3:4), ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that comes out
-  whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
+- dates, times, ratios (3:4), ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that
+  comes out whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
 
 Values are fractions, so that equality is exact.
 """

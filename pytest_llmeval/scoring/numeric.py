@@ -1,8 +1,8 @@
 r"""The scorer numeric: the number that an answer commits itself to, compared exactly.
 
 Where it is looked for, in this order: after an anchor ("The answer is", "Result:", <answer>) or
-before one ("is the answer", "is the sum of"), in the last \boxed{}, after the last ####, a first line
-that is only a number, and else the last number of the text. The last of several anchors wins.
+before one ("is the answer", "is the sum of"), in the last \boxed{}, after the last ####, a first
+line that is only a number, and else the last number of the text. The last of several anchors wins.
 
 What stands as an answer is decided in `standing`:
 
@@ -125,8 +125,8 @@ class Numeric:
         def matches(found: Quantity) -> bool:
             return any(self._agree(found, target) for target in targets)
 
-        expected = " | ".join(map(text_of, accepted))
-        return judge(self.name, read(answer), self._find, matches, expected)
+        shown = [text_of(target) for target in accepted]
+        return judge(self.name, read(answer), self._find, matches, shown)
 
     def _find(self, reading: Reading) -> Finding[Quantity] | None:
         text = after_correction(_unmarked(plain_latex(reading.text)))

@@ -31,7 +31,8 @@ _DENIED_AFTER = re.compile(
     rf"""["'”’*_)\]}}$]* (?: \s*\?\s*(?:no|nope|wrong)\b(?!\s+doubt)
       | (?: \s+ (?!is\b|was\b|seems\b|looks\b|must\b|would\b|cannot\b|can\b|could\b) [a-z]+ )? \s+
         (?: (?:is|was|seems|looks|must\s+be|would\s+be)\s+ (?:(?:\w+ly|also|just)\s+){{0,2}}
-              (?:(?:the|an?)\s+)? (?: wrong | incorrect | false | impossible | invalid | not\s+{_RIGHT} )
+              (?:(?:the|an?)\s+)?
+              (?: wrong | incorrect | false | impossible | invalid | not\s+{_RIGHT} )
           | (?:is|was|would|could|ca)n['’]t\s+ (?:be\s+)? {_RIGHT}
           | (?:cannot|(?:can|could)\s+not)\s+ be\s+ {_RIGHT} ) )""",
     re.IGNORECASE | re.VERBOSE,

@@ -172,11 +172,9 @@ UNCOMMITTED = [
     "The wrong answer is B",
     "The incorrect option is B",
     "The least likely is B",
-    "I don't know",
     "Neither",
     "Parisian",
     "B-side",
-    "I am not sure.",
     "D-day, C++, A+ and Washington D.C.",
 ]
 
@@ -186,6 +184,15 @@ def test_a_text_that_commits_itself_to_no_option_is_unparsed(text: str) -> None:
     for target in LETTERS:
         score = judged(text, target)
         assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    "text", ["I don't know", "I am not sure.", "No idea", "Unanswerable", "I can't help with that."]
+)
+def test_a_text_that_declines_to_choose_is_a_refusal(text: str) -> None:
+    score = judged(text, "B")
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "refusal")
+    assert judged("I'm not sure, but I think B", "B").outcome == "right"
 
 
 @pytest.mark.parametrize(

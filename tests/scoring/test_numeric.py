@@ -219,7 +219,6 @@ def test_another_number_is_wrong(text: str, target: Any) -> None:
 
 
 UNPARSED = [
-    ("I do not know.", "42"),
     ("forty-two", "42"),
     ("not 42", "42"),
     ("The answer is not 42.", "42"),
@@ -284,6 +283,15 @@ UNPARSED = [
 def test_what_is_no_number_or_left_open_is_no_answer(text: str, target: str) -> None:
     score = judged(text, target)
     assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I do not know.", "It cannot be determined.", "Sorry, I can't help with that. Call 911."],
+)
+def test_an_answer_that_declines_to_give_a_number_is_a_refusal(text: str) -> None:
+    score = judged(text, "42")
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "refusal")
 
 
 @pytest.mark.parametrize(

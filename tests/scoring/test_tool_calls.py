@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec, ToolCall
+from pytest_llmeval.scoring.json_reading import same_json
 from pytest_llmeval.scoring.scorer import make_scorer
-from pytest_llmeval.scoring.tool_calls import same_json
 
 OSLO = {"name": "weather", "arguments": {"city": "Oslo", "days": 3}}
 TIMER = {"name": "timer", "arguments": {"minutes": 5}}
@@ -92,7 +92,10 @@ def test_a_text_where_a_call_was_due_is_wrong() -> None:
     score = judged([TIMER], text="I have set a timer.")
     assert (score.outcome, score.stages) == (
         "wrong",
-        ('compare: no call ≠ timer({"minutes": 5})',),
+        (
+            'compare: no call ≠ timer({"minutes": 5})',
+            "error: wrong count: no call, 1 wanted",
+        ),
     )
 
 
