@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import scorers
 from bare_client import bare
 from sessions import (
     SLOTS,
@@ -109,6 +110,17 @@ def idle(base: Path, times: int) -> list[Line]:
     return [Line("idle plugin adds", f"{milliseconds:.1f} ms", "<= 25 ms", milliseconds <= 25)]
 
 
+def scoring(rounds: int) -> list[Line]:
+    """What judging a prediction takes, half of them short and half of about 1,000 characters."""
+    lines = []
+    for task, cost in scorers.costs(rounds):
+        what = f"{task.scorer}: a prediction, short / long"
+        figure = f"{cost.mean:.4f} ms ({cost.short:.4f} / {cost.long:.4f})"
+        goal, reached = f"<= {scorers.GOAL}", cost.mean <= scorers.GOAL
+        lines.append(Line(what, figure, *((goal, reached) if task.own else ("library", True))))
+    return lines
+
+
 def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
     """The benchmarks of a mode, in order."""
     if mode == "smoke":
@@ -117,6 +129,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: cost_per_trial(base, 100, 600, None),
             lambda: collecting(base, 2000),
             lambda: idle(base, 3),
+            lambda: scoring(3),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -124,6 +137,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: cost_per_trial(base, 1000, 10_000, 60),
         lambda: collecting(base, 100_000),
         lambda: idle(base, 31),
+        lambda: scoring(200),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

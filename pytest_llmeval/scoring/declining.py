@@ -116,7 +116,7 @@ _UNSURE = _phrases(r"""
 """)
 #: What is an abstention only when it is the whole answer.
 _ALONE = _phrases(rf"""
-    (?:{_UNKNOWN}|idk|(?:i )?dunno|no idea|no clue|not sure|unsure|don'?t know|n/?\.?a\.?
+    (?:{_UNKNOWN}|idk|(?:i )?dunno|no (?:idea|clue)(?: at all| whatsoever)?|not sure|unsure|don'?t know|n/?\.?a\.?
     |no (?:valid |correct )?answer(?: exists| available| possible| found)?
     |can(?:'t|not) (?:say|tell|determine|answer|be determined)
     |i (?:can't|cannot|can not) answer\W.{{0,40}}|(?:i )?(?:pass|abstain)|(?:no one|nobody) knows)
@@ -144,7 +144,7 @@ REFUSAL, ABSTENTION, ADMITTED, ANSWERS = (
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 #: Marks are dropped, and apostrophes made plain.
-_PLAIN = str.maketrans({**dict.fromkeys("*_`#>\"“”"), "’": "'"})
+_PLAIN = str.maketrans({**dict.fromkeys('*_`#>"“”'), "’": "'"})
 #: How much of an answer is its opening, and how long a last sentence may be.
 _OPENING = 400
 

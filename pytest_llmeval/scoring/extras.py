@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from pytest_llmeval.errors import MissingExtraError
+
+
+def check_installed(module: str, *, package: str, scorer: str) -> None:
+    """Raise MissingExtraError, with the pip line, when a module is not there; load nothing."""
+    if find_spec(module) is None:
+        raise _missing(package, scorer)
 
 
 def library(module: str, *, package: str, scorer: str) -> Any:
@@ -13,5 +20,8 @@ def library(module: str, *, package: str, scorer: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        what = f"scorer {scorer}"
-        raise MissingExtraError(what, package=package, extra="metrics") from None
+        raise _missing(package, scorer) from None
+
+
+def _missing(package: str, scorer: str) -> MissingExtraError:
+    return MissingExtraError(f"scorer {scorer}", package=package, extra="metrics")

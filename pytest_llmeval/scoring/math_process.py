@@ -36,13 +36,7 @@ class MathProcess:
         """
         request = {"targets": list(targets), "text": text, "limit": limit}
         with self._lock:
-            line = self._exchange(json.dumps(request).encode() + b"\n")
-            if not line:
-                status = self._end()
-                if status == _OUT_OF_TIME:
-                    raise TimeoutError(f"math took longer than its limit of {limit:g} s")
-                raise RuntimeError(f"the process of math-verify died (exit status {status})")
-        reply: dict[str, Any] = json.loads(line)
+            reply = self._reply(json.dumps(request).encode() + b"\n", limit)
         if "error" in reply:
             raise RuntimeError(f"math-verify: {reply['error']}")
         return reply
@@ -53,23 +47,18 @@ class MathProcess:
             if self._process is not None:
                 self._end()
 
-    def _exchange(self, line: bytes) -> bytes:
-        """Send a line and get one back; b"" when the worker ended instead.
-
-        One that died while it had nothing to do is replaced.
-        """
+    def _reply(self, request: bytes, limit: float) -> dict[str, Any]:
+        """Send a request and read the reply; where the worker dies, with another one once more."""
+        status = None
         for _ in range(2):
-            process = self._running()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                process.stdin.write(line)
-                process.stdin.flush()
-            except OSError:
-                self._end()
-                continue
-            return process.stdout.readline()
-        return b""
+            line = _exchanged(self._running(), request)
+            if line:
+                reply: dict[str, Any] = json.loads(line)
+                return reply
+            status = self._end()
+            if status == _OUT_OF_TIME:
+                raise TimeoutError(f"math took longer than its limit of {limit:g} s")
+        raise RuntimeError(f"the process of math-verify died twice (exit status {status})")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -102,6 +91,18 @@ class MathProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+
+def _exchanged(process: subprocess.Popen[bytes], request: bytes) -> bytes:
+    """The line that a worker gives back; b"" when it ended instead."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(request)
+        process.stdin.flush()
+    except OSError:
+        return b""
+    return process.stdout.readline()
 
 
 #: One for the whole process, whatever number of suites use it.

@@ -24,7 +24,13 @@ START_LIMIT = 120.0
 #: What mathematics between texts begins with.
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\begin\{")
 #: What math-verify reads without delimiters.
-_PLAIN_NUMBER = re.compile(r"[-+−]?[\d.,\s]+%?|[-+−]?\d+\s*/\s*\d+")
+_PLAIN_NUMBER = re.compile(r"\A(?:[-+−]?[\d.,\s]+%?|[-+−]?\d+\s*/\s*\d+)\Z")
+#: What people write for LaTeX's commands.
+_KEYBOARD = (
+    (re.compile(r"(?<![\\A-Za-z])sqrt\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"(\d)[eE]([-+]?\d+)(?![\w.])"), r"\1\\cdot 10^{\2}"),
+)
 #: Whole words besides LaTeX's own: prose, in which a formula is looked for.
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|\n")
 
@@ -36,9 +42,9 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever a library prints is no reply
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a name, not a path
         _end_after(START_LIMIT, nowhere)
-        import math_verify  # noqa: F401 - loaded before any request's limit counts
-
         logging.getLogger("math_verify").setLevel(logging.ERROR)
+        # What is loaded and built at the first use should not count against the first request.
+        compared([r"2\sqrt{2}"], r"$\sqrt{8}$")
         faulthandler.cancel_dump_traceback_later()
         for line in sys.stdin.buffer:
             request = json.loads(line)
@@ -87,13 +93,15 @@ def _read(text: str) -> tuple[Any, ...]:
     """
     from math_verify import parse
 
-    text = text.strip()
-    if (
-        not _DELIMITED.search(text)
-        and not _PLAIN_NUMBER.fullmatch(text)
-        and not _PROSE.search(text)
-    ):
-        found = parse(f"${text}$", parsing_timeout=None)
+    formula = _as_latex(text.strip())
+    if not any(looks.search(formula) for looks in (_DELIMITED, _PLAIN_NUMBER, _PROSE)):
+        found = parse(f"${formula}$", parsing_timeout=None)
         if found:
             return tuple(found)
     return tuple(parse(text, parsing_timeout=None))
+
+
+def _as_latex(formula: str) -> str:
+    for keyboard, latex in _KEYBOARD:
+        formula = keyboard.sub(latex, formula)
+    return formula

@@ -16,7 +16,7 @@ from pytest_llmeval.scoring.extraction import (
     targets_of,
     text_of,
 )
-from pytest_llmeval.scoring.extras import library
+from pytest_llmeval.scoring.extras import check_installed
 from pytest_llmeval.scoring.math_process import MATH
 from pytest_llmeval.scoring.scorer import register
 
@@ -37,12 +37,12 @@ class Math:
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
-    time_limit: float = 5
+    time_limit: float = 10
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_limit) and self.time_limit > 0):
             raise ValueError(f"time_limit must be more than 0 seconds, got {self.time_limit!r}")
-        library("math_verify", package="math-verify", scorer=self.name)
+        check_installed("math_verify", package="math-verify", scorer=self.name)
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""

@@ -61,9 +61,7 @@ def test_refusing_is_right_where_one_should(text: str, target: Any, outcome: str
         ("I'm not sure, but I think Rome", "unanswerable", "wrong"),
     ],
 )
-def test_abstaining_is_right_where_there_is_no_answer(
-    text: str, target: Any, outcome: str
-) -> None:
+def test_abstaining_is_right_where_there_is_no_answer(text: str, target: Any, outcome: str) -> None:
     assert judged("abstention", text, target).outcome == outcome
 
 

@@ -78,11 +78,13 @@ def test_several_references_are_combined_as_sacrebleu_does() -> None:
 
 
 def test_the_signature_is_recorded() -> None:
-    assert "[nrefs:1|case:mixed|eff:yes|tok:13a|smooth:exp|version:" in (
-        judged("bleu", "a", "a").stages[-1]
+    assert (
+        "[nrefs:1|case:mixed|eff:yes|tok:13a|smooth:exp|version:"
+        in (judged("bleu", "a", "a").stages[-1])
     )
-    assert "case:lc|eff:yes|tok:char" in (
-        judged("bleu", "a", "a", tokenize="char", lowercase=True).stages[-1]
+    assert (
+        "case:lc|eff:yes|tok:char"
+        in (judged("bleu", "a", "a", tokenize="char", lowercase=True).stages[-1])
     )
     assert "nc:6|nw:2" in judged("chrf", "a", "a", word_order=2).stages[-1]
 
