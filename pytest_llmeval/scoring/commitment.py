@@ -293,8 +293,9 @@ def _how_committed(
 
 def _is_last_sentence(text: str, group: Group) -> bool:
     """Say whether an option is all that the last sentence says, after another one."""
-    before = text[: group[0].start].rstrip(" \"'“‘([")
-    return before.endswith((".", "!", "?")) and not _ALONE.sub("", text[group[-1].end :])
+    before = text[max(0, group[0].start - 16) : group[0].start].rstrip(" \"'“‘([")
+    is_last = _ALONE.fullmatch(text, group[-1].end) is not None
+    return is_last and before.endswith((".", "!", "?"))
 
 
 def _opens_line(text: str, mention: Mention) -> bool:

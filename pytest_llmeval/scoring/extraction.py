@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from pytest_llmeval.records import Answer, Item, NoAnswerReason, Outcome, Score
 from pytest_llmeval.scoring.declining import declines
+from pytest_llmeval.scoring.triggers import matches_at
 
 Value = TypeVar("Value")
 
@@ -39,6 +40,8 @@ _TAG = re.compile(
             | <\|end_of_thought\|> | <\|channel\|>final<\|message\|> )""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How every match of `_TAG` begins.
+_TAG_STARTS = ("<", "[think", "[/think", "◁")
 #: Tokens of a chat template that leaked into the text, at its very end.
 _TEMPLATE_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>))+\s*\Z")
 _WHOLE_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
@@ -233,7 +236,7 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
     """
     kept: list[str] = []
     position, inside, tags, begun, opened = 0, "", 0, False, False
-    for tag in _TAG.finditer(text):
+    for tag in matches_at(_TAG, text, _TAG_STARTS):
         kind = tag.lastgroup or ""
         if not inside and not begun:
             begun = bool(text[position : tag.start()].strip())

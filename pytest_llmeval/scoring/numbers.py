@@ -205,7 +205,9 @@ def _is_stated(match: re.Match[str]) -> bool:
 
 
 def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
-    run = match["run"]
+    run: str = match["run"]
+    if match.lastgroup == "run" and run.isdecimal() and len(run) <= _MOST_DIGITS:
+        return Fraction(int(run))  # the common case: nothing but digits
     if not run.isdecimal() and not (_COMMA if decimal_comma else _ENGLISH).fullmatch(run):
         return None
     if len(run) > _MOST_DIGITS:

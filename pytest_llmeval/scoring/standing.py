@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pytest_llmeval.scoring.numbers import Number
 from pytest_llmeval.scoring.triggers import matches_at, starts_of
 
-#: How far before a number words that concern it are looked for.
+#: How far from a number words that concern it are looked for.
 _WINDOW = 60
 #: Without one of these in front nothing is denied ("no" is in not and cannot too).
 _DENYING = ("no", "n't", "n’t", "never", "neither", "wrong", "incorrect", "false", "instead of",
@@ -100,10 +100,12 @@ def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
 def _is_denied(text: str, words: Sequence[int], number: Number) -> bool:
     """Say whether one number is denied; `words` are the places of words that may deny one."""
     window = max(0, number.start - _WINDOW)
-    near = bisect_left(words, number.start) > bisect_left(words, window)
+    place = bisect_left(words, number.start)
+    near = place > bisect_left(words, window)
     if near and _DENIED_BEFORE.search(text, window, number.start):
         return True
-    return _DENIED_AFTER.match(text, number.end) is not None
+    follows = place < len(words) and words[place] - number.end < _WINDOW
+    return follows and _DENIED_AFTER.match(text, number.end) is not None
 
 
 def is_doubted(text: str, found: Sequence[Number], number: Number) -> bool:

@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import commitment, numeric, standing
+from pytest_llmeval.scoring import commitment, extraction, numeric, standing
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
     (commitment._ANCHOR, commitment._ANCHOR_WORDS),
     (numeric._ANCHOR, numeric._ANCHOR_WORDS),
     (standing._TAKEN_BACK, standing._TAKING_BACK),
+    (extraction._TAG, extraction._TAG_STARTS),
 ]
 FRAGMENTS = [
     *{word for _, words in PATTERNS for word in words},
     *("I", "It", "THE ", "is ", "was ", "wrong", "made a mistake", "think", "choose", "me correct",
-      "that ", "'s ", " ", "\n", ".", ",", ": ", "= ", "A", "7", "}", "x"),
+      "<think>", "</Think >", "[THINK]", "[/THINK]", "◁think▷", "that ", "'s ", " ", "\n", ".", ",", ": ", "= ", "A", "7", "}", "x"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back"])
+@pytest.mark.parametrize(("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back", "reasoning"])
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
 def test_the_words_cover_every_way_in_which_a_match_begins(
     pattern: re.Pattern[str], words: tuple[str, ...], parts: list[str]
