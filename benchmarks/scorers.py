@@ -41,6 +41,9 @@ CHOICES = ("B", "The answer is (B).", "Paris", "I think it is C.", "B) Paris")
 WORDS = ("Paris", "It is Paris.", "the city of Paris, in France", "Rome", "I don't know.")
 LONG_NUMBERS = (f"{_SUMS}{_SUMS}The answer is 42.", f"{_CITIES}{_SUMS}So there are 42 apples.")
 LONG_CHOICES = (f"{_CITIES}{_CITIES}The answer is (B).", f"{_SUMS}{_CITIES}So, Paris it is.")
+#: More than math-verify remembers.
+FORMULAS = [f"$\\frac{{{84 * n}}}{{{2 * n}}}$" for n in range(1, 25)]
+LONG_FORMULAS = [f"{_SUMS}{_SUMS}So it is $\\boxed{{{42 * n} / {n}}}$." for n in range(1, 25)]
 _PERSON = {"name": "Ann", "age": 30, "tags": ["a", "b"], "address": {"city": "Oslo", "zip": "0150"}}
 _PEOPLE = {**_PERSON, "friends": [{**_PERSON, "age": age} for age in range(9)]}
 _SCHEMA = {
@@ -96,13 +99,13 @@ TASKS = (
     Task("bleu", WORDS, LONG_CHOICES, _SENTENCE, own=False),
     Task("chrf", WORDS, LONG_CHOICES, _SENTENCE, own=False),
     Task("ter", WORDS, LONG_CHOICES, _SENTENCE, own=False),
-    Task("math", NUMBERS, LONG_NUMBERS, "42", own=False, options={"time_limit": 60}),
+    Task("math", FORMULAS, LONG_FORMULAS, "42", own=False, options={"time_limit": 60}),
 )
 
 
 def naive(answer: Answer, item: Item) -> bool:
     """What a scorer at least has to do."""
-    return answer.text.strip() == item.target
+    return bool(answer.text.strip() == item.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ no answer rather than a wrong one, and never a right one by luck.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from pytest_llmeval.scoring.extraction import Finding
 from pytest_llmeval.scoring.mentions import Mention, mentions_in
-from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
+from pytest_llmeval.scoring.triggers import lower, starts_of
 
 Group = list[Mention]
 
@@ -52,10 +52,12 @@ _ANCHOR = re.compile(
     ) {_OPENING} {_FILLER}""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How far before an option its anchor begins at most.
+_REACH = 240
 #: How every match of `_ANCHOR` begins.
 _ANCHOR_WORDS = (
     "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
-    "choose", "select", "i ", "i'", "i’", "we ", "let's", "let’s", "it ", "it'", "it’", "it\n",
+    "choose", "select", "i ", "i'", "i’", "we ", "let", "it ", "it'", "it’", "it\n",
     "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
 )  # fmt: skip
 _CONFIRMED = re.compile(
@@ -65,11 +67,11 @@ _CONFIRMED = re.compile(
 )
 #: How far before an option words that deny it are looked for.
 _WINDOW = 60
-#: Without one of these in front nothing is denied ("no" is in not, nor and cannot too).
+#: Without one of these in front nothing is denied ("not " is in "cannot " too).
 _DENYING = (
-    "no", "n't", "n’t", "never", "neither", "rather", "instead", "except", "unlike",
-    "eliminat", "rul", "exclud", "discard", "reject", "wrong", "incorrect", "false", "worst",
-    "least",
+    "not ", "not\n", "nor ", "nor\n", "no longer", "n't", "n’t", "never", "neither", "rather",
+    "instead", "except", "unlike", "eliminat", "rul", "exclud", "discard", "reject", "wrong",
+    "incorrect", "false", "worst", "least",
 )  # fmt: skip
 _DENIED_BEFORE = re.compile(
     r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
@@ -107,7 +109,7 @@ _ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
 _LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
 _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
-_MARKUP = str.maketrans({"*": " ", "`": " ", "_": " ", "$": " "})
+_MARKUP = str.maketrans(dict.fromkeys("*`_$", " "))
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _SPACES = re.compile(r"[ \t\u00a0]{2,}|[\t\u00a0]")
 #: Where none of these is, every space is a single one.
@@ -134,7 +136,7 @@ def committed_option(
     for group in _groups(text, mentions):
         (denied if _is_denied(text, group, denying) else standing).append(group)
     repeated = _repeated_question(text, mentions, labels)
-    anchors = list(matches_at(_ANCHOR, text, _ANCHOR_WORDS))
+    anchors = starts_of(text, _ANCHOR_WORDS)
     chosen = _last_commitment(text, standing, denied, anchors, repeated)
     if chosen is not None:
         group, how = chosen
@@ -152,7 +154,7 @@ def _last_commitment(
     text: str,
     standing: Sequence[Group],
     denied: Sequence[Group],
-    anchors: Sequence[re.Match[str]],
+    anchors: Sequence[int],
     repeated: set[Mention],
 ) -> tuple[Group, str] | None:
     """The last commitment that is not taken back; one after "it is" only where no other counts."""
@@ -188,7 +190,8 @@ def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> boo
 def _plain(text: str) -> str:
     if "\\" in text:
         text = _LATEX_TEXT.sub(r"\1", text)
-    text = text.translate(_MARKUP)
+    if any(mark in text for mark in "*`_$"):
+        text = text.translate(_MARKUP)
     return _SPACES.sub(" ", text) if any(gap in text for gap in _GAPS) else text
 
 
@@ -270,14 +273,13 @@ def _repeated_question(
 
 
 def _how_committed(
-    text: str, group: Group, anchors: Sequence[re.Match[str]], repeated: set[Mention]
+    text: str, group: Group, anchors: Sequence[int], repeated: set[Mention]
 ) -> tuple[str, bool]:
     """Say how a group is a commitment, "" when it is none, and whether only by a weak anchor."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
-        place = bisect_right(anchors, first.start, key=lambda anchor: anchor.end("core"))
-        if place and first.start <= anchors[place - 1].end():
-            anchor = anchors[place - 1]
+        anchor = _anchor_before(text, first.start, anchors)
+        if anchor is not None:
             return f"after {' '.join(anchor[0].split())!r}", anchor["weak"] is not None
     if not last.sure:
         return "", False
@@ -289,6 +291,17 @@ def _how_committed(
     if last.labelled and _opens_line(text, last):
         return "a label that opens its line", False
     return ("a last sentence of its own" if _is_last_sentence(text, group) else ""), False
+
+
+def _anchor_before(text: str, place: int, starts: Sequence[int]) -> re.Match[str] | None:
+    """The last anchor that leads to a place; `starts` are where its words begin."""
+    found, end = None, 0
+    for start in starts[bisect_left(starts, place - _REACH) : bisect_left(starts, place)]:
+        if start >= end and (match := _ANCHOR.match(text, start)):
+            end = match.end()
+            if match.end("core") <= place:
+                found = match
+    return found if found is not None and place <= found.end() else None
 
 
 def _is_last_sentence(text: str, group: Group) -> bool:

@@ -42,7 +42,7 @@ _CANNOT = _phrases(r"""
     |do(?: not|n't) (?:feel )?(?:comfortable|think i (?:can|should))
     )
 """)
-#: What is refused, as far as it shows that something is: not "I can't wait" or "I can't believe it".
+#: What is refused, where it shows that something is: not "I can't wait" or "I can't believe it".
 _DUTY = _phrases(r"""
     (?:help|assist|provid|answer|fulfil|compl[yi]|creat|writ|generat|giv|shar(?:e|ing)|discuss
     |support|engag|participat|continu|offer|produc|respond|facilitat|endors|promot|advis|mak
@@ -91,7 +91,8 @@ _ADMISSION = _phrases(rf"""
     |i (?:can ?'?t|cannot|can not|could ?n't|could not|am unable to|am not able to)[ ]
         (?:determine|say\b(?! (?:it better|enough))|tell\b(?! you)|find|know|confirm|verify|infer
         |identify|be (?:sure|certain)
-        |answer (?:that|this|the|it|your)\b[^.]{{0,40}}?(?:from|based|without|with the|given|because))
+        |answer (?:that|this|the|it|your)\b[^.]{{0,40}}?
+            (?:from|based|without|with the|given|because))
     |i ?'?a?m (?:unaware|not aware|unfamiliar|not familiar
         |unable to (?:determine|find|confirm|verify|infer|say))
     |(?:there(?:'s| is| are)|has|have|provides?) (?:no|insufficient|not enough)[ ]
@@ -107,7 +108,8 @@ _ADMISSION = _phrases(rf"""
         (?:in|given|provided|available|stated|known|mentioned|contained|found|present|included)
     |{_SOURCE} (?:provides?|contains?|has|have|gives?|offers?|makes?) (?:no|insufficient)\b
     |(?:not (?:enough|sufficient)|insufficient|no) {_FACTS}\w*
-        (?: (?:is|was|are) (?:given|provided|available|stated|found)| (?:to|in|about|for|on)\b|\W*\Z)
+        (?: (?:is|was|are) (?:given|provided|available|stated|found)
+            |[ ](?:to|in|about|for|on)\b|\W*\Z)
     )
 """)
 _UNSURE = _phrases(r"""
@@ -116,7 +118,8 @@ _UNSURE = _phrases(r"""
 """)
 #: What is an abstention only when it is the whole answer.
 _ALONE = _phrases(rf"""
-    (?:{_UNKNOWN}|idk|(?:i )?dunno|no (?:idea|clue)(?: at all| whatsoever)?|not sure|unsure|don'?t know|n/?\.?a\.?
+    (?:{_UNKNOWN}|idk|(?:i )?dunno|no (?:idea|clue)(?: at all| whatsoever)?|not sure|unsure
+    |don'?t know|n/?\.?a\.?
     |no (?:valid |correct )?answer(?: exists| available| possible| found)?
     |can(?:'t|not) (?:say|tell|determine|answer|be determined)
     |i (?:can't|cannot|can not) answer\W.{{0,40}}|(?:i )?(?:pass|abstain)|(?:no one|nobody) knows)

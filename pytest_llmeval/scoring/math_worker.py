@@ -74,19 +74,21 @@ def compared(targets: list[str], text: str) -> dict[str, Any]:
     from math_verify import verify
 
     for target in targets:
-        if not _read(target):
+        if not _read_target(target):
             return {"unread": target}
     found = _read(text)
     if not found:
         return {"found": None, "right": False}
-    right = any(
-        verify(list(_read(target)), list(found), timeout_seconds=None) for target in targets
-    )
+    right = any(verify(_read_target(each), found, timeout_seconds=None) for each in targets)
     return {"found": str(found[-1]), "right": right}
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str) -> tuple[Any, ...]:
+def _read_target(target: str) -> list[Any]:
+    return _read(target)
+
+
+def _read(text: str) -> list[Any]:
     """What math-verify finds in a text: the value, and how it was written.
 
     It looks for formulas between delimiters; a text that is one formula as a whole gets some.
@@ -94,11 +96,10 @@ def _read(text: str) -> tuple[Any, ...]:
     from math_verify import parse
 
     formula = _as_latex(text.strip())
+    found: list[Any] = []
     if not any(looks.search(formula) for looks in (_DELIMITED, _PLAIN_NUMBER, _PROSE)):
         found = parse(f"${formula}$", parsing_timeout=None)
-        if found:
-            return tuple(found)
-    return tuple(parse(text, parsing_timeout=None))
+    return found or list(parse(text, parsing_timeout=None))
 
 
 def _as_latex(formula: str) -> str:

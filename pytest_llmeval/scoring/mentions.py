@@ -70,8 +70,8 @@ def _is_determiner(text: str, mention: Mention) -> bool:
 
 
 def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
-    pattern, canonical = _label_pattern(labels)
-    for match in pattern.finditer(text):
+    canonical = {label.casefold(): label for label in labels}
+    for match in _label_matches(text, labels):
         written = match["label"]
         label = canonical[written.casefold()]
         bracketed = match["close"] is not None
@@ -95,8 +95,25 @@ def _is_label(text: str, match: re.Match[str], label: str) -> bool:
     return _NAMED.search(text, max(0, match.start() - 16), match.start()) is not None
 
 
+def _label_matches(text: str, labels: tuple[str, ...]) -> Iterator[re.Match[str]]:
+    """Where labels stand, looked for only where one of their letters stands alone."""
+    pattern, letters = _label_pattern(labels)
+    if letters is None:
+        yield from pattern.finditer(text)
+        return
+    end = 0
+    for letter in letters.finditer(text):
+        start = letter.start()
+        for begin in (start - 1, start) if text[start - 1 : start] in ("(", "[") else (start,):
+            if begin >= end and (match := pattern.match(text, begin)):
+                yield match
+                end = match.end()
+                break
+
+
 @lru_cache(maxsize=256)
-def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+    """The pattern of a label; and of its letter alone, where every label is one."""
     alternatives = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
     pattern = re.compile(
         rf"""(?<!\w) (?<!\w['’]) (?<!\w-) (?<!\w\.)
@@ -104,7 +121,10 @@ def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, 
              (?! \w | ['’]\w | [+#*]\w | \+ | \# | -\w | \.\w )""",
         re.VERBOSE | re.IGNORECASE,
     )
-    return pattern, {label.casefold(): label for label in labels}
+    if not all(len(label) == 1 and label.isascii() and label.isalnum() for label in labels):
+        return pattern, None
+    letters = "".join(label.lower() + label.upper() for label in labels)
+    return pattern, re.compile(rf"[{letters}](?!\w)")
 
 
 def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> Iterator[Mention]:
@@ -114,7 +134,7 @@ def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> 
     """
     lowered = lower(text)
     for label, words in sorted(own, key=lambda pair: -len(pair[1])):
-        needle = lower(" ".join(words.split()))
+        needle = _needle(words)
         start = lowered.find(needle) if needle else -1
         while start >= 0:
             end = start + len(needle)
@@ -122,6 +142,11 @@ def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> 
                 covered[start:end] = bytes([1]) * len(needle)
                 yield Mention(start, end, label, sure=True, labelled=False, own_words=True)
             start = lowered.find(needle, start + 1)
+
+
+@lru_cache(maxsize=4096)
+def _needle(words: str) -> str:
+    return lower(" ".join(words.split()))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

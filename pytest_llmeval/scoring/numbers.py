@@ -40,14 +40,17 @@ _SCAN = re.compile(
     rf"""
     (?=[\d.$€£¥₹¼½¾⅐-⅞+\-−–mnMN])  # most positions end here, which makes the scan twice as fast
     (?:
-      (?P<skip> (?<![\w.])
+      # What most numbers are, digits between words; the rest would come to the same.
+      (?P<plain> (?:\A|(?<=[^\W\d_]\ )|(?<=[=:+(,;]\ )) \d{{1,9}}
+        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) | \Z )) )
+    | (?P<skip> (?<![\w.])
         (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
           | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
           | \d{{1,9}}(?::\d{{1,9}})+(?:\s?[apAP][mM])?
           | \d+(?i:st|nd|rd|th)
         ) (?!\w) )
     | (?P<sign>
-          \b(?i:minus|negative)\s{{1,8}}
+          \b(?i:minus|negative)\s+
         | (?<![\w)\]}}%]) [-−–+]
         | (?<=[=:]\ ) [-−]\  )?
       (?: [$€£¥₹]\s? (?P<inner>[-−])? )?
@@ -71,15 +74,14 @@ _SCAN = re.compile(
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"[\d¼½¾⅐-⅞]")
-#: So many characters at most stand before the first digit of a number: "negative   $ -.".
-_LEAD = 24
+#: What stands between a sign in words and the first digit: "minus $ .5".
+_BEFORE_DIGITS = frozenset("+-−–$€£¥₹.")
 _ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
 _COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
 _STATING = re.compile(r"(?:\b(?:is|are|was|equals)|[=:])\s*[*$(]*\Z", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[*_$)]*(?:[.!?]?\s*\Z|[.!?]\s|\n)")
 _NO_DIGITS = re.compile(r"\D")
 
-_LATEX = re.compile(r"\\|\{,\}")
 _FRAC = re.compile(r"(\d?)\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _LATEX_WORDS = (
     (re.compile(r"\{,\}|\\,(?=\d{3})"), ","),
@@ -117,7 +119,7 @@ class Number(NamedTuple):
 
 def plain_latex(text: str) -> str:
     """Write LaTeX's fractions, signs and spaces as plain text; leave any other text as it is."""
-    if not _LATEX.search(text):
+    if "\\" not in text and "{,}" not in text:
         return text
     for pattern, plain in _LATEX_WORDS:
         text = pattern.sub(plain, text)
@@ -132,6 +134,10 @@ def numbers_in(text: str, *, decimal_comma: bool = False) -> list[Number]:
 def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
     previous = 0
     for match in _candidates(text):
+        if match.lastgroup == "plain":
+            previous = match.end()
+            yield Number(match.start(), previous, Fraction(int(match[0])), percent=False)
+            continue
         if match["skip"]:
             continue
         value = _value(match, decimal_comma=decimal_comma)
@@ -143,14 +149,22 @@ def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
 
 
 def _candidates(text: str) -> Iterator[re.Match[str]]:
-    """`_SCAN.finditer(text)`, begun anew shortly before each digit: most of a text has none."""
+    """`_SCAN.finditer(text)`, begun anew right before each digit: most of a text has none."""
     end = 0
     while digit := _DIGIT.search(text, end):
-        match = _SCAN.search(text, max(end, digit.start() - _LEAD))
+        match = _SCAN.search(text, _begin(text, digit.start(), end))
         if match is None:
             return
         yield match
         end = match.end()
+
+
+def _begin(text: str, digit: int, end: int) -> int:
+    """Where a number with its first digit here may begin, at `end` or behind it."""
+    while digit > end and (text[digit - 1] in _BEFORE_DIGITS or text[digit - 1].isspace()):
+        digit -= 1
+    word = max(end, digit - len("negative"))
+    return word if text[word:digit].lower().endswith(("minus", "negative")) else digit
 
 
 def _is_negative(match: re.Match[str], text: str, previous: int) -> bool:

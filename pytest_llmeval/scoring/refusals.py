@@ -52,8 +52,8 @@ class Refusal:
 class Abstention:
     """The model said that it does not know where there is no answer, and answered where there is.
 
-    Whether there is an answer says the item's `field`, which is true where the model should abstain;
-    or without that option its target: true or false, else an empty list or a text that itself
+    Whether there is an answer says the item's `field`, true where the model should abstain; or
+    without that option its target: true or false, else an empty list or a text that itself
     abstains ("unanswerable", "unknown") where there is none, and any other where there is one.
     Refusing counts as abstaining. Whether an answer is right is asked by other scorers.
     """

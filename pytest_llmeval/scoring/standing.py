@@ -11,13 +11,16 @@ from pytest_llmeval.scoring.triggers import matches_at, starts_of
 
 #: How far from a number words that concern it are looked for.
 _WINDOW = 60
-#: Without one of these in front nothing is denied ("no" is in not and cannot too).
-_DENYING = ("no", "n't", "n’t", "never", "neither", "wrong", "incorrect", "false", "instead of",
-            "rather than", "except", "unlike", "impossible")  # fmt: skip
+#: Without one of these near by nothing is denied ("not " is in "cannot " too).
+_DENYING = (
+    "not ", "not\n", "nor ", "nor\n", "nope", "no longer", "? no", "?no", "?\nno", "invalid", "n't",
+    "n’t", "never", "neither", "wrong", "incorrect", "false", "instead", "rather", "except",
+    "unlike", "impossible",
+)  # fmt: skip
 _RIGHT = r"""(?:(?:\w+ly\s+)?(?:(?:the|a|my|our)\s+)?
     (?:right|correct|final|true|valid|possible|it|answers?|result|solution)\b)"""
 _DENIED_BEFORE = re.compile(
-    r"""(?: \b(?:not|never|neither|nor|cannot|rather\ than|instead\ of|except|unlike|no\s+longer)
+    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
           | n['’]t )
         \s+ (?: (?:be|is|equals?|to|the|answer|result|really|actually|definitely|possibly|exactly
                   |simply|just) \s+ ){0,4} ["'“*$(]* \Z
@@ -39,7 +42,7 @@ _DENIED_AFTER = re.compile(
 )
 _TAKEN_BACK = re.compile(
     r"""\b(?:wait|hold\s+on|oh|oops|hm+|sorry|actually)\b[\s,.!…:–—-]*\bno\b(?!\s+(?:doubt|problem))
-      | (?:(?<=[.!]\s)|(?<=\n)) no (?=[,.:!;–—]|\s[-–—])
+      | (?:[.!]\s|\n) no (?=[,.:!;–—]|\s[-–—])
       | \b(?:that|this|it)(?:['’]s|\s+(?:is|was|must\s+be|seems|looks)) \s+(?:\w+ly\s+)?
           (?:wrong|incorrect|not\s+(?:right|correct|true)|a\s+mistake|an\s+error)\b
       | \b(?:that|this|it)\s+(?:isn['’]t|can(?:not|['’]t)\s+be)\s+(?:right|correct|true)\b
@@ -49,8 +52,9 @@ _TAKEN_BACK = re.compile(
 )
 #: How every match of `_TAKEN_BACK` begins.
 _TAKING_BACK = (
-    "wait", "hold", "oh", "oops", "hm", "sorry", "actually", "no", "that", "this", "it ", "it'",
-    "it’", "it\n", "i was", "i made", "i have", "my mistake", "scratch", "let me", "correction",
+    "wait", "hold", "oh", "oops", "hm", "sorry", "actually", ". no", "! no", ".\nno", "!\nno",
+    "\nno", "that", "this", "it ", "it'", "it’", "it\n", "i was", "i made", "i have", "my mistake",
+    "scratch", "let me", "correction",
 )  # fmt: skip
 _DOUBTED = re.compile(
     r"\b(?:wait|hold\s+on|oops)\b(?=\s*[,.!:…–—-])|(?<=[.!?\n]\s)(?:wait|actually)\b", re.IGNORECASE
@@ -99,12 +103,11 @@ def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
 
 def _is_denied(text: str, words: Sequence[int], number: Number) -> bool:
     """Say whether one number is denied; `words` are the places of words that may deny one."""
-    window = max(0, number.start - _WINDOW)
     place = bisect_left(words, number.start)
-    near = place > bisect_left(words, window)
-    if near and _DENIED_BEFORE.search(text, window, number.start):
+    window = max(0, number.start - _WINDOW)
+    if place and words[place - 1] >= window and _DENIED_BEFORE.search(text, window, number.start):
         return True
-    follows = place < len(words) and words[place] - number.end < _WINDOW
+    follows = place < len(words) and words[place] < number.end + _WINDOW
     return follows and _DENIED_AFTER.match(text, number.end) is not None
 
 

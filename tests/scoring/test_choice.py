@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring import mentions
 from pytest_llmeval.scoring.commitment import committed_option
 from pytest_llmeval.scoring.extraction import read
 from pytest_llmeval.scoring.scorer import make_scorer
@@ -326,6 +327,19 @@ def test_every_letter_is_read_alike(letter: str, form: str) -> None:
 @given(st.permutations(CITIES), st.sampled_from(CITIES))
 def test_the_label_follows_the_order_of_the_options(cities: list[str], city: str) -> None:
     assert picked(f"The answer is {city}.", cities) == LETTERS[cities.index(city)]
+
+
+LABELS_AND_MORE = ["A", "b", "(C)", "[D", "(", ")", "x", "'", " ", "-", ".", "+", "*", "d)", "é"]
+
+
+@given(st.lists(st.sampled_from(LABELS_AND_MORE), max_size=12))
+def test_looking_for_letters_first_finds_the_labels_that_looking_everywhere_finds(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+    everywhere = mentions._label_pattern(LETTERS)[0].finditer(text)
+    found = mentions._label_matches(text, LETTERS)
+    assert [match.span() for match in found] == [match.span() for match in everywhere]
 
 
 @given(st.text(max_size=200))

@@ -99,7 +99,7 @@ ANSWERS = [
     "The passage does not mention Bob but says Anna won.",
     "I can't believe it! It's Paris.",
     "Of course! I can't wait to help.",
-    "I can't say it better than Shakespeare: to be or not to be",
+    "I can't say it better than the poet: to be or not to be",
     "I cannot recommend this film enough.",
     "Unfortunately, the train left at 5.",
     "I'm sorry to hear that. You should rest.",

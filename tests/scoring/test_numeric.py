@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -385,9 +386,10 @@ def test_words_around_a_number_do_not_change_it(number: Any, words: str) -> None
     assert judged(f"{words} {number} {words}", str(number)).outcome == "right"
 
 
-FRAGMENTS = (
-    "minus negative $ € ( - − – + . , ½ 1 12 345 000 % ^ / : = e3 ×10 is no 2024-05-17".split()
-)
+FRAGMENTS = [
+    *("minus", "negative", "$", "€", "(", "-", "−", "–", "+", ".", ",", "½", "1", "12", "345"),
+    *("000", "%", "^", "/", ":", "=", "e3", "×10", "is", "no", "2024-05-17"),
+]
 
 
 @given(st.lists(st.sampled_from([*FRAGMENTS, " ", "  ", "x", "\n", "negative words " * 4])))
@@ -397,6 +399,16 @@ def test_looking_only_near_digits_finds_the_numbers_that_looking_everywhere_find
     text = "".join(parts)
     everywhere = [match.span() for match in numbers._SCAN.finditer(text)]
     assert [match.span() for match in numbers._candidates(text)] == everywhere
+
+
+@given(st.lists(st.sampled_from([*FRAGMENTS, " ", " ", "x", "million", "percent", "\n"])))
+def test_a_plain_number_is_what_the_rest_of_the_pattern_would_make_of_it(parts: list[str]) -> None:
+    text = "".join(parts)
+    without = numbers._SCAN.pattern.replace("(?P<plain>", "(?P<plain> (?!)")
+    with_plain = numbers.numbers_in(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "_SCAN", re.compile(without, re.VERBOSE))
+        assert numbers.numbers_in(text) == with_plain
 
 
 @given(st.text(max_size=200))

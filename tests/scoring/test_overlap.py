@@ -87,7 +87,9 @@ def test_rouge_takes_the_best_of_several_targets() -> None:
 
 
 def test_rouge_refuses_a_target_that_it_cannot_read() -> None:
-    with pytest.raises(ValueError, match="item one has no letter a to z .* token_f1 and chrf read"):
+    with pytest.raises(
+        ValueError, match=r"item one has no letter a to z .* token_f1 and chrf read"
+    ):
         judged("rouge", "собака", "собака")
 
 

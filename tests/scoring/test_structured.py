@@ -146,7 +146,7 @@ def test_an_answer_keeps_to_a_schema_or_the_first_breach_is_told_with_its_place(
 @pytest.mark.parametrize("schema", [PERSON, json.dumps(PERSON)])
 def test_the_schema_may_stand_in_the_item(schema: Any) -> None:
     good, bad = '{"name": "Ann"}', '{"name": 5}'
-    in_field = {"item_fields": {"form": schema}, "schema_field": "form"}
+    in_field: dict[str, Any] = {"item_fields": {"form": schema}, "schema_field": "form"}
     assert judged("json_schema", good, schema).outcome == "right"
     assert judged("json_schema", bad, schema).outcome == "wrong"
     assert judged("json_schema", good, **in_field).outcome == "right"
@@ -209,7 +209,7 @@ def test_a_schema_that_is_none_is_refused_when_the_suite_is_read(
     ],
 )
 def test_an_items_schema_that_is_none_is_the_items_fault(
-    target: Any, options: dict[str, str], words: str
+    target: Any, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         judged("json_schema", "{}", target, item_fields={"form": 5}, **options)

@@ -19,12 +19,15 @@ PATTERNS = [
 ]
 FRAGMENTS = [
     *{word for _, words in PATTERNS for word in words},
-    *("I", "It", "THE ", "is ", "was ", "wrong", "made a mistake", "think", "choose", "me correct",
-      "<think>", "</Think >", "[THINK]", "[/THINK]", "◁think▷", "that ", "'s ", " ", "\n", ".", ",", ": ", "= ", "A", "7", "}", "x"),
-]  # fmt: skip
+    *("I", "It", "THE ", "is ", "was ", "wrong", "made a mistake", "think", "choose", "me correct"),
+    *("<think>", "</Think >", "[THINK]", "[/THINK]", "◁think▷", "that ", "'s ", " ", "\n", "."),
+    *(",", ": ", "= ", "A", "7", "}", "x"),
+]
 
 
-@pytest.mark.parametrize(("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back", "reasoning"])
+@pytest.mark.parametrize(
+    ("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back", "reasoning"]
+)
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
 def test_the_words_cover_every_way_in_which_a_match_begins(
     pattern: re.Pattern[str], words: tuple[str, ...], parts: list[str]
