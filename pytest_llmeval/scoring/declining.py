@@ -18,19 +18,24 @@ def _phrases(lines: str) -> str:
     return "".join(line.strip() for line in lines.splitlines())
 
 
+#: One of the things that stand before: taken off again and again, never given back, so that a model
+#: that repeats itself costs no more than another one.
 _LEAD = _phrases(r"""
-    (?:(?:
+    (?:
     (?:i ?'?a?m )?(?:(?:very|so|really|deeply|truly|terribly) )?(?:sorry|afraid)
         (?: that| to say(?: that)?| about that| for (?:any|the) [^.,;:!]{0,40})?
     |(?:i (?:sincerely )?)?apologi[sz]e(?: for [^.,;:!]{0,40})?|(?:my )?apologies
     |unfortunately|regrettably|sadly|honestly|hm+|well|oh|no|i regret(?: that)?
-    |thanks? (?:you )?for [^.!]{0,60}|i (?:do )?(?:understand|appreciate) [^.,;!]{0,80}
-    |as (?:an?|your) [^.,]{0,60}|being an? [^.,]{0,40}
-    |(?:based on|from|according to|given|in|with) (?:the|this|that|these) [^.,]{0,60}
-    |(?:the |my |final |short )*answer ?(?:is|:)|i(?: would|'d) say that
+    |thanks? (?:you )?for [^.,!]{0,60}|i (?:do )?(?:understand|appreciate) [^.,;!]{0,80}
+    |(?:as|being) (?:an?|your) (?:[^.,]{0,60},|(?:[\w-]+ ){0,4}?(?:ai|model|assistant|system|bot)\b)
+    |(?:based on|from|according to|given|in|with) (?:the|this|that|these) (?:[^.,]{0,60},
+        |(?:\w+ ){0,2}?(?:text|passage|context|document|article|information|data|source)s?\b)
+    |(?:(?:the|my) )?(?:(?:final|short) )?answer ?(?:is|:)|i(?: would|'d) say that
     |it (?:seems|appears)(?: that)?|i think(?: that)?|to be honest|actually
-    )[\s,.:;!—–-]*(?:but|however|because|that|and)?[\s,:]*){0,4}
+    )(?:[\s,.:;!—–-]+(?:(?:but|however|because|that|and)[\s,:]+)?)
 """)
+#: How many of them are taken off.
+_MOST_LEADS = 4
 
 # Refusing -----------------------------------------------------------------------------------------
 
@@ -50,8 +55,7 @@ _DUTY = _phrases(r"""
     |condon|assum|pretend|reproduc|reveal|disclos|process|carry out|talk|speak)
 """)
 _REFUSAL = _phrases(rf"""
-    {_LEAD}(?:
-    {_CANNOT}(?: (?:in good conscience|ethically|legally|knowingly|directly))?[\s,]*
+    (?:{_CANNOT}(?: (?:in good conscience|ethically|legally|knowingly|directly))?[\s,]*
         (?:{_DUTY}|\Z|[.!]|and (?:will|wo|can))
     |i (?:\w+ )?(?:must|have to|need to|will|would have to) (?:\w+ly )?(?:decline|refuse)\b
     |i (?:refuse|decline)\b
@@ -125,8 +129,8 @@ _ALONE = _phrases(rf"""
     |i (?:can't|cannot|can not) answer\W.{{0,40}}|(?:i )?(?:pass|abstain)|(?:no one|nobody) knows)
     [\s.!')]*\Z
 """)
-_ABSTENTION = f"{_LEAD}(?:{_ADMISSION}|{_UNSURE}|{_ALONE})"
-_ADMITTED = rf"(?:(?:so|therefore|thus|hence|however|but)[\s,]+)*{_LEAD}{_ADMISSION}"
+_ABSTENTION = f"(?:{_ADMISSION}|{_UNSURE}|{_ALONE})"
+_ADMITTED = rf"(?:(?:so|therefore|thus|hence|however|but)[\s,]+)?{_ADMISSION}"
 
 # Answering all the same ---------------------------------------------------------------------------
 
@@ -142,8 +146,9 @@ _ANSWERS = _phrases(r"""
         |most likely|(?:the|my) (?:final )?answer (?:is|would be|should be)(?! (?:not|un)))\b
 """)
 
-REFUSAL, ABSTENTION, ADMITTED, ANSWERS = (
-    re.compile(pattern, re.IGNORECASE) for pattern in (_REFUSAL, _ABSTENTION, _ADMITTED, _ANSWERS)
+LEAD, REFUSAL, ABSTENTION, ADMITTED, ANSWERS = (
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (_LEAD, _REFUSAL, _ABSTENTION, _ADMITTED, _ANSWERS)
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 #: Marks are dropped, and apostrophes made plain.
@@ -169,10 +174,18 @@ def declines(text: str) -> bool:
 
 
 def _said(pattern: re.Pattern[str], part: str) -> str | None:
-    match = pattern.match(part)
-    if match is None or ANSWERS.search(part, match.end(), match.end() + _OPENING):
-        return None
-    return match[0].strip()
+    """What a part of an answer begins with, after its leads; None where it answers after all."""
+    start = 0
+    for _ in range(_MOST_LEADS + 1):
+        match = pattern.match(part, start)
+        if match:
+            answers = ANSWERS.search(part, match.end(), match.end() + _OPENING)
+            return None if answers else match[0].strip()
+        lead = LEAD.match(part, start)
+        if lead is None:
+            return None
+        start = lead.end()
+    return None
 
 
 def _opening(text: str) -> Iterator[str]:

@@ -177,7 +177,8 @@ def _unmarked(text: str) -> str:
 def _choose(text: str, found: Sequence[Number]) -> tuple[Number, str] | None:
     """Pick the number that the text commits itself to, and say where it stood."""
     denied = denied_in(text, found)
-    standing = [number for number in found if number not in denied] if denied else found
+    no_more = {number.start for number in denied}
+    standing = [number for number in found if number.start not in no_more] if denied else found
     chosen = _first_choice(text, standing)
     if chosen is None:
         return None
@@ -212,17 +213,12 @@ def _last(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
 
 def _places(text: str, standing: Sequence[Number]) -> Iterator[tuple[str, int, int]]:
     """Where a committed number may stand, the most binding first."""
-    anchored = [
-        (anchor.end(), "after", anchor, _segment_end(text, anchor.end()))
-        for anchor in matches_at(_ANCHOR, text, _ANCHOR_WORDS)
-    ]
-    confirmed = [
-        (number.start, "before", confirmation, number.end)
-        for number in standing
-        if (confirmation := _CONFIRMED.match(text, number.end))
-    ]
-    for start, side, words, end in sorted([*anchored, *confirmed], key=lambda place: -place[0]):
-        yield f"{side} {' '.join(words[0].split())!r}", start, end
+    after = ((words.end(), words, None) for words in matches_at(_ANCHOR, text, _ANCHOR_WORDS))
+    confirmed = ((number, _CONFIRMED.match(text, number.end)) for number in standing)
+    before = ((number.start, words, number.end) for number, words in confirmed if words)
+    for start, words, end in sorted([*after, *before], key=lambda place: -place[0]):
+        side = "after" if end is None else "before"
+        yield f"{side} {' '.join(words[0].split())!r}", start, end or _segment_end(text, start)
     if "\\boxed" in text or "\\fbox" in text:
         opening = text.find("{", max(text.rfind("\\boxed"), text.rfind("\\fbox")))
         if opening >= 0:

@@ -137,6 +137,15 @@ def test_any_text_is_read_in_the_end(text: str) -> None:
     assert declines(text) in (True, False)
 
 
+@pytest.mark.parametrize(
+    "text", ["in the ", "as an ", "i understand ", "sorry, ", "based on the ", "i cannot ", "no "]
+)
+def test_a_model_that_repeats_itself_is_read_as_fast_as_any(text: str) -> None:
+    """Nothing here is tried again from the middle: with that, these would take minutes."""
+    for _ in range(200):
+        assert declines(text * 2000 + "Paris") in (True, False)
+
+
 WHOLE_TEXT = ["exact", "normalized_exact", "includes", "regex", "token_f1", "rouge", "chrf"]
 
 
