@@ -349,4 +349,4 @@ class TestModel:
         monkeypatch.setitem(sys.modules, "xllamacpp", None)
         words = errors(gguf=str(TINY))
         assert "engine: embedded (model m) needs the package xllamacpp, which is not" in words
-        assert "pip install 'pytest-llmeval-local[embedded]'" in words
+        assert 'pip install "pytest-llmeval-local[embedded]"' in words

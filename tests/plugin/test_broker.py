@@ -141,7 +141,7 @@ class TestChat:
             client.chat("m", REQUEST)
         assert (busy.value.status, busy.value.retry_after) == (503, 2.5)
         owner.trouble = MissingExtraError("engine: embedded", package="xllamacpp", extra="embedded")
-        with pytest.raises(MissingExtraError, match="pip install 'pytest-llmeval-local") as missing:
+        with pytest.raises(MissingExtraError, match='pip install "pytest-llmeval-local') as missing:
             client.chat("m", REQUEST)
         assert (missing.value.package, missing.value.extra) == ("xllamacpp", "embedded")
         assert client.describe("m") == {"model": "m"}
