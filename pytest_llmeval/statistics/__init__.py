@@ -7,6 +7,11 @@ clock or a random state of its own: a seed is an argument.
 Sums are exact (`math.fsum`), so that results do not depend on the order of the rows.
 """
 
+from pytest_llmeval.statistics.anytime import (
+    anytime_interval,
+    at_least_anytime,
+    compare_anytime,
+)
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.gates import at_least
 from pytest_llmeval.statistics.intervals import clopper_pearson, scaled_wilson, t_interval, wilson
@@ -25,12 +30,25 @@ from pytest_llmeval.statistics.power import (
     items_for_paired_binary,
     smallest_provable_margin,
 )
+from pytest_llmeval.statistics.sequential import (
+    anytime_p,
+    betting_interval,
+    e_process,
+    robbins_interval,
+    running_anytime_p,
+)
 
 __all__ = [
+    "anytime_interval",
+    "anytime_p",
     "at_least",
+    "at_least_anytime",
     "benjamini_hochberg",
+    "betting_interval",
     "clopper_pearson",
     "compare_all",
+    "compare_anytime",
+    "e_process",
     "holm",
     "items_for_gate",
     "items_for_paired_binary",
@@ -39,6 +57,8 @@ __all__ = [
     "measure",
     "newcombe_paired",
     "paired_t_interval",
+    "robbins_interval",
+    "running_anytime_p",
     "scaled_wilson",
     "sign_flip_test",
     "smallest_provable_margin",
