@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ PAIRS = ((0.1, 0.05), (0.2, 0.05), (0.3, 0.05), (0.2, 0.1), (0.3, 0.1))
 #: Threshold of a gate, and how far the planned mean lies from it; the true one twice as far.
 GATES = ((0.85, 0.05), (0.7, 0.05), (0.5, 0.1), (0.85, -0.05))
 
-Counts = NDArray[np.int64]
+Counts = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def first_decided(one: Counts, other: Counts, for_one: Counts, for_other: Counts
     """The item, from 1, that decides each simulated suite for either side; n + 1 for none."""
     decided = (one >= for_one[other]) | (other >= for_other[one])
     n = decided.shape[1]
-    return np.where(decided.any(axis=1), decided.argmax(axis=1) + 1, n + 1)
+    at: Counts = np.where(decided.any(axis=1), decided.argmax(axis=1) + 1, n + 1)
+    return at
 
 
 def summary(planned: int, at: Counts) -> Result:
@@ -112,14 +114,16 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few repetitions: does it run?")
     times = 200 if parser.parse_args().smoke else 10_000
     print(f"{times:,} simulated suites a line, alpha {ALPHA}, looked at after every item")
-    works = [("pair", f"psi {a:g}, planned {b:+g}", pair, a, b) for a, b in PAIRS]
-    works += [("gate", f"at least {a:g}, planned {b:+g}", gate, a, b) for a, b in GATES]
-    for kind, what, simulate, first, planned in works:
+    works: list[tuple[str, Callable[[float, float, float, int], Result], float, float]] = [
+        *((f"pair psi {psi:g}, planned {by:+g}", pair, psi, by) for psi, by in PAIRS),
+        *((f"gate at least {t:g}, planned {by:+g}", gate, t, by) for t, by in GATES),
+    ]
+    for what, simulate, first, planned in works:
         twice = simulate(first, planned, 2 * planned, times)
         none = simulate(first, planned, 0.0, times)
         marks = "  " if twice.saved >= 0.5 and none.decided <= ALPHA else "! "
         print(
-            f"{marks}{kind} {what:<28} n {twice.planned:>5,}"
+            f"{marks}{what:<34} n {twice.planned:>5,}"
             f"   not needed at twice that: {100 * twice.saved:5.1f} % (>= 50 %)"
             f"   decided without effect: {100 * none.decided:5.2f} % (<= 5 %)",
             flush=True,

@@ -16,7 +16,15 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.collection import GateTest, TrialTest
-from pytest_llmeval.reporting import Judged, attach, mark_broken, sayable, teardown_report
+from pytest_llmeval.reporting import (
+    Judged,
+    NotNeeded,
+    attach,
+    mark_broken,
+    mark_unneeded,
+    sayable,
+    teardown_report,
+)
 
 #: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
 STANDARD_OPTIONS = ("reruns", "force_reruns", "usepdb", "setuponly", "setupplan", "setupshow")
@@ -98,6 +106,8 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
         report = pytest.TestReport(
             item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
         )
+        if isinstance(call.excinfo.value, NotNeeded):
+            mark_unneeded(report)
         mark_broken(report, call)
         return report
     judged: Judged = call.result

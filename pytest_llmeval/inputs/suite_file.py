@@ -127,6 +127,17 @@ class GateSection(Section):
     at_least: Share = Field(description="Its lower confidence bound must reach this.")
 
 
+class StopSection(Section):
+    """Stop asking before everything is asked; items then come in a random order."""
+
+    when: Literal["decided"] = Field(
+        description="decided: every gate is, or without gates every pair of conditions."
+    )
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        default=0.05, description="How often a decision may be wrong, whenever it is made."
+    )
+
+
 class SplitSection(Section):
     """A part of the items, chosen by seed and id."""
 
@@ -151,6 +162,7 @@ class SuiteFile(MarkerArguments):
         description="A scorer, {scorer: {options}}, or a list; the first is headline."
     )
     gates: list[GateSection] = Field(default=[], description="What must hold at the end of a run.")
+    stop: StopSection | None = None
     split: SplitSection | None = None
     few_shot: FewShotSection | None = None
     each_item: Literal["may_fail", "must_pass"] = Field(

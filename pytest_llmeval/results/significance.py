@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_llmeval.records import Comparison, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
+from pytest_llmeval.results.report import StoppedSuite
 
 SCHEMA = 1
 """The version of the shape that `significance.schema.json` describes."""
@@ -25,6 +26,7 @@ def write_significance(
     metrics: Iterable[Metric],
     comparisons: Iterable[Comparison],
     gates: Iterable[GateResult] = (),
+    stopped: Iterable[StoppedSuite] = (),
     *,
     seed: int = 0,
 ) -> None:
@@ -42,8 +44,14 @@ def write_significance(
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
             "comparisons": [plain(c) | {"real": c.real} for c in comparisons],
             "gates": [_gate(result) for result in gates],
+            "stopping": [_stopping(suite) for suite in stopped],
         },
     )
+
+
+def _stopping(suite: StoppedSuite) -> dict[str, Any]:
+    """Without what was asked in vain: that depends on time, and nothing else here does."""
+    return {key: value for key, value in plain(suite).items() if key != "asked_in_vain"}
 
 
 def _gate(result: GateResult) -> dict[str, Any]:

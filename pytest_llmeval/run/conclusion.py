@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -19,6 +19,12 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
+from pytest_llmeval.running.plan import item_by_item
+from pytest_llmeval.statistics.anytime import (
+    anytime_interval,
+    at_least_anytime,
+    compare_anytime,
+)
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.gates import at_least
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
@@ -29,7 +35,11 @@ ItemScore = tuple[str, int, Score]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All scores of one scorer over one suite under one condition; `planned` trials were asked."""
+    """All scores of one scorer over one suite under one condition; `planned` trials were asked.
+
+    `alpha` is the error with which the suite might stop at any item, in whose order the scores then
+    stand; None where the number of items was fixed beforehand.
+    """
 
     suite: str
     condition: str
@@ -37,6 +47,7 @@ class Cell:
     headline: bool
     planned: int
     scores: Sequence[ItemScore]
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +106,18 @@ def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:
     return "".join(scores[0].stages[-1:]) or scores[0].reason
 
 
-def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Worth:
+def worth_of(
+    trials: Sequence[Trial],
+    scores: Mapping[str, Sequence[Score]],
+    stopping: Collection[str] = (),
+) -> Worth:
     """Measure every condition and compare every pair; `scores` go by trial id.
 
-    A trial without scores was planned and not judged: it makes its metric incomplete.
+    A trial without scores was planned and not judged: it makes its metric incomplete. `stopping`
+    names the suites that might stop at any item, whatever they did: their figures have to hold for
+    that.
     """
-    cells = tuple(_cells(trials, scores))
+    cells = tuple(_cells(trials, scores, stopping))
     return Worth(cells, tuple(map(_measure, cells)), tuple(_comparisons(cells)))
 
 
@@ -114,7 +131,10 @@ def decide(suite: Suite, gate: GateSpec, worth: Worth, *, stopped: str) -> GateR
         return GateResult(suite.name, gate, "inconclusive", stopped)
     for cell, metric in zip(worth.cells, worth.metrics, strict=True):
         if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
-            verdict, message = at_least(metric, gate.at_least, cell.scores)
+            if cell.alpha is None:
+                verdict, message = at_least(metric, gate.at_least, cell.scores)
+            else:
+                verdict, message = at_least_anytime(metric, gate.at_least, cell.scores, cell.alpha)
             return GateResult(suite.name, gate, verdict, message)
     message = f"{gate.metric} was not measured: none of its trials was selected"
     return GateResult(suite.name, gate, "inconclusive", message)
@@ -167,14 +187,18 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     return min(1.0, sum(known) / 1000 / (slots * seconds))
 
 
-def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:
-    for (suite, condition), group in _by_suite(trials).items():
+def _cells(
+    trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]], stopping: Collection[str]
+) -> Iterator[Cell]:
+    for (suite, condition), group in _by_suite(item_by_item(trials)).items():
+        stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
         for trial in group:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
-            yield Cell(suite, condition, scorer, place == 0, len(group), column)
+            alpha = stop.alpha if stop else None
+            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha)
 
 
 def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
@@ -187,7 +211,7 @@ def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
 
 
 def _measure(cell: Cell) -> Metric:
-    return measure(
+    metric = measure(
         cell.suite,
         cell.condition,
         cell.scorer,
@@ -195,6 +219,10 @@ def _measure(cell: Cell) -> Metric:
         planned=cell.planned,
         scores=cell.scores,
     )
+    if cell.alpha is None:
+        return metric
+    means = list(_item_means(cell.scores).values())
+    return replace(metric, interval=anytime_interval(means, cell.alpha))
 
 
 def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
@@ -205,7 +233,11 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
             binary = {cell.condition for cell in members if _is_binary(cell)}
-            yield from compare_all(suite, scorer, means, binary=binary)
+            alpha = members[0].alpha
+            if alpha is None:
+                yield from compare_all(suite, scorer, means, binary=binary)
+            else:
+                yield from compare_anytime(suite, scorer, means, alpha, binary=binary)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import Prediction, Settled, Trial, Unneeded
 
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
+from .stopping import Stopping
 
 Result = TypeVar("Result")
 
@@ -43,10 +44,11 @@ class Scheduler:
     and its endpoints are closed. `record` gets each prediction before anyone sees it, in the
     scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
     whatever the reason. `known` predictions are of earlier sessions of the run, which took
-    `elapsed` seconds together: the times of this one count on from there.
+    `elapsed` seconds together: the times of this one count on from there. `stopping` says which
+    trials need not be asked any more; theirs and others' fates are settled as it says.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
         self,
         turns: Sequence[Sequence[Lane]],
         record: Callable[[Prediction], None],
@@ -54,6 +56,7 @@ class Scheduler:
         *,
         known: Iterable[Prediction] = (),
         elapsed: float = 0.0,
+        stopping: Stopping | None = None,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -66,13 +69,21 @@ class Scheduler:
         self._jitter = jitter
         self._began = clock() - elapsed
         self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
-        self._log = list(known)
+        self._stopping = stopping or Stopping()
+        self.predictions = {prediction.trial_id: prediction for prediction in known}
         self._arrived: deque[Prediction] = deque()
         self._arrival = asyncio.Event()
-        self._results = {prediction.trial_id: prediction for prediction in self._log}
+        self._unsettled: deque[Prediction] = deque()
+        self._more_unsettled = asyncio.Event()
+        self._settling = asyncio.Lock()
+        self._unneeded: set[str] = set()
+        self._log: list[Settled] = []
+        self._results: dict[str, Settled] = {}
         self._runners: dict[str, LaneRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
+        for prediction in self.predictions.values():
+            self._pass_on(prediction)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked: asyncio.Event | None = None
         self._closing = False
@@ -89,8 +100,8 @@ class Scheduler:
         """What ended the scheduler before its time, for instance a full disk."""
         return self._broken
 
-    def news(self, since: int) -> list[Prediction]:
-        """The predictions after the first `since` ones, in the order in which they came."""
+    def news(self, since: int) -> list[Settled]:
+        """What was settled after the first `since`, in that order."""
         return self._log[since:]
 
     def start(self) -> None:
@@ -98,10 +109,11 @@ class Scheduler:
         self._thread.start()
         self._running.wait()
 
-    def wait(self, trial_id: str, seconds: float = SLICE) -> Prediction | None:
-        """Wait at most `seconds` for a trial's prediction, and have it sent before others.
+    def wait(self, trial_id: str, seconds: float = SLICE) -> Settled | None:
+        """Wait at most `seconds` for a trial's prediction, and have it sent before others, or for
+        word that it is not needed.
 
-        Raises LlmevalError when it will never come.
+        Raises LlmevalError when neither will ever come.
         """
         found = self._results.get(trial_id)
         if found is None:
@@ -152,6 +164,8 @@ class Scheduler:
             event.wait(seconds)
 
     def _prefer(self, trial_id: str) -> None:
+        if self._stopping.follows(trial_id):
+            return  # such a suite is asked in its own order
         trial = self._trials.get(trial_id)
         runner = self._runners.get(trial.condition.model) if trial else None
         if trial is not None and runner is not None:
@@ -200,15 +214,17 @@ class Scheduler:
         self._running.set()
         asking = asyncio.ensure_future(self._ask_everything())
         recording = asyncio.ensure_future(self._record_arrivals())
+        settling = asyncio.ensure_future(self._settle_arrivals())
         stopped = asyncio.ensure_future(self._stop_asked.wait())
-        working: asyncio.Future[Any] = asyncio.gather(asking, recording)  # ends by an error only
+        # Ends by an error only.
+        working: asyncio.Future[Any] = asyncio.gather(asking, recording, settling)
         try:
             await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()
         finally:
             self._closing = True
-            tasks = (asking, recording, *self._calls)
+            tasks = (asking, recording, settling, *self._calls)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -217,6 +233,7 @@ class Scheduler:
             await self._shutdown()
 
     async def _ask_everything(self) -> None:
+        await self._settle()  # by what earlier sessions have left
         for number, turn in enumerate(self._turns, start=1):
             runners = {lane.model: self._runner(lane) for lane in turn}
             for trial in list(self._wishes.values()):
@@ -236,6 +253,7 @@ class Scheduler:
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
+            unneeded=self._unneeded,
         )
 
     def _arrive(self, prediction: Prediction) -> None:
@@ -256,8 +274,36 @@ class Scheduler:
         while self._arrived:
             prediction = self._arrived.popleft()
             self._record(prediction)
-            self._results[prediction.trial_id] = prediction
-            self._log.append(prediction)
-            event = self._waiting.pop(prediction.trial_id, None)
-            if event is not None:
-                event.set()
+            self.predictions[prediction.trial_id] = prediction
+            self._pass_on(prediction)
+
+    def _pass_on(self, prediction: Prediction) -> None:
+        """To who waits for it, or first to those who see whether it is needed."""
+        if self._stopping.follows(prediction.trial_id):
+            self._unsettled.append(prediction)
+            self._more_unsettled.set()
+        else:
+            self._tell(prediction)
+
+    async def _settle_arrivals(self) -> None:
+        while True:
+            await self._more_unsettled.wait()
+            self._more_unsettled.clear()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        async with self._settling:
+            while self._unsettled:
+                prediction = self._unsettled.popleft()
+                # In a thread: a scorer may take its time, and the slots must not wait for it.
+                for settled in await asyncio.to_thread(self._stopping.take, prediction):
+                    if isinstance(settled, Unneeded):
+                        self._unneeded.add(settled.trial_id)
+                    self._tell(settled)
+
+    def _tell(self, settled: Settled) -> None:
+        self._results[settled.trial_id] = settled
+        self._log.append(settled)
+        event = self._waiting.pop(settled.trial_id, None)
+        if event is not None:
+            event.set()

@@ -114,6 +114,7 @@ def collect(scheduler: Scheduler, trials: Sequence[Trial]) -> list[Prediction]:
     for trial in trials:
         while (prediction := scheduler.wait(trial.id)) is None:
             pass
+        assert isinstance(prediction, Prediction)
         found.append(prediction)
     return found
 
