@@ -168,10 +168,8 @@ def attach_judgement(
     """Complete the report of a trial that ran under pytest's own protocol."""
     if call.when != "call":
         return
-    if call.excinfo is not None and isinstance(call.excinfo.value, NotNeeded):
-        mark_unneeded(report)
-        return
     if item.judged is None:
+        mark_unneeded(report, call)
         mark_broken(report, call)
         return
     report.duration = item.judged.prediction.total_ms / 1000

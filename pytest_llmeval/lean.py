@@ -102,12 +102,13 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
     longrepr: Any = None
     sections = [("Captured stdout call", sayable(printed.getvalue()))] if printed.tell() else []
     if call.excinfo is not None:
-        outcome, longrepr = "failed", item.repr_failure(call.excinfo)
+        outcome = "failed"
+        if not isinstance(call.excinfo.value, NotNeeded):  # a traceback would take 40 ms
+            longrepr = item.repr_failure(call.excinfo)
         report = pytest.TestReport(
             item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
         )
-        if isinstance(call.excinfo.value, NotNeeded):
-            mark_unneeded(report)
+        mark_unneeded(report, call)
         mark_broken(report, call)
         return report
     judged: Judged = call.result

@@ -139,8 +139,10 @@ def mark_broken(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
         vars(report)["llm_outcome"] = "failure"
 
 
-def mark_unneeded(report: pytest.TestReport) -> None:
+def mark_unneeded(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
     """Show a trial that nobody needed as that."""
+    if call.excinfo is None or not isinstance(call.excinfo.value, NotNeeded):
+        return
     path, line, _ = report.location
     report.outcome = "skipped"
     report.longrepr = (path, (line or 0) + 1, "not needed: the suite has decided without it")

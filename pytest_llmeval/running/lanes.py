@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError
@@ -38,8 +38,8 @@ class LaneRunner:
     """Asks the trials of one lane, `in_flight` at a time, until all have a prediction.
 
     `began` is when the run began, by the same clock. `sent` tells when each trial now under way was
-    first sent; entries leave when its prediction has been handed to `record`. Trials that are among
-    the `unneeded`, of which there may be more and more, are passed over.
+    first sent; entries leave when its prediction has been handed to `record`. `admit` says when a
+    trial may be sent, or that it need not be any more.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LaneRunner:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         began: float,
-        unneeded: Collection[str] = (),
+        admit: Callable[[Trial], Awaitable[bool]],
     ):
         self._lane = lane
         self._record = record
@@ -62,7 +62,7 @@ class LaneRunner:
         self._queue = deque(lane.trials)
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()
-        self._unneeded = unneeded
+        self._admit = admit
         self._recoveries = 0
         self._recovering = asyncio.Lock()
         self._lost: LlmevalError | None = None
@@ -75,8 +75,6 @@ class LaneRunner:
 
     async def run(self) -> None:
         """Open the endpoint and ask everything; returns when each trial has its prediction."""
-        if all(trial.id in self._unneeded for trial in self._lane.trials):
-            return
         try:
             await self._lane.open()
         except LlmevalError as error:
@@ -87,16 +85,17 @@ class LaneRunner:
         for queue in (self._wanted, self._queue):
             while queue:
                 trial = queue.popleft()
-                if trial.id not in self._taken and trial.id not in self._unneeded:
+                if trial.id not in self._taken:
                     self._taken.add(trial.id)
                     return trial
         return None
 
     async def _ask_in_turn(self) -> None:
         while (trial := self._take()) is not None:
-            self.sent[trial.id] = self._clock()
-            self._record(await self._predict(trial))
-            del self.sent[trial.id]
+            if await self._admit(trial):
+                self.sent[trial.id] = self._clock()
+                self._record(await self._predict(trial))
+                del self.sent[trial.id]
 
     async def _predict(self, trial: Trial) -> Prediction:
         attempts: list[Attempt] = []

@@ -13,9 +13,10 @@ import contextlib
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
@@ -76,6 +77,8 @@ class Scheduler:
         self._unsettled: deque[Prediction] = deque()
         self._more_unsettled = asyncio.Event()
         self._settling = asyncio.Lock()
+        self._settled_some = asyncio.Event()
+        self._behind: Counter[str] = Counter()  # answers that are not settled yet, by model
         self._unneeded: set[str] = set()
         self._log: list[Settled] = []
         self._results: dict[str, Settled] = {}
@@ -234,7 +237,8 @@ class Scheduler:
 
     async def _ask_everything(self) -> None:
         await self._settle()  # by what earlier sessions have left
-        for number, turn in enumerate(self._turns, start=1):
+        for number, lanes in enumerate(self._turns, start=1):
+            turn = [lane for lane in lanes if not self._unneeded.issuperset(_ids(lane))]
             runners = {lane.model: self._runner(lane) for lane in turn}
             for trial in list(self._wishes.values()):
                 if trial.condition.model in runners:
@@ -253,10 +257,25 @@ class Scheduler:
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
-            unneeded=self._unneeded,
+            admit=partial(self._admit, in_flight=lane.in_flight),
         )
 
+    async def _admit(self, trial: Trial, in_flight: Callable[[], int]) -> bool:
+        """Whether a trial is to be sent, as far as is known.
+
+        Where that may change, not before all but a few of the lane's answers have been settled: an
+        engine that is quicker than the scorers would have answered everything when they decide.
+        """
+        while (
+            self._stopping.follows(trial.id) and self._behind[trial.condition.model] > in_flight()
+        ):
+            self._settled_some.clear()
+            await self._settled_some.wait()
+        return trial.id not in self._unneeded
+
     def _arrive(self, prediction: Prediction) -> None:
+        if self._stopping.follows(prediction.trial_id):
+            self._behind[self._trials[prediction.trial_id].condition.model] += 1
         self._arrived.append(prediction)
         self._arrival.set()
 
@@ -300,6 +319,9 @@ class Scheduler:
                     if isinstance(settled, Unneeded):
                         self._unneeded.add(settled.trial_id)
                     self._tell(settled)
+                if prediction.trial_id in self._trials:  # not of an earlier session
+                    self._behind[self._trials[prediction.trial_id].condition.model] -= 1
+                self._settled_some.set()
 
     def _tell(self, settled: Settled) -> None:
         self._results[settled.trial_id] = settled
@@ -307,3 +329,7 @@ class Scheduler:
         event = self._waiting.pop(settled.trial_id, None)
         if event is not None:
             event.set()
+
+
+def _ids(lane: Lane) -> Iterator[str]:
+    return (trial.id for trial in lane.trials)
