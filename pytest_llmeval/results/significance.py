@@ -26,11 +26,12 @@ def write_significance(
     metrics: Iterable[Metric],
     comparisons: Iterable[Comparison],
     gates: Iterable[GateResult] = (),
-    stopped: Iterable[StoppedSuite] = (),
     *,
+    stopped: Iterable[StoppedSuite] = (),
     seed: int = 0,
 ) -> None:
-    """Write significance.json; `seed` is that of the sign-flip test.
+    """Write significance.json; `seed` is that of the sign-flip test, `stopped` are the suites that
+    might stop early.
 
     Raises `ValueError` for a NaN: what is not defined is None.
     """

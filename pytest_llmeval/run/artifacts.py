@@ -119,7 +119,7 @@ def write_artifacts(
             worth.metrics,
             worth.comparisons,
             outcome.gates,
-            report.stopped,
+            stopped=report.stopped,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),

@@ -27,7 +27,6 @@ from pytest_llmeval.run.assembly import (
     is_answered,
     live_models,
     refuse_the_impossible,
-    rotation_of,
     turns_of,
 )
 from pytest_llmeval.run.backing import (
@@ -67,7 +66,7 @@ class Run:
         self._ledger: Ledger | None = None
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
-        self._not_stopping: list[str] = []  # suites that were to stop early and cannot, in words
+        self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
         self._gates: list[tuple[SelectedGate, GateResult]] = []
@@ -119,7 +118,7 @@ class Run:
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
-        self._stopping = self._follow(trials, ledger)
+        self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(_end, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
             turns_of(self.settings, self._models, trials, ledger),
@@ -131,15 +130,9 @@ class Run:
         )
         self._scheduler.start()
 
-    def _follow(self, trials: Sequence[Trial], ledger: Ledger) -> Stopping:
-        """See to the suites that may stop early."""
-        if not any(trial.suite.stop for trial in trials):
-            return Stopping()
-        rotation = ledger.keep_rotation(rotation_of(self.settings, trials))
-        stopping = stopping_of(self.settings, trials, rotation, self._not_stopping.append)
-        for line in self._not_stopping:
-            self._say(f"llmeval: {line}")
-        return stopping
+    def _warn(self, words: str) -> None:
+        self._warned.append(words)
+        self._say(f"llmeval: {words}")
 
     async def _shut_down(self) -> None:
         await close_all(list(self._models.values()))
@@ -269,7 +262,7 @@ class Run:
             for name, model in self._models.items()
             if model.restarts
         ]
-        return self._not_stopping + selected_parts(trials) + restarted
+        return self._warned + selected_parts(trials) + restarted
 
     def _decided(self, worth: Worth, stopped: str) -> list[tuple[SelectedGate, GateResult]]:
         reason = f"the run stopped: {stopped}" if stopped else ""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 from pytest_llmeval.records import GateSpec, Suite, Trial
+from pytest_llmeval.run.assembly import rotation_of
+from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.stopping import Question, Stopping, SuiteWatch, Wish
 from pytest_llmeval.statistics.anytime import GateRule, PairRule
@@ -15,13 +17,14 @@ Rotation = Sequence[Sequence[str]]
 
 
 def stopping_of(
-    settings: Settings, trials: Sequence[Trial], rotation: Rotation, warn: Callable[[str], None]
+    settings: Settings, trials: Sequence[Trial], ledger: Ledger, warn: Callable[[str], None]
 ) -> Stopping:
     """Follow every suite that may stop; `warn` is told of one that says so and cannot."""
     by_suite: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.suite.stop is not None:
             by_suite.setdefault(trial.suite.name, []).append(trial)
+    rotation = ledger.keep_rotation(rotation_of(settings, trials)) if by_suite else ()
     watches = []
     for name, its_trials in by_suite.items():
         reason = _why_not(settings, its_trials)

@@ -13,17 +13,17 @@ import contextlib
 import random
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Prediction, Settled, Trial, Unneeded
+from pytest_llmeval.records import Prediction, Settled, Trial
 
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
+from .settling import Settling
 from .stopping import Stopping
 
 Result = TypeVar("Result")
@@ -71,22 +71,17 @@ class Scheduler:
         self._began = clock() - elapsed
         self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
         self._stopping = stopping or Stopping()
+        self._settling = Settling(self._stopping, self._tell)
         self.predictions = {prediction.trial_id: prediction for prediction in known}
         self._arrived: deque[Prediction] = deque()
         self._arrival = asyncio.Event()
-        self._unsettled: deque[Prediction] = deque()
-        self._more_unsettled = asyncio.Event()
-        self._settling = asyncio.Lock()
-        self._settled_some = asyncio.Event()
-        self._behind: Counter[str] = Counter()  # answers that are not settled yet, by model
-        self._unneeded: set[str] = set()
         self._log: list[Settled] = []
         self._results: dict[str, Settled] = {}
         self._runners: dict[str, LaneRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
         for prediction in self.predictions.values():
-            self._pass_on(prediction)
+            self._settling.take_in(prediction)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked: asyncio.Event | None = None
         self._closing = False
@@ -217,7 +212,7 @@ class Scheduler:
         self._running.set()
         asking = asyncio.ensure_future(self._ask_everything())
         recording = asyncio.ensure_future(self._record_arrivals())
-        settling = asyncio.ensure_future(self._settle_arrivals())
+        settling = asyncio.ensure_future(self._settling.run())
         stopped = asyncio.ensure_future(self._stop_asked.wait())
         # Ends by an error only.
         working: asyncio.Future[Any] = asyncio.gather(asking, recording, settling)
@@ -236,15 +231,17 @@ class Scheduler:
             await self._shutdown()
 
     async def _ask_everything(self) -> None:
-        await self._settle()  # by what earlier sessions have left
+        await self._settling.catch_up()  # with what earlier sessions have left
         for number, lanes in enumerate(self._turns, start=1):
-            turn = [lane for lane in lanes if not self._unneeded.issuperset(_ids(lane))]
+            turn = [lane for lane in lanes if self._needs(lane)]
             runners = {lane.model: self._runner(lane) for lane in turn}
             for trial in list(self._wishes.values()):
                 if trial.condition.model in runners:
                     runners[trial.condition.model].want(trial)
             self._runners = runners
             await all_or_none([runner.run() for runner in self._runners.values()])
+            for lane in turn:  # so that it is known which models the next turn needs
+                await self._settling.keep_up(lane.model)
             if number < len(self._turns):
                 for lane in turn:
                     await lane.close()
@@ -257,25 +254,14 @@ class Scheduler:
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
-            admit=partial(self._admit, in_flight=lane.in_flight),
+            admit=lambda trial: self._settling.admit(trial, lane.in_flight()),
         )
 
-    async def _admit(self, trial: Trial, in_flight: Callable[[], int]) -> bool:
-        """Whether a trial is to be sent, as far as is known.
-
-        Where that may change, not before all but a few of the lane's answers have been settled: an
-        engine that is quicker than the scorers would have answered everything when they decide.
-        """
-        while (
-            self._stopping.follows(trial.id) and self._behind[trial.condition.model] > in_flight()
-        ):
-            self._settled_some.clear()
-            await self._settled_some.wait()
-        return trial.id not in self._unneeded
+    def _needs(self, lane: Lane) -> bool:
+        return any(trial.id not in self._settling.unneeded for trial in lane.trials)
 
     def _arrive(self, prediction: Prediction) -> None:
-        if self._stopping.follows(prediction.trial_id):
-            self._behind[self._trials[prediction.trial_id].condition.model] += 1
+        self._settling.expect(self._trials[prediction.trial_id])
         self._arrived.append(prediction)
         self._arrival.set()
 
@@ -294,34 +280,7 @@ class Scheduler:
             prediction = self._arrived.popleft()
             self._record(prediction)
             self.predictions[prediction.trial_id] = prediction
-            self._pass_on(prediction)
-
-    def _pass_on(self, prediction: Prediction) -> None:
-        """To who waits for it, or first to those who see whether it is needed."""
-        if self._stopping.follows(prediction.trial_id):
-            self._unsettled.append(prediction)
-            self._more_unsettled.set()
-        else:
-            self._tell(prediction)
-
-    async def _settle_arrivals(self) -> None:
-        while True:
-            await self._more_unsettled.wait()
-            self._more_unsettled.clear()
-            await self._settle()
-
-    async def _settle(self) -> None:
-        async with self._settling:
-            while self._unsettled:
-                prediction = self._unsettled.popleft()
-                # In a thread: a scorer may take its time, and the slots must not wait for it.
-                for settled in await asyncio.to_thread(self._stopping.take, prediction):
-                    if isinstance(settled, Unneeded):
-                        self._unneeded.add(settled.trial_id)
-                    self._tell(settled)
-                if prediction.trial_id in self._trials:  # not of an earlier session
-                    self._behind[self._trials[prediction.trial_id].condition.model] -= 1
-                self._settled_some.set()
+            self._settling.take_in(prediction)
 
     def _tell(self, settled: Settled) -> None:
         self._results[settled.trial_id] = settled
@@ -329,7 +288,3 @@ class Scheduler:
         event = self._waiting.pop(settled.trial_id, None)
         if event is not None:
             event.set()
-
-
-def _ids(lane: Lane) -> Iterator[str]:
-    return (trial.id for trial in lane.trials)

@@ -104,7 +104,8 @@ def betting_interval(
     `population` the scores are drawn without replacement from so many items, and the interval is of
     the mean of these: m becomes the mean of what is left, (N m - sum so far) / (N - t + 1).
     n = 0 gives no bounds; n = 1 gives [0, 1] for any score (with a population, what it leaves
-    possible). Raises ValueError outside [0, 1]. Source: Waudby-Smith & Ramdas 2024.
+    possible). Raises ValueError outside [0, 1]. Source: Waudby-Smith & Ramdas 2024, whose package
+    confseq has log(1 / alpha) in l instead: as valid, and of about the same width.
     """
     _check_alpha(alpha)
     n = len(scores)

@@ -219,8 +219,12 @@ def test_of_three_conditions_each_is_asked_until_all_its_pairs_are_decided(
 
 def uneven(project: Project) -> None:
     """Several suites and models, answers of very different speed, every outcome."""
-    slow = {"when": "7", "text": "yes", "latency": 0.02}
-    rules = [{"when": "^break", "fail": "refused"}, {"when": "hard [0-4]", "text": "no"}, slow]
+    slow: dict[str, Any] = {"when": "7", "text": "yes", "latency": 0.02}
+    rules: list[dict[str, Any]] = [
+        {"when": "^break", "fail": "refused"},
+        {"when": "hard [0-4]", "text": "no"},
+        slow,
+    ]
     project.script([*rules, {"text": "yes"}])
     models = {
         name: {"engine": "fake", "script": "script.json", "slots": slots}

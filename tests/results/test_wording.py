@@ -8,6 +8,7 @@ import pytest
 
 from pytest_llmeval.records import Interval
 from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.report import StoppedSuite
 from pytest_llmeval.results.wording import (
     basis_words,
     duration,
@@ -18,6 +19,7 @@ from pytest_llmeval.results.wording import (
     pair_words,
     percent,
     scorer_words,
+    stopped_words,
     telling_pairs,
     visible,
 )
@@ -197,3 +199,20 @@ def test_a_pair_says_on_what_it_rests_where_that_is_not_everything(
 ) -> None:
     comparison = samples.comparison_of("s", "a", "b", items=items, dropped=dropped)
     assert basis_words(comparison, of) == words
+
+
+@pytest.mark.parametrize(
+    ("suites", "words"),
+    [
+        ([], ""),
+        ([(600, 0, 0)], "not stopped early: all 600 trials were needed"),
+        ([(600, 312, 0)], "stopped early: 312 of 600 trials were not needed (52 %)"),
+        (
+            [(700, 300, 2), (100, 0, 0), (100, 12, 1)],
+            "stopped early: 312 of 900 trials were not needed (35 %), 3 of them already under way",
+        ),
+    ],
+)
+def test_what_stopping_early_has_saved(suites: list[tuple[int, int, int]], words: str) -> None:
+    found = [StoppedSuite("s", "decided", 0.05, 0, *counts) for counts in suites]
+    assert stopped_words(found) == words
