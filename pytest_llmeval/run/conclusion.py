@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import attrgetter
 
 from pytest_llmeval.records import (
@@ -193,7 +193,9 @@ def _cells(
     for (suite, condition), group in _by_suite(item_by_item(trials)).items():
         stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
-        for trial in group:
+        # Of a run that was cut short, answers beyond the first gap are the quick ones.
+        counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
+        for trial in counted:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):

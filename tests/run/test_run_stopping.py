@@ -181,6 +181,19 @@ def test_the_order_of_the_suite_decides_whatever_order_the_trials_are_in(
     assert worth_of(trials[::-1], scores, {"sums"}).comparisons == (comparison,)
 
 
+def test_of_a_run_that_was_cut_short_what_came_before_the_first_gap_counts(
+    two: Workbench, make: type[Make]
+) -> None:
+    """What came in beyond it was answered more quickly, and is no random sample."""
+    trials = trials_of(two)
+    scores = {t.id: (make.score(1.0),) for t in trials}
+    del scores[trials[12].id]
+    first, second = worth_of(trials, scores, {"sums"}).metrics
+    assert (first.answered, first.trials, first.incomplete) == (12, 20, True)
+    assert (second.answered, second.incomplete) == (20, False)
+    assert worth_of(trials, scores).metrics[0].answered == 19
+
+
 def test_graded_scores_are_told_by_betting(two: Workbench, make: type[Make]) -> None:
     trials = trials_of(two)
     worth = worth_of(trials, {t.id: (make.score(0.5),) for t in trials}, {"sums"})
