@@ -225,7 +225,8 @@ class Scheduler:
             tasks = (asking, recording, settling, *self._calls)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # With `working`, whose error nobody has looked at when it was stopped: asyncio minds.
+            await asyncio.gather(working, *tasks, return_exceptions=True)
             if recording.cancelled():  # else the disk is full, or the like
                 self._take_in_arrived()
             await self._shutdown()

@@ -127,10 +127,8 @@ class SuiteWatch:
 
     def _values(self, question: Question, condition: str) -> Values:
         return [
-            score.value
+            next((s.value for s in self.scores[trial.id] if s.scorer == question.scorer), None)
             for trial in self._at[condition][question.items]
-            for score in self.scores[trial.id]
-            if score.scorer == question.scorer
         ]
 
     def _settle(self, condition: str) -> Iterator[Settled]:

@@ -123,6 +123,14 @@ def test_a_failure_completes_an_item_and_has_no_value() -> None:
     assert len(follow.unneeded) == 3
 
 
+def test_what_the_asked_for_scorer_did_not_score_has_no_value_either() -> None:
+    its, taken = trials("a"), list[Values]()
+    question = Question(("a",), "third", lambda values: bool(taken.append(values[0])))
+    follow = stopping(its, {"a": Wish((question,))})
+    follow.take(answered(its[0].id))
+    assert taken == [[None]]
+
+
 def test_a_condition_with_two_questions_is_asked_until_both_are_decided() -> None:
     its = trials("a")
     follow = stopping(its, {"a": Wish((enough(1), enough(4)))})
