@@ -117,10 +117,20 @@ class GateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSpec:
+    """When a suite stops asking before it has asked everything, and with which error."""
+
+    alpha: float = 0.05
+    when: Literal["decided"] = "decided"
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
-    function) as pytest shows it, with forward slashes; node ids start with it. `seeds` are those
-    of the choices that were made by chance: `items` (limit, split) and `few_shot`.
+    function) as pytest shows it, with forward slashes; node ids start with it. `items` stand in the
+    order in which they are asked: with `stop` a random one. `seeds` are those of the choices that
+    were made by chance: `items` (limit, split), `few_shot` and `order`.
     """
 
     name: str
@@ -139,6 +149,7 @@ class Suite:
     exact: bool = False
     is_function: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
+    stop: StopSpec | None = None
 
 
 # What is run --------------------------------------------------------------------------------------
@@ -262,6 +273,20 @@ class Prediction:
     def text(self) -> str:
         """The answer's text, "" for a failure."""
         return self.answer.text if self.answer is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unneeded:
+    """What becomes of a trial that nobody needs any more: its suite has decided without it.
+
+    It has no outcome and counts nowhere, not even where its answer was under way and came in.
+    """
+
+    trial_id: str
+
+
+Settled = Prediction | Unneeded
+"""How a trial ends for whoever waits for it."""
 
 
 # What it is worth ---------------------------------------------------------------------------------
@@ -420,11 +445,12 @@ class Comparison:
     effect: Effect = Effect()
     fixed_set: Interval | None = None
     sensitivity: Sensitivity | None = None
+    alpha: float = 0.05
 
     @property
     def real(self) -> bool:
-        """The difference survives its correction at 5 %."""
-        return self.p_adjusted is not None and self.p_adjusted < 0.05
+        """The difference survives its correction at `alpha`."""
+        return self.p_adjusted is not None and self.p_adjusted < self.alpha
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import attrgetter
 
 from pytest_llmeval.records import (
@@ -19,6 +19,11 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
+from pytest_llmeval.running.plan import item_by_item
+from pytest_llmeval.statistics.anytime import (
+    anytime_interval,
+    compare_anytime,
+)
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
 from pytest_llmeval.statistics.missing import unsupported_sensitivity
@@ -29,7 +34,11 @@ ItemScore = tuple[str, int, Score]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All scores of one scorer over one suite under one condition; `planned` trials were asked."""
+    """All scores of one scorer over one suite under one condition; `planned` trials were asked.
+
+    `alpha` is the error with which the suite might stop at any item, in whose order the scores then
+    stand; None where the number of items was fixed beforehand.
+    """
 
     suite: str
     condition: str
@@ -37,6 +46,7 @@ class Cell:
     headline: bool
     planned: int
     scores: Sequence[ItemScore]
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,18 @@ def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:
     return "".join(scores[0].stages[-1:]) or scores[0].reason
 
 
-def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Worth:
+def worth_of(
+    trials: Sequence[Trial],
+    scores: Mapping[str, Sequence[Score]],
+    stopping: Collection[str] = (),
+) -> Worth:
     """Measure every condition and compare every pair; `scores` go by trial id.
 
-    A trial without scores was planned and not judged: it makes its metric incomplete.
+    A trial without scores was planned and not judged: it makes its metric incomplete. `stopping`
+    names the suites that might stop at any item, whatever they did: their figures have to hold for
+    that.
     """
-    cells = tuple(_cells(trials, scores))
+    cells = tuple(_cells(trials, scores, stopping))
     return Worth(cells, tuple(map(_measure, cells)), tuple(_comparisons(cells)))
 
 
@@ -152,14 +168,20 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     return min(1.0, sum(known) / 1000 / (slots * seconds))
 
 
-def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:
-    for (suite, condition), group in _by_suite(trials).items():
+def _cells(
+    trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]], stopping: Collection[str]
+) -> Iterator[Cell]:
+    for (suite, condition), group in _by_suite(item_by_item(trials)).items():
+        stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
-        for trial in group:
+        # Of a run that was cut short, answers beyond the first gap are the quick ones.
+        counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
+        for trial in counted:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
-            yield Cell(suite, condition, scorer, place == 0, len(group), column)
+            alpha = stop.alpha if stop else None
+            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha)
 
 
 def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
@@ -172,7 +194,7 @@ def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
 
 
 def _measure(cell: Cell) -> Metric:
-    return measure(
+    metric = measure(
         cell.suite,
         cell.condition,
         cell.scorer,
@@ -180,6 +202,10 @@ def _measure(cell: Cell) -> Metric:
         planned=cell.planned,
         scores=cell.scores,
     )
+    if cell.alpha is None:
+        return metric
+    means = list(_item_means(cell.scores).values())
+    return replace(metric, interval=anytime_interval(means, cell.alpha))
 
 
 def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
@@ -190,16 +216,28 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
             binary = {cell.condition for cell in members if _is_binary(cell)}
-            repeats = {
-                cell.condition: values_by_item(cell.scores)
-                for cell in members
-                if any(repeat > 1 for _, repeat, _ in cell.scores)
-            }
-            cell_of = {cell.condition: cell for cell in members}
-            for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
-                sides = cell_of[found.first], cell_of[found.second]
-                both = {found.first, found.second} <= binary
-                yield replace(found, sensitivity=_sensitivity(*sides, binary=both))
+            alpha = members[0].alpha
+            if alpha is None:
+                yield from _with_all_items(members, means, binary)
+            else:
+                yield from compare_anytime(suite, scorer, means, alpha, binary=binary)
+
+
+def _with_all_items(
+    members: Sequence[Cell], means: Mapping[str, Mapping[str, float]], binary: Collection[str]
+) -> Iterator[Comparison]:
+    """The pairs of a family that was asked in full."""
+    repeats = {
+        cell.condition: values_by_item(cell.scores)
+        for cell in members
+        if any(repeat > 1 for _, repeat, _ in cell.scores)
+    }
+    cell_of = {cell.condition: cell for cell in members}
+    suite, scorer = members[0].suite, members[0].scorer
+    for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
+        sides = cell_of[found.first], cell_of[found.second]
+        both = {found.first, found.second} <= set(binary)
+        yield replace(found, sensitivity=_sensitivity(*sides, binary=both))
 
 
 def _sensitivity(first: Cell, second: Cell, *, binary: bool) -> Sensitivity | None:

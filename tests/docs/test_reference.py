@@ -50,6 +50,7 @@ HEADINGS = {
     "SuiteFile": "## A suite file",
     "FewShotSection": "## A suite file",
     "SplitSection": "## A suite file",
+    "StopSection": "### Stopping early",
     "GateSection": "## A suite file",
     "ToolSection": "## A suite file",
     "FunctionSection": "## A suite file",
