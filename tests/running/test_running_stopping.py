@@ -126,11 +126,11 @@ def test_a_failure_completes_an_item_and_has_no_value() -> None:
 def test_what_the_asked_for_scorer_did_not_score_has_no_value_either() -> None:
     its, taken = trials("a"), list[Values]()
 
-    def look(values: Sequence[Values]) -> bool:
+    def add(values: Sequence[Values]) -> bool:
         taken.append(values[0])
         return False
 
-    question = Question(("a",), "third", look)
+    question = Question(("a",), "third", add)
     follow = stopping(its, {"a": Wish((question,))})
     follow.take(answered(its[0].id))
     assert taken == [[None]]
