@@ -25,6 +25,7 @@ from pytest_llmeval.running.plan import (
 from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
+    close_scorers,
     make_scorers,
     score_prediction,
 )
@@ -125,6 +126,10 @@ class Settings:
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
         return score_prediction(self._scorers_of(trial.suite), prediction, trial.item)
+
+    def close(self) -> None:
+        """Let go of what the scorers keep."""
+        close_scorers(itertools.chain.from_iterable(self._scorers.values()))
 
     def check_prompts(self) -> None:
         """Once all suites are read: a prompt that --llm-set asks for and none of them has is one
