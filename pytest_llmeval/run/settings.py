@@ -26,6 +26,7 @@ from pytest_llmeval.running.plan import (
 from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
+    close_scorers,
     make_scorers,
     score_prediction,
 )
@@ -142,6 +143,10 @@ class Settings:
         except LlmevalError:
             return False
         return True
+
+    def close(self) -> None:
+        """Let go of what the scorers keep."""
+        close_scorers(itertools.chain.from_iterable(self._scorers.values()))
 
     def check_prompts(self) -> None:
         """Once all suites are read: a prompt that --llm-set asks for and none of them has is one
