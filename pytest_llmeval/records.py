@@ -371,8 +371,8 @@ class Effect:
 class Reading:
     """A pair's verdict under one assumption about the missing; undefined figures are None.
 
-    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level;
-    `significant` is by the uncorrected p.
+    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level; `p` is
+    uncorrected, and `significant` when below the level that is left after the pair's correction.
     """
 
     items: int
@@ -451,6 +451,13 @@ class Comparison:
     def real(self) -> bool:
         """The difference survives its correction at `alpha`."""
         return self.p_adjusted is not None and self.p_adjusted < self.alpha
+
+    @property
+    def alpha_alone(self) -> float:
+        """The p, uncorrected, below which this pair would be real, its family being what it is."""
+        if not self.p or self.p_adjusted is None or self.p_adjusted >= 1:
+            return self.alpha / max(1, self.family)
+        return self.alpha / min(max(1.0, self.p_adjusted / self.p), self.family)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,11 @@ def sensitivity_words(sensitivity: Sensitivity | None) -> str:
     """Whether the items without a judged answer could change a verdict; "" where there are none."""
     if sensitivity is None:
         return ""
-    unjudged = f"{counted(sensitivity.missing, 'item')} not judged on both sides"
+    unjudged = f"{counted(sensitivity.missing, 'item')} without a judged answer on some side"
     if sensitivity.conclusion_robust:
-        return f"holds whatever the {unjudged} would have been"
+        return f"holds whatever became of the {unjudged}"
     if sensitivity.tipping_count is None:
-        return f"its size and sign hang on the {unjudged}"
+        return f"its sign hangs on the {unjudged}"
     return f"{sensitivity.tipping_count:,} of the {unjudged} could change it"
 
 

@@ -47,6 +47,7 @@ class Cell:
     planned: int
     scores: Sequence[ItemScore]
     alpha: float | None = None
+    items: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ def _cells(
     for (suite, condition), group in _by_suite(item_by_item(trials)).items():
         stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
+        items = frozenset(trial.item.id for trial in group)
         # Of a run that was cut short, answers beyond the first gap are the quick ones.
         counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
         for trial in counted:
@@ -181,7 +183,7 @@ def _cells(
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
             alpha = stop.alpha if stop else None
-            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha)
+            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha, items)
 
 
 def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
@@ -205,7 +207,8 @@ def _measure(cell: Cell) -> Metric:
     if cell.alpha is None:
         return metric
     means = list(_item_means(cell.scores).values())
-    return replace(metric, interval=anytime_interval(means, cell.alpha))
+    interval = anytime_interval(means, cell.alpha)
+    return replace(metric, interval=interval, exact=None, fixed_set=None)  # of a fixed number
 
 
 def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
@@ -237,21 +240,21 @@ def _with_all_items(
     for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
         sides = cell_of[found.first], cell_of[found.second]
         both = {found.first, found.second} <= set(binary)
-        yield replace(found, sensitivity=_sensitivity(*sides, binary=both))
+        yield replace(found, sensitivity=_sensitivity(*sides, binary=both, alpha=found.alpha_alone))
 
 
-def _sensitivity(first: Cell, second: Cell, *, binary: bool) -> Sensitivity | None:
+def _sensitivity(first: Cell, second: Cell, *, binary: bool, alpha: float) -> Sensitivity | None:
     """What the items without a judged answer could do to a comparison; None where all have one."""
-    one, other = _judged_means(first.scores), _judged_means(second.scores)
+    one, other = _judged_means(first), _judged_means(second)
     if one.keys() == other.keys() and None not in (*one.values(), *other.values()):
         return None
-    return unsupported_sensitivity(one, other, binary=binary)
+    return unsupported_sensitivity(one, other, binary=binary, alpha=alpha)
 
 
-def _judged_means(scores: Sequence[ItemScore]) -> dict[str, float | None]:
-    """The mean of each item over its judged repeats, None where it has none."""
-    judged = [each for each in scores if each[2].outcome != "no_answer"]
-    return dict.fromkeys((item for item, _, _ in scores), None) | _item_means(judged)
+def _judged_means(cell: Cell) -> dict[str, float | None]:
+    """The mean of each planned item over its judged repeats, None where it has none."""
+    judged = [each for each in cell.scores if each[2].outcome != "no_answer"]
+    return dict.fromkeys(sorted(cell.items), None) | _item_means(judged)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

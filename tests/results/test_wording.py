@@ -223,8 +223,14 @@ def test_the_interval_for_these_items_is_turned_with_its_pair(samples: Any) -> N
     ("first", "words"),
     [
         ({"i": 1.0}, ""),
-        ({**dict.fromkeys("abcdefghij", 1.0), "x": None}, "holds whatever the 1 item not judged"),
-        ({**dict.fromkeys("abcdef", 1.0), "x": None, "y": None}, "2 of the 2 items not judged on"),
+        (
+            {**dict.fromkeys("abcdefghij", 1.0), "x": None},
+            "holds whatever became of the 1 item",
+        ),
+        (
+            {**dict.fromkeys("abcdef", 1.0), "x": None, "y": None},
+            "2 of the 2 items without a",
+        ),
     ],
 )
 def test_a_pair_says_what_the_unjudged_items_could_do(
