@@ -148,8 +148,8 @@ class TestJudging:
             ("includes", "right"),
             ("exact", "wrong"),
             ("passed", "right"),
-            ("includes", "wrong"),
-            ("exact", "wrong"),
+            ("includes", "no_answer"),  # "no idea" is a refusal
+            ("exact", "no_answer"),
             ("passed", "right"),
         ]
 
