@@ -43,6 +43,12 @@ def _why_not(settings: Settings, trials: Sequence[Trial]) -> str:
             "it has a scorer that only the workers know; make it known to the controller too, "
             "in a conftest.py of the rootdir or of the folder that pytest is given"
         )
+    bound = settings.scores_with_tests_only(suite)
+    if bound:
+        return (
+            f"{', '.join(bound)} has no time_limit, so that it is called in pytest's own thread, "
+            f"and what is needed is decided in another; give it a time_limit, or remove stop"
+        )
     sizes = {t.condition.name: len(suite.items) * t.condition.repeats for t in trials}
     if len(trials) < sum(sizes.values()):
         return "only some of its trials were selected, and picked items decide nothing"

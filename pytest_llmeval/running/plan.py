@@ -108,12 +108,13 @@ def by_model(trials: Sequence[Trial], models: Sequence[str]) -> dict[str, list[T
 
     Within a model the order of collection stays: one suite, one condition after the other, so that
     neighbours share the longest prompt prefix and the server's prompt cache is hit. A suite that
-    may stop is asked item by item instead, each under all conditions, so that they get on together.
+    may stop is asked item by item instead, each under all conditions, so that they get on together;
+    of all models in one order, so that no two ever wait for each other.
     """
     lanes: dict[str, list[Trial]] = {model: [] for model in models}
-    for trial in trials:
+    for trial in item_by_item(trials):
         lanes[trial.condition.model].append(trial)
-    return {model: item_by_item(lane) for model, lane in lanes.items() if lane}
+    return {model: lane for model, lane in lanes.items() if lane}
 
 
 def item_by_item(trials: Sequence[Trial]) -> list[Trial]:

@@ -433,3 +433,59 @@ def test_a_scorer_that_only_the_workers_know_cannot_stop_anything(project: Proje
     result.assert_outcomes(passed=61)
     result.stdout.fnmatch_lines(["llmeval: arithmetic is asked in full*only the workers know*"])
     assert len(project.journal()) == 60
+
+
+# Scorers of the user's own ------------------------------------------------------------------------
+
+SCORER = """
+import pathlib, threading
+from dataclasses import dataclass
+from typing import ClassVar
+from pytest_llmeval.scoring.scorer import register, score_of
+@register('own')
+@dataclass(frozen=True)
+class Own:
+    name: ClassVar[str]
+    version: ClassVar[str] = '1'
+    time_limit: ClassVar[float | None] = LIMIT
+    def __call__(self, answer, item):
+        if self.time_limit is None and threading.current_thread() is not threading.main_thread():
+            raise ValueError('signal only works in main thread')
+        with pathlib.Path(CALLS).open('a', encoding='utf-8') as file:
+            file.write(f'{item.id}\\n')
+        return score_of(self.name, answer.text == item.target)
+"""
+
+
+def own_scorer(project: Project, limit: float | None) -> list[dict[str, Any]]:
+    calls = str(project.root / "calls.txt")
+    text = SCORER.replace("LIMIT", repr(limit), 1).replace("CALLS", repr(calls))
+    project.write("conftest.py", "from __future__ import annotations\n" + text)
+    return [{**GATE, "metric": "own"}]
+
+
+def calls_of(project: Project) -> list[str]:
+    return (project.root / "calls.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("args", [("-n0",), ("-n2",)], ids=["alone", "workers"])
+def test_an_answer_is_judged_once_and_the_test_shows_what_decided(
+    project: Project, args: tuple[str, ...]
+) -> None:
+    gated(project, score="own", gates=own_scorer(project, 30.0))
+    result = project.run(*args)
+    result.assert_outcomes(passed=9)
+    calls = calls_of(project)
+    assert len(calls) == len(set(calls)) >= 8
+    assert fates(project) == {("right", ""): 8, ("", NOT_NEEDED): 52}
+
+
+def test_a_scorer_that_is_bound_to_pytests_thread_lets_nothing_stop(project: Project) -> None:
+    gated(project, score="own", gates=own_scorer(project, None))
+    result = project.run()
+    result.assert_outcomes(passed=61)
+    result.stdout.fnmatch_lines(
+        ["llmeval: arithmetic is asked in full, although it has stop: own has no time_limit*"]
+    )
+    assert fates(project) == {("right", ""): 60}
+    assert len(calls_of(project)) == 60
