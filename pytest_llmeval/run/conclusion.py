@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, takewhile
+from itertools import groupby
 from operator import attrgetter
 
 from pytest_llmeval.records import (
@@ -19,7 +19,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
-from pytest_llmeval.running.plan import item_by_item
+from pytest_llmeval.running.plan import item_by_item, up_to_a_gap
 from pytest_llmeval.statistics.anytime import (
     anytime_interval,
     compare_anytime,
@@ -175,9 +175,8 @@ def _cells(
     for (suite, condition), group in _by_suite(item_by_item(trials)).items():
         stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
-        items = frozenset(trial.item.id for trial in group)
-        # Of a run that was cut short, answers beyond the first gap are the quick ones.
-        counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
+        counted = group[: up_to_a_gap(group, scores)] if stop else group
+        items = frozenset(trial.item.id for trial in counted)
         for trial in counted:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))

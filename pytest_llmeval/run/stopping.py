@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
-from pytest_llmeval.records import GateSpec, Suite, Trial
+from pytest_llmeval.records import GateSpec, Prediction, Score, Suite, Trial
 from pytest_llmeval.run.assembly import rotation_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
@@ -32,7 +32,32 @@ def stopping_of(
             warn(f"{name} is asked in full, although it has stop: {reason}")
         else:
             watches.append(SuiteWatch(its_trials, wishes_of(its_trials, rotation)))
-    return Stopping(watches, settings.score)
+    stopping = Stopping(watches, settings.score)
+    if by_suite:
+        ledger.keep_stopping(stopping.suites)
+    return stopping
+
+
+def unneeded_of(
+    trials: Iterable[Trial],
+    rotation: Rotation,
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, tuple[Score, ...]],
+) -> frozenset[str]:
+    """Which trials of one suite that might stop were not needed, as the run itself has found it.
+
+    By the same rules, so that with the same scores it is the same trials, whatever was under way.
+    """
+    its = list(trials)
+    suite, conditions = its[0].suite, dict.fromkeys(trial.condition.name for trial in its)
+    if not _questions(suite, list(conditions)):  # its gates are gone
+        return frozenset()
+    watch = SuiteWatch(its, wishes_of(its, rotation))
+    stopping = Stopping([watch], lambda trial, _: scores[trial.id])
+    for trial in its:
+        if trial.id in predictions:
+            stopping.take(predictions[trial.id])
+    return stopping.unneeded
 
 
 def _why_not(settings: Settings, trials: Sequence[Trial]) -> str:

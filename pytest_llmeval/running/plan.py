@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.errors import SuiteError
@@ -134,6 +134,18 @@ def item_by_item(trials: Sequence[Trial]) -> list[Trial]:
         for place, trial in zip(its_places, its_trials, strict=True):
             ordered[place] = trial
     return ordered
+
+
+def up_to_a_gap(trials: Sequence[Trial], known: Collection[str]) -> int:
+    """How many of one condition's trials, in the order of their items, are whole items that are
+    `known`, trial by trial, from the first one on.
+
+    What is known beyond a gap was answered more quickly than what is not, and is no random sample.
+    """
+    first = next((trial for trial in trials if trial.id not in known), None)
+    if first is None:
+        return len(trials)
+    return next(place for place, trial in enumerate(trials) if trial.item.id == first.item.id)
 
 
 def take_turns(sizes: Mapping[str, int | None], free: int) -> tuple[tuple[str, ...], ...]:

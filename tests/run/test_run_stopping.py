@@ -11,7 +11,7 @@ from pytest_llmeval.records import Prediction, Trial, Unneeded
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
 from pytest_llmeval.run.conclusion import worth_of
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.ledger import DRY_RUN, Ledger
 from pytest_llmeval.run.stopping import stopping_of, wishes_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.statistics.gates import Decision
@@ -87,6 +87,24 @@ def test_a_suite_without_stop_is_not_followed(two: Workbench, now: datetime) -> 
     stopping = stopping_of(settings, trials, ledger, warned.append)
     ledger.close({}, now, "")
     assert (stopping.suites, warned, ledger.manifest.rotation) == (frozenset(), [], ())
+    assert ledger.manifest.stopping == ()
+
+
+def test_the_manifest_names_the_suites_that_may_stop(two: Workbench, now: datetime) -> None:
+    trials, settings = trials_of(two), two.settings()
+    ledger = Ledger.open(settings, trials, now)
+    stopping_of(settings, trials, ledger, print)
+    ledger.close({}, now, "")
+    assert read_manifest(ledger.folder.path).stopping == ("sums",)
+
+
+def test_a_session_warns_of_itself_and_of_a_dry_run_only(two: Workbench, now: datetime) -> None:
+    """What an earlier session has warned of is said again where it still holds."""
+    for resume in (None, "last", "last"):
+        trials, settings = trials_of(two), two.settings(resume=resume, dry_run=True)
+        ledger = Ledger.open(settings, trials, now)
+        ledger.close({}, now, "interrupted", warnings=["a server was started again"])
+    assert ledger.manifest.warnings == (DRY_RUN, "a server was started again")
 
 
 # A whole run --------------------------------------------------------------------------------------
