@@ -392,7 +392,7 @@ def test_a_run_that_stopped_early_is_judged_by_what_it_needed(
     assert (part.job_status, part.not_needed + part.answered) == ("completed", 60)
 
 
-SLOW_START = [
+SLOW_START: list[dict[str, Any]] = [
     {"when": "^3", "text": "wrong"},
     {"when": "[05]$", "text": "42", "latency": 0.02},
     {"text": "42"},

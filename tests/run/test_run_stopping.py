@@ -254,3 +254,30 @@ def test_a_part_counts_what_was_never_asked(two: Workbench, now: datetime) -> No
     first, second = ledger.manifest.parts
     assert (first.not_needed, second.not_needed) == (5, 20)
     assert (first.job_status, second.job_status) == ("completed", "completed")
+
+
+def test_a_pair_that_might_stop_says_what_its_failures_could_do(
+    two: Workbench, make: type[Make]
+) -> None:
+    """Missing are those that both were asked; an item that only one was asked is not dropped."""
+    trials = trials_of(two)
+    first, second = trials[:20], trials[20:]
+    scores = {t.id: (make.score(1.0),) for t in first}
+    scores |= {t.id: (make.score(0.0),) for t in second[:7]}
+    (whole,) = worth_of([*first, *second[:7]], scores, {"sums"}).comparisons
+    assert (whole.items, whole.dropped, whole.sensitivity, whole.real) == (7, 0, None, True)
+    failed = {second[0].id: (make.score(None),)}
+    (found,) = worth_of([*first, *second[:7]], scores | failed, {"sums"}).comparisons
+    assert (found.items, found.dropped, found.real) == (6, 1, False)
+    told = found.sensitivity
+    assert told is not None
+    assert (told.missing, told.tipping_count, told.best_for_first.significant) == (1, 1, True)
+    assert told.complete_case.test == "e-process"
+
+
+def test_an_item_counts_whole_or_not_at_all(two: Workbench, make: type[Make]) -> None:
+    """Of a run that was cut short: a repeat that came in early is the quick one."""
+    trials = trials_of(two, repeats=2)
+    scores = {t.id: (make.score(1.0),) for t in trials[:9]}
+    metric, _ = worth_of(trials, scores, {"sums"}).metrics
+    assert (metric.answered, metric.items) == (8, 4)
