@@ -17,7 +17,6 @@ from pytest_llmeval.statistics.comparisons import (
     check_scores,
     graded_interval,
 )
-from pytest_llmeval.statistics.gates import fewest
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
     mcnemar_midp,
@@ -26,6 +25,7 @@ from pytest_llmeval.statistics.paired import (
     sign_flip_tests,
     tango_interval,
 )
+from pytest_llmeval.statistics.tipping import fewest
 
 Side = Literal["first", "second"]
 
