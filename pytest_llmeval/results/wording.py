@@ -281,7 +281,7 @@ def procedures(comparisons: Iterable[Comparison]) -> list[str]:
 def gate_words(result: GateResult) -> str:
     """A gate's outcome as one sentence: which suite, which condition, what and why."""
     forbidden = result.fails and result.verdict == "inconclusive"
-    return f"{result.suite} {result.gate.only} {result.message}" + (
+    return f"{result.suite} {result.gate.subject} {result.message}" + (
         " (inconclusive: fail)" if forbidden else ""
     )
 
