@@ -24,42 +24,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from pytest_llmeval.scoring.anchors import ANCHOR_WORDS, anchor_before
 from pytest_llmeval.scoring.extraction import Finding
 from pytest_llmeval.scoring.mentions import Mention, mentions_in
 from pytest_llmeval.scoring.triggers import lower, starts_of
 
 Group = list[Mention]
 
-_OPENING = r"[\s:\"'“‘(\[{*]*"
-_FILLER = r"""(?:(?:most\s+likely|probably|definitely|clearly|therefore|thus|actually|indeed|simply
-    |just|likely|either|the|option|choice|letter|answer|number|correct|right|best|one|is|now
-    |would\s+be|must\s+be|with|for)\b[\s:"'“‘(\[{*]*){0,5}"""
-_ANCHOR = re.compile(
-    rf"""(?P<core>
-      \b(?:answer|choice|option|selection|response|solution|conclusion|pick)\b
-        (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
-        [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
-                   | ['’]s\b | [:=→] | [-=]> | \s-\s )
-    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
-        \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
-            |vote|opt)\b
-        (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
-            (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
-    | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
-    | \b(?:answer|choice|choose|pick|select)\s
-    | \b(?:wait|actually|correction|sorry)\b [\s,.:…–—-]* (?:no\b[\s,.:…–—-]*)?
-    | <answer> | \\boxed\{{ | \#{{4}}
-    ) {_OPENING} {_FILLER}""",
-    re.IGNORECASE | re.VERBOSE,
-)
-#: How far before an option its anchor begins at most.
-_REACH = 240
-#: How every match of `_ANCHOR` begins.
-_ANCHOR_WORDS = (
-    "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
-    "choose", "select", "i ", "i'", "i’", "we ", "let", "it ", "it'", "it’", "it\n",
-    "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
-)  # fmt: skip
 _CONFIRMED = re.compile(
     r"""[\s"'”’*)\].,:]{0,4} (?:is|was|seems|looks|must\s+be|would\s+be|appears)\s+
         (?:\w+\s+){0,2}? (?:correct|right|best|true|answer)\b""",
@@ -136,7 +107,7 @@ def committed_option(
     for group in _groups(text, mentions):
         (denied if _is_denied(text, group, denying) else standing).append(group)
     repeated = _repeated_question(text, mentions, labels)
-    anchors = starts_of(text, _ANCHOR_WORDS)
+    anchors = starts_of(text, ANCHOR_WORDS)
     chosen = _last_commitment(text, standing, denied, anchors, repeated)
     if chosen is not None:
         group, how = chosen
@@ -278,7 +249,7 @@ def _how_committed(
     """Say how a group is a commitment, "" when it is none, and whether only by a weak anchor."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
-        anchor = _anchor_before(text, first.start, anchors)
+        anchor = anchor_before(text, first.start, anchors)
         if anchor is not None:
             return f"after {' '.join(anchor[0].split())!r}", anchor["weak"] is not None
     if not last.sure:
@@ -291,17 +262,6 @@ def _how_committed(
     if last.labelled and _opens_line(text, last):
         return "a label that opens its line", False
     return ("a last sentence of its own" if _is_last_sentence(text, group) else ""), False
-
-
-def _anchor_before(text: str, place: int, starts: Sequence[int]) -> re.Match[str] | None:
-    """The last anchor that leads to a place; `starts` are where its words begin."""
-    found, end = None, 0
-    for start in starts[bisect_left(starts, place - _REACH) : bisect_left(starts, place)]:
-        if start >= end and (match := _ANCHOR.match(text, start)):
-            end = match.end()
-            if match.end("core") <= place:
-                found = match
-    return found if found is not None and place <= found.end() else None
 
 
 def _is_last_sentence(text: str, group: Group) -> bool:

@@ -64,6 +64,10 @@ class Math:
 
         return judge(self.name, read(answer), find, bool, targets)
 
+    def close(self) -> None:
+        """End the process; a later answer would start another one."""
+        MATH.close()
+
 
 def _holds_anything(text: str) -> bool:
     return any(character.isalnum() for character in text)

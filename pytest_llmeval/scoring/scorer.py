@@ -169,6 +169,13 @@ def score_prediction(
     return tuple(_score(scorer, prediction, item) for scorer in scorers)
 
 
+def close_scorers(scorers: Iterable[Scorer]) -> None:
+    """Let go of what scorers of this package keep beside themselves, such as a process."""
+    for scorer in scorers:
+        if _is_built_in(scorer) and hasattr(scorer, "close"):
+            scorer.close()
+
+
 def score_of(scorer: str, value: float) -> Score:
     """Make the score of a plain value: 1 (or True) is right, 0 wrong, anything between graded.
 

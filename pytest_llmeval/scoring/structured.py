@@ -127,9 +127,9 @@ class JsonFields:
         found = json_in(reading)
         if found.problem is not None:
             return no_answer(self.name, reading, unread(reading), f"extract: {found.problem}")
-        best = min((_compared(found.value, each) for each in wanted), key=lambda c: c.share_wrong)
+        best = max((_compared(found.value, each) for each in wanted), key=lambda c: c.share)
         stages = (*reading.stages, f"extract: {found.how}", f"compare: {best}")
-        share = 1 - best.share_wrong if self.require == "share" else float(not best.mistakes)
+        share = best.share if self.require == "share" else float(not best.mistakes)
         outcome: Outcome = "right" if share == 1 else "wrong" if share == 0 else "graded"
         return Score(self.name, outcome, share, "", shown_json(found.value), stages)
 
@@ -152,8 +152,8 @@ class _Comparison(NamedTuple):
     mistakes: list[str]
 
     @property
-    def share_wrong(self) -> float:
-        return len(self.mistakes) / self.fields
+    def share(self) -> float:
+        return (self.fields - len(self.mistakes)) / self.fields
 
     def __str__(self) -> str:
         right = f"{self.fields - len(self.mistakes)} of {self.fields} fields right"

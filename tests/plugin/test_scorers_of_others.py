@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from pytest_llmeval.scoring import overlap
@@ -115,6 +116,15 @@ def test_what_a_scorer_raises_is_told_and_the_run_goes_on(
     assert outcomes == [("exact", "right"), ("theirs", "failure")]
     assert any(words in row["stages"] for row in project.rows("per_item_scores"))
     assert "Traceback" not in words_of(result)
+
+
+def test_a_run_leaves_no_process_of_a_scorer(project: Project) -> None:
+    item = {"id": "a", "question": r"say $\\frac{2}{4}$", "answer": "0.5"}
+    project.suite("sums", [item], score={"math": {"time_limit": 120}})
+    others = psutil.Process().children(recursive=True)  # fixtures of other tests
+    project.run().assert_outcomes(passed=1)
+    assert [row["outcome"] for row in project.rows("per_item_scores")] == ["right"]
+    assert not set(psutil.Process().children(recursive=True)) - set(others)
 
 
 def test_a_scorer_whose_package_is_missing_is_told_before_anything_is_sent(

@@ -285,6 +285,10 @@ def test_what_is_wrong_is_recorded_field_by_field() -> None:
     )
 
 
+def test_two_of_three_fields_are_two_thirds() -> None:
+    assert judged("json_fields", '{"a": 1, "b": 2}', {"a": 1, "b": 2, "c": 3}).value == 2 / 3
+
+
 def test_of_several_targets_the_one_that_fits_best_counts() -> None:
     targets = [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
     assert judged("json_fields", '{"a": 2, "b": 2}', targets).outcome == "right"
@@ -321,7 +325,9 @@ def test_naming_no_field_is_refused() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

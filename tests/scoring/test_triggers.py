@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import commitment, extraction, numeric, standing
+from pytest_llmeval.scoring import anchors, extraction, numeric, standing
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
-    (commitment._ANCHOR, commitment._ANCHOR_WORDS),
+    (anchors.ANCHOR, anchors.ANCHOR_WORDS),
     (numeric._ANCHOR, numeric._ANCHOR_WORDS),
     (standing._TAKEN_BACK, standing._TAKING_BACK),
     (extraction._TAG, extraction._TAG_STARTS),
