@@ -93,7 +93,10 @@ def _weighted(
 def _check(name: str, dataset: Stratum) -> None:
     if dataset.mean is not None and dataset.items < 1:
         raise ValueError(f"dataset {name} has a mean, but of {dataset.items} items")
-    for word, value in (("mean", dataset.mean), ("standard error", dataset.standard_error)):
+    numbers = {"mean": dataset.mean, "standard error": dataset.standard_error}
+    if dataset.interval is not None:
+        numbers |= {"lower bound": dataset.interval.low, "upper bound": dataset.interval.high}
+    for word, value in numbers.items():
         if value is not None and not math.isfinite(value):
             raise ValueError(f"dataset {name} has the {word} {value!r}: what is undefined is None")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pytest_llmeval.records import Evidence, GateVerdict, Interval
+from pytest_llmeval.statistics.checks import whole
 from pytest_llmeval.statistics.gates import Decision, fewest, rough_items, trials_words
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
@@ -51,6 +52,7 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     Raises ValueError for a margin outside (0, 1] and for counts that do not fit into n.
     """
     _check_margin(margin)
+    only_now, only_before, n = whole(only_now), whole(only_before), whole(n)
     interval = tango_interval(only_now, only_before, n, LEVEL)
     if interval.low is None or interval.high is None:
         return "inconclusive"

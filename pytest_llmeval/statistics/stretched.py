@@ -18,7 +18,7 @@ def stretched_wilson(differences: Sequence[float], level: float = 0.95) -> Inter
 
     `scaled_wilson` of (1 + d) / 2, stretched back: as if two more items had moved, one all the way
     up and one all the way down, so that it has a width even where nothing varies. n = 0 gives no
-    bounds; n = 1 without a difference gives [-0.75, 0.75]. Raises ValueError outside [-1, 1].
+    bounds; n = 1 without a difference gives [-0.89, 0.89]. Raises ValueError outside [-1, 1].
     """
     scaled = scaled_wilson([(1 + each) / 2 for each in differences], level)
     if scaled.low is None or scaled.high is None:

@@ -36,7 +36,7 @@ def test_it_has_a_width_where_nothing_varies() -> None:
 def test_nothing_has_no_bounds_and_one_difference_has_wide_ones(interval: object) -> None:
     assert callable(interval)
     assert interval([]) == Interval(None, None, "scaled wilson")
-    assert bounds(interval([0.0])) == pytest.approx((-0.749, 0.749), abs=1e-3)
+    assert bounds(interval([0.0])) == pytest.approx((-0.891, 0.891), abs=1e-3)
     with pytest.raises(ValueError, match="between 0 and 1"):
         interval([1.5, 0.0])
 
