@@ -52,7 +52,7 @@ TITLES: dict[Question, tuple[str, ...]] = {
     ),
     "shaped gate": (
         "Errors of the gate not_worse_than, graded: skewed Wilson 90 %, margin 5",
-        "false fail: nothing changed, average over four shapes of scores",
+        "fails: nothing changed, failed, on average over four shapes of scores",
         "by shape: worse by the margin, some answers being worthless, let through",
     ),
 }
@@ -130,7 +130,7 @@ def _source(rates: Sequence[Rate]) -> str:
 
 def _promise(rates: Sequence[Rate]) -> str:
     if rates[0].question in ("gate", "graded gate"):
-        where = "from 100 items on, where at least 5 % of items change"
+        where = "from 100 items on, where at least 5 % change"
         return f"promised: at most {100 * MOST_ERRORS:g} % {where}"
     if rates[0].question == "shaped gate":
         return f"promised: at most {100 * MOST_ERRORS:g} %, false passes on average"

@@ -258,8 +258,8 @@ def _random_sign_flips(columns: Sequence[_Moved], seed: int, resamples: int) -> 
         packed = random.integers(0, 256, size=(-(-count // 8), resamples), dtype=np.uint8)
         signs = np.unpackbits(packed, axis=0, count=count).astype(np.float32)
         width = max(1, PRODUCT // part.size)
-        for column in range(0, resamples, width):
-            drawn = slice(column, column + width)
+        for first in range(0, resamples, width):
+            drawn = slice(first, first + width)
             positive[:, drawn] += part @ signs[:, drawn]
     sums = np.array([column.sizes.sum() for column in columns])
     totals = np.array([column.total for column in columns])

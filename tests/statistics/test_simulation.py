@@ -195,8 +195,8 @@ def test_the_gate_of_graded_scores_errs_no_more_than_that_of_right_and_wrong() -
 def test_the_gate_of_graded_scores_is_measured_for_each_shape() -> None:
     rates = list(shaped_gate_errors(300, 3))
     settings = [rate.setting for rate in rates]
-    assert settings == ["false fail", *shapes(), "average"]
-    assert [rate.setting for rate in rates if rate.kept] == ["false fail", "average"]
+    assert settings == ["fails", *shapes(), "average"]
+    assert [rate.setting for rate in rates if rate.kept] == ["fails", "average"]
     shaped = [rate.rate for rate in rates[1:-1]]
     assert rates[-1].rate == pytest.approx(sum(shaped) / 4)
 

@@ -144,7 +144,7 @@ def shaped_gate_errors(
                 fails[shape] += unchanged == "fail"
                 passes[shape] += worse in ("pass", "no_change")
         all_of = simulations * len(passes)
-        found = {"false fail": sum(fails.values()) / all_of}
+        found = {"fails": sum(fails.values()) / all_of}
         found |= {shape: count / simulations for shape, count in passes.items()}
         found["average"] = sum(passes.values()) / all_of
         for setting, rate in found.items():
@@ -154,6 +154,6 @@ def shaped_gate_errors(
                 items=n,
                 setting=setting,
                 rate=rate,
-                at_most=MOST_ERRORS if setting in ("false fail", "average") else None,
+                at_most=MOST_ERRORS if setting in ("fails", "average") else None,
                 simulations=simulations,
             )
