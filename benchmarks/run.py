@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import report
+import scorers
 from bare_client import bare
 from lines import Line
 from sessions import (
@@ -100,6 +101,17 @@ def idle(base: Path, times: int) -> list[Line]:
     return [Line("idle plugin adds", f"{milliseconds:.1f} ms", "<= 25 ms", milliseconds <= 25)]
 
 
+def scoring(rounds: int) -> list[Line]:
+    """What judging a prediction takes, half of them short and half of about 1,000 characters."""
+    lines = []
+    for task, cost in scorers.costs(rounds):
+        what = f"{task.scorer}: a prediction, short / long"
+        figure = f"{cost.mean:.4f} ms ({cost.short:.4f} / {cost.long:.4f})"
+        goal, reached = f"<= {scorers.GOAL}", cost.mean <= scorers.GOAL
+        lines.append(Line(what, figure, *((goal, reached) if task.own else ("library", True))))
+    return lines
+
+
 def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
     """The benchmarks of a mode, in order."""
     if mode == "smoke":
@@ -109,6 +121,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: collecting(base, 2000),
             lambda: idle(base, 3),
             lambda: list(report.lines(smoke=True)),
+            lambda: scoring(3),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -117,6 +130,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: collecting(base, 100_000),
         lambda: idle(base, 31),
         lambda: list(report.lines(smoke=False)),
+        lambda: scoring(200),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

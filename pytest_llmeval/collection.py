@@ -18,8 +18,16 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial
-from pytest_llmeval.reporting import Judged, MachineryFailure, MustPass, attach, mark_broken
+from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial, Unneeded
+from pytest_llmeval.reporting import (
+    Judged,
+    MachineryFailure,
+    MustPass,
+    NotNeeded,
+    attach,
+    mark_broken,
+    mark_unneeded,
+)
 from pytest_llmeval.run import Evaluation
 
 
@@ -161,6 +169,7 @@ def attach_judgement(
     if call.when != "call":
         return
     if item.judged is None:
+        mark_unneeded(report, call)
         mark_broken(report, call)
         return
     report.duration = item.judged.prediction.total_ms / 1000
@@ -208,14 +217,16 @@ def register_tags(config: pytest.Config, suite: Suite) -> None:
 def await_prediction(
     evaluation: Evaluation, trial_id: str, limit: float | None = None
 ) -> Prediction:
-    """Wait for a prediction in slices.
+    """Wait for a prediction in slices; raises NotNeeded for a trial that is not asked any more.
 
     `limit` is what pytest-timeout allows a test. It counts from the moment the trial was sent: the
     time it queued for a free slot is not the answer's fault.
     """
     while True:
-        prediction = evaluation.wait(trial_id)
-        if prediction is not None:
-            return prediction
+        settled = evaluation.wait(trial_id)
+        if isinstance(settled, Unneeded):
+            raise NotNeeded
+        if settled is not None:
+            return settled
         if limit is not None and evaluation.under_way(trial_id) > limit:
             pytest.fail(f"Timeout (>{limit}s) from pytest-timeout: still no answer", pytrace=False)

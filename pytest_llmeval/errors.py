@@ -83,7 +83,7 @@ class MissingExtraError(LlmevalError):
         self.extra = extra
         super().__init__(
             f"{what} needs the package {package}, which is not installed. "
-            f"Install it with: pip install 'pytest-llmeval-local[{extra}]'"
+            f'Install it with: pip install "pytest-llmeval-local[{extra}]"'
         )
 
     def __reduce__(self) -> tuple[Callable[[], MissingExtraError], tuple[()]]:

@@ -202,8 +202,9 @@ class OwnerHooks(Hooks):
             terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
-        """Whatever happened, leave no server."""
+        """Whatever happened, leave no process."""
         self.evaluation.abort()
+        self.evaluation.settings.close()
         if self.broker is not None:
             self.broker.close()
 
@@ -274,8 +275,9 @@ class WorkerHooks(Hooks):
         self.evaluation.client.begin(selection)
 
     def pytest_unconfigure(self) -> None:
-        """Let go of the broker."""
+        """Let go of the broker, and of what scorers keep."""
         self.evaluation.client.close()
+        self.evaluation.settings.close()
 
 
 def runs_no_tests(config: pytest.Config) -> bool:

@@ -16,7 +16,15 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.collection import GateTest, TrialTest
-from pytest_llmeval.reporting import Judged, attach, mark_broken, sayable, teardown_report
+from pytest_llmeval.reporting import (
+    Judged,
+    NotNeeded,
+    attach,
+    mark_broken,
+    mark_unneeded,
+    sayable,
+    teardown_report,
+)
 
 #: Options under which every trial takes pytest's own protocol, because somebody needs its hooks.
 STANDARD_OPTIONS = ("reruns", "force_reruns", "usepdb", "setuponly", "setupplan", "setupshow")
@@ -94,10 +102,13 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
     longrepr: Any = None
     sections = [("Captured stdout call", sayable(printed.getvalue()))] if printed.tell() else []
     if call.excinfo is not None:
-        outcome, longrepr = "failed", item.repr_failure(call.excinfo)
+        outcome = "failed"
+        if not isinstance(call.excinfo.value, NotNeeded):  # a traceback would take 40 ms
+            longrepr = item.repr_failure(call.excinfo)
         report = pytest.TestReport(
             item.nodeid, location, {}, outcome, longrepr, "call", sections, call.duration
         )
+        mark_unneeded(report, call)
         mark_broken(report, call)
         return report
     judged: Judged = call.result

@@ -117,10 +117,20 @@ class GateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSpec:
+    """When a suite stops asking before it has asked everything, and with which error."""
+
+    alpha: float = 0.05
+    when: Literal["decided"] = "decided"
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
-    function) as pytest shows it, with forward slashes; node ids start with it. `seeds` are those
-    of the choices that were made by chance: `items` (limit, split) and `few_shot`.
+    function) as pytest shows it, with forward slashes; node ids start with it. `items` stand in the
+    order in which they are asked: with `stop` a random one. `seeds` are those of the choices that
+    were made by chance: `items` (limit, split), `few_shot` and `order`.
     """
 
     name: str
@@ -139,6 +149,7 @@ class Suite:
     exact: bool = False
     is_function: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
+    stop: StopSpec | None = None
 
 
 # What is run --------------------------------------------------------------------------------------
@@ -264,6 +275,20 @@ class Prediction:
         return self.answer.text if self.answer is not None else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unneeded:
+    """What becomes of a trial that nobody needs any more: its suite has decided without it.
+
+    It has no outcome and counts nowhere, not even where its answer was under way and came in.
+    """
+
+    trial_id: str
+
+
+Settled = Prediction | Unneeded
+"""How a trial ends for whoever waits for it."""
+
+
 # What it is worth ---------------------------------------------------------------------------------
 
 
@@ -346,8 +371,8 @@ class Effect:
 class Reading:
     """A pair's verdict under one assumption about the missing; undefined figures are None.
 
-    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level;
-    `significant` is by the uncorrected p.
+    `sign` is 1 when the first side is ahead, -1 when the second is, 0 when they are level; `p` is
+    uncorrected, and `significant` when below the level that is left after the pair's correction.
     """
 
     items: int
@@ -420,11 +445,19 @@ class Comparison:
     effect: Effect = Effect()
     fixed_set: Interval | None = None
     sensitivity: Sensitivity | None = None
+    alpha: float = 0.05
 
     @property
     def real(self) -> bool:
-        """The difference survives its correction at 5 %."""
-        return self.p_adjusted is not None and self.p_adjusted < 0.05
+        """The difference survives its correction at `alpha`."""
+        return self.p_adjusted is not None and self.p_adjusted < self.alpha
+
+    @property
+    def alpha_alone(self) -> float:
+        """The p, uncorrected, below which this pair would be real, its family being what it is."""
+        if not self.p or self.p_adjusted is None or self.p_adjusted >= 1:
+            return self.alpha / max(1, self.family)
+        return self.alpha / min(max(1.0, self.p_adjusted / self.p), self.family)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
     "graded": ("graded", "g", ("GRADED", {"yellow": True})),
     "wrong": ("wrong", "w", ("WRONG", {"yellow": True})),
     "no_answer": ("no answer", "n", ("NO ANSWER", {"yellow": True})),
+    "not_needed": ("not needed", "-", ("NOT NEEDED", {})),
     "failure": ("error", "E", "ERROR"),  # bare: pytest 8.2 prints a markup in the short summary
 }
 
@@ -41,6 +42,10 @@ class MachineryFailure(Exception):
 
 class MustPass(Exception):
     """A wrong answer in a suite that says `each_item: must_pass`."""
+
+
+class NotNeeded(pytest.skip.Exception):  # type: ignore[misc, name-defined] # an attribute
+    """A trial that its suite has decided without. To pytest and its plugins it was skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,17 @@ def mark_broken(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
         vars(report)["llm_outcome"] = "failure"
 
 
+def mark_unneeded(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
+    """Show a trial that nobody needed as that."""
+    if call.excinfo is None or not isinstance(call.excinfo.value, NotNeeded):
+        return
+    path, line, _ = report.location
+    report.outcome = "skipped"
+    report.longrepr = (path, (line or 0) + 1, "not needed: the suite has decided without it")
+    report.user_properties.append(("llm_outcome", "not_needed"))
+    vars(report)["llm_outcome"] = "not_needed"
+
+
 def attached(report: pytest.TestReport) -> tuple[str, tuple[Score, ...]] | None:
     """The trial id and the scores that a report carries, None for a report of another test."""
     trial_id = vars(report).get("llm_trial")
@@ -157,6 +173,8 @@ def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
         return None
     if report.outcome == "failed":
         return SHOWN["failure"] if outcome == "failure" else None
+    if report.outcome == "skipped":
+        return SHOWN["not_needed"] if outcome == "not_needed" else None
     if report.outcome == "passed":
         return TOLERATED if outcome == "failure" else SHOWN[outcome]
     return None

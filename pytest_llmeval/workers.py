@@ -26,7 +26,7 @@ from multiprocessing.connection import (
 from typing import Any, Protocol
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Answer, Prediction, Request
+from pytest_llmeval.records import Answer, Request, Settled
 from pytest_llmeval.run import Selection, Settings
 
 #: How long a worker waits for a reply before it looks around, so that Ctrl-C is quick.
@@ -43,12 +43,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The prediction asked for if it is there, whatever else is new to the worker, for how long
-    the trial has been under way, and why its prediction will never come, if so.
+    """What the trial asked for has come to, if it has; whatever else is new to the worker; for how
+    long the trial has been under way; and why it will never come to anything, if so.
     """
 
-    found: Prediction | None
-    predictions: list[Prediction]
+    found: Settled | None
+    settled: list[Settled]
     under_way: float
     never: str | None = None
 
@@ -86,10 +86,10 @@ class Owner(Protocol):
     def begin(self, selection: Selection) -> None:
         """Start with this selection, the first time it is called."""
 
-    def wait(self, trial_id: str) -> Prediction | None:
+    def wait(self, trial_id: str) -> Settled | None:
         """See the scheduler."""
 
-    def news(self, since: int) -> list[Prediction]:
+    def news(self, since: int) -> list[Settled]:
         """See the scheduler."""
 
     def under_way(self, trial_id: str) -> float:
@@ -180,7 +180,7 @@ class BrokerClient:
     def __init__(self, address: tuple[str, int], key: bytes):
         self._connection = Client(address, authkey=key)
         self._lock = threading.Lock()
-        self._known: dict[str, Prediction] = {}
+        self._known: dict[str, Settled] = {}
         self._seen = 0
         self._under_way: dict[str, float] = {}
 
@@ -193,14 +193,14 @@ class BrokerClient:
         if not self._call(HasBegun()):
             self._call(Collected(selection))
 
-    def wait(self, trial_id: str) -> Prediction | None:
+    def wait(self, trial_id: str) -> Settled | None:
         """As the scheduler's wait, and nothing is kept of a prediction that was handed out."""
         found = self._known.pop(trial_id, None)
         if found is not None:
             return found
         news: News = self._call(Ask(trial_id, self._seen))
-        self._seen += len(news.predictions)
-        self._known.update((prediction.trial_id, prediction) for prediction in news.predictions)
+        self._seen += len(news.settled)
+        self._known.update((settled.trial_id, settled) for settled in news.settled)
         self._under_way = {trial_id: news.under_way}
         self._known.pop(trial_id, None)
         if news.never is not None:
@@ -243,8 +243,8 @@ class WorkerEvaluation:
         self.settings = settings
         self.client = client
 
-    def wait(self, trial_id: str) -> Prediction | None:
-        """Wait a moment for a prediction; raises LlmevalError when it will never come."""
+    def wait(self, trial_id: str) -> Settled | None:
+        """As the scheduler's wait."""
         return self.client.wait(trial_id)
 
     def under_way(self, trial_id: str) -> float:

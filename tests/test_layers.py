@@ -136,6 +136,7 @@ DOORS = (
             "servers.process": "the door",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
             "servers.ports": "read-only: it names the program that holds a port",
+            "scoring.math_process": "math-verify needs a process that may hang and be ended",
             "machine": "read-only questions: git, nvidia-smi, memory and cores",
         },
     ),

@@ -16,6 +16,9 @@ from pytest_llmeval import __version__
 PACKAGES = ("pytest", "pytest-xdist", "pydantic", "numpy", "scipy", "httpx", "httptools")
 """What the plugin runs on, by the names of the distributions."""
 
+METRICS = ("math-verify", "rapidfuzz", "rouge-score", "sacrebleu")
+"""What some scorers need: the extra `metrics`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -78,7 +81,7 @@ def examine(
         Finding("openai", True, "any server you started yourself, by its url"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
-    return Examination(tuple(facts), engines, (_parquet(version_of),))
+    return Examination(tuple(facts), engines, (_metrics(version_of), _parquet(version_of)))
 
 
 def _gpu(which: Callable[[str], str | None]) -> str:
@@ -90,7 +93,7 @@ def _gpu(which: Callable[[str], str | None]) -> str:
 def _embedded(version_of: Callable[[str], str | None], problem_of: Callable[[str], str]) -> Finding:
     version = version_of("xllamacpp")
     if version is None:
-        needs = "pip install 'pytest-llmeval-local[embedded]'"
+        needs = 'pip install "pytest-llmeval-local[embedded]"'
         return Finding("embedded", False, "xllamacpp is not installed", needs)
     problem = problem_of("xllamacpp")
     if not problem:
@@ -112,11 +115,19 @@ def _llama_server(which: Callable[[str], str | None]) -> Finding:
     return Finding("llama-server", False, "not on PATH", needs)
 
 
+def _metrics(version_of: Callable[[str], str | None]) -> Finding:
+    missing = [package for package in METRICS if version_of(package) is None]
+    if not missing:
+        return Finding("metrics", True, f"{', '.join(METRICS)}: all scorers can be used")
+    needs = 'pip install "pytest-llmeval-local[metrics]"'
+    return Finding("metrics", False, f"not installed: {', '.join(missing)}", needs)
+
+
 def _parquet(version_of: Callable[[str], str | None]) -> Finding:
     version = version_of("pyarrow")
     if version:
         return Finding("parquet", True, f"pyarrow {version}: datasets may be Parquet files")
-    needs = "pip install 'pytest-llmeval-local[parquet]'"
+    needs = 'pip install "pytest-llmeval-local[parquet]"'
     return Finding("parquet", False, "pyarrow is not installed", needs)
 
 

@@ -37,6 +37,11 @@ def split(
     return tuple(item for item in items if _part_of(item, fractions, seed) == part)
 
 
+def shuffled(items: Sequence[Item], seed: int) -> tuple[Item, ...]:
+    """The items in a random order, in which a suite that may stop early asks them."""
+    return tuple(sorted(items, key=lambda item: (_draw("order", seed, item.id), item.id)))
+
+
 def unasked(
     pool: Sequence[Item], asked: Sequence[Item], names_only: Collection[str]
 ) -> tuple[Item, ...]:
@@ -63,6 +68,6 @@ def _part_of(item: Item, fractions: Mapping[str, float], seed: int) -> str:
 
 
 def _draw(purpose: str, seed: int, id_: str) -> int:
-    """A whole number in [0, 2**64). `purpose` keeps limits and splits independent of each other."""
+    """A whole number in [0, 2**64). `purpose` keeps limits, splits and orders independent."""
     digest = hashlib.sha256(f"{purpose}:{seed}:{id_}".encode()).digest()
     return int.from_bytes(digest[:8], "big")

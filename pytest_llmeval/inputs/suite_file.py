@@ -157,6 +157,17 @@ class GateSection(Section):
     )
 
 
+class StopSection(Section):
+    """Stop asking before everything is asked; items then come in a random order."""
+
+    when: Literal["decided"] = Field(
+        description="decided: every gate is, or without gates every pair of conditions."
+    )
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        default=0.05, description="How often a decision may be wrong, whenever it is made."
+    )
+
+
 class SplitSection(Section):
     """A part of the items, chosen by seed and id."""
 
@@ -184,6 +195,7 @@ class SuiteFile(MarkerArguments):
     inconclusive: Inconclusive = Field(
         default="skip", description="Whether a gate that nothing could decide is a failing test."
     )
+    stop: StopSection | None = None
     split: SplitSection | None = None
     few_shot: FewShotSection | None = None
     each_item: Literal["may_fail", "must_pass"] = Field(

@@ -26,9 +26,9 @@ from pytest_llmeval.inputs.rows import inline_rows
 from pytest_llmeval.inputs.sampling import sampling_keys
 from pytest_llmeval.inputs.scorer_forms import check_tools, read_scorers
 from pytest_llmeval.inputs.sections import read_section
-from pytest_llmeval.inputs.selection import sample, split, unasked
+from pytest_llmeval.inputs.selection import sample, shuffled, split, unasked
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SplitSection, SuiteFile
-from pytest_llmeval.records import GateSpec, Item, ScorerSpec, Suite
+from pytest_llmeval.records import GateSpec, Item, ScorerSpec, StopSpec, Suite
 
 
 def load_suite(path: Path, origin: str, *, limit: int | None = None) -> Suite:
@@ -109,7 +109,7 @@ def _build(
     return Suite(
         name=name,
         origin=origin,
-        items=items,
+        items=shuffled(items, file.seed) if file.stop else items,
         dataset_hash=_hash(document, items),
         prompts=tuple(prompt.variant for prompt in written),
         scorers=parts.scorers,
@@ -123,13 +123,21 @@ def _build(
         exact=file.exact,
         is_function=keys is MarkerArguments,
         seeds=_seeds(file, limits),
+        stop=_stop(document, file),
     )
 
 
 def _seeds(file: SuiteFile, limits: Sequence[int]) -> dict[str, int]:
     """The seeds that have chosen something, by what they chose."""
     seeds = {"items": file.seed} if limits or file.split else {}
+    seeds |= {"order": file.seed} if file.stop else {}
     return seeds | ({"few_shot": file.few_shot.seed} if file.few_shot else {})
+
+
+def _stop(document: Document, file: SuiteFile) -> StopSpec | None:
+    if file.stop is None:
+        return None
+    return StopSpec(file.stop.alpha, file.stop.when, document.line_of(("stop",)))
 
 
 def _read_parts(document: Document, keys: type[MarkerArguments]) -> _Parts:

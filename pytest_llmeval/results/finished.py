@@ -99,6 +99,12 @@ class FinishedRun:
         yield from self.manifest.warnings
         if self.manifest.exit_reason != "finished":
             yield f"it stopped: {self.manifest.exit_reason or 'killed'}"
+        early = [name for name, suite in self.suites.items() if suite.stop is not None]
+        if early:
+            yield (
+                f"{', '.join(early)} may have stopped early, which p-values of a fixed number of "
+                "items do not know: take them as hints"
+            )
 
 
 def _read_columns(run: Path) -> dict[Key, dict[str, Column]]:

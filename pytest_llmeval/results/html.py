@@ -69,6 +69,7 @@ def html_report(report: RunReport) -> str:
         several_methods=wording.several_methods(report.metrics),
         several_tests=len({c.test for c in report.comparisons}) > 1,
         several_scorers=any(not metric.headline for metric in report.metrics),
+        saved=wording.stopped_words(report.stopped),
         note=wording.incomplete_note(wording.headline(report.metrics)),
         pairs=[(wording.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
         scale=scale,

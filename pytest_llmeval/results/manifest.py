@@ -49,7 +49,8 @@ class ScorerPlan:
 class SuitePlan:
     """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids.
 
-    `seeds` are those by which its items and its worked examples were chosen.
+    `seeds` are those by which its items and its worked examples were chosen and put in order;
+    `stop` says when it stops early, None when it does not.
     """
 
     name: str
@@ -59,6 +60,7 @@ class SuitePlan:
     items_hash: str
     scorers: tuple[ScorerPlan, ...]
     seeds: Mapping[str, int] = field(default_factory=dict)
+    stop: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """A slice of a condition's trials: how many went in, how many came out."""
+    """A slice of a condition's trials: how many went in, how many came out.
+
+    `not_needed` were never asked, because their suite had decided without them.
+    """
 
     condition: str
     number: int
@@ -126,6 +131,7 @@ class PartFacts:
     job_status: JobStatus = "pending"
     answered: int = 0
     failed: int = 0
+    not_needed: int = 0
     discrepancy: str | None = None
 
 
@@ -135,6 +141,8 @@ class Manifest:
 
     `versions` names packages and commits: what besides weights and plan could make a difference.
     `rescored_from` is the run whose answers these are, None for a run that has asked itself.
+    `rotation` says which models were to be loaded together, turn after turn, when the run began; it
+    is kept where a suite may stop early, whose first models are then asked in full.
     """
 
     id: str
@@ -148,6 +156,7 @@ class Manifest:
     exit_reason: str | None = None
     warnings: tuple[str, ...] = ()
     rescored_from: str | None = None
+    rotation: tuple[tuple[str, ...], ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property
@@ -204,6 +213,7 @@ def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
             for scorer in suite.scorers
         ),
         seeds=dict(suite.seeds),
+        stop={"when": suite.stop.when, "alpha": suite.stop.alpha} if suite.stop else None,
     )
 
 
@@ -252,23 +262,29 @@ def plan_hash(plan: RunPlan) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def settle_part(part: PartFacts, predictions: Iterable[Prediction], *, ended: bool) -> PartFacts:
+def settle_part(
+    part: PartFacts, predictions: Iterable[Prediction], *, not_needed: int = 0, ended: bool
+) -> PartFacts:
     """Count what came out of a part and hold it against what went in.
 
     `ended` says that nothing more will come. A part is completed when each of its trials has an
-    outcome; one that ended short of that, or holds too many, is failed and says why.
+    outcome or was not needed; one that ended short of that, or holds too many, is failed and says
+    why.
     """
     answered = failed = 0
     for prediction in predictions:
         answered += prediction.answer is not None
         failed += prediction.answer is None
     out = answered + failed
-    counted = replace(part, answered=answered, failed=failed, discrepancy=None)
-    if out == part.trials:
+    counted = replace(
+        part, answered=answered, failed=failed, not_needed=not_needed, discrepancy=None
+    )
+    if out + not_needed == part.trials:
         return replace(counted, job_status="completed")
-    if out < part.trials and not ended:
+    if out + not_needed < part.trials and not ended:
         return replace(counted, job_status="running" if out else "pending")
     words = f"{part.trials} trials in, {out} predictions out"
+    words += f", {not_needed} not needed" if not_needed else ""
     return replace(counted, job_status="failed", discrepancy=words)
 
 

@@ -77,7 +77,9 @@ def _overview(report: RunReport) -> str:
         wording.counted(report.tokens, "token"),
         wording.duration(report.seconds),
     ]
-    return f"{', '.join(facts)}; started {report.began}."
+    saved = wording.stopped_words(report.stopped)
+    told = f"{', '.join(facts)}; started {report.began}."
+    return f"{told}\n\n{inline(saved[0].upper() + saved[1:])}." if saved else told
 
 
 def _scores(report: RunReport) -> Iterator[str]:

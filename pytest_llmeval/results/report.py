@@ -61,6 +61,22 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedSuite:
+    """A suite that might stop early: how many of its trials were not needed.
+
+    `asked_in_vain` of these were under way when it had decided. `seed` is that of the items' order.
+    """
+
+    suite: str
+    when: str
+    alpha: float
+    seed: int
+    trials: int
+    not_needed: int
+    asked_in_vain: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
 
@@ -85,6 +101,7 @@ class RunReport:
     slots_busy: float | None = None
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)
+    stopped: tuple[StoppedSuite, ...] = ()
 
     @property
     def began(self) -> str:

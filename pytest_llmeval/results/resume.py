@@ -76,7 +76,10 @@ def _suites_changed(before: Iterable[SuitePlan], now: Iterable[SuitePlan]) -> It
     old, new = {s.name: s for s in before}, {s.name: s for s in now}
     yield from _come_and_gone("suite", old, new)
     for name in sorted(old.keys() & new.keys()):
-        if old[name].dataset_hash != new[name].dataset_hash:
+        if old[name].stop != new[name].stop:
+            # A rule that is changed once answers have been seen is no rule.
+            yield f"suite {name}: stop was {_shown(old[name].stop)}, is {_shown(new[name].stop)}"
+        elif old[name].dataset_hash != new[name].dataset_hash:
             yield f"suite {name}: its dataset has changed"
         elif old[name].items_hash != new[name].items_hash:
             yield f"suite {name}: other items, {old[name].items} then, {new[name].items} now"

@@ -72,12 +72,15 @@ def in_order(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def outcome_of(
-    prediction: Prediction | None, headline: Score | None
+    prediction: Prediction | None, headline: Score | None, *, needed: bool = True
 ) -> tuple[Outcome | Literal[""], str]:
     """A trial's outcome and the reason for it: that of the headline score.
 
-    A trial that was not asked, or not yet judged, has none and says so; it never counts as wrong.
+    A trial that was not needed, not asked, or not yet judged, has none and says so; it never counts
+    as wrong.
     """
+    if not needed:
+        return "", "not_needed"
     if prediction is None:
         return "", "not_asked"
     if prediction.failure is not None:
@@ -88,7 +91,7 @@ def outcome_of(
 
 
 def prediction_row(
-    trial: Trial, prediction: Prediction | None, headline: Score | None
+    trial: Trial, prediction: Prediction | None, headline: Score | None, *, needed: bool = True
 ) -> tuple[object, ...]:
     """One row of predictions.csv; None is an empty cell."""
     condition = trial.condition
@@ -109,7 +112,7 @@ def prediction_row(
         cell(answer.text) if answer else None,
         cell(tool_calls_text(answer)) if answer and answer.tool_calls else None,
         answer.finish_reason if answer else None,
-        *outcome_of(prediction, headline),
+        *outcome_of(prediction, headline, needed=needed),
         usage.prompt if usage else None,
         usage.completion if usage else None,
         total,

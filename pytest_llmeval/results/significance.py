@@ -11,6 +11,7 @@ from typing import Any
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
+from pytest_llmeval.results.report import StoppedSuite
 
 SCHEMA = 1
 """The version of the shape that `significance.schema.json` describes."""
@@ -27,9 +28,11 @@ def write_significance(
     comparisons: Iterable[Comparison],
     gates: Iterable[GateResult] = (),
     *,
+    stopped: Iterable[StoppedSuite] = (),
     seed: int = 0,
 ) -> None:
-    """Write significance.json; `seed` is that of the sign-flip test.
+    """Write significance.json; `seed` is that of the sign-flip test, `stopped` are the suites that
+    might stop early.
 
     Raises `ValueError` for a NaN: what is not defined is None.
     """
@@ -43,6 +46,7 @@ def write_significance(
             "metrics": [plain(m) | {"incomplete": m.incomplete} for m in metrics],
             "comparisons": [comparison_data(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
+            "stopping": [_stopping(suite) for suite in stopped],
         },
     )
 
@@ -73,6 +77,11 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
     if comparison.sensitivity is not None:
         told["sensitivity"]["conclusion_robust"] = comparison.sensitivity.conclusion_robust
     return told
+
+
+def _stopping(suite: StoppedSuite) -> dict[str, Any]:
+    """Without what was asked in vain: that depends on time, and nothing else here does."""
+    return {key: value for key, value in plain(suite).items() if key != "asked_in_vain"}
 
 
 def _gate(result: GateResult) -> dict[str, Any]:

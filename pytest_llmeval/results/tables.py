@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,17 +34,19 @@ def write_tables(
     trials: Sequence[Trial],
     predictions: Mapping[str, Prediction],
     scores: Mapping[str, Sequence[Score]],
+    unneeded: Collection[str] = (),
 ) -> None:
     """Write predictions.csv, per_item_scores.csv and results_combined.jsonl of every condition.
 
-    `predictions` and `scores` go by trial id; a trial's first score is its headline.
+    `predictions` and `scores` go by trial id; a trial's first score is its headline. `unneeded`
+    trials may have a prediction, and have no outcome.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in in_order(trials):
         by_condition.setdefault(trial.condition.name, []).append(trial)
     for condition, rows in by_condition.items():
         path = folder.condition(condition)
-        _write_predictions(path / "predictions.csv", rows, predictions, scores)
+        _write_predictions(path / "predictions.csv", rows, predictions, scores, unneeded)
         _write_scores(path / "per_item_scores.csv", rows, scores)
         _write_combined(path / "results_combined.jsonl", rows, predictions)
 
@@ -54,13 +56,16 @@ def _write_predictions(
     trials: Sequence[Trial],
     predictions: Mapping[str, Prediction],
     scores: Mapping[str, Sequence[Score]],
+    unneeded: Collection[str],
 ) -> None:
     with replacing_text(path) as handle:
         writer = _writer(handle)
         writer.writerow(PREDICTION_COLUMNS)
         for trial in trials:
             headline = next(iter(scores.get(trial.id, ())), None)
-            writer.writerow(prediction_row(trial, predictions.get(trial.id), headline))
+            needed = trial.id not in unneeded
+            row = prediction_row(trial, predictions.get(trial.id), headline, needed=needed)
+            writer.writerow(row)
 
 
 def _write_scores(

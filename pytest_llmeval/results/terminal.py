@@ -23,6 +23,7 @@ from pytest_llmeval.results.wording import (
     procedures,
     several_methods,
     shows_items,
+    stopped_words,
     telling_pairs,
     visible,
     whole,
@@ -264,6 +265,7 @@ def _footer(report: RunReport, width: int) -> list[str]:
         lines = [f"{line} | {hint}"]
     else:
         lines = [line, *([hint] if hint else [])]
+    lines += _wrapped([stopped_words(report.stopped)], width)
     # A path is never wrapped: it is there to be clicked or copied.
     return [*lines, f"report: {visible(report.path)}"]
 

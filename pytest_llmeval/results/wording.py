@@ -12,6 +12,7 @@ from typing import Any
 from pytest_llmeval.records import Comparison, GateResult, Interval, Metric, Sensitivity
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.report import StoppedSuite
 
 SHOWN_PAIRS = 3
 """So many pairs stand in the terminal; the report has them all."""
@@ -29,6 +30,7 @@ _NAMES = {
     "tango": "Tango",
     "newcombe": "Newcombe",
     "holm": "Holm",
+    "robbins": "Robbins",
 }
 """Procedures named after people; what is missing here is called as the records call it."""
 
@@ -112,11 +114,11 @@ def sensitivity_words(sensitivity: Sensitivity | None) -> str:
     """Whether the items without a judged answer could change a verdict; "" where there are none."""
     if sensitivity is None:
         return ""
-    unjudged = f"{counted(sensitivity.missing, 'item')} not judged on both sides"
+    unjudged = f"{counted(sensitivity.missing, 'item')} without a judged answer on some side"
     if sensitivity.conclusion_robust:
-        return f"holds whatever the {unjudged} would have been"
+        return f"holds whatever became of the {unjudged}"
     if sensitivity.tipping_count is None:
-        return f"its size and sign hang on the {unjudged}"
+        return f"its sign hangs on the {unjudged}"
     return f"{sensitivity.tipping_count:,} of the {unjudged} could change it"
 
 
@@ -352,6 +354,20 @@ def incomplete_note(metrics: Iterable[Metric]) -> str:
         f"incomplete: of {trials:,} trials {' and '.join(told)}. That says nothing about the "
         "model: they are left out of the number, not counted as wrong."
     )
+
+
+def stopped_words(suites: Sequence[StoppedSuite]) -> str:
+    """What stopping early has saved, of the suites that might; "" when none might."""
+    trials = sum(suite.trials for suite in suites)
+    not_needed = sum(suite.not_needed for suite in suites)
+    in_vain = sum(suite.asked_in_vain for suite in suites)
+    if not trials:
+        return ""
+    if not not_needed:
+        return f"not stopped early: all {trials:,} trials were needed"
+    told = f"stopped early: {not_needed:,} of {trials:,} trials were not needed"
+    told += f" ({percent(not_needed / trials, 0)} %)"
+    return told + (f", {in_vain:,} of them already under way" if in_vain else "")
 
 
 def visible(text: str) -> str:

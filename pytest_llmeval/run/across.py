@@ -266,14 +266,14 @@ def _pairing(
         *pair,
         _mean([before[item] for item in both]),
         _mean([after[item] for item in both]),
-        dataclasses.replace(comparison, sensitivity=_sensitivity(*sides)),
+        dataclasses.replace(comparison, sensitivity=_sensitivity(*sides, comparison.alpha_alone)),
         only_before=_unpaired(before.keys() - both, sides[1]),
         only_after=_unpaired(after.keys() - both, sides[0]),
         changed=changed,
     )
 
 
-def _sensitivity(before: Column, after: Column) -> Sensitivity | None:
+def _sensitivity(before: Column, after: Column, alpha: float) -> Sensitivity | None:
     """What the items of both that were not judged on both could do; None where all were.
 
     Items that only one run has are not missing: nobody wanted to know.
@@ -285,7 +285,8 @@ def _sensitivity(before: Column, after: Column) -> Sensitivity | None:
     )
     if None not in (*old.values(), *new.values()):
         return None
-    return unsupported_sensitivity(new, old, binary=before.is_binary and after.is_binary)
+    binary = before.is_binary and after.is_binary
+    return unsupported_sensitivity(new, old, binary=binary, alpha=alpha)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,12 @@ from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.markdown import markdown_report
-from pytest_llmeval.results.report import RunReport, condition_figures, select_examples
+from pytest_llmeval.results.report import (
+    RunReport,
+    StoppedSuite,
+    condition_figures,
+    select_examples,
+)
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.step_summary import append_step_summary
@@ -26,7 +31,10 @@ from pytest_llmeval.statistics.comparisons import SEED
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to: its trials, what was answered, how it was judged, what that is worth."""
+    """What a run came to: its trials, what was answered, how it was judged, what that is worth.
+
+    `unneeded` trials count nowhere; `stopping` names the suites that might stop early.
+    """
 
     trials: Sequence[Trial]
     predictions: Mapping[str, Prediction]
@@ -34,12 +42,14 @@ class Outcome:
     worth: Worth
     gates: tuple[GateResult, ...]
     seconds: float
+    unneeded: Collection[str] = ()
+    stopping: Collection[str] = ()
 
 
 def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path) -> RunReport:
     """Everything that the terminal and the reports say; paths are shown from `root`."""
     busy = _slots_busy(manifest, outcome)
-    counts = _outcomes(outcome.predictions, outcome.scores)
+    counts = _outcomes(outcome)
     return RunReport(
         id=folder.id,
         started=manifest.started,
@@ -57,7 +67,35 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         failed=counts["failure"],
         slots_busy=_mean(list(busy.values())),
         warnings=manifest.warnings,
-        examples=select_examples(outcome.trials, outcome.predictions, outcome.scores, _prompt_of),
+        examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
+        stopped=_stopped(outcome),
+    )
+
+
+def _needed(outcome: Outcome) -> list[Trial]:
+    return [trial for trial in outcome.trials if trial.id not in outcome.unneeded]
+
+
+def _stopped(outcome: Outcome) -> tuple[StoppedSuite, ...]:
+    by_suite: dict[str, list[Trial]] = {}
+    for trial in outcome.trials:
+        if trial.suite.name in outcome.stopping:
+            by_suite.setdefault(trial.suite.name, []).append(trial)
+    return tuple(_stopped_suite(by_suite[name], outcome) for name in sorted(by_suite))
+
+
+def _stopped_suite(trials: Sequence[Trial], outcome: Outcome) -> StoppedSuite:
+    suite = trials[0].suite
+    assert suite.stop is not None
+    unneeded = [trial.id for trial in trials if trial.id in outcome.unneeded]
+    return StoppedSuite(
+        suite=suite.name,
+        when=suite.stop.when,
+        alpha=suite.stop.alpha,
+        seed=suite.seeds["order"],
+        trials=len(trials),
+        not_needed=len(unneeded),
+        asked_in_vain=sum(trial_id in outcome.predictions for trial_id in unneeded),
     )
 
 
@@ -76,7 +114,9 @@ def write_artifacts(
     """
     worth = outcome.worth
     works: list[Callable[[], object]] = [
-        lambda: write_tables(folder, outcome.trials, outcome.predictions, outcome.scores),
+        lambda: write_tables(
+            folder, outcome.trials, outcome.predictions, outcome.scores, outcome.unneeded
+        ),
         lambda: write_costs(folder.path / "costs.json", report.figures),
         lambda: write_significance(
             folder.path / "significance.json",
@@ -84,6 +124,7 @@ def write_artifacts(
             worth.metrics,
             worth.comparisons,
             outcome.gates,
+            stopped=report.stopped,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),
@@ -108,13 +149,13 @@ def _archive(run: Path) -> None:
     Path(unfinished).replace(f"{run}.zip")
 
 
-def _outcomes(
-    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]]
-) -> Counter[str]:
+def _outcomes(outcome: Outcome) -> Counter[str]:
     """How many trials have each outcome, by their headline score."""
     return Counter(
-        outcome_of(prediction, next(iter(scores.get(trial_id, ())), None))[0]
-        for trial_id, prediction in predictions.items()
+        outcome_of(
+            outcome.predictions.get(trial.id), next(iter(outcome.scores.get(trial.id, ())), None)
+        )[0]
+        for trial in _needed(outcome)
     )
 
 

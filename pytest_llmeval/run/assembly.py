@@ -90,6 +90,12 @@ def turns_of(
     return [[lanes[name] for name in turn] for turn in take_turns(sizes, free_memory())]
 
 
+def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
+    """Which of the models asked are loaded together, turn after turn, as memory allows now."""
+    sizes = {name: _memory_of(settings, name) for name in by_model(trials, settings.models)}
+    return take_turns(sizes, free_memory())
+
+
 def is_answered(prediction: Prediction | None) -> bool:
     """Whether a trial needs no asking any more; a failure of an earlier session does."""
     return prediction is not None and prediction.answer is not None

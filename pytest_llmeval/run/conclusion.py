@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import attrgetter
 
 from pytest_llmeval.records import (
@@ -19,6 +19,11 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
+from pytest_llmeval.running.plan import item_by_item
+from pytest_llmeval.statistics.anytime import (
+    anytime_interval,
+    compare_anytime,
+)
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
 from pytest_llmeval.statistics.missing import unsupported_sensitivity
@@ -29,7 +34,11 @@ ItemScore = tuple[str, int, Score]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All scores of one scorer over one suite under one condition; `planned` trials were asked."""
+    """All scores of one scorer over one suite under one condition; `planned` trials were asked.
+
+    `alpha` is the error with which the suite might stop at any item, in whose order the scores then
+    stand; None where the number of items was fixed beforehand.
+    """
 
     suite: str
     condition: str
@@ -37,6 +46,8 @@ class Cell:
     headline: bool
     planned: int
     scores: Sequence[ItemScore]
+    alpha: float | None = None
+    items: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +107,18 @@ def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:
     return "".join(scores[0].stages[-1:]) or scores[0].reason
 
 
-def worth_of(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Worth:
+def worth_of(
+    trials: Sequence[Trial],
+    scores: Mapping[str, Sequence[Score]],
+    stopping: Collection[str] = (),
+) -> Worth:
     """Measure every condition and compare every pair; `scores` go by trial id.
 
-    A trial without scores was planned and not judged: it makes its metric incomplete.
+    A trial without scores was planned and not judged: it makes its metric incomplete. `stopping`
+    names the suites that might stop at any item, whatever they did: their figures have to hold for
+    that.
     """
-    cells = tuple(_cells(trials, scores))
+    cells = tuple(_cells(trials, scores, stopping))
     return Worth(cells, tuple(map(_measure, cells)), tuple(_comparisons(cells)))
 
 
@@ -152,14 +169,21 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     return min(1.0, sum(known) / 1000 / (slots * seconds))
 
 
-def _cells(trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]) -> Iterator[Cell]:
-    for (suite, condition), group in _by_suite(trials).items():
+def _cells(
+    trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]], stopping: Collection[str]
+) -> Iterator[Cell]:
+    for (suite, condition), group in _by_suite(item_by_item(trials)).items():
+        stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
-        for trial in group:
+        items = frozenset(trial.item.id for trial in group)
+        # Of a run that was cut short, answers beyond the first gap are the quick ones.
+        counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
+        for trial in counted:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
-            yield Cell(suite, condition, scorer, place == 0, len(group), column)
+            alpha = stop.alpha if stop else None
+            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha, items)
 
 
 def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
@@ -172,7 +196,7 @@ def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
 
 
 def _measure(cell: Cell) -> Metric:
-    return measure(
+    metric = measure(
         cell.suite,
         cell.condition,
         cell.scorer,
@@ -180,6 +204,11 @@ def _measure(cell: Cell) -> Metric:
         planned=cell.planned,
         scores=cell.scores,
     )
+    if cell.alpha is None:
+        return metric
+    means = list(_item_means(cell.scores).values())
+    interval = anytime_interval(means, cell.alpha)
+    return replace(metric, interval=interval, exact=None, fixed_set=None)  # of a fixed number
 
 
 def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
@@ -190,30 +219,42 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
         if len(members) > 1:
             means = {cell.condition: _item_means(cell.scores) for cell in members}
             binary = {cell.condition for cell in members if _is_binary(cell)}
-            repeats = {
-                cell.condition: values_by_item(cell.scores)
-                for cell in members
-                if any(repeat > 1 for _, repeat, _ in cell.scores)
-            }
-            cell_of = {cell.condition: cell for cell in members}
-            for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
-                sides = cell_of[found.first], cell_of[found.second]
-                both = {found.first, found.second} <= binary
-                yield replace(found, sensitivity=_sensitivity(*sides, binary=both))
+            alpha = members[0].alpha
+            if alpha is None:
+                yield from _with_all_items(members, means, binary)
+            else:
+                yield from compare_anytime(suite, scorer, means, alpha, binary=binary)
 
 
-def _sensitivity(first: Cell, second: Cell, *, binary: bool) -> Sensitivity | None:
+def _with_all_items(
+    members: Sequence[Cell], means: Mapping[str, Mapping[str, float]], binary: Collection[str]
+) -> Iterator[Comparison]:
+    """The pairs of a family that was asked in full."""
+    repeats = {
+        cell.condition: values_by_item(cell.scores)
+        for cell in members
+        if any(repeat > 1 for _, repeat, _ in cell.scores)
+    }
+    cell_of = {cell.condition: cell for cell in members}
+    suite, scorer = members[0].suite, members[0].scorer
+    for found in compare_all(suite, scorer, means, binary=binary, repeats=repeats):
+        sides = cell_of[found.first], cell_of[found.second]
+        both = {found.first, found.second} <= set(binary)
+        yield replace(found, sensitivity=_sensitivity(*sides, binary=both, alpha=found.alpha_alone))
+
+
+def _sensitivity(first: Cell, second: Cell, *, binary: bool, alpha: float) -> Sensitivity | None:
     """What the items without a judged answer could do to a comparison; None where all have one."""
-    one, other = _judged_means(first.scores), _judged_means(second.scores)
+    one, other = _judged_means(first), _judged_means(second)
     if one.keys() == other.keys() and None not in (*one.values(), *other.values()):
         return None
-    return unsupported_sensitivity(one, other, binary=binary)
+    return unsupported_sensitivity(one, other, binary=binary, alpha=alpha)
 
 
-def _judged_means(scores: Sequence[ItemScore]) -> dict[str, float | None]:
-    """The mean of each item over its judged repeats, None where it has none."""
-    judged = [each for each in scores if each[2].outcome != "no_answer"]
-    return dict.fromkeys((item for item, _, _ in scores), None) | _item_means(judged)
+def _judged_means(cell: Cell) -> dict[str, float | None]:
+    """The mean of each planned item over its judged repeats, None where it has none."""
+    judged = [each for each in cell.scores if each[2].outcome != "no_answer"]
+    return dict.fromkeys(sorted(cell.items), None) | _item_means(judged)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pytest_llmeval.records import Answer, Prediction, Request
+from pytest_llmeval.records import Answer, Request, Settled
 from pytest_llmeval.run.settings import Settings
 
 
@@ -13,8 +13,10 @@ class Evaluation(Protocol):
 
     settings: Settings
 
-    def wait(self, trial_id: str) -> Prediction | None:
-        """Wait a moment for a prediction; raises LlmevalError when it will never come."""
+    def wait(self, trial_id: str) -> Settled | None:
+        """Wait a moment for a prediction, or for word that none is needed; raises LlmevalError
+        when neither will ever come.
+        """
 
     def under_way(self, trial_id: str) -> float:
         """Seconds since the trial was sent, 0 if it was not."""

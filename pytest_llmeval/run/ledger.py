@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -138,24 +138,39 @@ class Ledger:
         models = sorted((*others, facts), key=lambda known: known.name)
         self._write(models=tuple(models))
 
+    def keep_rotation(self, rotation: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+        """Write down which models take turns, once for all sessions of the run; what holds."""
+        if not self._manifest.rotation:
+            self._write(rotation=tuple(map(tuple, rotation)))
+        return self._manifest.rotation
+
     def close(
         self,
         predictions: Mapping[str, Prediction],
         now: datetime,
         reason: str,
+        *,
         warnings: Iterable[str] = (),
+        unneeded: Collection[str] = (),
     ) -> None:
         """Settle the parts and close the journal.
 
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
-        of the numbers should know.
+        of the numbers should know; `unneeded` trials may be without a prediction.
         """
         try:
             self._journal.close()
         except OSError as error:
             reason = reason or f"the journal could not be closed: {error}"
         settled = tuple(
-            settle_part(facts, _of_part(part, predictions), ended=not reason)
+            settle_part(
+                facts,
+                _of_part(part, predictions),
+                not_needed=sum(
+                    trial.id in unneeded and trial.id not in predictions for trial in part.trials
+                ),
+                ended=not reason,
+            )
             for part, facts in zip(self.parts, self._manifest.parts, strict=True)
         )
         self._write(

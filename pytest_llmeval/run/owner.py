@@ -5,12 +5,20 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Trial
+from pytest_llmeval.records import (
+    Answer,
+    GateResult,
+    Prediction,
+    Request,
+    Score,
+    Settled,
+    Trial,
+)
 from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
@@ -34,8 +42,10 @@ from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.run.stopping import stopping_of
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
 from pytest_llmeval.running.scheduler import Scheduler
+from pytest_llmeval.running.stopping import Stopping
 
 
 class Run:
@@ -52,6 +62,8 @@ class Run:
         self._selection: Selection | None = None
         self._ledger: Ledger | None = None
         self._scheduler: Scheduler | None = None
+        self._stopping = Stopping()
+        self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
         self._gates: list[tuple[SelectedGate, GateResult]] = []
@@ -103,6 +115,7 @@ class Run:
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
+        self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
             turns_of(self.settings, self._models, trials, ledger),
@@ -110,20 +123,27 @@ class Run:
             self._shut_down,
             known=[known for known in ledger.known.values() if is_answered(known)],
             elapsed=self._elapsed,
+            stopping=self._stopping,
         )
         self._scheduler.start()
+
+    def _warn(self, words: str) -> None:
+        self._warned.append(words)
+        self._say(f"llmeval: {words}")
 
     async def _shut_down(self) -> None:
         await close_all(list(self._models.values()))
 
     # While it lives -------------------------------------------------------------------------------
 
-    def wait(self, trial_id: str) -> Prediction | None:
-        """Wait a moment for a prediction; raises LlmevalError when it will never come."""
+    def wait(self, trial_id: str) -> Settled | None:
+        """Wait a moment for a prediction, or for word that none is needed; raises LlmevalError
+        when neither will ever come.
+        """
         return self._live().wait(trial_id)
 
-    def news(self, since: int) -> list[Prediction]:
-        """The predictions after the first `since` ones, in the order in which they came."""
+    def news(self, since: int) -> list[Settled]:
+        """What was settled after the first `since`, in that order."""
         return self._live().news(since)
 
     def under_way(self, trial_id: str) -> float:
@@ -181,7 +201,12 @@ class Run:
             return
         self._ended = self._cut_short = True
         self._scheduler.stop()
-        self._ledger.close(self._predictions(), datetime.now(timezone.utc), "interrupted")
+        self._ledger.close(
+            self._predictions(),
+            datetime.now(timezone.utc),
+            "interrupted",
+            unneeded=self._stopping.unneeded,
+        )
 
     def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
@@ -203,12 +228,15 @@ class Run:
             stopped = f"the run broke off: {self._scheduler.broken}"
         self._cut_short = bool(stopped)
         predictions = self._predictions()
-        self._score_the_rest(predictions)
+        unneeded = self._stopping.unneeded
+        self._scores.update(self._stopping.scores)  # what has decided is what is told
+        needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
+        self._score_the_rest(needed, predictions)
         now = datetime.now(timezone.utc)
-        self._ledger.close(predictions, now, stopped, self._warnings())
-        worth = worth_of(self._selection.trials, self._scores)
+        self._ledger.close(predictions, now, stopped, warnings=self._warnings(), unneeded=unneeded)
+        worth = worth_of(needed, self._scores, self._stopping.suites)
         grounds = Grounds(
-            self._selection.trials,
+            needed,
             predictions,
             self._scores,
             worth,
@@ -228,6 +256,8 @@ class Run:
             worth,
             in_order(self._gates),
             time.perf_counter() - self._began + self._elapsed,
+            unneeded,
+            self._stopping.suites,
         )
         folder, options = self._ledger.folder, self.settings.options
         self._report = report_of(folder, self._ledger.manifest, outcome, options.root)
@@ -249,7 +279,7 @@ class Run:
             if model.restarts
         ]
         unused = unused_baselines(self.settings.options.root, selection)
-        return selected_parts(selection.trials) + restarted + unused
+        return self._warned + selected_parts(selection.trials) + restarted + unused
 
     def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""
@@ -260,7 +290,9 @@ class Run:
         if self._report is None or not self.settings.tolerate_failures:
             return None
         at_most = self.settings.config.failures_at_most or 0.0
-        return count_failures(self._predictions(), self._scores, at_most)
+        unneeded = self._stopping.unneeded
+        asked = {id_: p for id_, p in self._predictions().items() if id_ not in unneeded}
+        return count_failures(asked, self._scores, at_most)
 
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
@@ -275,11 +307,13 @@ class Run:
         return lines
 
     def _predictions(self) -> dict[str, Prediction]:
-        return {prediction.trial_id: prediction for prediction in self._live().news(0)}
+        return self._live().predictions
 
-    def _score_the_rest(self, predictions: Mapping[str, Prediction]) -> None:
+    def _score_the_rest(
+        self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]
+    ) -> None:
         """Trials whose test did not run, or whose worker crashed, are scored here."""
-        for trial in self._selection.trials if self._selection else ():
+        for trial in trials:
             prediction = predictions.get(trial.id)
             if prediction is not None and trial.id not in self._scores and trial.suite.scorers:
                 try:

@@ -41,6 +41,8 @@ def preview_lines(trials: Sequence[Trial], settings: Settings) -> Iterator[str]:
             f"{load.suite:<14}{load.condition:<20}{load.trials:>8,}"
             f"{load.read:>12,}{load.written:>17,}"
         )
+    for suite in dict.fromkeys(trial.suite.name for trial in trials if trial.suite.stop):
+        yield f"{suite}: fewer, where they decide (stop)"
     speeds = _speeds(settings)
     for model in dict.fromkeys(load.model for load in loads):
         its = [load for load in loads if load.model == model]

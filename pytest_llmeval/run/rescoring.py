@@ -102,15 +102,20 @@ def rescore(
     }
     options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
     baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin))
-    worth = worth_of(trials, scores)
-    grounds = Grounds(trials, predictions, scores, worth, baselines.decide)
+    stopping = {suite.name for suite in suites if suite.stop is not None}
+    unneeded = set(_not_needed(trials, predictions)) if _finished(origin) else set()
+    needed = [trial for trial in trials if trial.id not in unneeded]
+    worth = worth_of(needed, scores, stopping)
+    grounds = Grounds(needed, predictions, scores, worth, baselines.decide)
     outcome = Outcome(
         trials,
         predictions,
         scores,
         worth,
-        tuple(_gates(origin, suites, grounds)),
-        seconds=max(map(end_of, predictions.values()), default=0.0),
+        tuple(_gates(origin, suites, trials, grounds)),
+        max(map(end_of, predictions.values()), default=0.0),
+        unneeded,
+        stopping,
     )
     folder, manifest = _write(run, origin, plan, run_dir, now, outcome, requests)
     report = report_of(folder, manifest, outcome, root)
@@ -239,13 +244,31 @@ def _judged_otherwise(before: RunPlan, now: RunPlan) -> Iterator[str]:
 # What it is worth, and where it is kept -----------------------------------------------------------
 
 
-def _gates(origin: Manifest, suites: Sequence[Suite], grounds: Grounds) -> Iterator[GateResult]:
+def _not_needed(trials: Sequence[Trial], predictions: Collection[str]) -> Iterator[str]:
+    """The trials that a suite which stopped early did not need, each by its id.
+
+    Those are what comes, in the random order of its items, behind the first item that was not
+    asked. Answers that were under way by then are among them: figures rest on items in that order.
+    """
+    by_condition: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.suite.stop is not None:
+            by_condition.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
+    for its in by_condition.values():
+        place = {item.id: number for number, item in enumerate(its[0].suite.items)}
+        first = min((place[t.item.id] for t in its if t.id not in predictions), default=len(place))
+        yield from (trial.id for trial in its if place[trial.item.id] >= first)
+
+
+def _gates(
+    origin: Manifest, suites: Sequence[Suite], trials: Sequence[Trial], grounds: Grounds
+) -> Iterator[GateResult]:
     stopped = "" if _finished(origin) else f"the run stopped: {origin.exit_reason or 'killed'}"
     if DRY_RUN in origin.warnings:
         stopped = "a dry run measures nothing"
     for suite in suites:
         for gate in suite.gates:
-            why = stopped or picked(suite, gate, grounds.trials)
+            why = stopped or picked(suite, gate, trials)
             yield decide(suite, gate, grounds, stopped=why)
 
 
@@ -280,6 +303,9 @@ def _write(
             settle_part(
                 PartFacts(condition, 1, len(trials)),
                 _of(trials, outcome.predictions),
+                not_needed=sum(
+                    t.id in outcome.unneeded and t.id not in outcome.predictions for t in trials
+                ),
                 ended=_finished(origin),
             )
             for condition, trials in by_condition.items()

@@ -19,12 +19,14 @@ from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite
 from pytest_llmeval.running.plan import (
     NamedSampling,
     check_gates,
+    check_stop,
     conditions_of,
     trials_of,
 )
 from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
+    close_scorers,
     make_scorers,
     score_prediction,
 )
@@ -113,7 +115,9 @@ class Settings:
         return self._checked(dataclasses.replace(suite, name=name))
 
     def conditions(self, suite: Suite) -> tuple[Condition, ...]:
-        """The suite's conditions in this run; raises SuiteError when a gate has none."""
+        """The suite's conditions in this run; raises SuiteError when a gate has none, and when the
+        suite stops once it has decided and there is nothing to decide.
+        """
         samplings = [
             NamedSampling(name, settings.sampling, settings.repeats)
             for name, settings in self.config.samplings.items()
@@ -121,6 +125,7 @@ class Settings:
         conditions = conditions_of(suite, self.models, samplings)
         if not self._prompts:  # a choice of prompts is a choice of gates too
             check_gates(suite, conditions)
+            check_stop(suite, conditions)
         return conditions
 
     def trials(self, suite: Suite, condition: Condition) -> Iterator[Trial]:
@@ -130,6 +135,18 @@ class Settings:
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
         return score_prediction(self._scorers_of(trial.suite), prediction, trial.item)
+
+    def can_score(self, suite: Suite) -> bool:
+        """Whether this process knows the suite's scorers; some only a worker's conftest knows."""
+        try:
+            self._scorers_of(suite)
+        except LlmevalError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of what the scorers keep."""
+        close_scorers(itertools.chain.from_iterable(self._scorers.values()))
 
     def check_prompts(self) -> None:
         """Once all suites are read: a prompt that --llm-set asks for and none of them has is one
@@ -144,10 +161,8 @@ class Settings:
         """The version of every scorer that these suites use, by name."""
         versions: dict[str, str] = {}
         for suite in suites:
-            try:
+            if self.can_score(suite):
                 versions.update((scorer.name, scorer.version) for scorer in self._scorers_of(suite))
-            except LlmevalError:  # one that only a worker's conftest knows
-                continue
         return versions
 
     def check_model(self, name: str) -> str:

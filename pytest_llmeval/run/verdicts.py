@@ -11,6 +11,7 @@ from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.run.conclusion import Worth, has_failed, picked
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Options
+from pytest_llmeval.statistics.anytime import at_least_anytime
 from pytest_llmeval.statistics.budgets import (
     Costs,
     failures_at_most,
@@ -87,6 +88,8 @@ def _at_least(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Deci
     suite = trials[0].suite
     for cell, metric in zip(grounds.worth.cells, grounds.worth.metrics, strict=True):
         if (cell.suite, cell.condition, cell.scorer) == (suite.name, gate.only, gate.metric):
+            if cell.alpha is not None:
+                return at_least_anytime(metric, gate.limit, cell.scores, cell.alpha)
             return at_least(metric, gate.limit, cell.scores)
     raise LookupError(
         f"{gate.metric} is no scorer of {suite.name}: reading the suite has seen to it"

@@ -38,7 +38,8 @@ class LaneRunner:
     """Asks the trials of one lane, `in_flight` at a time, until all have a prediction.
 
     `began` is when the run began, by the same clock. `sent` tells when each trial now under way was
-    first sent; entries leave when its prediction has been handed to `record`.
+    first sent; entries leave when its prediction has been handed to `record`. `admit` says when a
+    trial may be sent, or that it need not be any more.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LaneRunner:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         began: float,
+        admit: Callable[[Trial], Awaitable[bool]],
     ):
         self._lane = lane
         self._record = record
@@ -60,6 +62,7 @@ class LaneRunner:
         self._queue = deque(lane.trials)
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()
+        self._admit = admit
         self._recoveries = 0
         self._recovering = asyncio.Lock()
         self._lost: LlmevalError | None = None
@@ -90,9 +93,10 @@ class LaneRunner:
 
     async def _ask_in_turn(self) -> None:
         while (trial := self._take()) is not None:
-            self.sent[trial.id] = self._clock()
-            self._record(await self._predict(trial))
-            del self.sent[trial.id]
+            if await self._admit(trial):
+                self.sent[trial.id] = self._clock()
+                self._record(await self._predict(trial))
+                del self.sent[trial.id]
 
     async def _predict(self, trial: Trial) -> Prediction:
         attempts: list[Attempt] = []

@@ -91,16 +91,48 @@ def check_gates(suite: Suite, conditions: Sequence[Condition]) -> None:
             )
 
 
+def check_stop(suite: Suite, conditions: Sequence[Condition]) -> None:
+    """Raise SuiteError when a suite that stops once it has decided has nothing to decide."""
+    if suite.stop is not None and not suite.gates and len(conditions) < 2:
+        raise SuiteError(
+            f"stop: there is nothing to decide: no gate, and only one condition, "
+            f"{conditions[0].name}. Add a gate, or something to compare with (a model, a prompt, "
+            f"a sampling), or remove stop",
+            path=suite.origin,
+            line=suite.stop.line,
+        )
+
+
 def by_model(trials: Sequence[Trial], models: Sequence[str]) -> dict[str, list[Trial]]:
     """The trials of each model, in the config's order of models.
 
     Within a model the order of collection stays: one suite, one condition after the other, so that
-    neighbours share the longest prompt prefix and the server's prompt cache is hit.
+    neighbours share the longest prompt prefix and the server's prompt cache is hit. A suite that
+    may stop is asked item by item instead, each under all conditions, so that they get on together.
     """
     lanes: dict[str, list[Trial]] = {model: [] for model in models}
     for trial in trials:
         lanes[trial.condition.model].append(trial)
-    return {model: lane for model, lane in lanes.items() if lane}
+    return {model: item_by_item(lane) for model, lane in lanes.items() if lane}
+
+
+def item_by_item(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials with those of each suite that may stop in the order of the suite's items.
+
+    They take the places that trials of their suite have.
+    """
+    places: dict[str, list[int]] = {}
+    for place, trial in enumerate(trials):
+        if trial.suite.stop is not None:
+            places.setdefault(trial.suite.name, []).append(place)
+    ordered = list(trials)
+    for its_places in places.values():
+        its_trials = [trials[place] for place in its_places]
+        rank = {item.id: number for number, item in enumerate(its_trials[0].suite.items)}
+        its_trials.sort(key=lambda trial: rank[trial.item.id])
+        for place, trial in zip(its_places, its_trials, strict=True):
+            ordered[place] = trial
+    return ordered
 
 
 def take_turns(sizes: Mapping[str, int | None], free: int) -> tuple[tuple[str, ...], ...]:

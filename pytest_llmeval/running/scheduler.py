@@ -19,10 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import Prediction, Settled, Trial
 
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
+from .settling import Settling
+from .stopping import Stopping
 
 Result = TypeVar("Result")
 
@@ -43,10 +45,11 @@ class Scheduler:
     and its endpoints are closed. `record` gets each prediction before anyone sees it, in the
     scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
     whatever the reason. `known` predictions are of earlier sessions of the run, which took
-    `elapsed` seconds together: the times of this one count on from there.
+    `elapsed` seconds together: the times of this one count on from there. `stopping` says which
+    trials need not be asked any more; theirs and others' fates are settled as it says.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
         self,
         turns: Sequence[Sequence[Lane]],
         record: Callable[[Prediction], None],
@@ -54,6 +57,7 @@ class Scheduler:
         *,
         known: Iterable[Prediction] = (),
         elapsed: float = 0.0,
+        stopping: Stopping | None = None,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -66,13 +70,18 @@ class Scheduler:
         self._jitter = jitter
         self._began = clock() - elapsed
         self._trials = {trial.id: trial for turn in turns for lane in turn for trial in lane.trials}
-        self._log = list(known)
+        self._stopping = stopping or Stopping()
+        self._settling = Settling(self._stopping, self._tell)
+        self.predictions = {prediction.trial_id: prediction for prediction in known}
         self._arrived: deque[Prediction] = deque()
         self._arrival = asyncio.Event()
-        self._results = {prediction.trial_id: prediction for prediction in self._log}
+        self._log: list[Settled] = []
+        self._results: dict[str, Settled] = {}
         self._runners: dict[str, LaneRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
+        for prediction in self.predictions.values():
+            self._settling.take_in(prediction)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked: asyncio.Event | None = None
         self._closing = False
@@ -89,8 +98,8 @@ class Scheduler:
         """What ended the scheduler before its time, for instance a full disk."""
         return self._broken
 
-    def news(self, since: int) -> list[Prediction]:
-        """The predictions after the first `since` ones, in the order in which they came."""
+    def news(self, since: int) -> list[Settled]:
+        """What was settled after the first `since`, in that order."""
         return self._log[since:]
 
     def start(self) -> None:
@@ -98,10 +107,11 @@ class Scheduler:
         self._thread.start()
         self._running.wait()
 
-    def wait(self, trial_id: str, seconds: float = SLICE) -> Prediction | None:
-        """Wait at most `seconds` for a trial's prediction, and have it sent before others.
+    def wait(self, trial_id: str, seconds: float = SLICE) -> Settled | None:
+        """Wait at most `seconds` for a trial's prediction, and have it sent before others, or for
+        word that it is not needed.
 
-        Raises LlmevalError when it will never come.
+        Raises LlmevalError when neither will ever come.
         """
         found = self._results.get(trial_id)
         if found is None:
@@ -152,6 +162,8 @@ class Scheduler:
             event.wait(seconds)
 
     def _prefer(self, trial_id: str) -> None:
+        if self._stopping.follows(trial_id):
+            return  # such a suite is asked in its own order
         trial = self._trials.get(trial_id)
         runner = self._runners.get(trial.condition.model) if trial else None
         if trial is not None and runner is not None:
@@ -199,7 +211,9 @@ class Scheduler:
         self._stop_asked = asyncio.Event()
         self._running.set()
         working = asyncio.ensure_future(
-            all_or_none([self._ask_everything(), self._record_arrivals()])  # ends by an error only
+            all_or_none(  # ends by an error only
+                [self._ask_everything(), self._record_arrivals(), self._settling.run()]
+            )
         )
         stopped = asyncio.ensure_future(self._stop_asked.wait())
         try:
@@ -216,13 +230,17 @@ class Scheduler:
             await self._shutdown()
 
     async def _ask_everything(self) -> None:
-        for number, turn in enumerate(self._turns, start=1):
+        await self._settling.catch_up()  # with what earlier sessions have left
+        for number, lanes in enumerate(self._turns, start=1):
+            turn = [lane for lane in lanes if self._needs(lane)]
             runners = {lane.model: self._runner(lane) for lane in turn}
             for trial in list(self._wishes.values()):
                 if trial.condition.model in runners:
                     runners[trial.condition.model].want(trial)
             self._runners = runners
             await all_or_none([runner.run() for runner in self._runners.values()])
+            for lane in turn:  # so that it is known which models the next turn needs
+                await self._settling.keep_up(lane.model)
             if number < len(self._turns):
                 for lane in turn:
                     await lane.close()
@@ -235,9 +253,14 @@ class Scheduler:
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
+            admit=lambda trial: self._settling.admit(trial, lane.in_flight()),
         )
 
+    def _needs(self, lane: Lane) -> bool:
+        return any(trial.id not in self._settling.unneeded for trial in lane.trials)
+
     def _arrive(self, prediction: Prediction) -> None:
+        self._settling.expect(self._trials[prediction.trial_id])
         self._arrived.append(prediction)
         self._arrival.set()
 
@@ -255,8 +278,12 @@ class Scheduler:
         while self._arrived:
             prediction = self._arrived.popleft()
             self._record(prediction)
-            self._results[prediction.trial_id] = prediction
-            self._log.append(prediction)
-            event = self._waiting.pop(prediction.trial_id, None)
-            if event is not None:
-                event.set()
+            self.predictions[prediction.trial_id] = prediction
+            self._settling.take_in(prediction)
+
+    def _tell(self, settled: Settled) -> None:
+        self._results[settled.trial_id] = settled
+        self._log.append(settled)
+        event = self._waiting.pop(settled.trial_id, None)
+        if event is not None:
+            event.set()

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.commitment import committed_option
+from pytest_llmeval.scoring.declining import declines
 from pytest_llmeval.scoring.extraction import (
     Finding,
     Reading,
@@ -62,9 +63,7 @@ class Choice:
         labels, texts = self._options(item)
         accepted = {_label_of(text_of(target), labels, texts, item) for target in targets_of(item)}
         find = partial(_find, labels, texts)
-        return judge(
-            self.name, read(answer), find, accepted.__contains__, " | ".join(sorted(accepted))
-        )
+        return judge(self.name, read(answer), find, accepted.__contains__, sorted(accepted))
 
     def _options(self, item: Item) -> tuple[Sequence[str], Sequence[str]]:
         field = self.options_field or _DEFAULT_FIELD
@@ -92,7 +91,7 @@ def _find(labels: Sequence[str], texts: Sequence[str], reading: Reading) -> Find
 
 def _is_something_else(answer: str, labels: Sequence[str], texts: Sequence[str]) -> bool:
     """Say whether a whole answer is plainly a word or phrase that is no option and like none."""
-    if len(answer) > 60 or not _SHORT.fullmatch(answer):
+    if len(answer) > 60 or not _SHORT.fullmatch(answer) or declines(answer):
         return False
     words = [word.strip("\"'“”‘’*`().") for word in answer.casefold().split()]
     known = {label.casefold() for label in labels}

@@ -21,40 +21,29 @@ no answer rather than a wrong one, and never a right one by luck.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 
+from pytest_llmeval.scoring.anchors import ANCHOR_WORDS, anchor_before
 from pytest_llmeval.scoring.extraction import Finding
-from pytest_llmeval.scoring.mentions import Mention, lower, mentions_in
+from pytest_llmeval.scoring.mentions import Mention, mentions_in
+from pytest_llmeval.scoring.triggers import lower, starts_of
 
 Group = list[Mention]
 
-_OPENING = r"[\s:\"'“‘(\[{*]*"
-_FILLER = r"""(?:(?:most\s+likely|probably|definitely|clearly|therefore|thus|actually|indeed|simply
-    |just|likely|either|the|option|choice|letter|answer|number|correct|right|best|one|is|now
-    |would\s+be|must\s+be|with|for)\b[\s:"'“‘(\[{*]*){0,5}"""
-_ANCHOR = re.compile(
-    rf"""(?P<core>
-      \b(?:answer|choice|option|selection|response|solution|conclusion|pick)\b
-        (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
-        [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
-                   | ['’]s\b | [:=→] | [-=]> | \s-\s )
-    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
-        \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
-            |vote|opt)\b
-        (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
-            (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
-    | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
-    | \b(?:answer|choice|choose|pick|select)\s
-    | <answer> | \\boxed\{{ | \#{{4}}
-    ) {_OPENING} {_FILLER}""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _CONFIRMED = re.compile(
     r"""[\s"'”’*)\].,:]{0,4} (?:is|was|seems|looks|must\s+be|would\s+be|appears)\s+
         (?:\w+\s+){0,2}? (?:correct|right|best|true|answer)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How far before an option words that deny it are looked for.
+_WINDOW = 60
+#: Without one of these in front nothing is denied ("not " is in "cannot " too).
+_DENYING = (
+    "not ", "not\n", "nor ", "nor\n", "no longer", "n't", "n’t", "never", "neither", "rather",
+    "instead", "except", "unlike", "eliminat", "rul", "exclud", "discard", "reject", "wrong",
+    "incorrect", "false", "worst", "least",
+)  # fmt: skip
 _DENIED_BEFORE = re.compile(
     r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
         | n['’]t | \b(?:eliminat|rul|exclud|discard|reject)\w*(?:\s+out)? )
@@ -82,6 +71,7 @@ _SIDE_BY_SIDE = re.compile(
         \s* (?:(?:possibly|maybe|perhaps|also|even|option|choice|answer|the)\s+)* ["'“‘(\[*]*""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASKED = re.compile(r"[\"'”’)\]]*\?")
 _NEXT_TO = re.compile(r"[\s,;./|*-]*")
 _SECOND_THOUGHTS = re.compile(
     r"\b(?:wait|hold\s+on|actually|correction|sorry|no|wrong|incorrect|mistake)\b", re.IGNORECASE
@@ -90,9 +80,11 @@ _ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
 _LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
 _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
-_MARKUP = str.maketrans({"*": " ", "`": " ", "_": " ", "$": " "})
+_MARKUP = str.maketrans(dict.fromkeys("*`_$", " "))
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
-_SPACES = re.compile(r"[ \t\u00a0]+")
+_SPACES = re.compile(r"[ \t\u00a0]{2,}|[\t\u00a0]")
+#: Where none of these is, every space is a single one.
+_GAPS = ("  ", "\t", "\u00a0")
 
 
 def committed_option(
@@ -111,10 +103,11 @@ def committed_option(
         return _finding(text, whole, "the whole text", committed=True)
     standing: list[Group] = []
     denied: list[Group] = []
+    denying = starts_of(text, _DENYING)
     for group in _groups(text, mentions):
-        (denied if _is_denied(text, group) else standing).append(group)
-    repeated = _repeated_question(text, mentions)
-    anchors = list(_ANCHOR.finditer(text))
+        (denied if _is_denied(text, group, denying) else standing).append(group)
+    repeated = _repeated_question(text, mentions, labels)
+    anchors = starts_of(text, ANCHOR_WORDS)
     chosen = _last_commitment(text, standing, denied, anchors, repeated)
     if chosen is not None:
         group, how = chosen
@@ -132,7 +125,7 @@ def _last_commitment(
     text: str,
     standing: Sequence[Group],
     denied: Sequence[Group],
-    anchors: Sequence[re.Match[str]],
+    anchors: Sequence[int],
     repeated: set[Mention],
 ) -> tuple[Group, str] | None:
     """The last commitment that is not taken back; one after "it is" only where no other counts."""
@@ -150,9 +143,12 @@ def _last_commitment(
 
 
 def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> bool:
-    """Say whether loose mentions only list options: all of them, or different ones in a row."""
+    """Say whether loose mentions only list options: all of them, different ones in a row, or
+    several of which the last is a question ("A? B?").
+    """
     mentions = [mention for group in loose for mention in group]
-    if len(labels) > 1 and len({mention.label for mention in mentions}) == len(labels):
+    different = len({mention.label for mention in mentions})
+    if different > 1 and (different == len(labels) or _ASKED.match(text, mentions[-1].end)):
         return True
     *_, before, last = [None, *mentions]
     return (
@@ -165,7 +161,9 @@ def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> boo
 def _plain(text: str) -> str:
     if "\\" in text:
         text = _LATEX_TEXT.sub(r"\1", text)
-    return _SPACES.sub(" ", text.translate(_MARKUP))
+    if any(mark in text for mark in "*`_$"):
+        text = text.translate(_MARKUP)
+    return _SPACES.sub(" ", text) if any(gap in text for gap in _GAPS) else text
 
 
 def _finding(text: str, mention: Mention, how: str, *, committed: bool) -> Finding[str]:
@@ -206,12 +204,14 @@ def _is_one(group: Group) -> bool:
     return len({mention.label for mention in group}) == 1
 
 
-def _is_denied(text: str, group: Group) -> bool:
+def _is_denied(text: str, group: Group, denying: Sequence[int]) -> bool:
+    """Say whether a group is denied; `denying` are the places of words that may do so."""
     start, end = group[0].start, group[-1].end
-    return (
-        _DENIED_BEFORE.search(text, max(0, start - 60), start) is not None
-        or _DENIED_AFTER.match(text, end) is not None
-    )
+    window = max(0, start - _WINDOW)
+    near = bisect_left(denying, start) > bisect_left(denying, window)
+    if near and _DENIED_BEFORE.search(text, window, start):
+        return True
+    return _DENIED_AFTER.match(text, end) is not None
 
 
 def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
@@ -222,8 +222,12 @@ def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
     )
 
 
-def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
-    """The mentions that only repeat the list of options: two or more labels, each with a text."""
+def _repeated_question(
+    text: str, mentions: Sequence[Mention], labels: Sequence[str]
+) -> set[Mention]:
+    """The mentions that only repeat the list of options: two or more labels, each with a text, or
+    all of them in order, each alone on its line.
+    """
     listed = {
         mention
         for mention in mentions
@@ -233,27 +237,38 @@ def _repeated_question(text: str, mentions: Sequence[Mention]) -> set[Mention]:
             or (_opens_line(text, mention) and not _ends_line(text, mention))
         )
     }
-    return listed if len({mention.label for mention in listed}) > 1 else set()
+    if len({mention.label for mention in listed}) > 1:
+        return listed
+    alone = [m for m in mentions if m.labelled and _opens_line(text, m) and _ends_line(text, m)]
+    return set(alone) if [mention.label for mention in alone] == list(labels) else set()
 
 
 def _how_committed(
-    text: str, group: Group, anchors: Sequence[re.Match[str]], repeated: set[Mention]
+    text: str, group: Group, anchors: Sequence[int], repeated: set[Mention]
 ) -> tuple[str, bool]:
     """Say how a group is a commitment, "" when it is none, and whether only by a weak anchor."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
-        place = bisect_right(anchors, first.start, key=lambda anchor: anchor.end("core"))
-        if place and first.start <= anchors[place - 1].end():
-            anchor = anchors[place - 1]
+        anchor = anchor_before(text, first.start, anchors)
+        if anchor is not None:
             return f"after {' '.join(anchor[0].split())!r}", anchor["weak"] is not None
     if not last.sure:
         return "", False
     confirmed = _CONFIRMED.match(text, last.end)
     if confirmed:
         return f"before {' '.join(confirmed[0].split())!r}", False
-    if last in repeated or not last.labelled or not _opens_line(text, last):
+    if last in repeated:
         return "", False
-    return "a label that opens its line", False
+    if last.labelled and _opens_line(text, last):
+        return "a label that opens its line", False
+    return ("a last sentence of its own" if _is_last_sentence(text, group) else ""), False
+
+
+def _is_last_sentence(text: str, group: Group) -> bool:
+    """Say whether an option is all that the last sentence says, after another one."""
+    before = text[max(0, group[0].start - 16) : group[0].start].rstrip(" \"'“‘([")
+    is_last = _ALONE.fullmatch(text, group[-1].end) is not None
+    return is_last and before.endswith((".", "!", "?"))
 
 
 def _opens_line(text: str, mention: Mention) -> bool:

@@ -9,17 +9,22 @@ The first three are `read`, the last two `judge`. What cannot be judged is `no_a
   right however it ended, and a wrong one stays wrong once it was committed ("Answer: 7 because
   ..."); only what was picked up without a commitment (the last number so far, the text compared as
   a whole) may have become right had there been more room;
-- `unparsed`: a complete text in which nothing was found.
+- `refusal`: a complete text that declines instead of committing itself (see `declining`): "I don't
+  know", "I can't help with that". A right answer stays right, and where a target itself declines
+  nothing is a refusal;
+- `unparsed`: any other complete text in which nothing was found.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pytest_llmeval.records import Answer, Item, NoAnswerReason, Score
+from pytest_llmeval.records import Answer, Item, NoAnswerReason, Outcome, Score
+from pytest_llmeval.scoring.declining import declines
+from pytest_llmeval.scoring.triggers import matches_at
 
 Value = TypeVar("Value")
 
@@ -35,6 +40,8 @@ _TAG = re.compile(
             | <\|end_of_thought\|> | <\|channel\|>final<\|message\|> )""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How every match of `_TAG` begins.
+_TAG_STARTS = ("<", "[think", "[/think", "◁")
 #: Tokens of a chat template that leaked into the text, at its very end.
 _TEMPLATE_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>))+\s*\Z")
 _WHOLE_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
@@ -96,19 +103,20 @@ def judge(
     reading: Reading,
     find: Callable[[Reading], Finding[Value] | None],
     matches: Callable[[Value], bool],
-    expected: str,
+    targets: Sequence[str],
 ) -> Score:
     """Take a reading through the last two stages: extract with `find`, compare with `matches`.
 
-    `expected` is the target as the record of the comparison shows it.
+    `targets` are shown in the record of the comparison.
     """
     if reading.missing is not None:
         return no_answer(scorer, reading, reading.missing)
     finding = find(reading)
     if finding is None:
-        return no_answer(scorer, reading, unread(reading), "extract: nothing found")
+        return no_answer(scorer, reading, unread(reading, targets), "extract: nothing found")
     right = matches(finding.value)
     sign = "=" if right else "≠"
+    expected = " | ".join(targets)
     stages = (
         *reading.stages,
         f"extract: {finding.how}",
@@ -116,9 +124,30 @@ def judge(
     )
     if right:
         return Score(scorer, "right", 1.0, "", finding.shown, stages)
-    if reading.cut and not finding.committed:
-        return Score(scorer, "no_answer", 0.0, "truncated", finding.shown, stages)
+    reason = None if finding.committed else _excuse(reading, targets)
+    if reason:
+        return Score(scorer, "no_answer", 0.0, reason, finding.shown, stages)
     return Score(scorer, "wrong", 0.0, "", finding.shown, stages)
+
+
+def grade(
+    scorer: str, reading: Reading, value: float, measured: str, targets: Sequence[str]
+) -> Score:
+    """Score how near a text as a whole comes to a target: `value` in [0, 1], told by `measured`.
+
+    A text that declines is no answer, and so is one that was cut off before it had anything in
+    common with the target; any other part of an answer is worth what it is.
+    """
+    if reading.missing is not None:
+        return no_answer(scorer, reading, reading.missing)
+    cut = ["the answer was cut off and is judged as far as it goes"] if reading.cut else []
+    stages = (*reading.stages, "extract: the whole text", f"compare: {measured}", *cut)
+    shown = reading.text.strip()
+    reason = None if value == 1 else _excuse(reading, targets)
+    if reason == "refusal" or (reason and value == 0):
+        return Score(scorer, "no_answer", 0.0, reason, shown, stages)
+    outcome: Outcome = "right" if value == 1 else "wrong" if value == 0 else "graded"
+    return Score(scorer, outcome, float(value), "", shown, stages)
 
 
 def no_answer(scorer: str, reading: Reading, reason: NoAnswerReason, *stages: str) -> Score:
@@ -126,9 +155,18 @@ def no_answer(scorer: str, reading: Reading, reason: NoAnswerReason, *stages: st
     return Score(scorer, "no_answer", 0.0, reason, None, (*reading.stages, *stages))
 
 
-def unread(reading: Reading) -> NoAnswerReason:
+def unread(reading: Reading, targets: Sequence[str] = ()) -> NoAnswerReason:
     """Say why nothing was found in a text that is there."""
-    return "truncated" if reading.cut else "unparsed"
+    return _excuse(reading, targets) or "unparsed"
+
+
+def _excuse(reading: Reading, targets: Sequence[str]) -> NoAnswerReason | None:
+    """Say why a text that is not right, and commits itself to nothing, is no answer, if it is."""
+    if reading.cut:
+        return "truncated"
+    if declines(reading.text) and not any(map(declines, targets)):
+        return "refusal"
+    return None
 
 
 def whole_text(reading: Reading) -> Finding[str]:
@@ -197,8 +235,8 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
     Returns the rest, stripped when anything was dropped, and whether a tag was left open.
     """
     kept: list[str] = []
-    position, inside, tags, begun = 0, "", 0, False
-    for tag in _TAG.finditer(text):
+    position, inside, tags, begun, opened = 0, "", 0, False, False
+    for tag in matches_at(_TAG, text, _TAG_STARTS):
         kind = tag.lastgroup or ""
         if not inside and not begun:
             begun = bool(text[position : tag.start()].strip())
@@ -206,6 +244,7 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
             continue
         tags += 1
         if kind in ("open", "loose"):
+            opened = True
             if not inside:
                 kept.append(text[position : tag.start()])
                 inside = kind
@@ -219,7 +258,8 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
         return text, False
     if not inside:
         kept.append(text[position:])
-    stages.append(f"reasoning: stripped{', never closed' if inside else ''}")
+    how = ", never closed" if inside else "" if opened else ", never opened"
+    stages.append(f"reasoning: stripped{how}")
     rest = _TEMPLATE_TOKENS.sub("", "".join(kept)).strip()
     return rest, bool(inside)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from pytest_llmeval.scoring.triggers import lower
+
 
 class Mention(NamedTuple):
     """An option is mentioned at `start` to `end`.
@@ -68,26 +70,50 @@ def _is_determiner(text: str, mention: Mention) -> bool:
 
 
 def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
-    pattern, canonical = _label_pattern(labels)
-    for match in pattern.finditer(text):
+    canonical = {label.casefold(): label for label in labels}
+    for match in _label_matches(text, labels):
         written = match["label"]
         label = canonical[written.casefold()]
         bracketed = match["close"] is not None
-        sure = bracketed or (written == label and not _is_word(text, match, written))
+        sure = bracketed or _is_label(text, match, label)
         yield Mention(match.start(), match.end(), label, sure, labelled=True, own_words=False)
 
 
-def _is_word(text: str, match: re.Match[str], written: str) -> bool:
-    """Say whether a bare "A" is the article and a bare "I" the pronoun."""
-    if written == "I":
-        return not _NO_PRONOUN.match(text, match.end())
-    if written != "A" or _NO_ARTICLE.match(text, match.end()):
+def _is_label(text: str, match: re.Match[str], label: str) -> bool:
+    """Say whether what is written is a label anywhere: a bare "A" may be the article, a bare "I"
+    the pronoun, and a small letter is a label where "option" stands before it.
+    """
+    written, end = match["label"], match.end()
+    if written == "I" == label:
+        return _NO_PRONOUN.match(text, end) is not None
+    if written.upper() == "A" and written == label and _NO_ARTICLE.match(text, end):
+        return True
+    if written == label and written != "A":
+        return True
+    if written == "a" and not _NO_ARTICLE.match(text, end):
         return False
-    return not _NAMED.search(text, max(0, match.start() - 16), match.start())
+    return _NAMED.search(text, max(0, match.start() - 16), match.start()) is not None
+
+
+def _label_matches(text: str, labels: tuple[str, ...]) -> Iterator[re.Match[str]]:
+    """Where labels stand, looked for only where one of their letters stands alone."""
+    pattern, letters = _label_pattern(labels)
+    if letters is None:
+        yield from pattern.finditer(text)
+        return
+    end = 0
+    for letter in letters.finditer(text):
+        start = letter.start()
+        for begin in (start - 1, start) if text[start - 1 : start] in ("(", "[") else (start,):
+            if begin >= end and (match := pattern.match(text, begin)):
+                yield match
+                end = match.end()
+                break
 
 
 @lru_cache(maxsize=256)
-def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+    """The pattern of a label; and of its letter alone, where every label is one."""
     alternatives = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
     pattern = re.compile(
         rf"""(?<!\w) (?<!\w['’]) (?<!\w-) (?<!\w\.)
@@ -95,7 +121,10 @@ def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, 
              (?! \w | ['’]\w | [+#*]\w | \+ | \# | -\w | \.\w )""",
         re.VERBOSE | re.IGNORECASE,
     )
-    return pattern, {label.casefold(): label for label in labels}
+    if not all(len(label) == 1 and label.isascii() and label.isalnum() for label in labels):
+        return pattern, None
+    letters = "".join(label.lower() + label.upper() for label in labels)
+    return pattern, re.compile(rf"[{letters}](?!\w)")
 
 
 def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> Iterator[Mention]:
@@ -105,7 +134,7 @@ def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> 
     """
     lowered = lower(text)
     for label, words in sorted(own, key=lambda pair: -len(pair[1])):
-        needle = lower(" ".join(words.split()))
+        needle = _needle(words)
         start = lowered.find(needle) if needle else -1
         while start >= 0:
             end = start + len(needle)
@@ -113,6 +142,11 @@ def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> 
                 covered[start:end] = bytes([1]) * len(needle)
                 yield Mention(start, end, label, sure=True, labelled=False, own_words=True)
             start = lowered.find(needle, start + 1)
+
+
+@lru_cache(maxsize=4096)
+def _needle(words: str) -> str:
+    return lower(" ".join(words.split()))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -126,14 +160,6 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     return not (
         text[end - 1].isdigit() and after in tuple(".,/") and text[end + 1 : end + 2].isdigit()
     )
-
-
-def lower(text: str) -> str:
-    """Lower case that keeps every position (İ would become two characters)."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 def _joined(text: str, mentions: Sequence[Mention]) -> list[Mention]:

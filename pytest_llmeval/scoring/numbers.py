@@ -7,12 +7,13 @@ What is a number here, and what is not:
   digits is one only after "=" or ":" or when nothing else stands in the text;
 - 1,234 and 1,234.5 and 1'234, also grouped by no-break or thin spaces; 2.5 million; 50% and
   50 percent;
-- 12 345 with plain spaces only where it cannot be two numbers: alone, or with a group like 000;
+- 12 345 with plain spaces only where it cannot be two numbers: alone, with a group like 000, or
+  after "is", "=" or ":" and at the end of its sentence;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
   skipped, never read in part, nor is 0,125 in groups of three. `decimal_comma` swaps the roles
   of "," and "." for such texts;
-- dates, times, ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that comes out
-  whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
+- dates, times, ratios (3:4), ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that
+  comes out whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
 
 Values are fractions, so that equality is exact.
 """
@@ -39,10 +40,13 @@ _SCAN = re.compile(
     rf"""
     (?=[\d.$€£¥₹¼½¾⅐-⅞+\-−–mnMN])  # most positions end here, which makes the scan twice as fast
     (?:
-      (?P<skip> (?<![\w.])
+      # What most numbers are, digits between words; the rest would come to the same.
+      (?P<plain> (?:\A|(?<=[^\W\d_]\ )|(?<=[=:+(,;]\ )) \d{{1,9}}
+        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) | \Z )) )
+    | (?P<skip> (?<![\w.])
         (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
           | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
-          | \d{{1,2}}:\d\d(?::\d\d)?(?:\s?[apAP][mM])?
+          | \d{{1,9}}(?::\d{{1,9}})+(?:\s?[apAP][mM])?
           | \d+(?i:st|nd|rd|th)
         ) (?!\w) )
     | (?P<sign>
@@ -69,11 +73,15 @@ _SCAN = re.compile(
     """,
     re.VERBOSE,
 )
+_DIGIT = re.compile(r"[\d¼½¾⅐-⅞]")
+#: What stands between a sign in words and the first digit: "minus $ .5".
+_BEFORE_DIGITS = frozenset("+-−–$€£¥₹.")
 _ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
 _COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
+_STATING = re.compile(r"(?:\b(?:is|are|was|equals)|[=:])\s*[*$(]*\Z", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[*_$)]*(?:[.!?]?\s*\Z|[.!?]\s|\n)")
 _NO_DIGITS = re.compile(r"\D")
 
-_LATEX = re.compile(r"\\|\{,\}")
 _FRAC = re.compile(r"(\d?)\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _LATEX_WORDS = (
     (re.compile(r"\{,\}|\\,(?=\d{3})"), ","),
@@ -111,7 +119,7 @@ class Number(NamedTuple):
 
 def plain_latex(text: str) -> str:
     """Write LaTeX's fractions, signs and spaces as plain text; leave any other text as it is."""
-    if not _LATEX.search(text):
+    if "\\" not in text and "{,}" not in text:
         return text
     for pattern, plain in _LATEX_WORDS:
         text = pattern.sub(plain, text)
@@ -125,7 +133,11 @@ def numbers_in(text: str, *, decimal_comma: bool = False) -> list[Number]:
 
 def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
     previous = 0
-    for match in _SCAN.finditer(text):
+    for match in _candidates(text):
+        if match.lastgroup == "plain":
+            previous = match.end()
+            yield Number(match.start(), previous, Fraction(int(match[0])), percent=False)
+            continue
         if match["skip"]:
             continue
         value = _value(match, decimal_comma=decimal_comma)
@@ -134,6 +146,25 @@ def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
                 value = -value
             yield Number(match.start(), match.end(), value, match["percent"] is not None)
         previous = match.end()
+
+
+def _candidates(text: str) -> Iterator[re.Match[str]]:
+    """`_SCAN.finditer(text)`, begun anew right before each digit: most of a text has none."""
+    end = 0
+    while digit := _DIGIT.search(text, end):
+        match = _SCAN.search(text, _begin(text, digit.start(), end))
+        if match is None:
+            return
+        yield match
+        end = match.end()
+
+
+def _begin(text: str, digit: int, end: int) -> int:
+    """Where a number with its first digit here may begin, at `end` or behind it."""
+    while digit > end and (text[digit - 1] in _BEFORE_DIGITS or text[digit - 1].isspace()):
+        digit -= 1
+    word = max(end, digit - len("negative"))
+    return word if text[word:digit].lower().endswith(("minus", "negative")) else digit
 
 
 def _is_negative(match: re.Match[str], text: str, previous: int) -> bool:
@@ -175,21 +206,31 @@ def _spaced(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
     """Read groups of three with spaces between, where they cannot be several numbers."""
     spaced = match["spaced"]
     is_all = match.string.strip(" \n.$€£¥₹*") == spaced
-    if not (decimal_comma or is_all or " 0" in spaced):
+    if not (decimal_comma or is_all or " 0" in spaced or _is_stated(match)):
         return None
     plain = spaced.replace(" ", "").replace(*(",", ".") if decimal_comma else (" ", ""))
     return None if "," in plain else Fraction(plain)
 
 
+def _is_stated(match: re.Match[str]) -> bool:
+    """Say whether a sentence comes to just this: "The answer is 12 345."."""
+    begins = _STATING.search(match.string, max(0, match.start() - 12), match.start())
+    return begins is not None and _SENTENCE_END.match(match.string, match.end()) is not None
+
+
 def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
-    run = match["run"]
+    run: str = match["run"]
+    if match.lastgroup == "run" and run.isdecimal() and len(run) <= _MOST_DIGITS:
+        return Fraction(int(run))  # the common case: nothing but digits
     if not run.isdecimal() and not (_COMMA if decimal_comma else _ENGLISH).fullmatch(run):
         return None
     if len(run) > _MOST_DIGITS:
         return None
     whole, _, decimals = run.partition("," if decimal_comma else ".")
     digits = whole if whole.isdecimal() else _NO_DIGITS.sub("", whole)
-    value = Fraction(int(digits + decimals), 10 ** len(decimals))
+    number = int(digits + decimals)
+    # Without a denominator, the common case, Fraction is twice as fast.
+    value = Fraction(number, 10 ** len(decimals)) if decimals else Fraction(number)
     exponent = match["e"] or match["ten"] or (match["super"] or "").translate(_SUPERSCRIPTS)
     if exponent:
         factor = _power_of_ten(exponent)

@@ -1,8 +1,8 @@
 r"""The scorer numeric: the number that an answer commits itself to, compared exactly.
 
-Where it is looked for, in this order: after an anchor ("The answer is", "Result:", <answer>), in
-the last \boxed{}, after the last ####, a first line that is only a number, and else the last number
-of the text. The last of several anchors wins.
+Where it is looked for, in this order: after an anchor ("The answer is", "Result:", <answer>) or
+before one ("is the answer", "is the sum of"), in the last \boxed{}, after the last ####, a first
+line that is only a number, and else the last number of the text. The last of several anchors wins.
 
 What stands as an answer is decided in `standing`:
 
@@ -11,8 +11,8 @@ What stands as an answer is decided in `standing`:
   that come to another number without committing leave the answer open;
 - of "5 or 6", "5 to 6", "5–6", "between 5 and 6" and "5 < 6" neither is the answer;
 - operands of a sum left undone (17 + 25, 3 times 14) and bases of powers (2^10, 4²) are none;
-- the last number is not one that only measures another ("42 is larger than 17", "42 > 17") or a
-  remark behind it ("42 (rounded from 41.7)");
+- the last number is not one that only measures another ("42 is larger than 17", "42 > 17", "42 out
+  of 50") or a remark behind it ("42 (rounded from 41.7)");
 - two lines that are only a number, the first and the last of them, and different, leave it open.
 
 What is a number at all is decided in `numbers`.
@@ -49,10 +49,11 @@ from pytest_llmeval.scoring.standing import (
     is_open,
     is_undone,
 )
+from pytest_llmeval.scoring.triggers import matches_at
 from pytest_llmeval.scoring.units import conversion, unit_after
 
-#: A cheap test that spares most texts the search for anchors.
-_ANCHOR_WORDS = ("answer", "result", "solution", "total")
+#: How every match of `_ANCHOR` begins.
+_ANCHOR_WORDS = ("answer", "result", "solution", "total", "<answer>")
 _ANCHOR = re.compile(
     r"""<answer>
       | \b(?:answer|result|solution|total)\b
@@ -60,6 +61,12 @@ _ANCHOR = re.compile(
         [\s"'*_`]* (?: (?:is|was|are|equals|would\s+be|will\s+be|must\s+be|should\s+be
                           |(?:comes|adds|works)\s+(?:out\s+|up\s+)?to)\b | [:=→] | [-=]> )
       | \banswer\s+(?=[-−$]?\d)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+#: "42 is the answer", "42 is the sum of 17 and 25".
+_CONFIRMED = re.compile(
+    r"""[*_`"')\]}$]*\s+(?:is|are|would\s+be)\s+(?:(?!not\b|wrong\b|incorrect\b|false\b)\w+\s+){1,2}
+        (?:answer|result|solution|total|sum|product|difference|quotient|remainder)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 #: What may stand between an anchor and its number without making it the number of a sentence.
@@ -118,8 +125,8 @@ class Numeric:
         def matches(found: Quantity) -> bool:
             return any(self._agree(found, target) for target in targets)
 
-        expected = " | ".join(map(text_of, accepted))
-        return judge(self.name, read(answer), self._find, matches, expected)
+        shown = [text_of(target) for target in accepted]
+        return judge(self.name, read(answer), self._find, matches, shown)
 
     def _find(self, reading: Reading) -> Finding[Quantity] | None:
         text = after_correction(_unmarked(plain_latex(reading.text)))
@@ -170,7 +177,8 @@ def _unmarked(text: str) -> str:
 def _choose(text: str, found: Sequence[Number]) -> tuple[Number, str] | None:
     """Pick the number that the text commits itself to, and say where it stood."""
     denied = denied_in(text, found)
-    standing = [number for number in found if number not in denied] if denied else found
+    no_more = {number.start for number in denied}
+    standing = [number for number in found if number.start not in no_more] if denied else found
     chosen = _first_choice(text, standing)
     if chosen is None:
         return None
@@ -183,7 +191,7 @@ def _choose(text: str, found: Sequence[Number]) -> tuple[Number, str] | None:
 
 
 def _first_choice(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
-    for how, start, end in _places(text):
+    for how, start, end in _places(text, standing):
         number = _in_segment(text, standing, start, end)
         if number is not None:
             return number, how
@@ -203,13 +211,14 @@ def _last(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
     return next(((n, _LAST) for n in reversed(standing) if not is_aside(text, n)), None)
 
 
-def _places(text: str) -> Iterator[tuple[str, int, int]]:
+def _places(text: str, standing: Sequence[Number]) -> Iterator[tuple[str, int, int]]:
     """Where a committed number may stand, the most binding first."""
-    lower = text.lower()
-    if any(word in lower for word in _ANCHOR_WORDS):
-        for anchor in reversed(list(_ANCHOR.finditer(text))):
-            how = f"after {' '.join(anchor[0].split())!r}"
-            yield how, anchor.end(), _segment_end(text, anchor.end())
+    after = ((words.end(), words, None) for words in matches_at(_ANCHOR, text, _ANCHOR_WORDS))
+    confirmed = ((number, _CONFIRMED.match(text, number.end)) for number in standing)
+    before = ((number.start, words, number.end) for number, words in confirmed if words)
+    for start, words, end in sorted([*after, *before], key=lambda place: -place[0]):
+        side = "after" if end is None else "before"
+        yield f"{side} {' '.join(words[0].split())!r}", start, end or _segment_end(text, start)
     if "\\boxed" in text or "\\fbox" in text:
         opening = text.find("{", max(text.rfind("\\boxed"), text.rfind("\\fbox")))
         if opening >= 0:

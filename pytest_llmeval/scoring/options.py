@@ -72,12 +72,14 @@ def _unknown(name: str, option: str, hints: Mapping[str, Any]) -> str:
     return f"scorer {name} takes no option {option!r}.{hint} It takes: {takes}."
 
 
-def _accepts(hint: Any, value: Any) -> bool:
+def _accepts(hint: Any, value: Any) -> bool:  # noqa: PLR0911 - one for each kind of hint
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_accepts(argument, value) for argument in arguments)
     if origin is Literal:
         return value in arguments
+    if origin is Mapping:
+        return isinstance(value, Mapping)
     if origin is tuple:
         return isinstance(value, list | tuple) and all(_accepts(arguments[0], v) for v in value)
     if hint is float:
@@ -93,6 +95,8 @@ def _describe(hint: Any) -> str:
         return " or ".join(_describe(argument) for argument in arguments)
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
+    if origin is Mapping:
+        return "a mapping"
     if origin is tuple:
         return f"a list of which each is {_describe(arguments[0])}"
     return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -51,19 +51,18 @@ class Regex:
         if item.target is None or not _compiled(self.pattern).groups:
             return self._found(answer, [self.pattern])
         targets = [text_of(target).strip() for target in targets_of(item)]
-        expected = " | ".join(targets)
-        return judge(self.name, read(answer), self._taken, targets.__contains__, expected)
+        return judge(self.name, read(answer), self._taken, targets.__contains__, targets)
 
     def _found(self, answer: Answer, patterns: list[str]) -> Score:
         def matches(reading: Reading) -> bool:
-            return any(_search(pattern, text) for text in reading.ways for pattern in patterns)
+            return any(search(pattern, text) for text in reading.ways for pattern in patterns)
 
-        return judge(self.name, read(answer), as_read, matches, " | ".join(patterns))
+        return judge(self.name, read(answer), as_read, matches, patterns)
 
     def _taken(self, reading: Reading) -> Finding[str] | None:
         assert self.pattern is not None
         for text in reading.ways:
-            found = _search(self.pattern, text)
+            found = search(self.pattern, text)
             if found is not None:
                 taken = (found[1] or "").strip()
                 ended = found.end(1) < len(text.rstrip())
@@ -71,7 +70,8 @@ class Regex:
         return None
 
 
-def _search(pattern: str, text: str) -> regex.Match[str] | None:
+def search(pattern: str, text: str) -> regex.Match[str] | None:
+    """Look for a pattern in a text; TimeoutError when that takes longer than `TIME_LIMIT`."""
     try:
         return _compiled(pattern).search(text, timeout=TIME_LIMIT)
     except TimeoutError:

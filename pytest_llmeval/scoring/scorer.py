@@ -22,15 +22,20 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.errors import MissingExtraError, ScorerError
 from pytest_llmeval.records import Answer, Item, Outcome, Prediction, Score, ScorerSpec
 from pytest_llmeval.scoring.options import checked_options
+from pytest_llmeval.scoring.time_limits import within
 
 ENTRY_POINTS = "pytest_llmeval.scorers"
+
+#: Seconds that a scorer of somebody else's has for one answer, unless it says otherwise.
+TIME_LIMIT = 60.0
 
 #: Where the scorers of this package are defined; a module is imported when one of its is wanted.
 BUILT_IN: Mapping[str, str] = {
@@ -41,6 +46,18 @@ BUILT_IN: Mapping[str, str] = {
     "numeric": "pytest_llmeval.scoring.numeric",
     "choice": "pytest_llmeval.scoring.choice",
     "tool_call": "pytest_llmeval.scoring.tool_calls",
+    "token_f1": "pytest_llmeval.scoring.overlap",
+    "rouge": "pytest_llmeval.scoring.overlap",
+    "edit_similarity": "pytest_llmeval.scoring.overlap",
+    "bleu": "pytest_llmeval.scoring.translation",
+    "chrf": "pytest_llmeval.scoring.translation",
+    "ter": "pytest_llmeval.scoring.translation",
+    "json_valid": "pytest_llmeval.scoring.structured",
+    "json_schema": "pytest_llmeval.scoring.structured",
+    "json_fields": "pytest_llmeval.scoring.structured",
+    "math": "pytest_llmeval.scoring.mathematics",
+    "refusal": "pytest_llmeval.scoring.refusals",
+    "abstention": "pytest_llmeval.scoring.refusals",
 }
 
 _registered: dict[str, type[Scorer]] = {}
@@ -49,7 +66,13 @@ _ANY_ANSWER = Answer("-", "stop")
 
 
 class Scorer(Protocol):
-    """Judges answers. `version` changes whenever the same answer may be judged differently."""
+    """Judges answers. `version` changes whenever the same answer may be judged differently.
+
+    A scorer may have a `time_limit` too, in seconds, as a class variable or as one of its options;
+    without it `TIME_LIMIT` holds. It is called in a thread of its own, so that the run goes on when
+    it does not come back; with a limit of None it is called in pytest's own thread, and bounds
+    itself.
+    """
 
     name: ClassVar[str]
     version: ClassVar[str]
@@ -81,16 +104,23 @@ def make_scorer(spec: ScorerSpec, *, path: Path | str | None = None) -> Scorer:
 
     Raises:
         ScorerError: no scorer has this name, or it does not take such an option.
+        MissingExtraError: it needs a package that is not installed.
 
     """
     try:
         scorer_class = _find(spec.name)
-        return scorer_class(**checked_options(scorer_class, spec.name, spec.options))
+        scorer = scorer_class(**checked_options(scorer_class, spec.name, spec.options))
+        _check_time_limit(scorer)
+    except MissingExtraError as error:
+        place = f"{path}:{spec.line}: " if path and spec.line else f"{path}: " if path else ""
+        what = f"{place}{error.what}"
+        raise MissingExtraError(what, package=error.package, extra=error.extra) from None
     except ScorerError as error:
         raise ScorerError(error.message, path=path, line=spec.line) from None
     except ValueError as error:
         message = f"scorer {spec.name}: {error}"
         raise ScorerError(message, path=path, line=spec.line) from error
+    return scorer
 
 
 def make_scorers(specs: Sequence[ScorerSpec], path: Path | str | None = None) -> tuple[Scorer, ...]:
@@ -117,7 +147,7 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
         ScorerError: an item has no target, or one that the scorer cannot use.
 
     """
-    own = [scorer for scorer in scorers if scorer.name in BUILT_IN]
+    own = [scorer for scorer in scorers if _is_built_in(scorer)]
     for item in items:
         for scorer in own:
             try:
@@ -132,10 +162,18 @@ def score_prediction(
     """Judge one stored prediction with every scorer, in their order.
 
     A failed prediction is a failure under every scorer, with its own reason. A scorer that raises,
-    or that gives something which is no score, is a failure with the reason `scorer`: it says
-    nothing about the answer. What went wrong is the last of the score's stages.
+    that gives something which is no score, or that takes longer than its time limit, is a failure
+    with the reason `scorer`: it says nothing about the answer. What went wrong is the last of the
+    score's stages.
     """
     return tuple(_score(scorer, prediction, item) for scorer in scorers)
+
+
+def close_scorers(scorers: Iterable[Scorer]) -> None:
+    """Let go of what scorers of this package keep beside themselves, such as a process."""
+    for scorer in scorers:
+        if _is_built_in(scorer) and hasattr(scorer, "close"):
+            scorer.close()
 
 
 def score_of(scorer: str, value: float) -> Score:
@@ -157,12 +195,34 @@ def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score:
         reason, message = (failure.reason, failure.message) if failure else ("error", "no answer")
         return Score(scorer.name, "failure", None, reason, stages=(message,))
     try:
-        score = scorer(prediction.answer, item)
+        score = _called(scorer, prediction.answer, item)
         _check(score)
     except Exception as error:  # noqa: BLE001 - a scorer may raise anything; the run goes on
         message = f"{type(error).__name__}: {error}"
         return Score(scorer.name, "failure", None, "scorer", stages=(message,))
     return score
+
+
+def _called(scorer: Scorer, answer: Answer, item: Item) -> Score:
+    """What a scorer says; one of somebody else's within its time limit.
+
+    Those of this package are bounded by themselves, and spared the thread.
+    """
+    limit = None if _is_built_in(scorer) else getattr(scorer, "time_limit", TIME_LIMIT)
+    if limit is None:
+        return scorer(answer, item)
+    message = f"scorer {scorer.name} took longer than its time_limit of {limit:g} s"
+    return within(limit, partial(scorer, answer, item), message)
+
+
+def _is_built_in(scorer: Scorer) -> bool:
+    return type(scorer).__module__ == BUILT_IN.get(scorer.name)
+
+
+def _check_time_limit(scorer: Scorer) -> None:
+    limit = getattr(scorer, "time_limit", TIME_LIMIT)
+    if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
+        raise ValueError(f"time_limit must be more than 0 seconds, or None, got {limit!r}")
 
 
 def _check(score: Score) -> None:

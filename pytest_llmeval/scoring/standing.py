@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from pytest_llmeval.scoring.numbers import Number
+from pytest_llmeval.scoring.triggers import matches_at, starts_of
 
-#: How far before a number words that concern it are looked for.
+#: How far from a number words that concern it are looked for.
 _WINDOW = 60
-#: A cheap test that spares most texts the search for denials ("no" is in not and cannot too).
-_DENYING = ("no", "n't", "n’t", "never", "neither", "wrong", "incorrect", "false", "instead of",
-            "rather than", "except", "unlike", "impossible")  # fmt: skip
-_CORRECTING = ("no", "wrong", "correct", "mistake", "error", "n't", "n’t", "scratch")
+#: Without one of these near by nothing is denied ("not " is in "cannot " too).
+_DENYING = (
+    "not ", "not\n", "nor ", "nor\n", "nope", "no longer", "? no", "?no", "?\nno", "invalid", "n't",
+    "n’t", "never", "neither", "wrong", "incorrect", "false", "instead", "rather", "except",
+    "unlike", "impossible",
+)  # fmt: skip
 _RIGHT = r"""(?:(?:\w+ly\s+)?(?:(?:the|a|my|our)\s+)?
     (?:right|correct|final|true|valid|possible|it|answers?|result|solution)\b)"""
 _DENIED_BEFORE = re.compile(
@@ -30,6 +34,7 @@ _DENIED_AFTER = re.compile(
     rf"""["'”’*_)\]}}$]* (?: \s*\?\s*(?:no|nope|wrong)\b(?!\s+doubt)
       | (?: \s+ (?!is\b|was\b|seems\b|looks\b|must\b|would\b|cannot\b|can\b|could\b) [a-z]+ )? \s+
         (?: (?:is|was|seems|looks|must\s+be|would\s+be)\s+ (?:(?:\w+ly|also|just)\s+){{0,2}}
+              (?:(?:the|an?)\s+)?
               (?: wrong | incorrect | false | impossible | invalid | not\s+{_RIGHT} )
           | (?:is|was|would|could|ca)n['’]t\s+ (?:be\s+)? {_RIGHT}
           | (?:cannot|(?:can|could)\s+not)\s+ be\s+ {_RIGHT} ) )""",
@@ -37,14 +42,20 @@ _DENIED_AFTER = re.compile(
 )
 _TAKEN_BACK = re.compile(
     r"""\b(?:wait|hold\s+on|oh|oops|hm+|sorry|actually)\b[\s,.!…:–—-]*\bno\b(?!\s+(?:doubt|problem))
-      | (?:(?<=[.!]\s)|(?<=\n)) no (?=[,.:!;–—]|\s[-–—])
+      | (?:[.!]\s|\n) no (?=[,.:!;–—]|\s[-–—])
       | \b(?:that|this|it)(?:['’]s|\s+(?:is|was|must\s+be|seems|looks)) \s+(?:\w+ly\s+)?
           (?:wrong|incorrect|not\s+(?:right|correct|true)|a\s+mistake|an\s+error)\b
       | \b(?:that|this|it)\s+(?:isn['’]t|can(?:not|['’]t)\s+be)\s+(?:right|correct|true)\b
-      | \bI\s+(?:was\s+wrong|(?:have\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error))\b
-      | \b(?:my\s+mistake|scratch\s+that|let\s+me\s+correct|correction\s*[:,–—-])""",
+      | \bI[ ](?:was\s+wrong|(?:have\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error))\b
+      | \b(?:my[ ]mistake|scratch\s+that|let[ ]me\s+correct|correction\s*[:,–—-])""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How every match of `_TAKEN_BACK` begins.
+_TAKING_BACK = (
+    "wait", "hold", "oh", "oops", "hm", "sorry", "actually", ". no", "! no", ".\nno", "!\nno",
+    "\nno", "that", "this", "it ", "it'", "it’", "it\n", "i was", "i made", "i have", "my mistake",
+    "scratch", "let me", "correction",
+)  # fmt: skip
 _DOUBTED = re.compile(
     r"\b(?:wait|hold\s+on|oops)\b(?=\s*[,.!:…–—-])|(?<=[.!?\n]\s)(?:wait|actually)\b", re.IGNORECASE
 )
@@ -69,7 +80,7 @@ _SIGNED = re.compile(r"\d[ \t]\Z")
 
 #: What a number is measured by ("larger than 17", "> 17"), or a remark behind it in brackets.
 _ASIDE = re.compile(
-    r"""\d [^.!?\n]{0,40}? \bthan\s+[*$(]* \Z | \d[ \t]*>[ \t]*\Z
+    r"""\d [^.!?\n]{0,40}? \b(?:than|out\s+of)\s+[*$(]* \Z | \d[ \t]*>[ \t]*\Z
       | \d [*_]{0,2} (?:[ ][a-z]+)? [ ]? \( (?:rounded|from|since|because|as|after|in|with|using|see
           |compared|exactly|precisely|about|approximately|roughly|originally)\b [^()\n]{0,40} \Z""",
     re.IGNORECASE | re.VERBOSE,
@@ -78,26 +89,26 @@ _ASIDE = re.compile(
 
 def after_correction(text: str) -> str:
     """What follows the last words that take back all before them ("No, that is wrong")."""
-    lower = text.lower()
-    if not any(word in lower for word in _CORRECTING):
-        return text
     end = 0
-    for match in _TAKEN_BACK.finditer(text):
+    for match in matches_at(_TAKEN_BACK, text, _TAKING_BACK):
         end = match.end()
     return text[end:] if end else text
 
 
 def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
     """The numbers that the text says are not the answer."""
-    lower = text.lower()
-    if not any(word in lower for word in _DENYING):
-        return []
-    return [number for number in found if _is_denied(text, number)]
+    words = starts_of(text, _DENYING)
+    return [number for number in found if words and _is_denied(text, words, number)]
 
 
-def _is_denied(text: str, number: Number) -> bool:
-    before = _DENIED_BEFORE.search(text, max(0, number.start - _WINDOW), number.start)
-    return before is not None or _DENIED_AFTER.match(text, number.end) is not None
+def _is_denied(text: str, words: Sequence[int], number: Number) -> bool:
+    """Say whether one number is denied; `words` are the places of words that may deny one."""
+    place = bisect_left(words, number.start)
+    window = max(0, number.start - _WINDOW)
+    if place and words[place - 1] >= window and _DENIED_BEFORE.search(text, window, number.start):
+        return True
+    follows = place < len(words) and words[place] < number.end + _WINDOW
+    return follows and _DENIED_AFTER.match(text, number.end) is not None
 
 
 def is_doubted(text: str, found: Sequence[Number], number: Number) -> bool:

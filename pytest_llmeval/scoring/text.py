@@ -49,7 +49,7 @@ class Exact:
         def matches(reading: Reading) -> bool:
             return any(self._form(text) in accepted for text in reading.ways)
 
-        return judge(self.name, read(answer), as_read, matches, " | ".join(targets))
+        return judge(self.name, read(answer), as_read, matches, targets)
 
     def _form(self, text: str) -> str:
         if self.ignore_case:
@@ -77,7 +77,7 @@ class NormalizedExact:
         def matches(text: str) -> bool:
             return normalized(text) in accepted
 
-        return judge(self.name, read(answer), whole_text, matches, " | ".join(targets))
+        return judge(self.name, read(answer), whole_text, matches, targets)
 
 
 @register("includes")
@@ -106,7 +106,7 @@ class Includes:
                 self._stands_in(self._form(each), text) for each in targets for text in forms
             )
 
-        return judge(self.name, read(answer), as_read, matches, " | ".join(targets))
+        return judge(self.name, read(answer), as_read, matches, targets)
 
     def _form(self, text: str) -> str:
         return composed(text.casefold() if self.ignore_case else text).strip()

@@ -14,6 +14,11 @@ from pytest_llmeval.statistics.agreement import (
     krippendorff_alpha,
     position_consistency,
 )
+from pytest_llmeval.statistics.anytime import (
+    anytime_interval,
+    at_least_anytime,
+    compare_anytime,
+)
 from pytest_llmeval.statistics.budgets import (
     failures_at_most,
     latency_at_most,
@@ -118,6 +123,13 @@ from pytest_llmeval.statistics.resampling import (
     bootstrap_means,
     max_t_bands,
 )
+from pytest_llmeval.statistics.sequential import (
+    anytime_p,
+    betting_interval,
+    e_process,
+    robbins_interval,
+    running_anytime_p,
+)
 from pytest_llmeval.statistics.several import (
     Omnibus,
     cochran_q,
@@ -142,11 +154,15 @@ __all__ = [
     "PositionConsistency",
     "RepeatedMean",
     "Stratum",
+    "anytime_interval",
+    "anytime_p",
     "at_least",
+    "at_least_anytime",
     "bca",
     "benjamini_hochberg",
     "benjamini_yekutieli",
     "beta_interval",
+    "betting_interval",
     "bootstrap_means",
     "brier",
     "clopper_pearson",
@@ -157,7 +173,9 @@ __all__ = [
     "cohen_h",
     "cohen_kappa",
     "compare_all",
+    "compare_anytime",
     "cr1_interval",
+    "e_process",
     "ece",
     "failures_at_most",
     "fixed_set_difference",
@@ -197,6 +215,8 @@ __all__ = [
     "quantile",
     "quantile_interval",
     "repeats_interval",
+    "robbins_interval",
+    "running_anytime_p",
     "scaled_wilson",
     "sign_flip_test",
     "smallest_provable_margin",

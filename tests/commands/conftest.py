@@ -178,7 +178,7 @@ class Evaluate:
         }
         for model, its in rules.items():
             failing = [{"when": broken, "fail": "refused"}] if broken else []
-            self.write(f"{model}.json", json.dumps([*failing, *its, {"text": "no idea"}]))
+            self.write(f"{model}.json", json.dumps([*failing, *its, {"text": "somewhere else"}]))
         models = {model: {"engine": "fake", "script": f"{model}.json"} for model in rules}
         self.write("local.yaml", json.dumps({"models": models, **keys}))
         options = Options("local.yaml", root=self.root, run_dir=self.root / "runs")

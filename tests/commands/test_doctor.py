@@ -20,8 +20,10 @@ def lines_of(examination: Examination) -> str:
 
 def test_a_bare_machine_is_told_the_exact_line_for_each_missing_piece() -> None:
     text = lines_of(examine(version_of=bare, which=bare, problem_of=lambda _: ""))
-    assert "needs: pip install 'pytest-llmeval-local[embedded]'" in text
-    assert "needs: pip install 'pytest-llmeval-local[parquet]'" in text
+    assert 'needs: pip install "pytest-llmeval-local[embedded]"' in text
+    assert 'needs: pip install "pytest-llmeval-local[metrics]"' in text
+    assert 'needs: pip install "pytest-llmeval-local[parquet]"' in text
+    assert "not installed: math-verify, rapidfuzz, rouge-score, sacrebleu" in text
     assert "winget install llama.cpp" in text
     assert "no nvidia-smi on PATH" in text
     assert "scipy         not installed" in text

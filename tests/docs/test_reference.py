@@ -31,6 +31,7 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.manifest import JobStatus
 from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS
+from pytest_llmeval.scoring.math_process import MATH
 from pytest_llmeval.scoring.scorer import BUILT_IN, make_scorer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ HEADINGS = {
     "SuiteFile": "## A suite file",
     "FewShotSection": "## A suite file",
     "SplitSection": "## A suite file",
+    "StopSection": "### Stopping early",
     "GateSection": "## A suite file",
     "ToolSection": "## A suite file",
     "FunctionSection": "## A suite file",
@@ -198,6 +200,12 @@ def test_every_scorer_stands_with_every_option_and_its_default(name: str) -> Non
 
 def default_words(default: Any) -> str:
     return f"`{default}`" if isinstance(default, str) else json.dumps(default)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    MATH.close()
 
 
 EXAMPLES = [row for row in rows("### What they make of answers") if row[0].startswith("`")]

@@ -103,7 +103,7 @@ def test_parquet_without_pyarrow_names_the_pip_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match="pip install 'pytest-llmeval-local\\[parquet\\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "pytest-llmeval-local\[parquet\]"'):
         load(tmp_path, b"PAR1", "data.parquet")
 
 

@@ -97,6 +97,8 @@ ASKED = 'items: x.jsonl\nscore: exact\nprompt: "{{ a }}"\n'
         ASKED,
         ASKED + "few_shot: {items: y.csv, count: 2}\nsplit: {part: a, of: {a: 0.5, b: 0.5}}",
         ASKED + "tools: [{type: function, function: {name: x}}]\nonly: m\ntags: a, b",
+        ASKED + "stop: {when: decided}",
+        ASKED + "stop: {when: decided, alpha: 0.5}",
         (
             "items: [{a: 1}]\nscore: [exact, {numeric: {tolerance: 1}}]\n"
             "prompts: {a: [{system: x}, {user: {file: y.txt}}], b: {file: z.txt}}"
@@ -116,6 +118,9 @@ def test_the_suite_schema_accepts_what_the_loader_does(text: str) -> None:
         ASKED + "each_item: must",
         ASKED + "gates: [{only: m, metric: exact, not_worse_than: baseline}]",
         ASKED + "tools: [{name: x}]",
+        ASKED + "stop: {when: bored}",
+        ASKED + "stop: {when: decided, alpha: 0}",
+        ASKED + "stop: decided",
         ASKED.replace('"{{ a }}"', "{user: x}"),
         ASKED.replace('"{{ a }}"', "[{usr: x}]"),
         ASKED.replace("exact", "{exact: , numeric: }"),

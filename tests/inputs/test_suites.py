@@ -10,7 +10,7 @@ from pytest_llmeval.errors import DatasetError, InputError, SuiteError, Template
 from pytest_llmeval.inputs.datasets import dataset_hash
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
-from pytest_llmeval.records import GateSpec, Message, ScorerSpec, Suite
+from pytest_llmeval.records import GateSpec, Message, ScorerSpec, StopSpec, Suite
 
 ITEMS = "items: [{id: one, a: 1, answer: 010}, {id: two, a: 2, answer: 2.50}]\n"
 BASE = f"{ITEMS}target: answer\nscore: exact\n"
@@ -494,6 +494,8 @@ def test_a_marker_takes_keywords_only(tmp_path: Path) -> None:
         ("seed: 3\n", None, {}),
         ("seed: 3\nlimit: 2\n", None, {"items": 3}),
         ("seed: 3\n", 1, {"items": 3}),
+        ("seed: 3\nstop: {when: decided}\n", None, {"order": 3}),
+        ("seed: 3\nlimit: 1\nstop: {when: decided}\n", None, {"items": 3, "order": 3}),
     ],
 )
 def test_a_suite_tells_by_which_seed_its_items_were_chosen(
@@ -504,3 +506,52 @@ def test_a_suite_tells_by_which_seed_its_items_were_chosen(
     rest = 'target: answer\nscore: exact\nprompt: "{{ q }}"\n'
     path.write_text(items + rest + keys, encoding="utf-8")
     assert load_suite(path, "suites/s.yaml", limit=limit).seeds == seeds
+
+
+STOP = "stop: {when: decided}\n"
+ROWS = [f"{{id: i{n}, a: {n}, answer: x}}" for n in range(20)]
+REST = 'target: answer\nscore: exact\nprompt: "{{ a }}"\n'
+TWENTY_ASKED = f"items: [{', '.join(ROWS)}]\n{REST}"
+
+
+def test_a_suite_that_may_stop_has_its_items_in_a_random_order(tmp_path: Path) -> None:
+    plain, stopping = load(tmp_path, TWENTY_ASKED), load(tmp_path, TWENTY_ASKED + STOP)
+    assert stopping.stop == StopSpec(0.05, "decided", line=5)
+    assert ids(plain) == [f"i{n}" for n in range(20)] != ids(stopping)
+    assert sorted(ids(plain)) == sorted(ids(stopping))
+    assert plain.dataset_hash == stopping.dataset_hash
+    assert ids(load(tmp_path, TWENTY_ASKED + STOP + "seed: 1\n")) != ids(stopping)
+
+
+def test_the_order_does_not_depend_on_that_of_the_file_nor_on_a_limit(tmp_path: Path) -> None:
+    stopping = load(tmp_path, TWENTY_ASKED + STOP)
+    turned = load(tmp_path, f"items: [{', '.join(ROWS[::-1])}]\n{REST}{STOP}")
+    assert ids(turned) == ids(stopping)
+    few = load(tmp_path, TWENTY_ASKED + STOP, limit=7)
+    assert ids(few) == [name for name in ids(stopping) if name in ids(few)]
+
+
+def test_the_order_is_another_choice_than_the_limit(tmp_path: Path) -> None:
+    """Else the first items asked would be those that a smaller limit takes."""
+    few = load(tmp_path, TWENTY_ASKED, limit=7)
+    assert set(ids(load(tmp_path, TWENTY_ASKED + STOP))[:7]) != set(ids(few))
+
+
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [
+        ("{when: bored}", "stop.when: unknown value 'bored' (allowed: decided)"),
+        ("{alpha: 0.1}", "the key 'when' is missing"),
+        ("{when: decided, alpha: 0}", "stop.alpha: expected more than 0"),
+        ("{when: decided, alpha: 0.6}", "stop.alpha: expected at most 0.5"),
+        ("{when: decided, beta: 1}", "unknown key 'beta' (allowed: when, alpha)"),
+        ("decided", "stop: expected a mapping"),
+    ],
+)
+def test_a_stop_that_means_nothing_is_refused(tmp_path: Path, stop: str, words: str) -> None:
+    assert words in refusal(tmp_path, f"{ASKED}stop: {stop}\n")
+
+
+def test_a_marker_cannot_stop_early_for_its_test_is_the_judge(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="unknown key 'stop'"):
+        marked(tmp_path, items=[{"q": "a"}], prompt="x", stop={"when": "decided"})

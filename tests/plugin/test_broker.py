@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import EndpointBusy, LlmevalError, MissingExtraError
-from pytest_llmeval.records import Answer, Message, Prediction, Request, Sampling
+from pytest_llmeval.records import Answer, Message, Prediction, Request, Sampling, Settled
 from pytest_llmeval.run import Selection
 from pytest_llmeval.workers import Broker, BrokerClient
 
@@ -28,7 +28,7 @@ class Owner:
     """A run whose predictions are put in by hand, and which remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.log: list[Prediction] = []
+        self.log: list[Settled] = []
         self.waited: list[str] = []
         self.begun: list[Selection] = []
         self.trouble: Exception | None = None
@@ -36,13 +36,13 @@ class Owner:
     def begin(self, selection: Selection) -> None:
         self.begun.append(selection)
 
-    def wait(self, trial_id: str) -> Prediction | None:
+    def wait(self, trial_id: str) -> Settled | None:
         self.waited.append(trial_id)
         if trial_id == "never":
             raise LlmevalError("never is not part of this run's plan")
         return next((p for p in self.log if p.trial_id == trial_id), None)
 
-    def news(self, since: int) -> list[Prediction]:
+    def news(self, since: int) -> list[Settled]:
         return self.log[since:]
 
     def under_way(self, trial_id: str) -> float:
@@ -141,7 +141,7 @@ class TestChat:
             client.chat("m", REQUEST)
         assert (busy.value.status, busy.value.retry_after) == (503, 2.5)
         owner.trouble = MissingExtraError("engine: embedded", package="xllamacpp", extra="embedded")
-        with pytest.raises(MissingExtraError, match="pip install 'pytest-llmeval-local") as missing:
+        with pytest.raises(MissingExtraError, match='pip install "pytest-llmeval-local') as missing:
             client.chat("m", REQUEST)
         assert (missing.value.package, missing.value.extra) == ("xllamacpp", "embedded")
         assert client.describe("m") == {"model": "m"}

@@ -23,7 +23,7 @@ MARK = 'items="capitals.jsonl", target="capital", prompt="Capital of {{ country 
 @pytest.fixture(autouse=True)
 def _capitals(project: Project) -> None:
     """The model knows the capital of France only."""
-    project.script([{"when": "France", "text": "Paris it is"}, {"text": "no idea"}])
+    project.script([{"when": "France", "text": "Paris it is"}, {"text": "somewhere else"}])
     project.write("tests/capitals.jsonl", "\n".join(map(json.dumps, CAPITALS)))
 
 
@@ -50,7 +50,7 @@ class TestJudging:
             [
                 "tests/test_capitals.py::test_capital?m-fr? PASSED*",
                 "tests/test_capitals.py::test_capital?m-pe? FAILED*",
-                "E * assert *'Lima'* in 'no idea'",
+                "E * assert *'Lima'* in 'somewhere else'",
                 "test_capitals.test_capital*",
                 "* m * 1/2 *50.0*",
             ]
@@ -148,8 +148,8 @@ class TestJudging:
             ("includes", "right"),
             ("exact", "wrong"),
             ("passed", "right"),
-            ("includes", "wrong"),
-            ("exact", "wrong"),
+            ("includes", "no_answer"),  # "no idea" is a refusal
+            ("exact", "no_answer"),
             ("passed", "right"),
         ]
 

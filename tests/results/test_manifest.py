@@ -91,6 +91,26 @@ def test_a_part_is_completed_when_as_many_came_out_as_went_in(
 
 
 @pytest.mark.parametrize(
+    ("not_needed", "ended", "status", "discrepancy"),
+    [
+        (3, True, "completed", None),
+        (3, False, "completed", None),
+        (2, False, "running", None),
+        (2, True, "failed", "5 trials in, 2 predictions out, 2 not needed"),
+        (4, True, "failed", "5 trials in, 2 predictions out, 4 not needed"),
+    ],
+)
+def test_what_was_not_needed_makes_up_for_what_did_not_come(
+    samples: Any, not_needed: int, ended: bool, status: str, discrepancy: str | None
+) -> None:
+    predictions = [samples.answered("s::c::1"), samples.failed("s::c::2")]
+    part = settle_part(PartFacts("c", 1, 5), predictions, not_needed=not_needed, ended=ended)
+    assert (part.job_status, part.discrepancy, part.not_needed) == (
+        *(status, discrepancy, not_needed),
+    )
+
+
+@pytest.mark.parametrize(
     ("statuses", "status"),
     [
         (["completed", "completed"], "completed"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.records import PromptVariant
+from pytest_llmeval.records import PromptVariant, StopSpec
 from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan, plan_hash, plan_of
 from pytest_llmeval.results.resume import check_resumable
 
@@ -131,3 +131,14 @@ def test_exact_is_a_difference_for_it_turns_the_prompt_cache_off(samples: Any) -
     assert check_resumable(manifest_of(plan(samples)), now, {}) == [
         "condition m/plain in suite arithmetic: exact was false, is true"
     ]
+
+
+def test_a_stop_that_is_changed_once_answers_were_seen_is_a_difference(samples: Any) -> None:
+    before = plan(samples, suite={"stop": StopSpec(0.05, line=3)})
+    same, other = (plan(samples, suite={"stop": StopSpec(alpha)}) for alpha in (0.05, 0.1))
+    assert check_resumable(manifest_of(before), same, {}) == []
+    was = 'suite arithmetic: stop was {"when": "decided", "alpha": 0.05}'
+    assert check_resumable(manifest_of(before), other, {}) == [
+        f'{was}, is {{"when": "decided", "alpha": 0.1}}'
+    ]
+    assert check_resumable(manifest_of(before), plan(samples), {}) == [f"{was}, is null"]

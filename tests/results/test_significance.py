@@ -24,6 +24,7 @@ from pytest_llmeval.records import (
     Reading,
     Sensitivity,
 )
+from pytest_llmeval.results.report import StoppedSuite
 from pytest_llmeval.results.significance import significance_schema, write_significance
 from pytest_llmeval.statistics import unsupported_sensitivity
 
@@ -56,7 +57,9 @@ def written(tmp_path: Path, samples: Any) -> dict[str, Any]:
     )
     path = tmp_path / "significance.json"
     comparisons = [*report.comparisons, undefined]
-    write_significance(path, "id", [*report.metrics, empty], comparisons, report.gates, seed=7)
+    metrics = [*report.metrics, empty]
+    stopped = [StoppedSuite("arithmetic", "decided", 0.05, 3, 400, 120, asked_in_vain=4)]
+    write_significance(path, "id", metrics, comparisons, report.gates, stopped=stopped, seed=7)
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
@@ -93,6 +96,8 @@ def test_numbers_are_not_rounded_and_verdicts_stand_beside_them(written: dict[st
         lambda data: data.pop("seed"),
         lambda data: data["gates"][0].update(verdict="perhaps"),
         lambda data: data["gates"][0].pop("message"),
+        lambda data: data["stopping"][0].update(alpha=0.7),
+        lambda data: data["stopping"][0].update(asked_in_vain=4),
     ],
 )
 def test_the_schema_refuses_what_is_not_so(written: dict[str, Any], spoil: Any) -> None:
@@ -126,6 +131,19 @@ def test_gates_seed_and_target_stand_beside_the_numbers(written: dict[str, Any])
         "smallest_margin": None,
     }
     assert [gate["verdict"] for gate in written["gates"]] == ["pass", "inconclusive"]
+
+
+def test_what_stopping_saved_is_told_without_what_depends_on_time(written: dict[str, Any]) -> None:
+    assert written["stopping"] == [
+        {
+            "suite": "arithmetic",
+            "when": "decided",
+            "alpha": 0.05,
+            "seed": 3,
+            "trials": 400,
+            "not_needed": 120,
+        }
+    ]
 
 
 def test_the_schema_knows_every_verdict() -> None:

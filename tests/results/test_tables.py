@@ -20,6 +20,7 @@ from pytest_llmeval.results.report import condition_figures
 from pytest_llmeval.results.rows import (
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
+    prediction_row,
     score_rows,
     target_text,
     tool_calls_text,
@@ -249,3 +250,12 @@ def test_a_nul_in_the_message_of_a_scorer_is_written_as_its_escape(samples: Any)
     score = Score("exact", "failure", None, reason="scorer", stages=("strip", "bad \0 byte"))
     (row,) = score_rows(trial, [score])
     assert row[SCORE_COLUMNS.index("stages")] == "strip > bad \\x00 byte"
+
+
+def test_what_was_not_needed_has_no_outcome_even_where_it_was_answered(samples: Any) -> None:
+    (trial,) = samples.trials_of(samples.suite_of("s", ["a"]))
+    for prediction in (None, samples.answered(trial.id)):
+        row = prediction_row(trial, prediction, None, needed=False)
+        cells = dict(zip(PREDICTION_COLUMNS, row, strict=True))
+        assert (cells["outcome"], cells["reason"]) == ("", "not_needed")
+        assert cells["text"] == ("42" if prediction else None)

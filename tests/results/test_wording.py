@@ -9,6 +9,7 @@ import pytest
 from pytest_llmeval.records import Interval
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.report import StoppedSuite
 from pytest_llmeval.results.wording import (
     basis_words,
     difference_words,
@@ -20,6 +21,7 @@ from pytest_llmeval.results.wording import (
     pair_words,
     percent,
     scorer_words,
+    stopped_words,
     telling_pairs,
     visible,
 )
@@ -221,8 +223,14 @@ def test_the_interval_for_these_items_is_turned_with_its_pair(samples: Any) -> N
     ("first", "words"),
     [
         ({"i": 1.0}, ""),
-        ({**dict.fromkeys("abcdefghij", 1.0), "x": None}, "holds whatever the 1 item not judged"),
-        ({**dict.fromkeys("abcdef", 1.0), "x": None, "y": None}, "2 of the 2 items not judged on"),
+        (
+            {**dict.fromkeys("abcdefghij", 1.0), "x": None},
+            "holds whatever became of the 1 item",
+        ),
+        (
+            {**dict.fromkeys("abcdef", 1.0), "x": None, "y": None},
+            "2 of the 2 items without a",
+        ),
     ],
 )
 def test_a_pair_says_what_the_unjudged_items_could_do(
@@ -233,3 +241,20 @@ def test_a_pair_says_what_the_unjudged_items_could_do(
     told = wording.pair_words(samples.comparison_of("s", "a", "b", sensitivity=made)).sensitivity
     assert told.startswith(words)
     assert bool(told) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("suites", "words"),
+    [
+        ([], ""),
+        ([(600, 0, 0)], "not stopped early: all 600 trials were needed"),
+        ([(600, 312, 0)], "stopped early: 312 of 600 trials were not needed (52 %)"),
+        (
+            [(700, 300, 2), (100, 0, 0), (100, 12, 1)],
+            "stopped early: 312 of 900 trials were not needed (35 %), 3 of them already under way",
+        ),
+    ],
+)
+def test_what_stopping_early_has_saved(suites: list[tuple[int, int, int]], words: str) -> None:
+    found = [StoppedSuite("s", "decided", 0.05, 0, *counts) for counts in suites]
+    assert stopped_words(found) == words

@@ -47,7 +47,7 @@ class Asker:
         """A run by a model that knows some numbers, and whose server refuses some others."""
         rules = [{"when": rf"number {n}\.", "fail": "refused"} for n in fails]
         rules += [{"when": rf"number {n}\.", "text": f"{n}"} for n in knows]
-        models = {model: self.bench.script([*rules, {"text": "no idea"}])}
+        models = {model: self.bench.script([*rules, {"text": "something else"}])}
         self.bench.config(models=models, **(config or {}))
         given = {"items": items(), "prompt": "{{ ask }}"} | suite
         path = self.bench.suite("numbers", **given)

@@ -368,3 +368,25 @@ def test_a_gate_on_a_metric_that_no_scorer_gives_any_more_is_a_mistake(
     suite(asked, gates=gates, score="includes")
     with pytest.raises(SuiteError, match="exact"):
         again(run)
+
+
+def test_a_run_that_stopped_early_is_judged_by_what_it_needed(
+    bench: Workbench, now: datetime
+) -> None:
+    """The same figures, which hold at any item; nothing is incomplete and nothing asked in vain."""
+    bench.config(models={"m": bench.script([{"text": "42"}])})
+    items = [{"id": f"i{n:02}", "ask": f"{n}", "answer": "42"} for n in range(60)]
+    keys = {
+        "items": items,
+        "stop": {"when": "decided"},
+        "gates": [{"only": "m", "metric": "exact", "at_least": 0.5}],
+    }
+    run = bench.run(suite(bench, **keys))
+    first = json.loads((run / "significance.json").read_text(encoding="utf-8"))
+    done = rescore(run, run_dir=bench.root / "runs", root=bench.root, now=now)
+    again = json.loads((done.folder.path / "significance.json").read_text(encoding="utf-8"))
+    assert first["metrics"][0]["trials"] < 60
+    assert again["metrics"][0]["interval"]["method"] == "robbins"
+    assert not again["metrics"][0]["incomplete"]
+    (part,) = read_manifest(done.folder.path).parts
+    assert (part.job_status, part.not_needed + part.answered) == ("completed", 60)

@@ -128,6 +128,38 @@ def test_a_comparison_is_read_again_under_what_the_unjudged_may_have_been(
     assert found.missing_is_zero.difference != comparison.difference  # the failure left the pair
 
 
+def test_an_item_that_neither_side_was_asked_is_missing_on_both(
+    pair: list[Trial], make: type[Make]
+) -> None:
+    never = pair[0].item.id
+    scores = {t.id: (make.score(1.0),) for t in pair if t.item.id != never}
+    (comparison,) = worth_of(pair, scores).comparisons
+    assert comparison.sensitivity is not None
+    assert (comparison.sensitivity.missing, comparison.sensitivity.missing_first) == (1, 1)
+
+
+def test_the_readings_are_held_to_the_level_that_the_correction_leaves(
+    bench: Workbench, make: type[Make]
+) -> None:
+    """6 to 0 has p 0.016: real alone, and not among the six pairs of four conditions."""
+    names = "abcd"
+    bench.config(models={name: {"engine": "fake"} for name in names})
+    items = [{"id": f"i{n}", "a": n, "answer": "x"} for n in range(8)]
+    trials = bench.trials(bench.settings(), bench.suite(items=items))
+    wrong = {("b", f"i{n}") for n in range(6)}
+    scores = {
+        t.id: (make.score(float((t.condition.model, t.item.id) not in wrong)),) for t in trials
+    }
+    scores[next(t.id for t in trials if t.condition.model == "a" and t.item.id == "i7")] = (
+        Score("exact", "no_answer", 0.0, "empty"),
+    )
+    first = worth_of(trials, scores).comparisons[0]
+    assert (first.first, first.second, first.real) == ("a", "b", False)
+    assert first.sensitivity is not None
+    assert not first.sensitivity.complete_case.significant
+    assert first.sensitivity.complete_case.p == pytest.approx(0.015625)
+
+
 def test_repeats_of_an_item_are_one_pair(bench: Workbench, make: type[Make]) -> None:
     bench.config(models=TWO_MODELS, repeats=3)
     trials = bench.trials(bench.settings(), bench.suite())

@@ -58,3 +58,12 @@ def test_time_is_told_by_the_speed_of_the_newest_run(bench: Workbench, now: date
     settings = bench.settings()
     lines = list(preview_lines(bench.trials(settings, bench.suite()), settings))
     assert lines[-1].startswith("m: at most about 8 s at the 8 tok/s of an earlier run")
+
+
+def test_a_suite_that_may_stop_is_told_apart(bench: Workbench) -> None:
+    bench.config(models={"m": {"engine": "fake"}, "n": {"engine": "fake"}})
+    settings = bench.settings()
+    suites = bench.suite("early", stop={"when": "decided"}), bench.suite("late")
+    lines = list(preview_lines(bench.trials(settings, *suites), settings))
+    assert lines.count("early: fewer, where they decide (stop)") == 1
+    assert not any(line.startswith("late: ") for line in lines)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import SuiteError
-from pytest_llmeval.records import GateSpec, Item, Message, PromptVariant, Sampling, Suite
+from pytest_llmeval.records import GateSpec, Item, Message, PromptVariant, Sampling, StopSpec, Suite
 from pytest_llmeval.running.plan import (
     NamedSampling,
     by_model,
     check_gates,
+    check_stop,
     conditions_of,
     sampling_of,
     split_into_parts,
@@ -110,3 +111,25 @@ def test_parts_are_even_never_empty_and_lose_nothing(count: int, parts: int) -> 
     assert len(slices) == min(parts, count)
     assert all(slices)
     assert not slices or max(map(len, slices)) - min(map(len, slices)) <= 1
+
+
+def test_a_suite_that_may_stop_is_asked_item_by_item_in_the_places_it_has() -> None:
+    stopping = dataclasses.replace(SUITE, name="t", stop=StopSpec(), repeats=2)
+    plain, terse = conditions_of(stopping, ["a"], [ONE])
+    before, after = conditions_of(SUITE, ["a"], [ONE])
+    its = [*trials_of(stopping, plain), *trials_of(stopping, terse)]
+    trials = [*trials_of(SUITE, before), *its[::-1], *trials_of(SUITE, after)]
+    lane = by_model(trials, ["a"])["a"]
+    assert lane[:3] == trials[:3]
+    assert lane[-3:] == trials[-3:]
+    assert [trial.item.id for trial in lane[3:-3]] == [*["i0"] * 4, *["i1"] * 4, *["i2"] * 4]
+
+
+def test_nothing_to_decide_is_an_error_that_says_what_would_be() -> None:
+    stopping = dataclasses.replace(SUITE, prompts=(PLAIN,), stop=StopSpec(line=7))
+    words = r"suites/s.yaml:7: stop: there is nothing to decide: no gate, and only one condition, "
+    with pytest.raises(SuiteError, match=words + r"a/plain. Add a gate, or something to compare"):
+        check_stop(stopping, conditions_of(stopping, ["a"], [ONE]))
+    check_stop(stopping, conditions_of(stopping, ["a", "b"], [ONE]))
+    gated = dataclasses.replace(stopping, gates=(GateSpec("a/plain", "exact", 0.5),))
+    check_stop(gated, conditions_of(gated, ["a"], [ONE]))

@@ -27,13 +27,16 @@ from pytest_llmeval.records import (
     Prediction,
     PromptVariant,
     Sampling,
+    Settled,
     Suite,
     Trial,
+    Unneeded,
 )
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import trials_of
 from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.running.scheduler import Scheduler
+from pytest_llmeval.running.stopping import Stopping
 
 PROMPT = PromptVariant("", (Message("user", "{{ q }}"),), "hash")
 QUICK = RetryPolicy(attempts=3, initial=0.001, cap=0.002)
@@ -115,6 +118,7 @@ def collect(scheduler: Scheduler, trials: Sequence[Trial]) -> list[Prediction]:
     for trial in trials:
         while (prediction := scheduler.wait(trial.id)) is None:
             pass
+        assert isinstance(prediction, Prediction)
         found.append(prediction)
     return found
 
@@ -373,3 +377,110 @@ def test_work_that_is_called_while_the_run_shuts_down_is_refused(start: Start) -
     finally:
         go_on.set()
         stopper.join()
+
+
+# Stopping early -----------------------------------------------------------------------------------
+
+
+class UntilText(Stopping):
+    """Everything after the answer to one item is not needed; `slow` is how long that takes."""
+
+    def __init__(self, trials: Sequence[Trial], last: str, slow: float = 0.0):
+        super().__init__()
+        self.trials, self.last, self.slow = {t.id: t for t in trials}, last, slow
+        self.done = False
+
+    def follows(self, trial_id: str) -> bool:
+        return trial_id in self.trials
+
+    def take(self, prediction: Prediction) -> list[Settled]:
+        time.sleep(self.slow)
+        if self.done:
+            return []
+        self.done = prediction.text == self.last
+        rest = list(self.trials)[list(self.trials).index(prediction.trial_id) + 1 :]
+        return [prediction, *(Unneeded(trial_id) for trial_id in rest if self.done)]
+
+
+def test_what_is_not_needed_is_not_asked_and_told_at_once(start: Start) -> None:
+    trials, endpoint = make_trials(30), Endpoint(latency=0.002)
+    lane = endpoint.lane(trials, in_flight=2)
+    scheduler = start([lane], stopping=UntilText(trials, "i5"))
+    found = collect(scheduler, trials[:6])
+    assert [prediction.text for prediction in found] == [f"i{n}" for n in range(6)]
+    for trial in trials[6:]:
+        while (settled := scheduler.wait(trial.id)) is None:
+            pass
+        assert settled == Unneeded(trial.id)
+    assert len(endpoint.asked) <= 6 + 2 + 3  # under way, and waiting to be settled
+
+
+def test_an_engine_that_is_quicker_than_the_scorers_does_not_run_ahead(start: Start) -> None:
+    trials, endpoint = make_trials(60), Endpoint()
+    lane = endpoint.lane(trials, in_flight=2)
+    scheduler = start([lane], stopping=UntilText(trials, "i5", slow=0.01))
+    while scheduler.wait(trials[-1].id) is None:
+        pass
+    assert len(endpoint.asked) <= 6 + 2 + 3
+
+
+def test_answers_beyond_what_is_needed_are_recorded_all_the_same(start: Start) -> None:
+    trials, recorded = make_trials(30), list[str]()
+    endpoint = Endpoint(latency=0.01)
+    scheduler = start(
+        [endpoint.lane(trials, in_flight=8)],
+        stopping=UntilText(trials, "i0"),
+        record=lambda prediction: recorded.append(prediction.trial_id),
+    )
+    while scheduler.wait(trials[-1].id) is None:
+        pass
+    scheduler.stop()
+    assert set(recorded) == set(scheduler.predictions)
+    assert {s.trial_id for s in scheduler.news(0) if isinstance(s, Unneeded)} == {
+        trial.id for trial in trials[1:]
+    }
+
+
+def test_a_model_of_which_nothing_is_needed_is_not_opened(start: Start) -> None:
+    first, second = make_trials(3), make_trials(3, model="n")
+    one, other, third = Endpoint(), Endpoint(), Endpoint()
+    last = make_trials(1, model="o")
+    scheduler = start(
+        [one.lane(first)],
+        [other.lane(second, model="n")],
+        [third.lane(last, model="o")],
+        stopping=UntilText([*first, *second], "i2"),
+    )
+    collect(scheduler, last)
+    assert other.events == []
+    assert other.asked == []
+
+
+def test_what_an_earlier_session_has_decided_is_settled_before_anything_is_asked(
+    start: Start,
+) -> None:
+    trials, endpoint = make_trials(5), Endpoint()
+    known = [Prediction(trial.id, Answer(trial.item.id, "stop"), None) for trial in trials[:2]]
+    scheduler = start([endpoint.lane(trials[2:])], known=known, stopping=UntilText(trials, "i1"))
+    while scheduler.wait(trials[4].id) is None:
+        pass
+    assert endpoint.asked == []
+    assert scheduler.news(0)[:2] == known
+
+
+def test_a_wish_changes_no_order_of_what_may_stop(start: Start) -> None:
+    trials, endpoint = make_trials(20), Endpoint(latency=0.002)
+    scheduler = start([endpoint.lane(trials, in_flight=1)], stopping=UntilText(trials, "i19"))
+    collect(scheduler, [trials[-1]])
+    assert endpoint.asked == [trial.item.id for trial in trials]
+
+
+def test_trouble_while_settling_breaks_the_run_off(start: Start) -> None:
+    class Broken(UntilText):
+        def take(self, prediction: Prediction) -> list[Settled]:
+            raise RuntimeError("out of order")
+
+    trials = make_trials(3)
+    scheduler = start([Endpoint().lane(trials)], stopping=Broken(trials, ""))
+    with pytest.raises(LlmevalError, match="the run broke off: RuntimeError: out of order"):
+        collect(scheduler, trials)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring import mentions
 from pytest_llmeval.scoring.commitment import committed_option
 from pytest_llmeval.scoring.extraction import read
 from pytest_llmeval.scoring.scorer import make_scorer
@@ -72,6 +73,20 @@ COMMITTED = [
     ("\\boxed{\\text{C}}", "C"),
     ("<answer>D</answer>", "D"),
     ("#### A", "A"),
+    ("option b", "B"),
+    ("my final answer is b", "B"),
+    ("answer=C", "C"),
+    ('{"answer": "C"}', "C"),
+    ("### Answer\nC", "C"),
+    ("$\\boxed{B}$", "B"),
+    ("\\boxed{B. Paris}", "B"),
+    ("\\boxed{Paris}", "B"),
+    ("Final Answer: The final answer is (C). I hope it is correct.", "C"),
+    ("The answer should be C", "C"),
+    ("Answer: Rome (C)", "C"),
+    ("The correct option is: **B) Paris**", "B"),
+    ("So I am torn between A and B, but I'll go with A", "A"),
+    ("Let's go with B", "B"),
     # before one, and on a line of its own
     ("Option C is correct.", "C"),
     ("Of these, C is the correct answer", "C"),
@@ -90,6 +105,14 @@ COMMITTED = [
     ("The answer is B. It is Rome that is in Italy", "B"),
     ("The answer is B. This is Rome's rival", "B"),
     ("The answer is A. Wait, it is B", "B"),
+    ("I think it's A. Actually, B.", "B"),
+    ("A... no wait, B", "B"),
+    ("It's either A or B. A.", "A"),
+    ("Between A and B, I choose B.", "B"),
+    ("A is tempting. However, the answer is B.", "B"),
+    ("Is it A? No, it is B.", "B"),
+    ("I think the answer is (A) London but it could be (B) Paris", "A"),
+    ("The options are A, B, C, D. The answer is D", "D"),
     # denied options are none
     ("not A but C", "C"),
     ("It's not A but C.", "C"),
@@ -99,6 +122,13 @@ COMMITTED = [
     ("The answer is B, not A or C.", "B"),
     ("Paris, not London", "B"),
     ("Paris is the capital, London is not.", "B"),
+    ("Not London but Paris", "B"),
+    ("London? No. Paris.", "B"),
+    ("It can't be A. It can't be C. It can't be D. So it is B.", "B"),
+    ("I'd eliminate A and C. D is implausible. Therefore B.", "B"),
+    ("B because A, C and D are wrong", "B"),
+    ("A) is wrong; B) is right", "B"),
+    ("The answer isn't A, C or D. So B.", "B"),
     # the last option mentioned
     ("So, C it is!", "C"),
     ("The capital of France has always been Paris.", "B"),
@@ -133,14 +163,19 @@ UNCOMMITTED = [
     "London\nParis\nRome\nBerlin",
     "London A\nParis B\nRome C\nBerlin D",
     "Rome Berlin",
+    "A\nB\nC\nD",
+    "A? B?",
+    "an option a user has",
+    "All of the above",
+    "I rule out B",
+    "Both A and B are right",
+    "The answer is A or maybe B",
     "The wrong answer is B",
     "The incorrect option is B",
     "The least likely is B",
-    "I don't know",
     "Neither",
     "Parisian",
     "B-side",
-    "I am not sure.",
     "D-day, C++, A+ and Washington D.C.",
 ]
 
@@ -150,6 +185,15 @@ def test_a_text_that_commits_itself_to_no_option_is_unparsed(text: str) -> None:
     for target in LETTERS:
         score = judged(text, target)
         assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    "text", ["I don't know", "I am not sure.", "No idea", "Unanswerable", "I can't help with that."]
+)
+def test_a_text_that_declines_to_choose_is_a_refusal(text: str) -> None:
+    score = judged(text, "B")
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "refusal")
+    assert judged("I'm not sure, but I think B", "B").outcome == "right"
 
 
 @pytest.mark.parametrize(
@@ -283,6 +327,19 @@ def test_every_letter_is_read_alike(letter: str, form: str) -> None:
 @given(st.permutations(CITIES), st.sampled_from(CITIES))
 def test_the_label_follows_the_order_of_the_options(cities: list[str], city: str) -> None:
     assert picked(f"The answer is {city}.", cities) == LETTERS[cities.index(city)]
+
+
+LABELS_AND_MORE = ["A", "b", "(C)", "[D", "(", ")", "x", "'", " ", "-", ".", "+", "*", "d)", "é"]
+
+
+@given(st.lists(st.sampled_from(LABELS_AND_MORE), max_size=12))
+def test_looking_for_letters_first_finds_the_labels_that_looking_everywhere_finds(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+    everywhere = mentions._label_pattern(LETTERS)[0].finditer(text)
+    found = mentions._label_matches(text, LETTERS)
+    assert [match.span() for match in found] == [match.span() for match in everywhere]
 
 
 @given(st.text(max_size=200))

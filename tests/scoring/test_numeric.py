@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring import numbers
 from pytest_llmeval.scoring.scorer import make_scorer
 
 
@@ -118,6 +120,53 @@ RIGHT = [
     ("The answer is 42 = 17 + 25", "42"),
     ("2^10 = 1024", "1024"),
     ("7 * 6 comes to 42", "42"),
+    # before an anchor
+    ("42 is the answer to 17+25", "42"),
+    ("**42** is the sum of 17 and 25.", "42"),
+    ("42 apples are left, which is 50 less 8.\n42 is the final answer", "42"),
+    ("The answer is 41. Wait, 42 is the answer.", "42"),
+    ("17 is the total of the first two, so the answer is 42", "42"),
+    # forms that people use
+    ("\\(42\\)", "42"),
+    ("$$42$$", "42"),
+    ("\\boxed{\\$42}", "42"),
+    ("\\boxed{42\\%}", "0.42"),
+    ("\\boxed{-\\frac{1}{2}}", "-0.5"),
+    ("\\boxed 42", "42"),
+    ("First \\boxed{1}, then \\boxed{42}", "42"),
+    ("#### 1\n#### 42", "42"),
+    ("#### $42", "42"),
+    ("x=42", "42"),
+    ("(a) 42", "42"),
+    ("~42", "42"),
+    ("≈ 42", "42"),
+    ("42°C", "42"),
+    ("-0", "0"),
+    ("–5", "-5"),  # U+2013
+    ("minus   5", "-5"),
+    ("negative $5", "-5"),
+    ("1 / 2", "0.5"),
+    ("7½", "7.5"),
+    ("10^-3", "0.001"),
+    ("6.022 x 10^23", "6.022e23"),
+    ("The change is -42%", "-0.42"),
+    ("42 %", "0.42"),
+    ("1", "100%"),
+    ("42", "42%"),
+    ("It is 42 out of 50", "42"),
+    ("The answer is 1 234", "1234"),
+    ("So x = 12 345.", "12345"),
+    ("Answer = 42", "42"),
+    ("answer：42", "42"),
+    ("The answer is forty-two (42).", "42"),
+    ("It isn't 41, it's 42", "42"),
+    ("42 instead of 41", "42"),
+    ("I'm not sure, maybe 42", "42"),
+    ("5! = 120", "120"),
+    ("12/4 = 3", "3"),
+    ("1. 17\n2. 25\n3. 42", "42"),
+    ("```python\nprint(17 + 25)\n```\n42", "42"),
+    ("٤٢", "42"),
     # reasoning and fences
     ("<think>17 + 25 = 43? no</think>42", "42"),
     ("17 + 25 = 43? no</think> 42", "42"),
@@ -155,6 +204,11 @@ WRONG = [
     ("<think>42</think>41", "42"),
     ("42 is larger than 17", "17"),
     ("42 > 17", "17"),
+    ("3 out of 4", "4"),
+    ("42 is the sum of 17 and 25", "25"),
+    ("1.5k", "1500"),
+    ("0.30000000000000004", "0.3"),
+    ("1000000000000000000001", "1000000000000000000000"),
     ("The answer is 42. Wait, that's wrong. It is 43.", "42"),
 ]
 
@@ -166,7 +220,6 @@ def test_another_number_is_wrong(text: str, target: Any) -> None:
 
 
 UNPARSED = [
-    ("I do not know.", "42"),
     ("forty-two", "42"),
     ("not 42", "42"),
     ("The answer is not 42.", "42"),
@@ -180,6 +233,13 @@ UNPARSED = [
     ("2024-05-17", "17"),
     ("17/05/2024", "2024"),
     ("at 12:30", "30"),
+    ("3:4", "4"),
+    ("1:2:3", "3"),
+    ("The answer is 1 234 apples", "234"),
+    ("1÷2", "2"),
+    ("10 to 1", "1"),
+    ("Infinity", "1"),
+    ("42 is the wrong answer", "42"),
     ("the 3rd", "3"),
     ("B12", "12"),
     ("COVID-19", "19"),
@@ -224,6 +284,15 @@ UNPARSED = [
 def test_what_is_no_number_or_left_open_is_no_answer(text: str, target: str) -> None:
     score = judged(text, target)
     assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "unparsed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I do not know.", "It cannot be determined.", "Sorry, I can't help with that. Call 911."],
+)
+def test_an_answer_that_declines_to_give_a_number_is_a_refusal(text: str) -> None:
+    score = judged(text, "42")
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "refusal")
 
 
 @pytest.mark.parametrize(
@@ -315,6 +384,39 @@ def test_every_way_of_writing_an_integer_is_that_integer(number: int) -> None:
 @given(st.decimals(-1000, 1000, places=4), st.text(alphabet="abc ,.()\n*", max_size=20))
 def test_words_around_a_number_do_not_change_it(number: Any, words: str) -> None:
     assert judged(f"{words} {number} {words}", str(number)).outcome == "right"
+
+
+@pytest.mark.parametrize(
+    "text", ["not 5 ", "5 ", "the answer is 5 or ", "minus ", "$", "5, not 6 "]
+)
+def test_a_model_that_repeats_itself_is_read_in_one_pass(text: str) -> None:
+    """With a look at all numbers for each of them, these would take minutes."""
+    assert judged(text * 20_000, "42").outcome in ("wrong", "no_answer")
+
+
+FRAGMENTS = [
+    *("minus", "negative", "$", "€", "(", "-", "−", "–", "+", ".", ",", "½", "1", "12", "345"),
+    *("000", "%", "^", "/", ":", "=", "e3", "×10", "is", "no", "2024-05-17"),
+]
+
+
+@given(st.lists(st.sampled_from([*FRAGMENTS, " ", "  ", "x", "\n", "negative words " * 4])))
+def test_looking_only_near_digits_finds_the_numbers_that_looking_everywhere_finds(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+    everywhere = [match.span() for match in numbers._SCAN.finditer(text)]
+    assert [match.span() for match in numbers._candidates(text)] == everywhere
+
+
+@given(st.lists(st.sampled_from([*FRAGMENTS, " ", " ", "x", "million", "percent", "\n"])))
+def test_a_plain_number_is_what_the_rest_of_the_pattern_would_make_of_it(parts: list[str]) -> None:
+    text = "".join(parts)
+    without = numbers._SCAN.pattern.replace("(?P<plain>", "(?P<plain> (?!)")
+    with_plain = numbers.numbers_in(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "_SCAN", re.compile(without, re.VERBOSE))
+        assert numbers.numbers_in(text) == with_plain
 
 
 @given(st.text(max_size=200))

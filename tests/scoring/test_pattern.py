@@ -40,7 +40,7 @@ def test_regex(text: str, target: Any, options: dict[str, Any], outcome: str) ->
 
 
 def test_a_group_that_takes_nothing_from_the_answer_is_unparsed() -> None:
-    score = judged("no idea", "42", pattern=r"Answer:\s*(\d+)")
+    score = judged("forty-two", "42", pattern=r"Answer:\s*(\d+)")
     assert (score.outcome, score.reason, score.extracted) == ("no_answer", "unparsed", None)
 
 

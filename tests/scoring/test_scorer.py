@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, ClassVar, Literal
 
 import pytest
 
-from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.errors import MissingExtraError, ScorerError
 from pytest_llmeval.records import (
     Answer,
     Failure,
@@ -22,6 +22,7 @@ from pytest_llmeval.records import (
     Score,
     ScorerSpec,
 )
+from pytest_llmeval.scoring import overlap, translation
 from pytest_llmeval.scoring import scorer as registry
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
@@ -51,6 +52,7 @@ class Shouts:
     mark: Literal["!", "?"] = "!"
     also: tuple[str, ...] = ()
     scale: float | None = None
+    more: Mapping[str, int] | None = None
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         return score_of(self.name, answer.text.count(self.mark) >= self.least)
@@ -78,6 +80,7 @@ def error_of(name: str, **options: Any) -> str:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_scorer_is_made_by_its_name_and_has_a_version(name: str) -> None:
     scorer = make_scorer(ScorerSpec(name))
+    assert type(scorer).__module__ == BUILT_IN[name]
     assert scorer.name == name
     assert scorer.version
 
@@ -107,7 +110,7 @@ def test_an_unknown_option_is_an_error_with_the_nearest_and_what_it_takes() -> N
         "suites/sums.yaml:12: scorer exact takes no option 'ignorecase'. Did you mean ignore_case? "
         "It takes: ignore_case (true or false), normalize (true or false)."
     )
-    assert error_of("tool_call", x=1).endswith("scorer tool_call takes no options, got 'x'.")
+    assert error_of("token_f1", x=1).endswith("scorer token_f1 takes no options, got 'x'.")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,7 @@ def test_an_unknown_option_is_an_error_with_the_nearest_and_what_it_takes() -> N
         ({"also": "x"}, "option also of scorer shouts must be a list of which each is text"),
         ({"also": [1]}, "must be a list of which each is text, got [1]."),
         ({"scale": "x"}, "option scale of scorer shouts must be a number or null, got 'x'."),
+        ({"more": [1]}, "option more of scorer shouts must be a mapping or null, got [1]."),
     ],
 )
 def test_an_option_of_the_wrong_type_is_an_error_with_what_is_allowed(
@@ -131,8 +135,8 @@ def test_an_option_of_the_wrong_type_is_an_error_with_what_is_allowed(
 
 def test_options_become_fields() -> None:
     register("shouts")(Shouts)
-    options = {"least": 2, "mark": "?", "also": ["a"], "scale": 1}
-    assert make_scorer(ScorerSpec("shouts", options)) == Shouts(2, "?", ("a",), 1)
+    options = {"least": 2, "mark": "?", "also": ["a"], "scale": 1, "more": {"a": 1}}
+    assert make_scorer(ScorerSpec("shouts", options)) == Shouts(2, "?", ("a",), 1, {"a": 1})
 
 
 def test_a_missing_option_is_an_error() -> None:
@@ -147,6 +151,31 @@ def test_a_missing_option_is_an_error() -> None:
             return score_of(self.name, 1)
 
     assert error_of("needy") == "suites/sums.yaml:12: scorer needy needs the option word."
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [
+        ("rouge", "rouge_score.rouge_scorer", "rouge-score"),
+        ("edit_similarity", "rapidfuzz.distance", "rapidfuzz"),
+        ("bleu", "sacrebleu.metrics", "sacrebleu"),
+        ("chrf", "sacrebleu.metrics", "sacrebleu"),
+        ("ter", "sacrebleu.metrics", "sacrebleu"),
+        ("math", "math_verify", "math-verify"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_told_with_its_pip_line_when_the_suite_is_read(
+    name: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    for cached in (overlap._rouge, overlap._similarity, translation._metric):
+        cached.cache_clear()
+    with pytest.raises(MissingExtraError) as caught:
+        make_scorer(ScorerSpec(name, line=12), path="suites/sums.yaml")
+    assert str(caught.value) == (
+        f"suites/sums.yaml:12: scorer {name} needs the package {package}, which is not installed. "
+        'Install it with: pip install "pytest-llmeval-local[metrics]"'
+    )
 
 
 def test_a_value_that_a_scorer_refuses_is_an_error_in_its_line() -> None:
@@ -243,6 +272,21 @@ def test_a_scorer_that_raises_or_gives_no_score_fails_and_the_others_go_on(
     assert failed.reason == "scorer"
     assert words in failed.stages[-1]
     assert exact.outcome == "right"
+
+
+def test_nan_from_a_scorer_is_a_failure_with_its_message() -> None:
+    @register("unsteady")
+    @dataclass(frozen=True, slots=True)
+    class Unsteady:
+        name: ClassVar[str]
+        version: ClassVar[str] = "1"
+
+        def __call__(self, answer: Answer, item: Item) -> Score:
+            return score_of(self.name, math.nan)
+
+    (score,) = score_prediction([Unsteady()], ANSWERED, ITEM)
+    assert (score.outcome, score.value, score.reason) == ("failure", None, "scorer")
+    assert score.stages == ("ValueError: a score lies between 0 and 1, unsteady gave nan",)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec, ToolCall
+from pytest_llmeval.scoring.json_reading import same_json
 from pytest_llmeval.scoring.scorer import make_scorer
-from pytest_llmeval.scoring.tool_calls import same_json
 
 OSLO = {"name": "weather", "arguments": {"city": "Oslo", "days": 3}}
 TIMER = {"name": "timer", "arguments": {"minutes": 5}}
@@ -76,6 +76,141 @@ def test_arguments_are_compared_as_json(arguments: Any, outcome: str) -> None:
     assert judged([TIMER], call("timer", arguments)).outcome == outcome
 
 
+WEATHER = {
+    "name": "weather",
+    "arguments": {"city": "San Francisco, CA", "days": 3, "units": "metric"},
+    "alternatives": {"city": ["SF", "San Francisco"], "days": ["three"]},
+    "optional": ["units"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"city": "San Francisco, CA", "days": 3, "units": "metric"}, None),
+        ({"city": "san francisco CA", "days": 3}, None),
+        ({"city": "SF", "days": 3.0}, None),
+        ({"city": "San Francisco", "days": "Three"}, None),
+        ({"city": "SF"}, "missing argument: days"),
+        ({"city": "SF", "days": 3, "when": "now"}, "unexpected argument: when"),
+        ({"city": "Oslo", "days": 3}, 'wrong value: city: "Oslo", wanted "San Francisco, CA" or'),
+        ({"city": "SF", "days": 4}, 'wrong value: days: 4, wanted 3 or "three"'),
+        ({"city": "SF", "days": True}, "wrong type: days: true is a boolean, wanted a number or"),
+        ({"city": None, "days": 3}, "wrong type: city: null is null, wanted a string"),
+        ({"city": ["SF"], "days": 3}, 'wrong type: city: ["SF"] is an array, wanted a string'),
+        ({"city": {}, "days": 3}, "wrong type: city: {} is an object, wanted a string"),
+        ({"city": "SF", "days": 3, "units": "imperial"}, "wrong value: units: "),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_told_in_the_leaderboards_categories(
+    arguments: dict[str, Any], error: str | None
+) -> None:
+    score = judged([WEATHER], call("weather", arguments))
+    assert score.outcome == ("wrong" if error else "right")
+    if error:
+        assert score.stages[1].startswith(f"error: {error}")
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    score = judged([WEATHER], call("weather", {"city": 5, "x": 1}))
+    assert [stage.partition(":")[2].split(":")[0].strip() for stage in score.stages[1:]] == [
+        "missing argument",
+        "unexpected argument",
+        "wrong type",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "errors"),
+    [
+        ([call("timr", {"minutes": 5})], ["wrong function: timr, wanted timer"]),
+        ([], ["wrong count: no call, 1 wanted"]),
+        ([MADE_TIMER, MADE_TIMER], ["wrong count: 2 calls, 1 wanted"]),
+        (
+            [call("timer", {"minutes": 6}), MADE_OSLO],
+            ["wrong count: 2 calls, 1 wanted", "wrong value: minutes: 6, wanted 5"],
+        ),
+    ],
+)
+def test_a_wrong_count_and_a_wrong_function_are_told(
+    calls: list[ToolCall], errors: list[str]
+) -> None:
+    score = judged([TIMER], *calls, text="" if calls else "Done.")
+    assert score.stages[1:] == tuple(f"error: {error}" for error in errors)
+
+
+def test_of_several_calls_the_one_that_was_meant_is_compared() -> None:
+    two = [{"name": "add", "arguments": {"a": 1, "b": 2}}, {"name": "add", "arguments": {"a": 9}}]
+    score = judged(two, call("add", {"a": 9}), call("add", {"a": 1, "b": 3}))
+    assert score.stages[1:] == ("error: wrong value: b: 3, wanted 2",)
+
+
+def test_calls_are_paired_so_that_as_many_as_possible_fit() -> None:
+    """Taking the first that fits would give the wide one to Oslo, and leave Bergen without."""
+    wide = {"name": "go", "arguments": {"to": "Oslo"}, "alternatives": {"to": ["Bergen"]}}
+    narrow = {"name": "go", "arguments": {"to": "Oslo"}}
+    oslo, bergen = call("go", {"to": "Oslo"}), call("go", {"to": "Bergen"})
+    for target in ([wide, narrow], [narrow, wide]):
+        assert judged(target, oslo, bergen).outcome == "right"
+        assert judged(target, bergen, oslo).outcome == "right"
+        assert judged(target, bergen, bergen).outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "loose", "exact"),
+    [
+        ("Oslo", "oslo", "right", "wrong"),
+        ("April 1, 2024", "april 1 2024", "right", "wrong"),
+        ("it's", 'it"s', "right", "wrong"),
+        (["Oslo", {"a": "B"}], ["oslo", {"a": "b"}], "right", "wrong"),
+        ({"A": "x"}, {"a": "x"}, "wrong", "wrong"),  # keys are keys
+        ("Oslo", "Bergen", "wrong", "wrong"),
+        ("Oslo", "Oslo", "right", "right"),
+        ("", "", "right", "right"),
+    ],
+)
+def test_case_and_some_signs_in_strings_count_only_if_asked(
+    wanted: Any, given: Any, loose: str, exact: str
+) -> None:
+    item = Item("one", "one", {}, [{"name": "go", "arguments": {"to": wanted}}])
+    answer = Answer("", "tool_calls", (call("go", {"to": given}),))
+    for options, outcome in (({}, loose), ({"exact_strings": True}, exact)):
+        assert make_scorer(ScorerSpec("tool_call", options))(answer, item).outcome == outcome
+
+
+def test_a_list_as_argument_is_one_value_and_no_choice() -> None:
+    target = [{"name": "go", "arguments": {"to": ["Oslo", "Bergen"]}}]
+    assert judged(target, call("go", {"to": ["Oslo", "Bergen"]})).outcome == "right"
+    assert judged(target, call("go", {"to": ["Bergen", "Oslo"]})).outcome == "wrong"
+    assert judged(target, call("go", {"to": "Oslo"})).outcome == "wrong"
+
+
+@pytest.mark.parametrize("raw", ['{"minutes": 5}', json.dumps('{"minutes": 5}')])
+def test_arguments_may_be_a_text_that_holds_them(raw: str) -> None:
+    assert judged([TIMER], ToolCall("timer", None, raw)).outcome == "right"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"optional": ["minute"]}, "unknown argument in optional 'minute', did you mean minutes"),
+        ({"alternatives": {"x": [6]}}, "unknown argument in alternatives 'x', known: minutes"),
+        ({"alternatives": {"minutes": 6}}, "alternatives: a list of further values"),
+        ({"alternative": {}}, "unknown key 'alternative', did you mean alternatives"),
+        ({"optional": "minutes"}, "is no list of calls"),
+    ],
+)
+def test_what_further_values_and_optional_arguments_cannot_be(
+    more: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        judged([{**TIMER, **more}], MADE_TIMER)
+
+
+def test_a_refusal_where_a_call_was_due_is_no_answer() -> None:
+    assert judged([TIMER], text="I'm sorry, I can't do that.").reason == "refusal"
+
+
 @pytest.mark.parametrize("text", ["Good morning!", '{"name": "Ann"}'])
 def test_no_call_is_right_where_none_is_wanted(text: str) -> None:
     assert judged([], text=text).outcome == "right"
@@ -92,7 +227,10 @@ def test_a_text_where_a_call_was_due_is_wrong() -> None:
     score = judged([TIMER], text="I have set a timer.")
     assert (score.outcome, score.stages) == (
         "wrong",
-        ('compare: no call ≠ timer({"minutes": 5})',),
+        (
+            'compare: no call ≠ timer({"minutes": 5})',
+            "error: wrong count: no call, 1 wanted",
+        ),
     )
 
 

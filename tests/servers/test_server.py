@@ -256,7 +256,7 @@ def test_a_missing_package_is_named_with_its_pip_line(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pytest-llmeval-local\[embedded\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "pytest-llmeval-local\[embedded\]"'):
         make_server().start()
 
 

@@ -30,6 +30,7 @@ COUNTS: list[tuple[Function, tuple[int, ...]]] = [
     (statistics.pass_at_k, (200, 3, 40)),
     (statistics.pass_hat_k, (200, 150, 40)),
     (statistics.flaky_upper_bound, (3, 40)),
+    (statistics.robbins_interval, (3, 40)),
     (partial(statistics.minimum_detectable_difference, 0.1), (40,)),
     (partial(statistics.smallest_provable_margin, 0.1), (40,)),
     (partial(statistics.minimum_detectable_effect, variance=0.1), (40,)),
@@ -95,6 +96,7 @@ OF_VALUES: list[Function] = [
     lambda values: statistics.repeats_interval([values, [1.0]]),
     lambda values: statistics.fixed_set_difference([values], [[1.0]]),
     lambda values: statistics.bootstrap_means([values]),
+    statistics.running_anytime_p,
     lambda values: statistics.quantile(values, 0.5),
     lambda values: statistics.quantile_interval(values, 0.5),
 ]

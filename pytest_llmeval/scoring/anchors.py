@@ -1,0 +1,49 @@
+"""The words that lead up to an option a text commits itself to: "the answer is", "I choose"."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+
+_OPENING = r"[\s:\"'“‘(\[{*]*"
+_FILLER = r"""(?:(?:most\s+likely|probably|definitely|clearly|therefore|thus|actually|indeed|simply
+    |just|likely|either|the|option|choice|letter|answer|number|correct|right|best|one|is|now
+    |would\s+be|must\s+be|with|for)\b[\s:"'“‘(\[{*]*){0,5}"""
+ANCHOR = re.compile(
+    rf"""(?P<core>
+      \b(?:answer|choice|option|selection|response|solution|conclusion|pick)\b
+        (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
+        [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
+                   | ['’]s\b | [:=→] | [-=]> | \s-\s )
+    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
+        \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
+            |vote|opt)\b
+        (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
+            (?:\s+(?:is|must\s+be|should\s+be|would\s+be)\b|['’]s\b) )?
+    | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
+    | \b(?:answer|choice|choose|pick|select)\s
+    | \b(?:wait|actually|correction|sorry)\b [\s,.:…–—-]* (?:no\b[\s,.:…–—-]*)?
+    | <answer> | \\boxed\{{ | \#{{4}}
+    ) {_OPENING} {_FILLER}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+#: How far before an option its anchor begins at most.
+_REACH = 240
+#: How every match of `ANCHOR` begins.
+ANCHOR_WORDS = (
+    "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
+    "choose", "select", "i ", "i'", "i’", "we ", "let", "it ", "it'", "it’", "it\n",
+    "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
+)  # fmt: skip
+
+
+def anchor_before(text: str, place: int, starts: Sequence[int]) -> re.Match[str] | None:
+    """The last anchor that leads to a place; `starts` are where its words begin."""
+    found, end = None, 0
+    for start in starts[bisect_left(starts, place - _REACH) : bisect_left(starts, place)]:
+        if start >= end and (match := ANCHOR.match(text, start)):
+            end = match.end()
+            if match.end("core") <= place:
+                found = match
+    return found if found is not None and place <= found.end() else None

@@ -1,0 +1,92 @@
+"""JSON in answers: reading it strictly, and comparing values as JSON does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pytest_llmeval.scoring.extraction import Reading
+
+_FENCED = re.compile(
+    r"^[ \t]*(?P<fence>```+|~~~+)[^\n`]*\n(?P<inside>.*?)^[ \t]*(?P=fence)[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class JsonText(NamedTuple):
+    """What was read: the value and where it stood, or in `problem` why there is none."""
+
+    value: Any
+    how: str
+    problem: str | None = None
+
+
+def json_in(reading: Reading) -> JsonText:
+    """The JSON value that an answer is, or that its only fenced block holds.
+
+    RFC 8259 to the letter: NaN and Infinity are none, nor are comments, trailing commas and single
+    quotes. Of a key that is given twice the last value counts, as in Python, JavaScript and most
+    parsers; that it was given twice is recorded.
+    """
+    whole = _parsed(reading.text, "the whole text")
+    if whole.problem is None:
+        return whole
+    blocks = [match["inside"] for match in _FENCED.finditer(reading.raw)]
+    return _parsed(blocks[0], "the fenced block") if len(blocks) == 1 else whole
+
+
+def _parsed(text: str, how: str) -> JsonText:
+    twice: list[str] = []
+
+    def as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.extend(name for name in values if names.count(name) > 1)
+        return values
+
+    try:
+        value = json.loads(text, object_pairs_hook=as_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as problem:
+        place = f"line {problem.lineno}, column {problem.colno}"
+        return JsonText(None, how, f"no JSON: {problem.msg} ({place})")
+    except RecursionError:
+        return JsonText(None, how, "no JSON that can be read: nested too deep")
+    except ValueError as problem:  # a constant, or a number of thousands of digits
+        return JsonText(None, how, f"no JSON that can be read: {problem}")
+    if twice:
+        how += f"; given twice, the last counts: {', '.join(map(repr, twice))}"
+    return JsonText(value, how)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def same_json(one: Any, other: Any, same_text: Callable[[str, str], bool] = str.__eq__) -> bool:
+    """Equality of JSON values: objects without order, 1 equal to 1.0, true not equal to 1.
+
+    `same_text` compares the strings in them; keys are compared as they are.
+    """
+    if isinstance(one, Mapping):
+        return (
+            isinstance(other, Mapping)
+            and one.keys() == other.keys()
+            and all(same_json(value, other[key], same_text) for key, value in one.items())
+        )
+    if isinstance(one, list | tuple):
+        return (
+            isinstance(other, list | tuple)
+            and len(one) == len(other)
+            and all(same_json(a, b, same_text) for a, b in zip(one, other, strict=True))
+        )
+    if isinstance(one, str):
+        return isinstance(other, str) and same_text(one, other)
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def shown_json(value: Any) -> str:
+    """A value as JSON text, for records and messages."""
+    return json.dumps(value, ensure_ascii=False, default=str)
