@@ -25,6 +25,7 @@ FIXED_SET = "these items, asked again"
 _NAMES = {
     "wilson": "Wilson",
     "scaled wilson": "scaled Wilson",
+    "skewed wilson": "skewed Wilson",
     "clopper-pearson": "Clopper-Pearson",
     "mcnemar mid-p": "McNemar mid-p",
     "tango": "Tango",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pytest_llmeval.records import Evidence, GateVerdict, Interval
-from pytest_llmeval.statistics.comparisons import graded_interval
+from pytest_llmeval.statistics.checks import whole
 from pytest_llmeval.statistics.gates import Decision, rough_items
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
@@ -16,6 +16,7 @@ from pytest_llmeval.statistics.paired import (
     tango_interval,
 )
 from pytest_llmeval.statistics.power import items_for_margin, smallest_provable_margin
+from pytest_llmeval.statistics.stretched import skewed_wilson
 from pytest_llmeval.statistics.tipping import Extreme, taken_back, trials_words
 
 LEVEL = 0.90
@@ -53,6 +54,7 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     Raises ValueError for a margin outside (0, 1] and for counts that do not fit into n.
     """
     _check_margin(margin)
+    only_now, only_before, n = whole(only_now), whole(only_before), whole(n)
     interval = tango_interval(only_now, only_before, n, LEVEL)
     if interval.low is None or interval.high is None:
         return "inconclusive"
@@ -67,13 +69,31 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     return "inconclusive"
 
 
+def graded_verdict(differences: Sequence[float], margin: float) -> GateVerdict:
+    """Decide "not worse by `margin`" from the differences of n items, now minus before, in [-1, 1].
+
+    [L, U] is their `skewed_wilson` interval at 90 %: Student's would let through up to twice as
+    many as it should where few items change. No item has changed: no_change. Pass when L > -margin,
+    fail when U < -margin, else inconclusive, as is n = 0. One item, lost, is inconclusive.
+    Raises ValueError for a margin outside (0, 1] and for differences outside [-1, 1].
+    """
+    _check_margin(margin)
+    interval = skewed_wilson(differences, LEVEL)
+    if interval.low is None or interval.high is None:
+        return "inconclusive"
+    if all(abs(difference) < NO_DIFFERENCE for difference in differences):
+        return "no_change"
+    if interval.low > -margin:
+        return "pass"
+    return "fail" if interval.high < -margin else "inconclusive"
+
+
 def not_worse(before: Values, now: Outcomes, margin: float) -> Decision:
     """Decide whether a condition is not worse than its baseline by more than `margin`.
 
-    Paired by item id, on the items of both. Items that were right or wrong, asked once on either
-    side: `not_worse_verdict`. Graded scores or repeats: the paired t interval at 90 % on the means
-    of the items, pass when L > -margin, fail when U < -margin; where all differences are the same
-    t has no width, and the scaled Wilson interval, stretched to [-1, 1], takes its place.
+    Paired by item id, on the items of both. Items that were right or wrong, whenever they were
+    asked: `not_worse_verdict`. Where an item is graded, or right in some of its repeats only:
+    `graded_verdict` of the differences of the items' means.
 
     Trials of `now` without an outcome are then all counted wrong, and all right (of graded scores
     also few of them: a single one far off widens the interval): unless each leaves the verdict, it
@@ -136,21 +156,20 @@ def _counted(only_now: int, only_before: int, n: int, margin: float) -> _Change:
 
 def _graded(differences: Sequence[float], margin: float) -> _Change:
     n = len(differences)
-    mean = _mean(differences)
-    interval = graded_interval(differences, LEVEL)
-    squares = math.fsum(difference**2 for difference in differences) / n
-    verdict: GateVerdict = "inconclusive"
-    if all(abs(difference) < NO_DIFFERENCE for difference in differences):
-        verdict = "no_change"
-    elif interval.low is not None and interval.low > -margin:
-        verdict = "pass"
-    elif interval.high is not None and interval.high < -margin:
-        verdict = "fail"
-    return _Change(verdict, mean, interval, n, squares)
+    # What the interval assumes: two items more, one of them lost and one won.
+    squares = (math.fsum(difference**2 for difference in differences) + 2) / (n + 1)
+    return _Change(
+        graded_verdict(differences, margin),
+        _mean(differences),
+        skewed_wilson(differences, LEVEL),
+        n,
+        min(1.0, squares),
+    )
 
 
 def _is_binary(values: Sequence[float]) -> bool:
-    return len(values) == 1 and values[0] in (0.0, 1.0)
+    """Right or wrong, and in every repeat the same: as good as asked once."""
+    return values[0] in (0.0, 1.0) and all(value == values[0] for value in values)
 
 
 def _mean(values: Sequence[float]) -> float:
