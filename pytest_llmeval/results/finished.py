@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, read_manifest
+from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, lacking, read_manifest
 from pytest_llmeval.results.tables import read_predictions, read_table
 
 Key = tuple[str, str]
@@ -51,10 +51,7 @@ class Column:
 def require_tables(run: Path) -> None:
     """Raise `RunError` for a run that has not come to its tables yet."""
     if not any(run.glob("*/predictions.csv")):
-        raise RunError(
-            f"the run {run.name} has no tables: it has not ended. "
-            f"Continue it with pytest --llm-resume {run.name}"
-        )
+        raise lacking(run, "tables")
 
 
 class FinishedRun:

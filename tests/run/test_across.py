@@ -338,12 +338,13 @@ def test_dataset_and_prompt_both_changed_leave_nothing_to_tell_items_of_older_ru
 
 
 def test_what_both_runs_do_not_know_any_more_is_not_the_same(ask: Asker) -> None:
-    runs = [without_hashes(ask(range(12))), without_hashes(ask(range(12), items=items(13)))]
-    for run in runs:
+    before = without_hashes(ask(range(12)))
+    after = without_hashes(ask(range(12), items=items(13)))
+    for run in (before, after):
         for path in run.path.glob("*/parts/*.requests.jsonl"):
             path.unlink()
     with pytest.raises(RunError) as refused:
-        hold_against(*runs, Wanted())
+        hold_against(before, after, Wanted())
     assert str(refused.value) == (
         "numbers: nobody can tell whether 12 items are the same in both runs "
         "(i0, i1, i10, i11, i2, ...): the dataset has changed, one of the runs is too old to have "
@@ -452,10 +453,20 @@ def rewrite(path: Path, **keys: Any) -> None:
 # Runs that cannot be read -------------------------------------------------------------------------
 
 
-def test_a_run_without_tables_says_how_to_continue_it(ask: Asker) -> None:
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("interrupted", "it has not ended. Continue it with pytest --llm-resume RUN"),
+        ("finished", "although it has ended. pytest --llm-resume RUN writes all of it again"),
+    ],
+)
+def test_a_run_without_tables_says_how_it_comes_to_them(
+    ask: Asker, reason: str, words: str
+) -> None:
     run = ask(range(4))
     (run.path / "m" / "predictions.csv").unlink()
-    with pytest.raises(RunError, match=f"Continue it with pytest --llm-resume {run.id}"):
+    rewrite(run.path / "manifest.json", exit_reason=reason)
+    with pytest.raises(RunError, match=words.replace("RUN", run.id)):
         FinishedRun(run.path)
 
 
