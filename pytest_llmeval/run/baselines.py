@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import BaselineError, DamagedBaselineError
-from pytest_llmeval.inputs.datasets import dataset_hash
+from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.records import GateSpec, Suite, Trial
 from pytest_llmeval.results.baselines import (
     Baseline,
@@ -30,9 +30,6 @@ from pytest_llmeval.statistics.regression import Outcomes, margin_words, not_wor
 
 #: What follows on what has changed, before the command.
 _WAY_OUT = ". If that is meant, accept a new one with"
-
-#: So much of an item's hash tells it from any other version of itself.
-_HASH_LENGTH = 12
 
 
 class _Found(NamedTuple):
@@ -117,7 +114,7 @@ class Baselines:
             tools=asked.tools_hash,
             sampling=asked.sampling,
             scorer=next(scorer for scorer in planned.scorers if scorer.name == gate.metric),
-            content={item.id: dataset_hash([item])[:_HASH_LENGTH] for item in suite.items},
+            content={item.id: item_hash(item) for item in suite.items},
             values=dict(_complete(outcomes)),
             weights=self._weights.get(condition.model),
             made_by=__version__,
