@@ -26,14 +26,19 @@ _FACTS = {
 
 
 def asked_differently(
-    before: RunPlan, after: RunPlan, pairs: Mapping[str, Collection[ConditionPair]]
+    before: RunPlan,
+    after: RunPlan,
+    pairs: Mapping[str, Collection[ConditionPair]],
+    unchanged: Collection[str] = (),
 ) -> list[str]:
     """What the compared suites asked otherwise, and how they were judged otherwise.
 
-    `pairs` are the compared conditions of each suite.
+    `pairs` are the compared conditions of each suite. `unchanged` are suites whose common items are
+    the same: with other items beside them the dataset's hash is another, and says nothing new.
     """
+    now = _with_known_datasets(_compared(after, pairs, side=1), before, unchanged)
     return [
-        *questions_changed(_compared(before, pairs, side=0), _compared(after, pairs, side=1)),
+        *questions_changed(_compared(before, pairs, side=0), now),
         *_judged_differently(before, after, pairs),
     ]
 
@@ -48,6 +53,18 @@ def _compared(plan: RunPlan, pairs: Mapping[str, Collection[ConditionPair]], sid
     ]
     suites = [suite for suite in plan.suites if suite.name in pairs]
     return dataclasses.replace(plan, suites=tuple(suites), asked=tuple(asked))
+
+
+def _with_known_datasets(plan: RunPlan, before: RunPlan, unchanged: Collection[str]) -> RunPlan:
+    """A plan whose unchanged suites have the hashes of the datasets before, if not the items."""
+    old = {suite.name: suite for suite in before.suites}
+    suites = [
+        dataclasses.replace(suite, dataset_hash=old[suite.name].dataset_hash)
+        if suite.name in unchanged and suite.items_hash != old[suite.name].items_hash
+        else suite
+        for suite in plan.suites
+    ]
+    return dataclasses.replace(plan, suites=tuple(suites))
 
 
 def _label(pair: ConditionPair) -> str:

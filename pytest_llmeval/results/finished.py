@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, read_manifest
+from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, lacking, read_manifest
 from pytest_llmeval.results.tables import read_predictions, read_table
 
 Key = tuple[str, str]
@@ -25,13 +25,15 @@ class Column:
 
     `values` are those of each item that has any, one for each repeat, and `judged` the same
     without those that gave no answer; an item that has none, because its trials failed, is only in
-    `targets`. `is_binary`: every item was asked once and is right or wrong; `is_repeated`: some
-    were asked again.
+    `targets`, and in `hashes` where the run has kept them. All stand in the order of the suite's
+    items, which under `stop` is the one they were asked in. `is_binary`: every item was asked once
+    and is right or wrong; `is_repeated`: some were asked again.
     """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     judged: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
     is_binary: bool = True
     is_repeated: bool = False
 
@@ -42,16 +44,14 @@ class Column:
             values={item: its for item, its in self.values.items() if item not in items},
             judged={item: its for item, its in self.judged.items() if item not in items},
             targets={item: its for item, its in self.targets.items() if item not in items},
+            hashes={item: its for item, its in self.hashes.items() if item not in items},
         )
 
 
 def require_tables(run: Path) -> None:
     """Raise `RunError` for a run that has not come to its tables yet."""
     if not any(run.glob("*/predictions.csv")):
-        raise RunError(
-            f"the run {run.name} has no tables: it has not ended. "
-            f"Continue it with pytest --llm-resume {run.name}"
-        )
+        raise lacking(run, "tables")
 
 
 class FinishedRun:
@@ -120,6 +120,8 @@ def _read_columns(run: Path) -> dict[Key, dict[str, Column]]:
 def _add(column: Column, row: Mapping[str, str], path: Path) -> None:
     item = row["item_id"]
     column.targets[item] = row["target"]
+    if row.get("item_hash"):  # older runs have no such column
+        column.hashes[item] = row["item_hash"]
     column.is_binary &= row["repeat"] == "1" and row["outcome"] != "graded"
     column.is_repeated |= row["repeat"] != "1"
     if row["value"]:

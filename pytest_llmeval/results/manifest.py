@@ -301,6 +301,19 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
     write_json(run / MANIFEST, manifest)
 
 
+def lacking(run: Path, what: str) -> RunError:
+    """The error of a run without what is written at its end: why, and how it comes to it."""
+    if read_manifest(run).exit_reason == "finished":
+        return RunError(
+            f"the run {run.name} has no {what}, although it has ended. "
+            f"pytest --llm-resume {run.name} writes all of it again, and asks no answered trial"
+        )
+    return RunError(
+        f"the run {run.name} has no {what}: it has not ended. "
+        f"Continue it with pytest --llm-resume {run.name}"
+    )
+
+
 def read_manifest(run: Path) -> Manifest:
     """Read a run's manifest. Raises `RunError` when it is missing, broken or too new."""
     from pydantic import TypeAdapter, ValidationError

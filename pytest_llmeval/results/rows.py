@@ -48,6 +48,7 @@ SCORE_COLUMNS = (
     "extracted",
     "stages",
     "target",
+    "item_hash",
 )
 """per_item_scores.csv: the names are a contract."""
 
@@ -126,8 +127,10 @@ def prediction_row(
     )
 
 
-def score_rows(trial: Trial, scores: Sequence[Score]) -> Iterator[tuple[object, ...]]:
-    """The rows of one trial in per_item_scores.csv, one a scorer."""
+def score_rows(
+    trial: Trial, scores: Sequence[Score], item_hash: str | None = None
+) -> Iterator[tuple[object, ...]]:
+    """The rows of one trial in per_item_scores.csv, one a scorer; `item_hash` is its item's."""
     target = cell(target_text(trial.item.target))
     for score in scores:
         yield (
@@ -142,6 +145,7 @@ def score_rows(trial: Trial, scores: Sequence[Score]) -> Iterator[tuple[object, 
             None if score.extracted is None else cell(score.extracted),
             cell(" > ".join(score.stages)),
             target,
+            item_hash,
         )
 
 

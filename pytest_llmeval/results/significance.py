@@ -11,6 +11,7 @@ from typing import Any
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
+from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
 
 SCHEMA = 1
@@ -62,10 +63,7 @@ def read_significance(run: Path) -> dict[str, Any]:
                 f"to {SCHEMA}); upgrade pytest-llmeval-local to read it"
             )
     except FileNotFoundError:
-        raise RunError(
-            f"the run {run.name} has no significance.json: it has not ended. "
-            f"Continue it with pytest --llm-resume {run.name}"
-        ) from None
+        raise lacking(run, "significance.json") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     return data

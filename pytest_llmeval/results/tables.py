@@ -35,11 +35,13 @@ def write_tables(
     predictions: Mapping[str, Prediction],
     scores: Mapping[str, Sequence[Score]],
     unneeded: Collection[str] = (),
+    hashes: Mapping[tuple[str, str], str] | None = None,
 ) -> None:
     """Write predictions.csv, per_item_scores.csv and results_combined.jsonl of every condition.
 
     `predictions` and `scores` go by trial id; a trial's first score is its headline. `unneeded`
-    trials may have a prediction, and have no outcome.
+    trials may have a prediction, and have no outcome. `hashes` are those of the items, by suite and
+    id; one that is not known leaves its cell empty.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in in_order(trials):
@@ -47,7 +49,7 @@ def write_tables(
     for condition, rows in by_condition.items():
         path = folder.condition(condition)
         _write_predictions(path / "predictions.csv", rows, predictions, scores, unneeded)
-        _write_scores(path / "per_item_scores.csv", rows, scores)
+        _write_scores(path / "per_item_scores.csv", rows, scores, hashes or {})
         _write_combined(path / "results_combined.jsonl", rows, predictions)
 
 
@@ -69,13 +71,17 @@ def _write_predictions(
 
 
 def _write_scores(
-    path: Path, trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]
+    path: Path,
+    trials: Sequence[Trial],
+    scores: Mapping[str, Sequence[Score]],
+    hashes: Mapping[tuple[str, str], str],
 ) -> None:
     with replacing_text(path) as handle:
         writer = _writer(handle)
         writer.writerow(SCORE_COLUMNS)
         for trial in trials:
-            writer.writerows(score_rows(trial, scores.get(trial.id, ())))
+            item_hash = hashes.get((trial.suite.name, trial.item.id))
+            writer.writerows(score_rows(trial, scores.get(trial.id, ()), item_hash))
 
 
 def _write_combined(

@@ -13,7 +13,7 @@ from pytest_llmeval.records import Comparison, Sensitivity
 from pytest_llmeval.results.changes import ConditionPair, asked_differently, ran_differently
 from pytest_llmeval.results.finished import Column, FinishedRun
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.same_items import ChangedItems, changed_items, refuse_changed, tellable
+from pytest_llmeval.run.same_items import ChangedItems, differing_items, refuse_differing
 from pytest_llmeval.statistics.comparisons import compare_pairs
 from pytest_llmeval.statistics.metrics import item_means
 from pytest_llmeval.statistics.missing import unsupported_sensitivity
@@ -97,13 +97,14 @@ def hold_against(before: FinishedRun, after: FinishedRun, wanted: Wanted) -> Acr
     compared: dict[str, list[ConditionPair]] = {}
     for pairing in found:
         compared.setdefault(pairing.suite, []).append((pairing.before, pairing.after))
+    unchanged = compared.keys() - {pairing.suite for pairing in found if pairing.changed}
     return Across(
         before.id,
         after.id,
         wanted.changed,
         tuple(found),
         tuple(refused),
-        tuple(_warnings(before, after, compared)),
+        tuple(_warnings(before, after, compared, unchanged)),
         tuple(_context(before, after, compared)),
     )
 
@@ -211,10 +212,9 @@ def _pairings(
     changed: dict[ConditionPair, tuple[str, ...]] = {}
     sides: dict[ConditionPair, Sides] = {}
     for pair in pairs:
-        changed[pair] = changed_items(suite, pair, before, after, scorer)
-        if changed[pair]:
-            told = tellable(suite, pair, before, after)
-            refuse_changed(suite, changed[pair], wanted.changed, tellable=told)
+        differing = differing_items(suite, pair, before, after, scorer)
+        refuse_differing(suite, differing, wanted.changed)
+        changed[pair] = differing.items
         left_out = changed[pair] if wanted.changed == "drop" else ()
         sides[pair] = (
             before.column(suite, pair[0], scorer).without(left_out),
@@ -302,12 +302,15 @@ def _unpaired(items: Collection[str], other_side: Column) -> Unpaired:
 
 
 def _warnings(
-    before: FinishedRun, after: FinishedRun, compared: Mapping[str, Sequence[ConditionPair]]
+    before: FinishedRun,
+    after: FinishedRun,
+    compared: Mapping[str, Sequence[ConditionPair]],
+    unchanged: Collection[str],
 ) -> Iterator[str]:
     dry = [DRY_RUN in run.manifest.warnings for run in (before, after)]
     if dry[0] != dry[1]:
         yield "only one of the two is a dry run, whose answers are the fake engine's"
-    yield from asked_differently(before.manifest.plan, after.manifest.plan, compared)
+    yield from asked_differently(before.manifest.plan, after.manifest.plan, compared, unchanged)
     for run in (before, after):
         yield from (f"{run.id}: {remark}" for remark in run.remarks())
 

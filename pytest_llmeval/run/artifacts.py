@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
 from pytest_llmeval.results.atomic import write_text
@@ -116,7 +117,12 @@ def write_artifacts(
     worth = outcome.worth
     works: list[Callable[[], object]] = [
         lambda: write_tables(
-            folder, outcome.trials, outcome.predictions, outcome.scores, outcome.unneeded
+            folder,
+            outcome.trials,
+            outcome.predictions,
+            outcome.scores,
+            outcome.unneeded,
+            _item_hashes(outcome.trials),
         ),
         lambda: write_costs(folder.path / "costs.json", report.figures),
         lambda: write_significance(
@@ -142,6 +148,12 @@ def write_artifacts(
         except OSError as error:
             problems.append(f"an artifact could not be written: {error}")
     return problems
+
+
+def _item_hashes(trials: Sequence[Trial]) -> dict[tuple[str, str], str]:
+    """The hash of every item, by suite and id; each is computed once."""
+    items = {(trial.suite.name, trial.item.id): trial.item for trial in trials}
+    return {key: item_hash(item) for key, item in items.items()}
 
 
 def _archive(run: Path) -> None:

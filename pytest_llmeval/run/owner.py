@@ -94,6 +94,7 @@ class Run:
                 return
             self._selection = selection
             self.settings.mistakes += selection.mistakes
+            self.settings.told_versions.update(selection.scorer_versions)
             self.settings.check_prompts()
             if self.settings.mistakes or not (selection.trials or selection.fixtures):
                 return
@@ -196,10 +197,13 @@ class Run:
     # Conclude -------------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        """End at once: stop the servers, close the journal, compute nothing. Idempotent."""
+        """End at once: stop the servers, close the journal, compute nothing. Idempotent.
+
+        A run that was cut short while it concluded is interrupted too: its tables are not whole.
+        """
         if self._scheduler is None or self._ledger is None or self._ended:
             return
-        self._ended = self._cut_short = True
+        self._cut_short = True
         self._scheduler.stop()
         self._ledger.close(
             self._predictions(),
@@ -207,6 +211,7 @@ class Run:
             "interrupted",
             unneeded=self._stopping.unneeded,
         )
+        self._ended = True
 
     def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
@@ -214,6 +219,14 @@ class Run:
         `stopped` says why the tests did not all run, "" when they did. `skipped` are the node ids
         of tests that pytest was told to skip: gates among them are not decided.
         """
+        try:
+            self._conclude(stopped, skipped)
+        except BaseException:
+            self.abort()
+            raise
+        self._ended = True
+
+    def _conclude(self, stopped: str, skipped: Collection[str]) -> None:
         if self._selection is None:
             return
         gates = self._selection.gates
@@ -222,7 +235,6 @@ class Run:
             # Nothing but gates was selected.
             self._gates = decide_all(self._selection, None, self.settings.options, stopped)
             return
-        self._ended = True
         self._scheduler.stop()
         if self._scheduler.broken is not None:
             stopped = f"the run broke off: {self._scheduler.broken}"
@@ -260,15 +272,16 @@ class Run:
             self._stopping.suites,
         )
         folder, options = self._ledger.folder, self.settings.options
-        self._report = report_of(folder, self._ledger.manifest, outcome, options.root)
+        report = report_of(folder, self._ledger.manifest, outcome, options.root)
         for problem in write_artifacts(
             folder,
             outcome,
-            self._report,
+            report,
             archive=options.archive,
             step_summary=options.step_summary,
         ):
             self._say(f"llmeval: {problem}")
+        self._report = report
 
     def _warnings(self) -> list[str]:
         """What a reader should know: picked trials, servers that died, baselines without a gate."""
@@ -299,7 +312,7 @@ class Run:
         lines: list[str] = []
         if self._report is not None:
             lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
-        if self._cut_short and self._ledger is not None:
+        if self._ledger is not None and (self._cut_short or not self._ended):
             run_id = self._ledger.folder.id
             lines.append(f"llmeval: continue with --llm-resume {run_id}, and the same --llm-config")
         elif self._report is None and self._ledger is not None:

@@ -45,7 +45,7 @@ from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.baselines import Baselines, weights_of
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.settings import Options
+from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.plan import (
@@ -94,9 +94,10 @@ def rescore(
     origin = read_manifest(run)
     if is_being_written(run):
         raise RunError(f"the run {origin.id} is being written; judge it again when it has ended")
+    requests = read_requests(run)
+    _require_requests(origin, requests)
     suites, left_out = _suites(origin, root, suite_files)
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
-    requests = read_requests(run)
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
     plan = _plan(origin.plan, trials, scorers)
     _refuse_other_questions(origin, plan)
@@ -125,14 +126,33 @@ def rescore(
         unneeded,
         stopping,
     )
-    folder, manifest = _write(run, origin, plan, run_dir, now, outcome, requests)
-    report = report_of(folder, manifest, outcome, root)
-    problems = write_artifacts(folder, outcome, report)
+    conditions = {trial.condition.name: None for trial in trials}
+    folder = RunFolder.create(run_dir, now.astimezone(), conditions)
+    try:
+        manifest = _write(folder, run, origin, plan, now, outcome, requests)
+        report = report_of(folder, manifest, outcome, root)
+        problems = write_artifacts(folder, outcome, report)
+    except BaseException as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RunError(f"the run's folder cannot be written: {error}") from error
+        raise
     notes = (*_judged_otherwise(origin.plan, plan), *left_out, *problems)
     return Rescored(origin.id, folder, report, notes)
 
 
 # What was asked -----------------------------------------------------------------------------------
+
+
+def _require_requests(origin: Manifest, requests: Collection[str]) -> None:
+    """Raise RunError unless there is a request for every trial: they say what was asked."""
+    missing = origin.plan.trials - len(requests)
+    if missing > 0:
+        raise RunError(
+            f"the run {origin.id} cannot be judged again: its requests are gone "
+            f"({missing:,} of {origin.plan.trials:,}), and they say what its answers are to. Put "
+            f"<condition>/parts/*.requests.jsonl back, or ask again"
+        )
 
 
 def _suites(
@@ -222,7 +242,7 @@ def _plan(
 
 
 def _versions(scorers: Mapping[str, Sequence[Scorer]]) -> dict[str, str]:
-    return {scorer.name: scorer.version for each in scorers.values() for scorer in each}
+    return {scorer.name: version_of(scorer) for each in scorers.values() for scorer in each}
 
 
 def _refuse_other_questions(origin: Manifest, plan: RunPlan) -> None:
@@ -293,45 +313,40 @@ def _finished(origin: Manifest) -> bool:
 
 
 def _write(
+    folder: RunFolder,
     run: Path,
     origin: Manifest,
     plan: RunPlan,
-    run_dir: Path,
     now: datetime,
     outcome: Outcome,
     requests: Mapping[str, Mapping[str, Any]],
-) -> tuple[RunFolder, Manifest]:
-    """Make the new run's folder, with the questions and answers it rests on."""
+) -> Manifest:
+    """Fill the new run's folder with the questions and answers it rests on."""
     by_condition: dict[str, list[Trial]] = {}
     for trial in outcome.trials:
         by_condition.setdefault(trial.condition.name, []).append(trial)
-    folder = RunFolder.create(run_dir, now.astimezone(), by_condition)
-    try:
-        for condition, trials in by_condition.items():
-            bodies = ((trial.id, requests[trial.id]) for trial in trials)
-            write_requests(folder.requests(condition), bodies)
-        with closing(Journal(folder)) as journal:
-            for prediction in outcome.predictions.values():
-                journal.append(prediction)
-        if (run / ENVIRONMENT).is_file():
-            shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
-        parts = tuple(
-            settle_part(
-                PartFacts(condition, 1, len(trials)),
-                _of(trials, outcome.predictions),
-                not_needed=sum(
-                    t.id in outcome.unneeded and t.id not in outcome.predictions for t in trials
-                ),
-                ended=_finished(origin),
-            )
-            for condition, trials in by_condition.items()
+    for condition, trials in by_condition.items():
+        bodies = ((trial.id, requests[trial.id]) for trial in trials)
+        write_requests(folder.requests(condition), bodies)
+    with closing(Journal(folder)) as journal:
+        for prediction in outcome.predictions.values():
+            journal.append(prediction)
+    if (run / ENVIRONMENT).is_file():
+        shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
+    parts = tuple(
+        settle_part(
+            PartFacts(condition, 1, len(trials)),
+            _of(trials, outcome.predictions),
+            not_needed=sum(
+                t.id in outcome.unneeded and t.id not in outcome.predictions for t in trials
+            ),
+            ended=_finished(origin),
         )
-        manifest = _manifest(folder, origin, plan, parts, now, outcome.trials)
-        write_manifest(folder.path, manifest)
-    except OSError as error:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise RunError(f"the run's folder cannot be written: {error}") from error
-    return folder, manifest
+        for condition, trials in by_condition.items()
+    )
+    manifest = _manifest(folder, origin, plan, parts, now, outcome.trials)
+    write_manifest(folder.path, manifest)
+    return manifest
 
 
 def _of(trials: Sequence[Trial], predictions: Mapping[str, Prediction]) -> Iterator[Prediction]:

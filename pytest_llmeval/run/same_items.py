@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pytest_llmeval.errors import RunError
@@ -16,48 +17,77 @@ _NAMED = 5
 """So many items are named in a message."""
 
 
-def changed_items(
-    suite: str, pair: ConditionPair, before: FinishedRun, after: FinishedRun, scorer: str
-) -> tuple[str, ...]:
-    """The items of both runs that are not known to be the same, sorted.
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """The items of both runs, sorted, that are not the same, and those of which nobody can tell."""
 
-    Equal dataset hashes say that all are. Else an item is the same when its target is, and what it
-    was asked: a question shows an item's fields, as long as the prompt around them is the same.
+    changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """All that are not known to be the same, sorted."""
+        return tuple(sorted(self.changed + self.unknown))
+
+
+def differing_items(
+    suite: str, pair: ConditionPair, before: FinishedRun, after: FinishedRun, scorer: str
+) -> Differing:
+    """Which items of both runs may not be paired by their ids.
+
+    Equal dataset hashes say that all are the same, and else the items' own hashes which. Where a
+    run has kept none, an item is the same when its target is, and what it was asked: a question
+    shows an item's fields, as long as the prompt around them is the same.
     """
     if before.suites[suite].dataset_hash == after.suites[suite].dataset_hash:
-        return ()
-    one, other = (suite, pair[0]), (suite, pair[1])
-    old = before.column(*one, scorer).targets
-    new = after.column(*other, scorer).targets
-    common = sorted(old.keys() & new.keys())
-    if not tellable(suite, pair, before, after):
-        return tuple(common)
-    asked, asks = before.questions.get(one, {}), after.questions.get(other, {})
-    return tuple(
-        item for item in common if old[item] != new[item] or asked.get(item) != asks.get(item)
+        return Differing()
+    old, new = before.column(suite, pair[0], scorer), after.column(suite, pair[1], scorer)
+    common = sorted(old.targets.keys() & new.targets.keys())
+    hashed = old.hashes.keys() & new.hashes.keys()
+    same = {item: old.hashes[item] == new.hashes[item] for item in common if item in hashed}
+    bare = [item for item in common if item not in hashed]
+    changed = [item for item in bare if old.targets[item] != new.targets[item]]
+    asked = _same_questions(suite, pair, before, after) if bare else {}
+    verdicts = {item: asked.get(item) for item in bare} | same | dict.fromkeys(changed, False)
+    return Differing(
+        tuple(item for item in common if verdicts[item] is False),
+        tuple(item for item in common if verdicts[item] is None),
     )
 
 
-def tellable(suite: str, pair: ConditionPair, before: FinishedRun, after: FinishedRun) -> bool:
-    """Whether the items' questions can be compared: with the same prompt and tools around them."""
-    one, other = before.asked[suite, pair[0]], after.asked[suite, pair[1]]
-    return (one.prompt_hash, one.tools_hash) == (other.prompt_hash, other.tools_hash)
+def _same_questions(
+    suite: str, pair: ConditionPair, before: FinishedRun, after: FinishedRun
+) -> dict[str, bool]:
+    """Of which items the same was asked; none under another prompt, or whose requests are gone."""
+    keys = (suite, pair[0]), (suite, pair[1])
+    one, other = before.asked[keys[0]], after.asked[keys[1]]
+    if (one.prompt_hash, one.tools_hash) != (other.prompt_hash, other.tools_hash):
+        return {}
+    old, new = before.questions.get(keys[0], {}), after.questions.get(keys[1], {})
+    return {item: old[item] == new[item] for item in old.keys() & new.keys()}
 
 
-def refuse_changed(
-    suite: str, items: Sequence[str], wanted: ChangedItems, *, tellable: bool
-) -> None:
-    """Raise RunError unless the user has said what to do with items that have changed."""
-    if not tellable and wanted != "pair":
+def refuse_differing(suite: str, found: Differing, wanted: ChangedItems) -> None:
+    """Raise RunError unless the user has said what to do with items that are not the same."""
+    if found.unknown and wanted != "pair":
         raise RunError(
-            f"{suite}: dataset and prompt have both changed, so that nobody can tell which items "
-            f"are still the same. Pair them by their ids with --changed-items pair"
+            f"{suite}: nobody can tell whether {_counted(found.unknown)} the same in both runs "
+            f"({_named(found.unknown)}): the dataset has changed, one of the runs is too old to "
+            f"have kept hashes of its items, and the prompt has changed too or the requests are "
+            f"gone. Pair them by their ids with --changed-items pair"
         )
-    if wanted == "refuse":
-        named = ", ".join(items[:_NAMED]) + (", ..." if len(items) > _NAMED else "")
-        count = f"{len(items):,} item{'s are' if len(items) > 1 else ' is'}"
+    if found.changed and wanted == "refuse":
         raise RunError(
-            f"{suite}: {count} not the same in both runs, by question or target ({named}), and "
-            f"scores of different items cannot be paired. Leave them out with --changed-items "
-            f"drop, or pair them by their ids all the same with --changed-items pair"
+            f"{suite}: {_counted(found.changed)} not the same in both runs, by fields or target "
+            f"({_named(found.changed)}), and scores of different items cannot be paired. Leave "
+            f"them out with --changed-items drop, or pair them by their ids all the same with "
+            f"--changed-items pair"
         )
+
+
+def _counted(items: Sequence[str]) -> str:
+    return f"{len(items):,} item{'s are' if len(items) > 1 else ' is'}"
+
+
+def _named(items: Sequence[str]) -> str:
+    return ", ".join(items[:_NAMED]) + (", ..." if len(items) > _NAMED else "")

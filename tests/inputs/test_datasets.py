@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import DatasetError, MissingExtraError
-from pytest_llmeval.inputs.datasets import checked_tags, dataset_hash, load_items, slug_of
+from pytest_llmeval.inputs.datasets import (
+    checked_tags,
+    dataset_hash,
+    item_hash,
+    load_items,
+    slug_of,
+)
 from pytest_llmeval.inputs.selection import sample, split, unasked
 from pytest_llmeval.records import Item
 
@@ -231,6 +238,12 @@ def test_texts_hash_the_same_in_csv(tmp_path: Path) -> None:
 def test_the_hash_knows_every_value(tmp_path: Path, change: dict[str, Any]) -> None:
     changed = [{**ROWS[0], **change}, *ROWS[1:]]
     assert dataset_hash(load(tmp_path, jsonl(ROWS))) != dataset_hash(load(tmp_path, jsonl(changed)))
+
+
+def test_an_items_own_hash_is_short_and_knows_what_no_prompt_shows(tmp_path: Path) -> None:
+    item, *_ = load(tmp_path, jsonl(ROWS))
+    assert item_hash(item) == dataset_hash([item])[:12]
+    assert item_hash(item) != item_hash(replace(item, fields={**item.fields, "hidden": 1}))
 
 
 HUNDRED = items_named([f"q-{n:03d}" for n in range(100)])

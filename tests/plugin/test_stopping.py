@@ -74,6 +74,25 @@ def test_ctrl_c_ends_a_wait_and_says_how_to_resume(slow: Project) -> None:
     assert slow.manifest()["exit_reason"] == "interrupted"
 
 
+def test_an_interrupt_after_the_last_test_says_how_to_continue_and_does(project: Project) -> None:
+    project.suite("arithmetic", [project.right(name) for name in "abc"])
+    project.write(
+        "conftest.py",
+        "from pytest_llmeval.run import owner\n"
+        "def interrupt(*_): raise KeyboardInterrupt\n"
+        "owner.worth_of = interrupt\n",
+    )
+    process = project.spawn()  # a process of its own, which may be interrupted
+    output, _ = process.communicate()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert f"llmeval: continue with --llm-resume {project.latest_run().name}" in output
+    assert "INTERNALERROR" not in output
+    assert project.manifest()["exit_reason"] == "interrupted"
+    project.write("conftest.py", "")
+    project.run("--llm-resume", "last", "suites").assert_outcomes(passed=3)
+    assert project.manifest()["exit_reason"] == "finished"
+
+
 def test_an_interrupted_run_can_be_resumed_and_asks_only_the_rest(slow: Project) -> None:
     slow.write("test_own.py", "import pytest\ndef test_own(): pytest.exit('enough')\n")
     result = slow.run("test_own.py", "suites")

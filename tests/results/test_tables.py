@@ -44,7 +44,7 @@ def written(tmp_path: Path, samples: Any) -> RunFolder:
     predictions = {t.id: samples.answered(t.id) for t in trials[2:]}
     predictions[trials[2].id] = samples.failed(trials[2].id)
     scores = {t.id: samples.right() + samples.wrong() for t in trials[4:]}
-    write_tables(folder, trials[::-1], predictions, scores)
+    write_tables(folder, trials[::-1], predictions, scores, hashes={("a", "z"): "0123456789ab"})
     return folder
 
 
@@ -125,7 +125,9 @@ def test_each_scorer_has_a_row_and_the_first_is_the_headline(written: RunFolder)
         "extracted": "42",
         "stages": "strip > compare",
         "target": "target of z",
+        "item_hash": "0123456789ab",
     }
+    assert [row["item_hash"] for row in rows[4:6]] == ["", ""]  # of an item without one
 
 
 def test_the_combined_results_hold_one_line_a_prediction_in_the_order_of_the_rows(

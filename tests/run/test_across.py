@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import FinishedRun
+from pytest_llmeval.results.tables import read_table
 from pytest_llmeval.run.across import Across, Pairing, Unpaired, Wanted, hold_against
 from pytest_llmeval.statistics.multiplicity import holm
 from pytest_llmeval.statistics.paired import mcnemar_midp, tango_interval
@@ -234,7 +236,10 @@ def test_new_items_are_left_out_and_the_rest_is_paired(ask: Asker) -> None:
     assert pairing(found).comparison.items == 12
     assert pairing(found).only_after == Unpaired(failed=0, absent=3)
     assert pairing(found).changed == ()
-    assert "suite numbers: its dataset has changed" in found.warnings
+    assert found.warnings == (
+        "suite numbers: other items, 12 then, 15 now",
+        "condition m in suite numbers: 12 trials then, 15 now",
+    )
 
 
 def test_a_sample_of_the_same_items_is_paired_with_the_whole(ask: Asker) -> None:
@@ -252,7 +257,7 @@ def test_items_that_have_changed_are_not_paired_by_their_ids(ask: Asker) -> None
     with pytest.raises(RunError) as refused:
         hold_against(before, after, Wanted())
     assert str(refused.value) == (
-        "numbers: 2 items are not the same in both runs, by question or target (i3, i7), and "
+        "numbers: 2 items are not the same in both runs, by fields or target (i3, i7), and "
         "scores of different items cannot be paired. Leave them out with --changed-items drop, or "
         "pair them by their ids all the same with --changed-items pair"
     )
@@ -281,15 +286,71 @@ def test_only_another_prompt_leaves_the_items_the_same_and_is_told(ask: Asker) -
     assert "condition m in suite numbers: its prompt has changed" in found.warnings
 
 
+def test_a_sample_under_another_prompt_is_paired_with_the_whole(ask: Asker) -> None:
+    before, after = ask(range(12)), ask(range(4), limit=5, prompt="Please: {{ ask }}")
+    found = hold_against(before, after, Wanted())
+    assert pairing(found).comparison.items == 5
+    assert found.warnings == (
+        "suite numbers: other items, 12 then, 5 now",
+        "condition m in suite numbers: its prompt has changed",
+        "condition m in suite numbers: 12 trials then, 5 now",
+    )
+
+
+def test_a_field_that_no_prompt_shows_makes_another_item(ask: Asker) -> None:
+    """The options of a choice, for one: the scorer reads them."""
+    hidden = items(12, i3={"options": ["2", "3"]})
+    before, after = ask(range(12)), ask(range(12), items=hidden)
+    with pytest.raises(RunError, match=r"1 item is not the same in both runs.*\(i3\)"):
+        hold_against(before, after, Wanted())
+    assert pairing(hold_against(before, after, Wanted(changed="drop"))).changed == ("i3",)
+
+
+def without_hashes(run: FinishedRun) -> FinishedRun:
+    """The run as an older version has written it."""
+    for table in run.path.glob("*/per_item_scores.csv"):
+        rows = list(read_table(table))
+        columns = [name for name in rows[0] if name != "item_hash"]
+        with table.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    return FinishedRun(run.path)
+
+
+def test_items_of_older_runs_are_told_by_target_and_question(ask: Asker) -> None:
+    before = without_hashes(ask(range(12)))
+    found = pairing(hold_against(before, ask(range(12), items=items(13)), Wanted()))
+    assert (found.comparison.items, found.changed) == (12, ())
+    with pytest.raises(RunError, match=r"2 items are not the same in both runs.*\(i3, i7\)"):
+        hold_against(before, ask(range(12), items=CHANGED), Wanted())
+
+
 @pytest.mark.parametrize("changed", ["refuse", "drop"])
-def test_dataset_and_prompt_both_changed_leave_nothing_to_tell_items_by(
+def test_dataset_and_prompt_both_changed_leave_nothing_to_tell_items_of_older_runs_by(
     ask: Asker, changed: Any
 ) -> None:
-    before = ask(range(12))
+    before = without_hashes(ask(range(12)))
     after = ask(range(12), items=items(13), prompt="Please: {{ ask }}")
-    with pytest.raises(RunError, match="nobody can tell which items are still the same"):
+    with pytest.raises(RunError, match="nobody can tell whether 12 items are the same in both"):
         hold_against(before, after, Wanted(changed=changed))
     assert pairing(hold_against(before, after, Wanted(changed="pair"))).comparison.items == 12
+
+
+def test_what_both_runs_do_not_know_any_more_is_not_the_same(ask: Asker) -> None:
+    before = without_hashes(ask(range(12)))
+    after = without_hashes(ask(range(12), items=items(13)))
+    for run in (before, after):
+        for path in run.path.glob("*/parts/*.requests.jsonl"):
+            path.unlink()
+    with pytest.raises(RunError) as refused:
+        hold_against(before, after, Wanted())
+    assert str(refused.value) == (
+        "numbers: nobody can tell whether 12 items are the same in both runs "
+        "(i0, i1, i10, i11, i2, ...): the dataset has changed, one of the runs is too old to have "
+        "kept hashes of its items, and the prompt has changed too or the requests are gone. Pair "
+        "them by their ids with --changed-items pair"
+    )
 
 
 def test_a_suite_that_cannot_be_compared_does_not_stop_the_others(
@@ -392,10 +453,20 @@ def rewrite(path: Path, **keys: Any) -> None:
 # Runs that cannot be read -------------------------------------------------------------------------
 
 
-def test_a_run_without_tables_says_how_to_continue_it(ask: Asker) -> None:
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("interrupted", "it has not ended. Continue it with pytest --llm-resume RUN"),
+        ("finished", "although it has ended. pytest --llm-resume RUN writes all of it again"),
+    ],
+)
+def test_a_run_without_tables_says_how_it_comes_to_them(
+    ask: Asker, reason: str, words: str
+) -> None:
     run = ask(range(4))
     (run.path / "m" / "predictions.csv").unlink()
-    with pytest.raises(RunError, match=f"Continue it with pytest --llm-resume {run.id}"):
+    rewrite(run.path / "manifest.json", exit_reason=reason)
+    with pytest.raises(RunError, match=words.replace("RUN", run.id)):
         FinishedRun(run.path)
 
 

@@ -18,7 +18,7 @@ from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run
 from pytest_llmeval.results.manifest import read_manifest, write_manifest
 from pytest_llmeval.results.tables import read_predictions, read_table
-from pytest_llmeval.run import Run, Selection
+from pytest_llmeval.run import Run, Selection, rescoring
 from pytest_llmeval.run.rescoring import Rescored, rescore
 
 if TYPE_CHECKING:
@@ -245,6 +245,44 @@ def test_a_run_that_is_being_written_is_left_alone(asked: Workbench, again: Agai
     run = asked.run(suite(asked))
     folder = RunFolder.open(run, ["m", "n"])
     with closing(Journal(folder)), pytest.raises(RunError, match="is being written"):
+        again(run)
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == [run.name]
+
+
+@pytest.mark.parametrize(("gone", "count"), [(["m", "n"], 10), (["n"], 5)])
+def test_a_run_whose_requests_are_gone_says_so_and_leaves_no_folder(
+    asked: Workbench, again: Again, gone: list[str], count: int
+) -> None:
+    run = asked.run(suite(asked))
+    for condition in gone:
+        (run / condition / "parts" / "part-0001.requests.jsonl").unlink()
+    with pytest.raises(RunError) as refused:
+        again(run)
+    assert str(refused.value) == (
+        f"the run {run.name} cannot be judged again: its requests are gone ({count} of 10), and "
+        "they say what its answers are to. Put <condition>/parts/*.requests.jsonl back, or ask "
+        "again"
+    )
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == [run.name]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError("full"), RunError)]
+)
+def test_what_breaks_off_while_it_writes_leaves_no_half_made_run(
+    asked: Workbench,
+    again: Again,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
+) -> None:
+    run = asked.run(suite(asked))
+
+    def break_off(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rescoring, "write_artifacts", break_off)
+    with pytest.raises(raised):
         again(run)
     assert [path.name for path in run.parent.iterdir() if path.is_dir()] == [run.name]
 

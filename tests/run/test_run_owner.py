@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.errors import LlmevalError, RunError
 from pytest_llmeval.records import Trial
+from pytest_llmeval.results.finished import require_tables
+from pytest_llmeval.results.journal import is_being_written
+from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly, owner
 from pytest_llmeval.run.backing import memory_of
 from pytest_llmeval.run.ledger import Ledger
@@ -154,3 +158,39 @@ def test_a_run_of_the_fake_engine_goes_from_begin_to_summary(bench: Workbench) -
     run.abort()  # harmless afterwards
     assert [prediction.trial_id for prediction in run.news(2)] == [t.id for t in trials[2:]]
     assert "4 trials" in run.summary(80, colour=False, encoding="utf-8")[0]
+
+
+@pytest.mark.parametrize("moment", ["selected_parts", "worth_of", "report_of", "write_artifacts"])
+def test_an_interrupt_while_the_run_concludes_is_told_and_the_run_can_be_continued(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before its journal is closed and after: every answer is kept, and only tables are missing."""
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    run = Run(settings, print)
+    run.begin(Selection(trials))
+    for trial in trials:
+        while run.wait(trial.id) is None:
+            pass
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, moment, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish("")
+    folder = Path(run.describe(None)["folder"])
+    assert run.summary(80, colour=False, encoding="utf-8") == [
+        f"llmeval: continue with --llm-resume {folder.name}, and the same --llm-config"
+    ]
+    manifest = read_manifest(folder)
+    assert (manifest.exit_reason, manifest.status) == ("interrupted", "completed")
+    assert not is_being_written(folder)
+    run.abort()  # as pytest does when it ends
+    assert read_manifest(folder) == manifest
+    with pytest.raises(RunError, match=f"Continue it with pytest --llm-resume {folder.name}"):
+        require_tables(folder)
+    bench.run(bench.root / "suites" / "sums.yaml", resume=folder.name)
+    require_tables(folder)
+    assert read_manifest(folder).exit_reason == "finished"
