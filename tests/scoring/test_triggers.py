@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import anchors, extraction, numeric, standing
+from pytest_llmeval.scoring import anchors, denials, extraction, numeric, standing
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
     (anchors.ANCHOR, anchors.ANCHOR_WORDS),
+    (denials._DENIED_BEFORE, denials._DENYING),
     (numeric._ANCHOR, numeric._ANCHOR_WORDS),
     (standing._TAKEN_BACK, standing._TAKING_BACK),
     (extraction._TAG, extraction._TAG_STARTS),
@@ -26,7 +27,9 @@ FRAGMENTS = [
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back", "reasoning"]
+    ("pattern", "words"),
+    PATTERNS,
+    ids=["choice", "denied option", "numeric", "taken back", "reasoning"],
 )
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
 def test_the_words_cover_every_way_in_which_a_match_begins(
