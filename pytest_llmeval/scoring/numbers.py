@@ -5,13 +5,14 @@ What is a number here, and what is not:
 - 42, -5, +5, −5 (Unicode minus), minus 5, .5, 1e3, 2 × 10^3, 10^6, 3/4, 1 1/2, ½, \frac{3}{4};
   a hyphen after a letter or digit is no sign (COVID-19, 5-3), and one with a space before the
   digits is one only after "=" or ":" or when nothing else stands in the text;
-- 1,234 and 1,234.5 and 1'234, also grouped by no-break or thin spaces; 2.5 million; 50% and
-  50 percent;
+- 1,234 and 1,234.5 and 1'234 and 1_234, also grouped by no-break or thin spaces; 2.5 million, 2 dozen, 2.5k and
+  $1M (a bare 1M is none: it may be metres); 50% and 50 percent;
 - 12 345 with plain spaces only where it cannot be two numbers: alone, with a group like 000, or
   after "is", "=" or ":" and at the end of its sentence;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
   skipped, never read in part, nor is 0,125 in groups of three. `decimal_comma` swaps the roles
   of "," and "." for such texts;
+- letters of scripts that are written without spaces may touch it (答案是42);
 - dates, times, ratios (3:4), ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that
   comes out whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
 
@@ -26,49 +27,58 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from pytest_llmeval.scoring.triggers import GLUED
+
 #: Longer runs of digits are no answers, and turning them into integers takes quadratic time.
 _MOST_DIGITS = 1000
 _LARGEST_EXPONENT = 400
 
 _GROUP_SPACES = "\u00a0\u202f\u2009"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPER = "[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4}"
 _MINUS = "-−–"
-_MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MAGNITUDES = {
+    **{"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9},
+    **{"trillion": 10**12, "k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9},
+}
 
-_RUN = rf"\d+(?:[.,'’{_GROUP_SPACES}]\d+)*"
+_RUN = rf"\d+(?:[.,_'’{_GROUP_SPACES}]\d+)*"
 _SCAN = re.compile(
     rf"""
     (?=[\d.$€£¥₹¼½¾⅐-⅞+\-−–mnMN])  # most positions end here, which makes the scan twice as fast
     (?:
       # What most numbers are, digits between words; the rest would come to the same.
       (?P<plain> (?:\A|(?<=[^\W\d_]\ )|(?<=[=:+(,;]\ )) \d{{1,9}}
-        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) | \Z )) )
-    | (?P<skip> (?<![\w.])
+        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) (?!(?i:and\ \d|dozen|hundred)) | \Z )) )
+    | (?P<skip> (?<![{GLUED}.])
         (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
           | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
           | \d{{1,9}}(?::\d{{1,9}})+(?:\s?[apAP][mM])?
           | \d+(?i:st|nd|rd|th)
-        ) (?!\w) )
+        ) (?![{GLUED}])
+          | \d{{1,4}}年(?:\d{{1,2}}月)?(?:\d{{1,2}}日)? | \d{{1,2}}月\d{{1,2}}日 )
     | (?P<sign>
           \b(?i:minus|negative)\s+
-        | (?<![\w)\]}}%]) [-−–+]
+        | (?<![{GLUED})\]}}%]) [-−–+]
         | (?<=[=:]\ ) [-−]\  )?
-      (?: [$€£¥₹]\s? (?P<inner>[-−])? )?
-      (?<![\w^]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
-      (?: (?P<whole>\d{{1,9}})\ (?P<mixed>\d{{1,9}}/\d{{1,9}}) (?![\w/]|[.,]\d)
-        | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![\w/]|[.,]\d)
-        | 10\s?\^\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?!\w)
+      (?: (?P<money>[$€£¥₹])\s? (?P<inner>[-−])? )?
+      (?<![{GLUED}^第]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
+      (?: (?P<whole>\d{{1,9}})\ (?:and\ (?=\d/))?(?P<mixed>\d{{1,9}}/\d{{1,9}}) (?![{GLUED}/]|[.,]\d)
+        | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![{GLUED}/]|[.,]\d)
+        | 10 (?: \s?(?:\^|\*\*)\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?![{GLUED}])
+               | (?P<raised>{_SUPER}) )
         | (?P<before>\d{{0,9}})\s?(?P<vulgar>[¼½¾⅐-⅞])
         | (?P<spaced>\d{{1,3}}(?:\ \d{{3}})+(?:[.,]\d+)?) (?!\d|[.,/]\d)
         | (?P<run>{_RUN}|\.\d+)
           (?: [eE](?P<e>[-+−]?\d{{1,4}})(?!\w|\.\d)
-            | \s?[×x*·⋅]\s?10 (?: \s?\^\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
-                                | (?P<super>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}}) )
+            | \s?[×x*·⋅]\s?10 (?: \s?(?:\^|\*\*)\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
+                                | (?P<super>{_SUPER}) )
           )?
           (?! [A-Za-z]+\d | [.,'’]?\d )
-          (?: \s(?P<magnitude>(?i:thousand|million|billion|trillion)\b) )?
+          (?: \s(?P<magnitude>(?i:dozen|hundred|thousand|million|billion|trillion)\b)
+            | (?P<short>(?:[kKMB]|bn)\b|[万萬億亿兆]) )?
       )
-      (?P<percent> \s?\\?% | \s?(?i:per\s?cent(?:age)?|pct)\b )?
+      (?P<percent> \s?\\?[%％] | \s?(?i:per\s?cent(?:age)?|pct)\b )?
     )
     """,
     re.VERBOSE,
@@ -76,22 +86,25 @@ _SCAN = re.compile(
 _DIGIT = re.compile(r"[\d¼½¾⅐-⅞]")
 #: What stands between a sign in words and the first digit: "minus $ .5".
 _BEFORE_DIGITS = frozenset("+-−–$€£¥₹.")
-_ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
-_COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
+_ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,_'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
+_COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[._'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
 _STATING = re.compile(r"(?:\b(?:is|are|was|equals)|[=:])\s*[*$(]*\Z", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[*_$)]*(?:[.!?]?\s*\Z|[.!?]\s|\n)")
 _NO_DIGITS = re.compile(r"\D")
 
 _FRAC = re.compile(r"(\d?)\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _LATEX_WORDS = (
-    (re.compile(r"\{,\}|\\,(?=\d{3})"), ","),
+    (re.compile(r"(?:\{,\}|,)(?:\\!)?(?=\d{3})|\\,(?=\d{3})"), ","),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)(?![A-Za-z])\s*\}?"), "°"),
     (
         re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|boldsymbol)\s*\{([^{}]*)\}"),
         r" \1 ",
     ),
-    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
+    (re.compile(r"\\pm(?![A-Za-z])"), "±"),
+    (re.compile(r"\\(?:neq?|[lg](?:t|eq?))(?![A-Za-z])"), "≠"),
     (re.compile(r"\\([%$])"), r"\1"),
-    (re.compile(r"\\(?:[()\[\],;:! ]|q?quad\b|left\b|right\b|displaystyle\b)"), " "),
+    (re.compile(r"\\(?:[()\[\],;:! ]|(?:q?quad|left|right|displaystyle)(?![A-Za-z]))"), " "),
 )
 
 
@@ -191,8 +204,8 @@ def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         return _decimal(match, decimal_comma=decimal_comma)
     if match["spaced"]:
         return _spaced(match, decimal_comma=decimal_comma)
-    if match["power"]:
-        return _power_of_ten(match["power"])
+    if match["power"] or match["raised"]:
+        return _power_of_ten(match["power"] or match["raised"].translate(_SUPERSCRIPTS))
     if match["vulgar"]:
         part = Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
         return int(match["before"] or 0) + part
@@ -213,9 +226,14 @@ def _spaced(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
 
 
 def _is_stated(match: re.Match[str]) -> bool:
-    """Say whether a sentence comes to just this: "The answer is 12 345."."""
+    """Say whether a sentence comes to just this: "The answer is 12 345.".
+
+    Three groups and more ("is 1 234 567 euros") are one number whatever follows.
+    """
     begins = _STATING.search(match.string, max(0, match.start() - 12), match.start())
-    return begins is not None and _SENTENCE_END.match(match.string, match.end()) is not None
+    return begins is not None and (
+        match["spaced"].count(" ") > 1 or _SENTENCE_END.match(match.string, match.end()) is not None
+    )
 
 
 def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
@@ -237,8 +255,12 @@ def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         if factor is None:
             return None
         value *= factor
-    magnitude = match["magnitude"]
-    return value * _MAGNITUDES[magnitude.lower()] if magnitude else value
+    magnitude = match["magnitude"] or match["short"]
+    if magnitude is None:
+        return value
+    if match["short"] and magnitude != "k" and not (match["money"] and magnitude.isascii()):
+        return None  # 300K may be degrees, 5M metres, bytes or millions
+    return value * _MAGNITUDES[magnitude.lower()]
 
 
 def _power_of_ten(exponent: str) -> Fraction | None:

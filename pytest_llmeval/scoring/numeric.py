@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 from pytest_llmeval.records import Answer, Item, Score
+from pytest_llmeval.scoring.corrections import corrected
 from pytest_llmeval.scoring.extraction import (
     Finding,
     Reading,
@@ -41,16 +42,17 @@ from pytest_llmeval.scoring.extraction import (
 from pytest_llmeval.scoring.numbers import Number, numbers_in, plain_latex
 from pytest_llmeval.scoring.scorer import register
 from pytest_llmeval.scoring.standing import (
-    after_correction,
+    bounds_in,
     denied_in,
     is_alone,
     is_aside,
     is_doubted,
     is_open,
+    is_trailing,
     is_undone,
 )
 from pytest_llmeval.scoring.triggers import matches_at
-from pytest_llmeval.scoring.units import conversion, unit_after
+from pytest_llmeval.scoring.units import DIMENSIONS, conversion, is_known, unit_after, word_after
 
 #: How every match of `_ANCHOR` begins.
 _ANCHOR_WORDS = ("answer", "result", "solution", "total", "<answer>")
@@ -62,6 +64,11 @@ _ANCHOR = re.compile(
                           |(?:comes|adds|works)\s+(?:out\s+|up\s+)?to)\b | [:=→] | [-=]> )
       | \banswer\s+(?=[-−$]?\d)""",
     re.IGNORECASE | re.VERBOSE,
+)
+#: "A common answer is 41" is not the answer.
+_OF_OTHERS = re.compile(
+    r"\b(?:an?|one|another|common|frequent|popular|naive|obvious|tempting)\s+(?:\w+\s+){0,2}\Z",
+    re.IGNORECASE,
 )
 #: "42 is the answer", "42 is the sum of 17 and 25".
 _CONFIRMED = re.compile(
@@ -80,12 +87,13 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n|</answer>", re.IGNORECASE)
 _EQUATION = re.compile(r"\s*(?:=|[A-Za-z]\s*=)")
 #: What may follow a number at the end of a cut text without closing it.
 _UNFINISHED = re.compile(r"(?:\s*(?:[-+−–/×÷·^=]|\*(?!\*)))?[\s.,'’]*(?P<word>[A-Za-z]*)\Z")
-_MULTIPLIERS = ("thousand", "million", "billion", "trillion", "percent")
+_MULTIPLIERS = ("dozen", "hundred", "thousand", "million", "billion", "trillion", "percent")
+_STRUCK = re.compile(r"~~[^~\n]+~~")
 _UNDERSCORES = re.compile(r"(?<!\w)_{1,2}(?=[^\s_])([^_\n]+)_{1,2}(?!\w)")
 
 
 class Quantity(NamedTuple):
-    """A number and the known unit behind it, None unless units count."""
+    """A number and the unit behind it, None unless units count."""
 
     number: Number
     unit: str | None
@@ -98,7 +106,7 @@ class Numeric:
 
     `tolerance` is absolute, `relative_tolerance` a part of the target; the wider holds. Words after
     a number are ignored, unless `units: true`: then known units are converted, and units of
-    different kinds differ. `decimal_comma: true` reads 1.234,5 as 1234.5, in targets too, where a
+    different kinds differ; a target's unit must be a known one. `decimal_comma: true` reads 1.234,5 as 1234.5, in targets too, where a
     JSON number is read as JSON writes it (0.125); one that could be either (1.500) is refused.
 
     A number at the very end of an answer that was cut off is not committed: more digits might have
@@ -129,9 +137,15 @@ class Numeric:
         return judge(self.name, read(answer), self._find, matches, shown)
 
     def _find(self, reading: Reading) -> Finding[Quantity] | None:
-        text = after_correction(_unmarked(plain_latex(reading.text)))
+        text = _unmarked(plain_latex(reading.text))
         found = numbers_in(text, decimal_comma=self.decimal_comma)
-        chosen = _choose(text, found) if found else None
+        begin, refuted = corrected(
+            text, found, _standing(text, found), partial(_answer_so_far, text)
+        )
+        if begin:
+            text = text[begin:]
+            found = numbers_in(text, decimal_comma=self.decimal_comma)
+        chosen = _choose(text, found, {start - begin for start in refuted}) if found else None
         if chosen is None:
             return None
         number, how = chosen
@@ -147,7 +161,14 @@ class Numeric:
             raise ValueError(f"item {item.id}: {error}") from None
         if quantity is None:
             raise ValueError(f"the target {target!r} of item {item.id} is not one number")
-        return quantity if self.units else Quantity(quantity.number, None)
+        if not self.units:
+            return Quantity(quantity.number, None)
+        if quantity.unit is not None and not is_known(quantity.unit):
+            raise ValueError(
+                f"the unit {quantity.unit!r} of item {item.id}'s target is none that is known: "
+                f"{', '.join(DIMENSIONS)}; drop `units: true`, or the unit"
+            )
+        return quantity
 
     def _agree(self, found: Quantity, target: Quantity) -> bool:
         number = found.number
@@ -170,15 +191,34 @@ _LAST = "last number"
 
 
 def _unmarked(text: str) -> str:
-    """Take away Markdown's underscores (__42__), which would make a number part of a name."""
+    """Take away Markdown's underscores (__42__), which would make a number part of a name, and
+    what it strikes out; write a slash as all others are.
+    """
+    if "~~" in text:
+        text = _STRUCK.sub(" ", text)
+    if "\u2044" in text:
+        text = text.replace("\u2044", "/")
     return _UNDERSCORES.sub(r"\1", text) if "_" in text else text
 
 
-def _choose(text: str, found: Sequence[Number]) -> tuple[Number, str] | None:
+def _standing(text: str, found: Sequence[Number]) -> Sequence[Number]:
+    """The numbers that may be an answer: neither denied nor a bound of one."""
+    no_more = {number.start for number in (*denied_in(text, found), *bounds_in(text, found))}
+    return [number for number in found if number.start not in no_more] if no_more else found
+
+
+def _answer_so_far(text: str, found: Sequence[Number]) -> Number | None:
+    chosen = _first_choice(text, found)
+    return chosen[0] if chosen else None
+
+
+def _choose(
+    text: str, found: Sequence[Number], refuted: Collection[int] = ()
+) -> tuple[Number, str] | None:
     """Pick the number that the text commits itself to, and say where it stood."""
     denied = denied_in(text, found)
-    no_more = {number.start for number in denied}
-    standing = [number for number in found if number.start not in no_more] if denied else found
+    no_more = {number.start for number in (*denied, *bounds_in(text, found))}.union(refuted)
+    standing = [number for number in found if number.start not in no_more] if no_more else found
     chosen = _first_choice(text, standing)
     if chosen is None:
         return None
@@ -208,12 +248,31 @@ def _first_choice(text: str, standing: Sequence[Number]) -> tuple[Number, str] |
 
 
 def _last(text: str, standing: Sequence[Number]) -> tuple[Number, str] | None:
-    return next(((n, _LAST) for n in reversed(standing) if not is_aside(text, n)), None)
+    last = next((number for number in reversed(standing) if not is_aside(text, number)), None)
+    if last is None or is_trailing(text, standing, last):
+        return None
+    return _left_of_sum(text, standing, last) or last, _LAST
+
+
+def _left_of_sum(text: str, standing: Sequence[Number], operand: Number) -> Number | None:
+    """The number that a sum is said to make before it is written: 42 in "42 = 6*7"."""
+    near = max(0, operand.start - 60)
+    equals = max(text.rfind(word, near, operand.start) for word in ("=", "which is"))
+    if equals < 0 or not is_undone(text, operand):
+        return None
+    before = [number for number in standing if number.end <= equals]
+    if not before or text[before[-1].end : equals].strip(" *$,") or is_undone(text, before[-1]):
+        return None
+    return before[-1]
 
 
 def _places(text: str, standing: Sequence[Number]) -> Iterator[tuple[str, int, int]]:
     """Where a committed number may stand, the most binding first."""
-    after = ((words.end(), words, None) for words in matches_at(_ANCHOR, text, _ANCHOR_WORDS))
+    after = (
+        (words.end(), words, None)
+        for words in matches_at(_ANCHOR, text, _ANCHOR_WORDS)
+        if not _OF_OTHERS.search(text, max(0, words.start() - 40), words.start())
+    )
     confirmed = ((number, _CONFIRMED.match(text, number.end)) for number in standing)
     before = ((number.start, words, number.end) for number, words in confirmed if words)
     for start, words, end in sorted([*after, *before], key=lambda place: -place[0]):
@@ -301,7 +360,7 @@ def _plain_quantity(text: str, *, decimal_comma: bool) -> Quantity | None:
         return Quantity(Number(0, len(text), value, percent=False), None)
     plain = plain_latex(text)
     found = numbers_in(plain, decimal_comma=decimal_comma)
-    return Quantity(found[0], unit_after(plain, found[0].end)) if len(found) == 1 else None
+    return Quantity(found[0], word_after(plain, found[0].end)) if len(found) == 1 else None
 
 
 @lru_cache
