@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pytest_llmeval.scoring.numbers import Number
+from pytest_llmeval.scoring.standing import Standing
 from pytest_llmeval.scoring.triggers import matches_at
 
 _TAKEN_BACK = re.compile(
@@ -53,33 +54,33 @@ _MOST = 8
 
 
 def corrected(
-    text: str,
-    found: Sequence[Number],
-    standing: Sequence[Number],
-    answer_of: Callable[[Sequence[Number]], Number | None],
+    standing: Standing, answer_of: Callable[[Standing], Number | None]
 ) -> tuple[int, set[int]]:
     """Where what counts of a text begins, and where numbers start that are refuted behind that.
 
-    `standing` are those `found` that the text does not deny; `answer_of` is what the text has come
-    to with the numbers up to a place.
+    `answer_of` tells what the text comes to with its numbers up to a place.
     """
+    text, found = standing.text, standing.found
     refuted: set[int] = set()
     for words in list(matches_at(_TAKEN_BACK, text, _TAKING_BACK))[: -_MOST - 1 : -1]:
         before = found[: bisect_left(found, (words.start(),))]
-        answer = answer_of(before) if before else None
-        is_about_answer = answer is None or answer.distance(before[-1]) == 0
+        answer = answer_of(Standing(text, before)) if before else None
+        of_answer = answer is None or answer.distance(before[-1]) == 0
+        if _takes_back(standing, words, of_answer=of_answer):
+            return words.end(), refuted
         if words["verdict"]:
-            if is_about_answer or _RESTATED.match(text, words.end()):
-                return words.end(), refuted
             refuted.add(before[-1].start)
-        elif standing and standing[-1].start >= words.end():
-            return words.end(), refuted
-        elif not words["only_before"] and (is_about_answer or not words["mine"]):
-            return words.end(), refuted
-        elif words["only_before"] and not _says_more(text, words.end()):
-            return words.end(), refuted
     return 0, refuted
 
 
-def _says_more(text: str, start: int) -> bool:
-    return any(character.isalnum() for character in text[start : start + 60])
+def _takes_back(standing: Standing, words: re.Match[str], *, of_answer: bool) -> bool:
+    """Say whether the words take back all before them; `of_answer`: they follow the answer."""
+    text, end = standing.text, words.end()
+    if words["verdict"]:
+        return of_answer or _RESTATED.match(text, end) is not None
+    last = next(standing.backwards(), None)
+    if last is not None and last.start >= end:
+        return True
+    if words["only_before"]:
+        return not any(character.isalnum() for character in text[end : end + 60])
+    return of_answer or not words["mine"]

@@ -5,8 +5,8 @@ What is a number here, and what is not:
 - 42, -5, +5, −5 (Unicode minus), minus 5, .5, 1e3, 2 × 10^3, 10^6, 3/4, 1 1/2, ½, \frac{3}{4};
   a hyphen after a letter or digit is no sign (COVID-19, 5-3), and one with a space before the
   digits is one only after "=" or ":" or when nothing else stands in the text;
-- 1,234 and 1,234.5 and 1'234 and 1_234, also grouped by no-break or thin spaces; 2.5 million, 2 dozen, 2.5k and
-  $1M (a bare 1M is none: it may be metres); 50% and 50 percent;
+- 1,234 and 1,234.5 and 1'234 and 1_234, also grouped by no-break or thin spaces; 2.5 million,
+  2 dozen, 2.5k and $1M (a bare 1M is none: it may be metres); 50% and 50 percent;
 - 12 345 with plain spaces only where it cannot be two numbers: alone, with a group like 000, or
   after "is", "=" or ":" and at the end of its sentence;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
@@ -38,8 +38,12 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _SUPER = "[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4}"
 _MINUS = "-−–"
 _MAGNITUDES = {
-    **{"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9},
-    **{"trillion": 10**12, "k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9},
+    "dozen": 12,
+    "hundred": 100,
+    **dict.fromkeys(("thousand", "k"), 10**3),
+    **dict.fromkeys(("million", "m"), 10**6),
+    **dict.fromkeys(("billion", "bn", "b"), 10**9),
+    "trillion": 10**12,
 }
 
 _RUN = rf"\d+(?:[.,_'’{_GROUP_SPACES}]\d+)*"
@@ -49,7 +53,8 @@ _SCAN = re.compile(
     (?:
       # What most numbers are, digits between words; the rest would come to the same.
       (?P<plain> (?:\A|(?<=[^\W\d_]\ )|(?<=[=:+(,;]\ )) \d{{1,9}}
-        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) (?!(?i:and\ \d|dozen|hundred)) | \Z )) )
+        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\])
+                          (?!(?i:and\ \d|dozen|hundred)) | \Z )) )
     | (?P<skip> (?<![{GLUED}.])
         (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
           | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
@@ -63,7 +68,8 @@ _SCAN = re.compile(
         | (?<=[=:]\ ) [-−]\  )?
       (?: (?P<money>[$€£¥₹])\s? (?P<inner>[-−])? )?
       (?<![{GLUED}^第]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
-      (?: (?P<whole>\d{{1,9}})\ (?:and\ (?=\d/))?(?P<mixed>\d{{1,9}}/\d{{1,9}}) (?![{GLUED}/]|[.,]\d)
+      (?: (?P<whole>\d{{1,9}})\ (?P<and>and\ )?(?P<mixed>\d{{1,9}}/\d{{1,9}})
+          (?![{GLUED}/]|[.,]\d)
         | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![{GLUED}/]|[.,]\d)
         | 10 (?: \s?(?:\^|\*\*)\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?![{GLUED}])
                | (?P<raised>{_SUPER}) )
@@ -210,7 +216,7 @@ def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         part = Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
         return int(match["before"] or 0) + part
     over, _, under = (match["mixed"] or f"{match['over']}/{match['under']}").partition("/")
-    if int(under) == 0 or int(over) % int(under) == 0:
+    if int(under) == 0 or int(over) % int(under) == 0 or (match["and"] and int(over) > int(under)):
         return None
     return int(match["whole"] or 0) + Fraction(int(over), int(under))
 
@@ -255,6 +261,10 @@ def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         if factor is None:
             return None
         value *= factor
+    return _magnified(value, match)
+
+
+def _magnified(value: Fraction, match: re.Match[str]) -> Fraction | None:
     magnitude = match["magnitude"] or match["short"]
     if magnitude is None:
         return value

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from pytest_llmeval.scoring.numbers import Number
 from pytest_llmeval.scoring.triggers import starts_of
 
 #: How far from a number words that concern it are looked for.
 _WINDOW = 60
-#: How every match of `_DENIED_BEFORE` begins; `_DENIED_AFTER` has one of them in it.
+#: How every match of `_DENIED_BEFORE` begins.
 _DENYING = (
-    "not ", "not\n", "not:", "cannot", "nor ", "nor\n", "nope", "no longer", "? no", "?no", "?\nno", "invalid", "n't",
+    "not ", "not\n", "not:", "cannot", "nor ", "nor\n", "no longer", "n't",
     "n’t", "never", "neither", "wrong", "incorrect", "false", "instead", "rather", "except",
-    "unlike", "impossible", "other than", "anything but", "everything but", "all but",
+    "unlike", "other than", "anything but", "everything but", "all but",
     "nowhere near", "nothing like", "far from", "mistake", "不",
 )  # fmt: skip
 _RIGHT = r"""(?:(?:\w+ly\s+)?(?:(?:the|a|my|our)\s+)?
@@ -104,34 +105,72 @@ _BOUND_AFTER = re.compile(r"[ ]*[<≤][ ]*(?!\w+\s*/?>)[A-Za-z]")
 _TAG_BEFORE = re.compile(r"<\w[^<>]{0,20}>\s*\Z")
 
 
-def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
-    """The numbers that the text says are not the answer."""
-    words = starts_of(text, _DENYING)
-    return [number for number in found if words and _is_denied(text, words, number)]
+@dataclass(slots=True)
+class Standing:
+    """The numbers of a text, and whether each of them stands, judged only when asked."""
+
+    text: str
+    found: Sequence[Number]
+    refuted: Collection[int] = ()
+    _denied: dict[int, bool] = field(default_factory=dict)
+    _stands: dict[int, bool] = field(default_factory=dict)
+
+    def denies(self, number: Number) -> bool:
+        """Say whether the text says that a number is not the answer."""
+        known = self._denied.get(number.start)
+        if known is None:
+            known = self._denied[number.start] = _is_denied(self.text, number)
+        return known
+
+    def stands(self, number: Number) -> bool:
+        """Say whether a number may be an answer: neither denied nor a bound of one."""
+        known = self._stands.get(number.start)
+        if known is None:
+            no_more = number.start in self.refuted or self.denies(number)
+            known = not (no_more or _is_bound(self.text, number))
+            self._stands[number.start] = known
+        return known
+
+    def backwards(self, end: int | None = None) -> Iterator[Number]:
+        """The numbers that stand, from the last one on that begins before `end`."""
+        last = len(self.found) if end is None else bisect_left(self.found, (end,))
+        return (
+            self.found[place] for place in range(last - 1, -1, -1) if self.stands(self.found[place])
+        )
 
 
-def _is_denied(text: str, words: Sequence[int], number: Number) -> bool:
-    """Say whether one number is denied; `words` are the places of words that may deny one."""
-    place = bisect_left(words, number.start)
-    near = words[bisect_left(words, number.start - _WINDOW) : place]
-    if any(_DENIED_BEFORE.match(text, word, number.start) for word in near):
+def _is_denied(text: str, number: Number) -> bool:
+    window = max(0, number.start - _WINDOW)
+    words = starts_of(text[window : number.start], _DENYING)
+    if any(_DENIED_BEFORE.match(text, window + word, number.start) for word in words):
         return True
-    follows = place < len(words) and words[place] < number.end + _WINDOW
-    return follows and _DENIED_AFTER.match(text, number.end) is not None
+    return _DENIED_AFTER.match(text, number.end) is not None
 
 
-def is_doubted(text: str, found: Sequence[Number], number: Number) -> bool:
-    """Say whether second thoughts ("Wait, ...") come to a last number that is another one."""
-    last = found[-1]
-    if last.start <= number.start or last.distance(number) == 0:
+def _is_bound(text: str, number: Number) -> bool:
+    """Say whether it bounds another one ("less than 42", "x ≠ 42"), or its error ("± 1")."""
+    start, end = number.start, number.end
+    window = max(0, start - 24)
+    if _BOUND_AFTER.match(text, end):
+        return True
+    near = text[window:start]
+    if not any(word in near for word in _BOUNDING) or not _BOUND_BEFORE.search(near):
         return False
-    doubt = _DOUBTED.search(text, number.end)
-    return doubt is not None and doubt.start() < last.start
+    return _TAG_BEFORE.search(near) is None
+
+
+def is_doubted(standing: Standing, number: Number) -> bool:
+    """Say whether second thoughts ("Wait, ...") come to a last number that is another one."""
+    if number is standing.found[-1]:
+        return False
+    doubt = _DOUBTED.search(standing.text, number.end)
+    last = next(standing.backwards()) if doubt else number
+    return doubt is not None and doubt.start() < last.start and last.distance(number) != 0
 
 
 def is_open(text: str, found: Sequence[Number], number: Number) -> bool:
     """Say whether the number is one side of "5 or 6" or "5 to 6"; "1/2 or 0.5" is one thing."""
-    place = found.index(number)
+    place = bisect_left(found, number)
     pairs = [
         (found[left], found[left + 1]) for left in (place - 1, place) if 0 <= left < len(found) - 1
     ]
@@ -172,31 +211,15 @@ def is_aside(text: str, number: Number) -> bool:
     return in_brackets is not None
 
 
-def is_trailing(text: str, found: Sequence[Number], number: Number) -> bool:
+def is_trailing(standing: Standing, number: Number) -> bool:
     """Say whether the text ends with the number of something else: "42 apples in 3 boxes"."""
+    text = standing.text
     if not _TRAILING_AFTER.match(text, number.end):
         return False
     if not _TRAILING_BEFORE.search(text, max(0, number.start - 24), number.start):
         return False
-    before = found[: bisect_left(found, number)]
-    return bool(before) and not _SENTENCE_END.search(text, before[-1].end, number.start)
-
-
-def bounds_in(text: str, found: Sequence[Number]) -> list[Number]:
-    """The numbers that only bound another one ("less than 42", "x ≠ 42"), or its error ("± 1")."""
-    words = starts_of(text, _BOUNDING)
-    return [number for number in found if words and _is_bound(text, words, number)]
-
-
-def _is_bound(text: str, words: Sequence[int], number: Number) -> bool:
-    start, end = number.start, number.end
-    window = max(0, start - 24)
-    place = bisect_left(words, start)
-    if place < len(words) and words[place] <= end + 4 and _BOUND_AFTER.match(text, end):
-        return True
-    if not place or words[place - 1] < window or not _BOUND_BEFORE.search(text, window, start):
-        return False
-    return _TAG_BEFORE.search(text, window, start) is None
+    before = next(standing.backwards(number.start), None)
+    return before is not None and not _SENTENCE_END.search(text, before.end, number.start)
 
 
 def is_alone(text: str, number: Number) -> bool:

@@ -10,8 +10,8 @@ from fractions import Fraction
 _UNIT = re.compile(r"\s?([A-Za-zµμ°][A-Za-zµμ°²³/^·]*[23]?)")
 #: What is a unit, known or not: "kg/m^3", "°C", or a prefix and a symbol ("GPa").
 _UNIT_LIKE = re.compile(
-    r".*[/^²³°·].* | [kMGTPmcdnpµ]? (?:Hz|J|W|V|A|N|Pa|F|C|K|mol|cd|lm|lx|T|Wb|H|S|Bq|Gy|Sv|B|bit|eV"
-    r"|cal|Wh|bar|dB|m|g|s|L|l|t)",
+    r".*[/^²³°·].* | [kMGTPmcdnpµ]? (?:Hz|J|W|V|A|N|Pa|F|C|K|mol|cd|lm|lx|T|Wb|H|S|Bq|Gy|Sv|B"
+    r"|bit|eV|cal|Wh|bar|dB|m|g|s|L|l|t)",
     re.VERBOSE,
 )
 

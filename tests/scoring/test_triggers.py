@@ -8,13 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import anchors, corrections, denials, extraction, numeric, standing
+from pytest_llmeval.scoring import (
+    anchors,
+    committed_number,
+    corrections,
+    denials,
+    extraction,
+    standing,
+)
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
     (anchors.ANCHOR, anchors.ANCHOR_WORDS),
     (denials._DENIED_BEFORE, denials._DENYING),
-    (numeric._ANCHOR, numeric._ANCHOR_WORDS),
+    (committed_number._ANCHOR, committed_number._ANCHOR_WORDS),
     (corrections._TAKEN_BACK, corrections._TAKING_BACK),
     (standing._DENIED_BEFORE, standing._DENYING),
     (extraction._TAG, extraction._TAG_STARTS),
