@@ -58,7 +58,10 @@ _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
 _MARKUP = str.maketrans(dict.fromkeys("*`_$", " "))
 #: "Ｂ", as it is typed among Chinese and Japanese characters.
-_FULL_WIDTH = {0x3002: ".", **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}}
+_FULL_WIDTH: dict[int, int | str] = {
+    0x3002: ".",
+    **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
+}
 _STRUCK = re.compile(r"~~[^~\n]+~~")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _SPACES = re.compile(r"[ \t\u00a0]{2,}|[\t\u00a0]")

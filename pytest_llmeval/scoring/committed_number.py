@@ -165,17 +165,16 @@ def _left_of_sum(standing: Standing, operand: Number) -> Number | None:
 def _places(standing: Standing) -> Iterator[tuple[str, int, int]]:
     """Where a committed number may stand, the most binding first."""
     text = standing.text
-    after = (
+    after = [
         (words.end(), words, None)
         for words in matches_at(_ANCHOR, text, _ANCHOR_WORDS)
         if not _OF_OTHERS.search(text, max(0, words.start() - 40), words.start())
-    )
-    confirmed = ((number, _CONFIRMED.match(text, number.end)) for number in standing.found)
-    before = (
+    ]
+    before = [
         (number.start, words, number.end)
-        for number, words in confirmed
-        if words and standing.stands(number)
-    )
+        for number in standing.found
+        if (words := _CONFIRMED.match(text, number.end)) and standing.stands(number)
+    ]
     for start, words, end in sorted([*after, *before], key=lambda place: -place[0]):
         side = "after" if end is None else "before"
         yield f"{side} {' '.join(words[0].split())!r}", start, end or _segment_end(text, start)

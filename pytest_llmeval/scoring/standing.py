@@ -94,7 +94,7 @@ _TRAILING_BEFORE = re.compile(
 _TRAILING_AFTER = re.compile(r"[*_]{0,2}[ ][A-Za-z]+[*_]{0,2}[.!]?\s*\Z")
 _SENTENCE_END = re.compile(r"[.!?;]\s|\n")
 
-_BOUNDING = ("than", "<", ">", "≠", "≤", "≥", "!=", "±", "+/-")
+_BOUNDING = frozenset("<>≠≤≥=±/")
 _BOUND_BEFORE = re.compile(
     r"""(?: \b(?:less|greater|more|fewer|larger|smaller|higher|lower|bigger)\s+than\s+
             (?:or\s+equal\s+to\s+)?
@@ -154,7 +154,9 @@ def _is_bound(text: str, number: Number) -> bool:
     if _BOUND_AFTER.match(text, end):
         return True
     near = text[window:start]
-    if not any(word in near for word in _BOUNDING) or not _BOUND_BEFORE.search(near):
+    if ("than" not in near.lower() and _BOUNDING.isdisjoint(near)) or not _BOUND_BEFORE.search(
+        near
+    ):
         return False
     return _TAG_BEFORE.search(near) is None
 
