@@ -16,7 +16,7 @@ ANCHOR = re.compile(
         (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
         [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
                    | ['’]s\b | [:=→] | [-=]> | \s-\s )
-    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
+    | \b(?:(?:I|we)(?=[ '’])|let['’]s\b) [^.,;:\n]{{0,24}}?
         \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
             |vote|opt)\b
         (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
@@ -34,7 +34,7 @@ _REACH = 240
 #: How every match of `ANCHOR` begins.
 ANCHOR_WORDS = (
     "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
-    "choose", "select", "i ", "i'", "i’", "we ", "let", "it ", "it'", "it’", "it\n",
+    "choose", "select", "i ", "i'", "i’", "we ", "we'", "we’", "let", "it ", "it'", "it’", "it\n",
     "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
     "no,", "no:", "no;", "no -", "no –", "no —",
 )  # fmt: skip

@@ -78,6 +78,10 @@ _ASIDE = re.compile(
       | \b(?:is|are|was|were|has|have|had) \s+ (?:\w+ly\s+|about\s+|a\s+total\s+of\s+)?
           [$€£]?\d[\d.,]*%?[*_]{0,2} (?:\s+[a-z]+){0,3}
           \s+(?:after|in|over|within|for|during|since|by)\s+ (?:the\s+|all\s+)?[*$(]* \Z
+      | \bif\s+(?:you|we|one|they|someone)\s+(?:\w+\s+){1,2} [*$(]* \Z
+      | \b(?:people|some|many|others|students|they)\s+(?:\w+\s+){0,2}
+          (?:say|said|think|get|got|answer|guess|believe|claim|assume)\s+
+          (?:that\s+)?(?:it(?:['’]s|\s+is)\s+)? [*$(]* \Z
       | \bconfidence(?:\s+(?:level|is|of))*\s*[:=]?\s* \Z""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -183,6 +183,8 @@ RIGHT = [
     ("The answer is 42. It was a mistake to assume 41.", "42"),
     ("The answer is 42; it is not correct to say 43.", "42"),
     ("42\n\nSome say 41, but that is wrong.", "42"),
+    ("42. If you got 41, that is wrong.", "42"),
+    ("It is 42. Many people say 41.", "42"),
     ("The answer is 42. I first had 41. That was wrong.", "42"),
     ("The answer is 42. Some say 41, but this is not correct: they forget 1.", "42"),
     # the answer is stated anew
