@@ -54,6 +54,9 @@ _SECOND_THOUGHTS = re.compile(
 )
 _ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
 _LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
+_LINE_ENDS = re.compile(r"[ .:;,!\"'”’]*(?:\n|\Z)")
+#: How many spaces, quotes and bullets stand before a label that opens its line, at most.
+_MOST_MARKS = 60
 _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
 _MARKUP = str.maketrans(dict.fromkeys("*`_$", " "))
@@ -270,8 +273,9 @@ def _is_last_sentence(text: str, group: Group) -> bool:
 
 def _opens_line(text: str, mention: Mention) -> bool:
     """Say whether a label stands first on its line, marked as a label or alone."""
-    line = text.rfind("\n", 0, mention.start) + 1
-    if text[line : mention.start].strip(" \"'“‘>-•#"):
+    near = max(0, mention.start - _MOST_MARKS)
+    line = text.rfind("\n", near, mention.start) + 1
+    if (near and not line) or text[line : mention.start].strip(" \"'“‘>-•#"):
         return False
     return (
         text[mention.start] in "(["
@@ -283,6 +287,4 @@ def _opens_line(text: str, mention: Mention) -> bool:
 
 
 def _ends_line(text: str, mention: Mention) -> bool:
-    end = text.find("\n", mention.end)
-    rest = text[mention.end : end if end >= 0 else len(text)]
-    return not rest.strip(" .:;,!\"'”’")
+    return _LINE_ENDS.match(text, mention.end) is not None

@@ -70,7 +70,7 @@ _DENIED_AFTER = re.compile(
 _REMARK = re.compile(
     r"""[\s"'”’*)\]]* (?:
         (?:is|are|was|were|does|do|can|could|would|will|has|have)\s+ (?:\w+ly\s+)? not
-      | \w+n['’]t | cannot )\b""",
+      | \w{1,8}n['’]t | cannot )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 #: Between two options: the second one is left behind.

@@ -444,3 +444,9 @@ def test_looking_for_letters_first_finds_the_labels_that_looking_everywhere_find
 @given(st.text(max_size=200))
 def test_no_text_makes_it_raise(text: str) -> None:
     assert picked(text) in (*LETTERS, None)
+
+
+@pytest.mark.parametrize("text", ["答案是B", "B over A ", "not B ", "no, B ", "B\n", "is it A? "])
+def test_options_that_are_repeated_endlessly_are_read_in_one_pass(text: str) -> None:
+    """With a look at all of the text for each option, these would take minutes."""
+    assert judged(text * 20_000, "C").outcome in ("wrong", "no_answer")
