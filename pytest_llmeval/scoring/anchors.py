@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Sequence
+
+from pytest_llmeval.scoring.triggers import starts_of
 
 _OPENING = r"[\s:\"'“‘(\[{*]*"
 _FILLER = r"""(?:(?:most\s+likely|probably|definitely|clearly|therefore|thus|actually|indeed|simply
@@ -16,7 +16,7 @@ ANCHOR = re.compile(
         (?: \s+(?:to|for|here|among|of)\b [^.:\n]{{0,60}}? )?
         [\s"'*]* (?: (?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)\b
                    | ['’]s\b | [:=→] | [-=]> | \s-\s )
-    | \b(?:I|we|let['’]s|I['’](?:d|ll|m))\b [^.,;:\n]{{0,24}}?
+    | \b(?:(?:I|we)(?=[ '’])|let['’]s\b) [^.,;:\n]{{0,24}}?
         \b(?:choose|chose|pick|picked|select|selected|say|guess|answer|think|believe|go|going
             |vote|opt)\b
         (?: \s+(?:that\s+)?(?:it|this|the\s+(?:correct\s+|right\s+)?(?:answer|option|choice))
@@ -24,6 +24,7 @@ ANCHOR = re.compile(
     | (?P<weak> \b(?:it|that|this)) (?: \s+(?:is|must\s+be|should\s+be|has\s+to\s+be)\b | ['’]s\b )
     | \b(?:answer|choice|choose|pick|select)\s
     | \b(?:wait|actually|correction|sorry)\b [\s,.:…–—-]* (?:no\b[\s,.:…–—-]*)?
+    | (?P<no> \bno (?:[,:;]|[ ][-–—]) )
     | <answer> | \\boxed\{{ | \#{{4}}
     ) {_OPENING} {_FILLER}""",
     re.IGNORECASE | re.VERBOSE,
@@ -33,15 +34,17 @@ _REACH = 240
 #: How every match of `ANCHOR` begins.
 ANCHOR_WORDS = (
     "answer", "choice", "option", "selection", "response", "solution", "conclusion", "pick",
-    "choose", "select", "i ", "i'", "i’", "we ", "let", "it ", "it'", "it’", "it\n",
+    "choose", "select", "i ", "i'", "i’", "we ", "we'", "we’", "let", "it ", "it'", "it’", "it\n",
     "that", "this", "wait", "actually", "correction", "sorry", "<answer>", "\\boxed{", "####",
+    "no,", "no:", "no;", "no -", "no –", "no —",
 )  # fmt: skip
 
 
-def anchor_before(text: str, place: int, starts: Sequence[int]) -> re.Match[str] | None:
-    """The last anchor that leads to a place; `starts` are where its words begin."""
-    found, end = None, 0
-    for start in starts[bisect_left(starts, place - _REACH) : bisect_left(starts, place)]:
+def anchor_before(text: str, place: int) -> re.Match[str] | None:
+    """The last anchor that leads to a place."""
+    found, end, window = None, 0, max(0, place - _REACH)
+    for word in starts_of(text[window:place], ANCHOR_WORDS):
+        start = window + word
         if start >= end and (match := ANCHOR.match(text, start)):
             end = match.end()
             if match.end("core") <= place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -22,6 +22,7 @@ from pytest_llmeval.scoring.extraction import (
     text_of,
 )
 from pytest_llmeval.scoring.scorer import register
+from pytest_llmeval.scoring.text import composed
 
 #: The letters looked for when an item does not say what its options are.
 _LETTERS = tuple("ABCDEFGHIJ")
@@ -73,11 +74,15 @@ class Choice:
                 raise ValueError(_no_such_field(field, item))
             return _LETTERS, ()
         if isinstance(options, Mapping):
-            return [str(key) for key in options], [text_of(text) for text in options.values()]
+            return [str(key) for key in options], _texts(options.values())
         if not isinstance(options, list | tuple) or not 0 < len(options) <= 26:
             what = f"field {field} of item {item.id}"
             raise ValueError(f"{what} must be a list of 1 to 26 options, or a mapping from labels")
-        return string.ascii_uppercase[: len(options)], [text_of(option) for option in options]
+        return string.ascii_uppercase[: len(options)], _texts(options)
+
+
+def _texts(options: Iterable[Any]) -> list[str]:
+    return [composed(text_of(option)) for option in options]
 
 
 def _find(labels: Sequence[str], texts: Sequence[str], reading: Reading) -> Finding[str] | None:
@@ -116,12 +121,13 @@ def _no_such_field(field: str, item: Item) -> str:
 
 def _label_of(target: str, labels: Sequence[str], texts: Sequence[str], item: Item) -> str:
     """The label that a target means: a label as it stands, else an option's text."""
-    plain = target.strip().strip("()[].").casefold()
+    words = composed(target).strip().casefold()
+    plain = words.strip("()[].")
     for label in labels:
         if label.casefold() == plain:
             return label
     for label, text in zip(labels, texts, strict=False):
-        if text.strip().casefold() == target.strip().casefold():
+        if text.strip().casefold() == words:
             return label
     known: Any = ", ".join(labels)
     raise ValueError(f"the target {target!r} of item {item.id} is no label ({known}) and no option")

@@ -7,7 +7,8 @@ In this order:
    before one ("B is correct"), or a label that opens a line or stands alone on it;
 3. else the last option mentioned ("the last letter"), which more text might still have replaced.
 
-Denied options ("not A", "A is wrong", "rather than A", "the wrong answer is A") are no mentions.
+Denied options ("not A", "A is wrong", "B over A", "people choose A", "the wrong answer is A") are
+no mentions, nor is what only a remark begins with ("A is not in Asia"), which denies nothing.
 Options that stand side by side undecided ("A or B", "A and C", "A B") commit to nothing, and a last
 commitment of that kind takes an earlier one back. "It is", "that is" and "this is" begin many a
 remark: such a commitment gives way to an earlier one of another kind, unless second thoughts
@@ -21,51 +22,26 @@ no answer rather than a wrong one, and never a right one by luck.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 
-from pytest_llmeval.scoring.anchors import ANCHOR_WORDS, anchor_before
+from pytest_llmeval.scoring.anchors import anchor_before
+from pytest_llmeval.scoring.denials import is_denied, is_left_behind, is_remark
 from pytest_llmeval.scoring.extraction import Finding
 from pytest_llmeval.scoring.mentions import Mention, mentions_in
-from pytest_llmeval.scoring.triggers import lower, starts_of
+from pytest_llmeval.scoring.text import composed
+from pytest_llmeval.scoring.triggers import lower
 
 Group = list[Mention]
 
 _CONFIRMED = re.compile(
-    r"""[\s"'”’*)\].,:]{0,4} (?:is|was|seems|looks|must\s+be|would\s+be|appears)\s+
-        (?:\w+\s+){0,2}? (?:correct|right|best|true|answer)\b""",
+    r"""[\s"'”’*)\].,:]{0,4} (?:is|was|must\s+be|would\s+be|(?P<weak>seems|looks|appears))\s+
+        (?:\w+\s+){0,2}? (?:correct|right|best|better|true|answer)\b
+      | [ ]?[:–—-]\s*(?:yes|correct|right)(?=\s*(?:[.,;!)\n]|\Z)) | [ ]?[✓✔✅]""",
     re.IGNORECASE | re.VERBOSE,
 )
-#: How far before an option words that deny it are looked for.
-_WINDOW = 60
-#: Without one of these in front nothing is denied ("not " is in "cannot " too).
-_DENYING = (
-    "not ", "not\n", "nor ", "nor\n", "no longer", "n't", "n’t", "never", "neither", "rather",
-    "instead", "except", "unlike", "eliminat", "rul", "exclud", "discard", "reject", "wrong",
-    "incorrect", "false", "worst", "least",
-)  # fmt: skip
-_DENIED_BEFORE = re.compile(
-    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
-        | n['’]t | \b(?:eliminat|rul|exclud|discard|reject)\w*(?:\s+out)? )
-        \s+ (?: (?:be|is|options?|choices?|answers?|both|the|either|letter|likely|probably)\s+ )*
-        ["'“‘(\[*]* \Z
-      | n['’]t\s+(?:think|believe|be)\b [^.,;:\n]{0,40} \Z
-      | \b(?:wrong|incorrect|false|worst|least\s+\w+)
-        (?: \s+(?:answer|option|choice|one|letter)s? )?
-        (?: \s+(?:to|for|here|of)\b [^.:\n]{0,24}? )?
-        (?: \s*: | \s+(?:is|are|was|would\s+be)\b ) [\s"'“‘(\[*]*
-        (?: (?:option|choice|answer|letter|the)s?\s+ )* ["'“‘(\[]* \Z""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_DENIED_AFTER = re.compile(
-    r"""[\s"'”’*)\]]* (?:
-        (?:is|are|was|were|would\s+be|seems?|looks?|must\s+be|can\s+be)\s+
-          (?:(?:\w+ly|also|both|all|just|simply)\s+)*
-          (?:not\b|wrong|incorrect|false|out\b|impossible|eliminated|ruled\s+out|excluded|invalid)
-      | (?:is|are|was|were|does|do|can|could|wo|would)n['’]t\b | can['’]t\b | cannot\b
-      | (?:does|do|can|could|would)\s+not\b )""",
-    re.IGNORECASE | re.VERBOSE,
-)
+#: What makes "A looks right" say nothing: "although" before it, or "but" behind it.
+_CONCEDED = re.compile(r"\b(?:although|though|while|even\s+if)\b[^.;!?\n]*\Z", re.IGNORECASE)
+_BUT = re.compile(r"[^.;!?\n]{0,60}?\b(?:but|however|yet)\b", re.IGNORECASE)
 _SIDE_BY_SIDE = re.compile(
     r"""["'”’)\].*]* \s* (?: , \s* (?:and|or|nor)? | / | & | and(?:/or)? | or | nor )
         \s* (?:(?:possibly|maybe|perhaps|also|even|option|choice|answer|the)\s+)* ["'“‘(\[*]*""",
@@ -78,9 +54,18 @@ _SECOND_THOUGHTS = re.compile(
 )
 _ALONE = re.compile(r"[\s\"'“”‘’*.,:;!()\[\]]*")
 _LINE_LABEL_END = re.compile(r"\s*(?:[.:)\]]|\n|\Z)")
+_LINE_ENDS = re.compile(r"[ .:;,!\"'”’]*(?:\n|\Z)")
+#: How many spaces, quotes and bullets stand before a label that opens its line, at most.
+_MOST_MARKS = 60
 _FIRST_LABEL_END = re.compile(r",|\s+(?:because|since|as)\b|\s[-–—]\s")
 _ENDS_HERE = re.compile(r"[\"'”’)\]}*]*\s*(?:\Z|[\n.,;:!?<}])")
 _MARKUP = str.maketrans(dict.fromkeys("*`_$", " "))
+#: "Ｂ", as it is typed among Chinese and Japanese characters.
+_FULL_WIDTH: dict[int, int | str] = {
+    0x3002: ".",
+    **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
+}
+_STRUCK = re.compile(r"~~[^~\n]+~~")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _SPACES = re.compile(r"[ \t\u00a0]{2,}|[\t\u00a0]")
 #: Where none of these is, every space is a single one.
@@ -101,45 +86,68 @@ def committed_option(
     whole = _whole(text, mentions)
     if whole is not None:
         return _finding(text, whole, "the whole text", committed=True)
-    standing: list[Group] = []
-    denied: list[Group] = []
-    denying = starts_of(text, _DENYING)
-    for group in _groups(text, mentions):
-        (denied if _is_denied(text, group, denying) else standing).append(group)
+    if _only_lists(text, mentions):
+        return None
     repeated = _repeated_question(text, mentions, labels)
-    anchors = starts_of(text, ANCHOR_WORDS)
-    chosen = _last_commitment(text, standing, denied, anchors, repeated)
+    loose: list[Group] = []
+    chosen = _last_commitment(text, _groups(text, mentions), repeated, loose)
     if chosen is not None:
         group, how = chosen
         ended = group[-1].end < len(text.rstrip())
         return _finding(text, group[-1], how, committed=ended) if _is_one(group) else None
-    loose = [group for group in standing if group[-1].sure and group[-1] not in repeated]
-    if not loose or not _is_one(loose[-1]) or _taken_back(loose[-1], denied):
-        return None
-    if _is_listing(text, loose, labels):
+    if not loose or not _is_one(loose[-1]) or _is_listing(text, loose, labels):
         return None
     return _finding(text, loose[-1][-1], "last option mentioned", committed=False)
 
 
 def _last_commitment(
-    text: str,
-    standing: Sequence[Group],
-    denied: Sequence[Group],
-    anchors: Sequence[int],
-    repeated: set[Mention],
+    text: str, groups: Sequence[Group], repeated: set[Mention], loose: list[Group]
 ) -> tuple[Group, str] | None:
-    """The last commitment that is not taken back; one after "it is" only where no other counts."""
+    """The last commitment that is not taken back; one after "it is" only where no other counts.
+
+    Most texts end with it: groups are judged from the last one on, no more of them than it takes.
+    Where there is none, `loose` receives the groups that stand, unless the last one is taken back.
+    """
     weak: tuple[Group, str] | None = None
-    for group in reversed(standing):
-        how, is_weak = _how_committed(text, group, anchors, repeated)
-        if not how or _taken_back(group, denied):
-            continue
-        if weak is not None and _SECOND_THOUGHTS.search(text, group[-1].end, weak[0][0].start):
-            return weak
-        if not is_weak:
-            return group, how
-        weak = weak or (group, how)
+    denied: set[str] = set()
+    found: list[tuple[Group, bool]] = []
+    for before, group in zip([None, *groups[:-1]][::-1], groups[::-1], strict=True):
+        start, end = group[0].start, group[-1].end
+        left = before is not None and is_left_behind(text, before[-1].end, start)
+        if left or is_denied(text, start, end):
+            denied.update(mention.label for mention in group)
+        elif _is_joined(group[-1]) or not is_remark(text, end):
+            taken_back = group[-1].label in denied
+            if group[-1].sure and group[-1] not in repeated:
+                found.append((group, taken_back))
+            how, is_weak = _how_committed(text, group, repeated)
+            if not how or taken_back:
+                continue
+            if weak and _SECOND_THOUGHTS.search(text, group[-1].end, weak[0][0].start):
+                return weak
+            if not is_weak:
+                return group, how
+            weak = weak or (group, how)
+    if found and not found[0][1]:
+        loose.extend(group for group, _ in reversed(found))
     return weak
+
+
+def _is_joined(mention: Mention) -> bool:
+    """Say whether it is a label with its text: "D. Bern is not ..." chooses D and explains."""
+    return mention.labelled and mention.own_words
+
+
+def _only_lists(text: str, mentions: Sequence[Mention]) -> bool:
+    """Say whether a text is nothing but several options: "A. B.", or one on each line.
+
+    After options with their texts, which is the question repeated, a last one is a choice.
+    """
+    if any(map(_is_joined, mentions)) or len({mention.label for mention in mentions}) < 2:
+        return False
+    ends = [0, *(mention.end for mention in mentions)]
+    starts = [*(mention.start for mention in mentions), len(text)]
+    return all(_ALONE.fullmatch(text, *gap) for gap in zip(ends, starts, strict=True))
 
 
 def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> bool:
@@ -159,6 +167,10 @@ def _is_listing(text: str, loose: Sequence[Group], labels: Sequence[str]) -> boo
 
 
 def _plain(text: str) -> str:
+    if not text.isascii():
+        text = composed(text).translate(_FULL_WIDTH)
+    if "~~" in text:
+        text = _STRUCK.sub(" ", text)
     if "\\" in text:
         text = _LATEX_TEXT.sub(r"\1", text)
     if any(mark in text for mark in "*`_$"):
@@ -194,32 +206,16 @@ def _groups(text: str, mentions: Sequence[Mention]) -> list[Group]:
 
 
 def _are_together(text: str, one: Mention, other: Mention) -> bool:
+    if one.label == other.label:
+        return False
     if _SIDE_BY_SIDE.fullmatch(text, one.end, other.start):
         return True
     same_kind = (one.labelled, one.own_words) == (other.labelled, other.own_words)
-    return same_kind and one.label != other.label and text[one.end : other.start] == " "
+    return same_kind and text[one.end : other.start] == " "
 
 
 def _is_one(group: Group) -> bool:
     return len({mention.label for mention in group}) == 1
-
-
-def _is_denied(text: str, group: Group, denying: Sequence[int]) -> bool:
-    """Say whether a group is denied; `denying` are the places of words that may do so."""
-    start, end = group[0].start, group[-1].end
-    window = max(0, start - _WINDOW)
-    near = bisect_left(denying, start) > bisect_left(denying, window)
-    if near and _DENIED_BEFORE.search(text, window, start):
-        return True
-    return _DENIED_AFTER.match(text, end) is not None
-
-
-def _taken_back(group: Group, denied: Sequence[Group]) -> bool:
-    """Say whether an option is denied further on: "The answer is A. No, A is wrong."."""
-    label, end = group[-1].label, group[-1].end
-    return any(
-        mention.label == label and mention.start > end for other in denied for mention in other
-    )
 
 
 def _repeated_question(
@@ -232,10 +228,7 @@ def _repeated_question(
         mention
         for mention in mentions
         if mention.sure
-        and (
-            (mention.own_words and mention.labelled)
-            or (_opens_line(text, mention) and not _ends_line(text, mention))
-        )
+        and (_is_joined(mention) or (_opens_line(text, mention) and not _ends_line(text, mention)))
     }
     if len({mention.label for mention in listed}) > 1:
         return listed
@@ -243,25 +236,32 @@ def _repeated_question(
     return set(alone) if [mention.label for mention in alone] == list(labels) else set()
 
 
-def _how_committed(
-    text: str, group: Group, anchors: Sequence[int], repeated: set[Mention]
-) -> tuple[str, bool]:
+def _how_committed(text: str, group: Group, repeated: set[Mention]) -> tuple[str, bool]:
     """Say how a group is a commitment, "" when it is none, and whether only by a weak anchor."""
     first, last = group[0], group[-1]
     if first.sure or _ENDS_HERE.match(text, first.end):
-        anchor = anchor_before(text, first.start, anchors)
-        if anchor is not None:
+        anchor = anchor_before(text, first.start)
+        if anchor is not None and (not anchor["no"] or _ENDS_HERE.match(text, last.end)):
             return f"after {' '.join(anchor[0].split())!r}", anchor["weak"] is not None
-    if not last.sure:
+    by_place = not (last.labelled or last.own_words)
+    if not (last.sure or by_place):
         return "", False
     confirmed = _CONFIRMED.match(text, last.end)
-    if confirmed:
-        return f"before {' '.join(confirmed[0].split())!r}", False
+    if confirmed and not _is_conceded(text, first.start, confirmed):
+        return f"before {' '.join(confirmed[0].split())!r}", confirmed["weak"] is not None
     if last in repeated:
         return "", False
     if last.labelled and _opens_line(text, last):
         return "a label that opens its line", False
     return ("a last sentence of its own" if _is_last_sentence(text, group) else ""), False
+
+
+def _is_conceded(text: str, start: int, confirmed: re.Match[str]) -> bool:
+    """Say whether "A looks right" is only granted: after "although", or before "but"."""
+    if not confirmed["weak"]:
+        return False
+    before = _CONCEDED.search(text, max(0, start - 60), start)
+    return before is not None or _BUT.match(text, confirmed.end()) is not None
 
 
 def _is_last_sentence(text: str, group: Group) -> bool:
@@ -273,8 +273,9 @@ def _is_last_sentence(text: str, group: Group) -> bool:
 
 def _opens_line(text: str, mention: Mention) -> bool:
     """Say whether a label stands first on its line, marked as a label or alone."""
-    line = text.rfind("\n", 0, mention.start) + 1
-    if text[line : mention.start].strip(" \"'“‘>-•#"):
+    near = max(0, mention.start - _MOST_MARKS)
+    line = text.rfind("\n", near, mention.start) + 1
+    if (near and not line) or text[line : mention.start].strip(" \"'“‘>-•#"):
         return False
     return (
         text[mention.start] in "(["
@@ -286,6 +287,4 @@ def _opens_line(text: str, mention: Mention) -> bool:
 
 
 def _ends_line(text: str, mention: Mention) -> bool:
-    end = text.find("\n", mention.end)
-    rest = text[mention.end : end if end >= 0 else len(text)]
-    return not rest.strip(" .:;,!\"'”’")
+    return _LINE_ENDS.match(text, mention.end) is not None

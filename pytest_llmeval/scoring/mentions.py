@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from pytest_llmeval.scoring.triggers import lower
+from pytest_llmeval.scoring.triggers import GLUED, lower, starts_of
 
 
 class Mention(NamedTuple):
     """An option is mentioned at `start` to `end`.
 
     `sure` is False for a bare "a", "b", "A dog" or "I": a label only where one is expected.
-    It stands there by its label, in its `own_words`, or with both: "B) Paris".
+    It stands there by its label, in its `own_words`, or with both: "B) Paris"; by neither, it is
+    counted ("the third option"), and never sure.
     """
 
     start: int
@@ -41,6 +42,16 @@ _NO_DETERMINER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _NAMED = re.compile(r"\b(?:options?|choices?|letters?|alternatives?|answers?)\s+\Z", re.IGNORECASE)
+#: What a letter belongs to that stands behind such a word.
+_LETTERED = frozenset(
+    ("vitamin", "vitamins", "plan", "hepatitis", "influenza", "grade", "appendix")
+)
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_NTH = re.compile(
+    rf"(?:\bthe\s+)?\b(?:(?P<word>{'|'.join(_ORDINALS)})|(?P<digit>\d)(?:st|nd|rd|th))\s+\Z",
+    re.IGNORECASE,
+)
+_COUNTED = ("option", "choice")
 _LABEL_TO_TEXT = re.compile(r"\s*[.:)\]=,–—-]?\s*[\"'“‘(]?")
 
 
@@ -60,6 +71,7 @@ def mentions_in(text: str, labels: Sequence[str], texts: Sequence[str]) -> list[
     covered = bytearray(len(text))
     mentions = list(_in_words(text, own, covered))
     mentions += (each for each in _by_label(text, tuple(labels)) if not covered[each.start])
+    mentions += _by_place(text, labels)
     return _joined(text, sorted(each for each in mentions if not _is_determiner(text, each)))
 
 
@@ -67,6 +79,20 @@ def _is_determiner(text: str, mention: Mention) -> bool:
     if mention.end - mention.start != 2 or lower(text[mention.start : mention.end]) != "no":
         return False
     return _NO_DETERMINER.match(text, mention.end) is None
+
+
+def _by_place(text: str, labels: Sequence[str]) -> Iterator[Mention]:
+    """Options that are counted in words: "the third option"."""
+    for start in starts_of(text, _COUNTED):
+        nth = _NTH.search(text, max(0, start - 14), start)
+        if nth is None:
+            continue
+        place = _ORDINALS.index(nth["word"].lower()) if nth["word"] else int(nth["digit"]) - 1
+        end = start + len("option")  # both words are as long
+        if 0 <= place < len(labels) and not text[end : end + 1].isalnum():
+            yield Mention(
+                nth.start(), end, labels[place], sure=False, labelled=False, own_words=False
+            )
 
 
 def _by_label(text: str, labels: tuple[str, ...]) -> Iterator[Mention]:
@@ -84,6 +110,8 @@ def _is_label(text: str, match: re.Match[str], label: str) -> bool:
     the pronoun, and a small letter is a label where "option" stands before it.
     """
     written, end = match["label"], match.end()
+    if _follows_its_name(text, match.start()):
+        return False
     if written == "I" == label:
         return _NO_PRONOUN.match(text, end) is not None
     if written.upper() == "A" and written == label and _NO_ARTICLE.match(text, end):
@@ -93,6 +121,13 @@ def _is_label(text: str, match: re.Match[str], label: str) -> bool:
     if written == "a" and not _NO_ARTICLE.match(text, end):
         return False
     return _NAMED.search(text, max(0, match.start() - 16), match.start()) is not None
+
+
+def _follows_its_name(text: str, start: int) -> bool:
+    """Say whether a letter belongs to the word before it: "vitamin A"."""
+    if text[start - 1 : start] != " ":
+        return False
+    return lower(text[text.rfind(" ", 0, start - 1) + 1 : start - 1]) in _LETTERED
 
 
 def _label_matches(text: str, labels: tuple[str, ...]) -> Iterator[re.Match[str]]:
@@ -116,15 +151,15 @@ def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern
     """The pattern of a label; and of its letter alone, where every label is one."""
     alternatives = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
     pattern = re.compile(
-        rf"""(?<!\w) (?<!\w['’]) (?<!\w-) (?<!\w\.)
+        rf"""(?<![{GLUED}]) (?<!\w['’]) (?<!\w-) (?<!\w\.) (?<![-−](?=\d))
              [(\[]? (?P<label>{alternatives}) (?P<close>\s?[)\]])?
-             (?! \w | ['’]\w | [+#*]\w | \+ | \# | -\w | \.\w )""",
+             (?! [{GLUED}] | ['’]\w | [+#*]\w | \+ | \# | -\w | \.\w )""",
         re.VERBOSE | re.IGNORECASE,
     )
     if not all(len(label) == 1 and label.isascii() and label.isalnum() for label in labels):
         return pattern, None
     letters = "".join(label.lower() + label.upper() for label in labels)
-    return pattern, re.compile(rf"[{letters}](?!\w)")
+    return pattern, re.compile(rf"[{letters}](?![{GLUED}])")
 
 
 def _in_words(text: str, own: Sequence[tuple[str, str]], covered: bytearray) -> Iterator[Mention]:
@@ -150,13 +185,19 @@ def _needle(words: str) -> str:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    before, after = text[start - 1 : start], text[end : end + 1]
+    before, after = text[start - 1 : start] if start else "", text[end : end + 1]
     if text[start].isalnum() and (before.isalnum() or before == "_"):
         return False
     if text[end - 1].isalnum() and (after.isalnum() or after == "_"):
         return False
-    if text[start].isdigit() and before in (".", ",", "-", "/") and text[start - 2 : start - 1]:
-        return not (text[start - 2].isdigit() or before == "-")
+    if text[start].isdigit() and before in ("-", "−"):
+        return False
+    if (
+        text[start].isdigit()
+        and before in (".", ",", "/")
+        and text[start - 2 : start - 1].isdigit()
+    ):
+        return False
     return not (
         text[end - 1].isdigit() and after in tuple(".,/") and text[end + 1 : end + 2].isdigit()
     )

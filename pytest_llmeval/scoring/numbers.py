@@ -5,13 +5,14 @@ What is a number here, and what is not:
 - 42, -5, +5, −5 (Unicode minus), minus 5, .5, 1e3, 2 × 10^3, 10^6, 3/4, 1 1/2, ½, \frac{3}{4};
   a hyphen after a letter or digit is no sign (COVID-19, 5-3), and one with a space before the
   digits is one only after "=" or ":" or when nothing else stands in the text;
-- 1,234 and 1,234.5 and 1'234, also grouped by no-break or thin spaces; 2.5 million; 50% and
-  50 percent;
+- 1,234 and 1,234.5 and 1'234 and 1_234, also grouped by no-break or thin spaces; 2.5 million,
+  2 dozen, 2.5k and $1M (a bare 1M is none: it may be metres); 50% and 50 percent;
 - 12 345 with plain spaces only where it cannot be two numbers: alone, with a group like 000, or
   after "is", "=" or ":" and at the end of its sentence;
 - separators that fit no reading make the whole run no number: 1,23 and 1.234,5 and 1.2.3 are
   skipped, never read in part, nor is 0,125 in groups of three. `decimal_comma` swaps the roles
   of "," and "." for such texts;
+- letters of scripts that are written without spaces may touch it (答案是42);
 - dates, times, ratios (3:4), ordinals (3rd), identifiers (B12, 0x1F), exponents and a division that
   comes out whole (12/4 is a sum left undone) are no numbers; nor are numbers written in words.
 
@@ -24,7 +25,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
+
+from pytest_llmeval.scoring.triggers import GLUED
 
 #: Longer runs of digits are no answers, and turning them into integers takes quadratic time.
 _MOST_DIGITS = 1000
@@ -32,66 +36,86 @@ _LARGEST_EXPONENT = 400
 
 _GROUP_SPACES = "\u00a0\u202f\u2009"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPER = "[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4}"
 _MINUS = "-−–"
-_MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MAGNITUDES = {
+    "dozen": 12,
+    "hundred": 100,
+    **dict.fromkeys(("thousand", "k"), 10**3),
+    **dict.fromkeys(("million", "m"), 10**6),
+    **dict.fromkeys(("billion", "bn", "b"), 10**9),
+    "trillion": 10**12,
+}
 
-_RUN = rf"\d+(?:[.,'’{_GROUP_SPACES}]\d+)*"
+_RUN = rf"\d+(?:[.,_'’{_GROUP_SPACES}]\d+)*"
 _SCAN = re.compile(
     rf"""
     (?=[\d.$€£¥₹¼½¾⅐-⅞+\-−–mnMN])  # most positions end here, which makes the scan twice as fast
     (?:
       # What most numbers are, digits between words; the rest would come to the same.
       (?P<plain> (?:\A|(?<=[^\W\d_]\ )|(?<=[=:+(,;]\ )) \d{{1,9}}
-        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\]) | \Z )) )
-    | (?P<skip> (?<![\w.])
+        (?=[.,;:!?)]* (?: \s+(?![\d/×x*·⋅^%¼½¾⅐-⅞tmbpTMBP\\])
+                          (?!(?i:and\ \d|dozen|hundred)) | \Z )) )
+    | (?P<skip> (?<![{GLUED}.])
         (?: \d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}
           | \d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}
           | \d{{1,9}}(?::\d{{1,9}})+(?:\s?[apAP][mM])?
           | \d+(?i:st|nd|rd|th)
-        ) (?!\w) )
+        ) (?![{GLUED}])
+          | \d{{1,4}}年(?:\d{{1,2}}月)?(?:\d{{1,2}}日)? | \d{{1,2}}月\d{{1,2}}日 )
     | (?P<sign>
           \b(?i:minus|negative)\s+
-        | (?<![\w)\]}}%]) [-−–+]
+        | (?<![{GLUED})\]}}%]) [-−–+]
         | (?<=[=:]\ ) [-−]\  )?
-      (?: [$€£¥₹]\s? (?P<inner>[-−])? )?
-      (?<![\w^]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
-      (?: (?P<whole>\d{{1,9}})\ (?P<mixed>\d{{1,9}}/\d{{1,9}}) (?![\w/]|[.,]\d)
-        | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![\w/]|[.,]\d)
-        | 10\s?\^\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?!\w)
+      (?: (?P<money>[$€£¥₹])\s? (?P<inner>[-−])? )?
+      (?<![{GLUED}^第]) (?<!\^\{{) (?<![A-Za-z]-) (?<!\d\.)
+      (?: (?P<whole>\d{{1,9}})\ (?P<and>and\ )?(?P<mixed>\d{{1,9}}/\d{{1,9}})
+          (?![{GLUED}/]|[.,]\d)
+        | (?P<over>\d{{1,99}})\s?/\s?(?P<under>\d{{1,99}}) (?![{GLUED}/]|[.,]\d)
+        | 10 (?: \s?(?:\^|\*\*)\s?\{{?(?P<power>[-−]?\d{{1,3}})\}}? (?![{GLUED}])
+               | (?P<raised>{_SUPER}) )
         | (?P<before>\d{{0,9}})\s?(?P<vulgar>[¼½¾⅐-⅞])
         | (?P<spaced>\d{{1,3}}(?:\ \d{{3}})+(?:[.,]\d+)?) (?!\d|[.,/]\d)
         | (?P<run>{_RUN}|\.\d+)
           (?: [eE](?P<e>[-+−]?\d{{1,4}})(?!\w|\.\d)
-            | \s?[×x*·⋅]\s?10 (?: \s?\^\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
-                                | (?P<super>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}}) )
+            | \s?[×x*·⋅]\s?10 (?: \s?(?:\^|\*\*)\s?\{{?(?P<ten>[-+−]?\d{{1,4}})\}}?
+                                | (?P<super>{_SUPER}) )
           )?
           (?! [A-Za-z]+\d | [.,'’]?\d )
-          (?: \s(?P<magnitude>(?i:thousand|million|billion|trillion)\b) )?
+          (?: \s(?P<magnitude>(?i:dozen|hundred|thousand|million|billion|trillion)\b)
+            | (?P<short>(?:[kKMB]|bn)\b|[万萬億亿兆]) )?
       )
-      (?P<percent> \s?\\?% | \s?(?i:per\s?cent(?:age)?|pct)\b )?
+      (?P<percent> \s?\\?[%％] | \s?(?i:per\s?cent(?:age)?|pct)\b )?
     )
     """,
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"[\d¼½¾⅐-⅞]")
+#: The same where nothing but ASCII is, which is found in a fifth of the time.
+_ASCII_DIGIT = re.compile(r"[0-9]")
 #: What stands between a sign in words and the first digit: "minus $ .5".
 _BEFORE_DIGITS = frozenset("+-−–$€£¥₹.")
-_ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
-_COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[.'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
+#: How "minus" and "negative" end.
+_SIGNS_END = frozenset("sSeE")
+_ENGLISH = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[,_'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:\.\d+)?")
+_COMMA = re.compile(rf"(?:[1-9]\d{{0,2}}(?:[._'’{_GROUP_SPACES}]\d{{3}})+|\d+)?(?:,\d+)?")
 _STATING = re.compile(r"(?:\b(?:is|are|was|equals)|[=:])\s*[*$(]*\Z", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[*_$)]*(?:[.!?]?\s*\Z|[.!?]\s|\n)")
 _NO_DIGITS = re.compile(r"\D")
 
 _FRAC = re.compile(r"(\d?)\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)(\d))")
 _LATEX_WORDS = (
-    (re.compile(r"\{,\}|\\,(?=\d{3})"), ","),
+    (re.compile(r"(?:\{,\}|,)(?:\\!)?(?=\d{3})|\\,(?=\d{3})"), ","),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)(?![A-Za-z])\s*\}?"), "°"),
     (
         re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|boldsymbol)\s*\{([^{}]*)\}"),
         r" \1 ",
     ),
-    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
+    (re.compile(r"\\pm(?![A-Za-z])"), "±"),
+    (re.compile(r"\\(?:neq?|[lg](?:t|eq?))(?![A-Za-z])"), "≠"),
     (re.compile(r"\\([%$])"), r"\1"),
-    (re.compile(r"\\(?:[()\[\],;:! ]|q?quad\b|left\b|right\b|displaystyle\b)"), " "),
+    (re.compile(r"\\(?:[()\[\],;:! ]|(?:q?quad|left|right|displaystyle)(?![A-Za-z]))"), " "),
 )
 
 
@@ -136,7 +160,7 @@ def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
     for match in _candidates(text):
         if match.lastgroup == "plain":
             previous = match.end()
-            yield Number(match.start(), previous, Fraction(int(match[0])), percent=False)
+            yield Number(match.start(), previous, _whole(match[0]), percent=False)
             continue
         if match["skip"]:
             continue
@@ -148,10 +172,15 @@ def _numbers(text: str, *, decimal_comma: bool) -> Iterator[Number]:
         previous = match.end()
 
 
+@lru_cache(maxsize=4096)
+def _whole(digits: str) -> Fraction:
+    return Fraction(int(digits))
+
+
 def _candidates(text: str) -> Iterator[re.Match[str]]:
     """`_SCAN.finditer(text)`, begun anew right before each digit: most of a text has none."""
-    end = 0
-    while digit := _DIGIT.search(text, end):
+    end, digits = 0, _ASCII_DIGIT if text.isascii() else _DIGIT
+    while digit := digits.search(text, end):
         match = _SCAN.search(text, _begin(text, digit.start(), end))
         if match is None:
             return
@@ -161,10 +190,16 @@ def _candidates(text: str) -> Iterator[re.Match[str]]:
 
 def _begin(text: str, digit: int, end: int) -> int:
     """Where a number with its first digit here may begin, at `end` or behind it."""
+    if digit - end > 1 and text[digit - 1] == " ":
+        letter = text[digit - 2]
+        if letter.isalpha() and letter not in _SIGNS_END:
+            return digit
     while digit > end and (text[digit - 1] in _BEFORE_DIGITS or text[digit - 1].isspace()):
         digit -= 1
-    word = max(end, digit - len("negative"))
-    return word if text[word:digit].lower().endswith(("minus", "negative")) else digit
+    if digit > end and text[digit - 1] in _SIGNS_END:
+        word = max(end, digit - len("negative"))
+        return word if text[word:digit].lower().endswith(("minus", "negative")) else digit
+    return digit
 
 
 def _is_negative(match: re.Match[str], text: str, previous: int) -> bool:
@@ -191,13 +226,13 @@ def _value(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         return _decimal(match, decimal_comma=decimal_comma)
     if match["spaced"]:
         return _spaced(match, decimal_comma=decimal_comma)
-    if match["power"]:
-        return _power_of_ten(match["power"])
+    if match["power"] or match["raised"]:
+        return _power_of_ten(match["power"] or match["raised"].translate(_SUPERSCRIPTS))
     if match["vulgar"]:
         part = Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
         return int(match["before"] or 0) + part
     over, _, under = (match["mixed"] or f"{match['over']}/{match['under']}").partition("/")
-    if int(under) == 0 or int(over) % int(under) == 0:
+    if int(under) == 0 or int(over) % int(under) == 0 or (match["and"] and int(over) > int(under)):
         return None
     return int(match["whole"] or 0) + Fraction(int(over), int(under))
 
@@ -213,9 +248,14 @@ def _spaced(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
 
 
 def _is_stated(match: re.Match[str]) -> bool:
-    """Say whether a sentence comes to just this: "The answer is 12 345."."""
+    """Say whether a sentence comes to just this: "The answer is 12 345.".
+
+    Three groups and more ("is 1 234 567 euros") are one number whatever follows.
+    """
     begins = _STATING.search(match.string, max(0, match.start() - 12), match.start())
-    return begins is not None and _SENTENCE_END.match(match.string, match.end()) is not None
+    return begins is not None and (
+        match["spaced"].count(" ") > 1 or _SENTENCE_END.match(match.string, match.end()) is not None
+    )
 
 
 def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
@@ -237,8 +277,16 @@ def _decimal(match: re.Match[str], *, decimal_comma: bool) -> Fraction | None:
         if factor is None:
             return None
         value *= factor
-    magnitude = match["magnitude"]
-    return value * _MAGNITUDES[magnitude.lower()] if magnitude else value
+    return _magnified(value, match)
+
+
+def _magnified(value: Fraction, match: re.Match[str]) -> Fraction | None:
+    magnitude = match["magnitude"] or match["short"]
+    if magnitude is None:
+        return value
+    if match["short"] and magnitude != "k" and not (match["money"] and magnitude.isascii()):
+        return None  # 300K may be degrees, 5M metres, bytes or millions
+    return value * _MAGNITUDES[magnitude.lower()]
 
 
 def _power_of_ten(exponent: str) -> Fraction | None:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from pytest_llmeval.scoring.numbers import Number
-from pytest_llmeval.scoring.triggers import matches_at, starts_of
+from pytest_llmeval.scoring.triggers import starts_of
 
 #: How far from a number words that concern it are looked for.
 _WINDOW = 60
-#: Without one of these near by nothing is denied ("not " is in "cannot " too).
+#: How every match of `_DENIED_BEFORE` begins.
 _DENYING = (
-    "not ", "not\n", "nor ", "nor\n", "nope", "no longer", "? no", "?no", "?\nno", "invalid", "n't",
+    "not ", "not\n", "not:", "cannot", "nor ", "nor\n", "no longer", "n't",
     "n’t", "never", "neither", "wrong", "incorrect", "false", "instead", "rather", "except",
-    "unlike", "impossible",
+    "unlike", "other than", "anything but", "everything but", "all but",
+    "nowhere near", "nothing like", "far from", "mistake", "不",
 )  # fmt: skip
 _RIGHT = r"""(?:(?:\w+ly\s+)?(?:(?:the|a|my|our)\s+)?
     (?:right|correct|final|true|valid|possible|it|answers?|result|solution)\b)"""
 _DENIED_BEFORE = re.compile(
-    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer)
+    r"""(?: \b(?:not|never|neither|nor|cannot|rather\s+than|instead\s+of|except|unlike|no\s+longer
+              |(?<!nothing\s)(?<!none\s)other\s+than|(?:any|every)thing\s+but|all\s+but
+              |nowhere\s+near|nothing\s+like|far\s+from)
           | n['’]t )
-        \s+ (?: (?:be|is|equals?|to|the|answer|result|really|actually|definitely|possibly|exactly
-                  |simply|just) \s+ ){0,4} ["'“*$(]* \Z
+        [\s:]+ (?: (?:be|is|equals?|to|the|answer|result|really|actually|definitely|possibly|exactly
+                  |simply|just|quite|even|say|choose|pick|guess|get|have|it|that|go|with|assume
+                  |think) [\s:]+ ){0,5} ["'“*$(]* \Z
+      | \b(?: (?:not\s+(?:the\s+case|true|correct|right)|wrong|incorrect|mistake)\s+(?:that|to)\b
+            (?: (?!\bbut\b) [^.,;:\n] ){0,40} ) \Z
+      | 不[是等]? \s* \Z
       | (?: n['’]t | \bnot | \bnever ) \s+ (?:think|believe)\b
         (?: (?!\bbut\b) [^.,;:\n] ){0,40} \Z
       | \b(?:wrong|incorrect|false)\s+ (?:answer|result|solution|number)s? \s*
@@ -40,22 +48,6 @@ _DENIED_AFTER = re.compile(
           | (?:cannot|(?:can|could)\s+not)\s+ be\s+ {_RIGHT} ) )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_TAKEN_BACK = re.compile(
-    r"""\b(?:wait|hold\s+on|oh|oops|hm+|sorry|actually)\b[\s,.!…:–—-]*\bno\b(?!\s+(?:doubt|problem))
-      | (?:[.!]\s|\n) no (?=[,.:!;–—]|\s[-–—])
-      | \b(?:that|this|it)(?:['’]s|\s+(?:is|was|must\s+be|seems|looks)) \s+(?:\w+ly\s+)?
-          (?:wrong|incorrect|not\s+(?:right|correct|true)|a\s+mistake|an\s+error)\b
-      | \b(?:that|this|it)\s+(?:isn['’]t|can(?:not|['’]t)\s+be)\s+(?:right|correct|true)\b
-      | \bI[ ](?:was\s+wrong|(?:have\s+)?made\s+an?\s+(?:\w+\s+)?(?:mistake|error))\b
-      | \b(?:my[ ]mistake|scratch\s+that|let[ ]me\s+correct|correction\s*[:,–—-])""",
-    re.IGNORECASE | re.VERBOSE,
-)
-#: How every match of `_TAKEN_BACK` begins.
-_TAKING_BACK = (
-    "wait", "hold", "oh", "oops", "hm", "sorry", "actually", ". no", "! no", ".\nno", "!\nno",
-    "\nno", "that", "this", "it ", "it'", "it’", "it\n", "i was", "i made", "i have", "my mistake",
-    "scratch", "let me", "correction",
-)  # fmt: skip
 _DOUBTED = re.compile(
     r"\b(?:wait|hold\s+on|oops)\b(?=\s*[,.!:…–—-])|(?<=[.!?\n]\s)(?:wait|actually)\b", re.IGNORECASE
 )
@@ -82,47 +74,109 @@ _SIGNED = re.compile(r"\d[ \t]\Z")
 _ASIDE = re.compile(
     r"""\d [^.!?\n]{0,40}? \b(?:than|out\s+of)\s+[*$(]* \Z | \d[ \t]*>[ \t]*\Z
       | \d [*_]{0,2} (?:[ ][a-z]+)? [ ]? \( (?:rounded|from|since|because|as|after|in|with|using|see
-          |compared|exactly|precisely|about|approximately|roughly|originally)\b [^()\n]{0,40} \Z""",
+          |compared|exactly|precisely|about|approximately|roughly|originally)\b [^()\n]{0,40} \Z
+      | \b(?:is|are|was|were|has|have|had) \s+ (?:\w+ly\s+|about\s+|a\s+total\s+of\s+)?
+          [$€£]?\d[\d.,]*%?[*_]{0,2} (?:\s+[a-z]+){0,3}
+          \s+(?:after|in|over|within|for|during|since|by)\s+ (?:the\s+|all\s+)?[*$(]* \Z
+      | \bif\s+(?:you|we|one|they|someone)\s+(?:\w+\s+){1,2} [*$(]* \Z
+      | \b(?:people|some|many|others|students|they)\s+(?:\w+\s+){0,2}
+          (?:say|said|think|get|got|answer|guess|believe|claim|assume)\s+
+          (?:that\s+)?(?:it(?:['’]s|\s+is)\s+)? [*$(]* \Z
+      | \bconfidence(?:\s+(?:level|is|of))*\s*[:=]?\s* \Z""",
     re.IGNORECASE | re.VERBOSE,
 )
+_SURE = re.compile(r"\s*(?:sure|certain|confident|confidence)\b", re.IGNORECASE)
+#: "15 minutes (0.25 hours)".
+_REMARK_BEFORE = re.compile(r"\d[*_]{0,2}[ ]?[A-Za-z]+[ ]?\([≈=~ ]*\Z")
+_REMARK_AFTER = re.compile(r"[ ]?[A-Za-z]+[ ]?\)")
+#: "42 apples in 3 boxes": which of the two is asked for shows in no word.
+_TRAILING_BEFORE = re.compile(
+    r"(?<!result )(?<!results )(?<!resulted )(?<!resulting )"
+    r"\b(?:after|in|over|within|for|during)\s+(?:the\s+|all\s+)?[*$(]*\Z",
+    re.IGNORECASE,
+)
+_TRAILING_AFTER = re.compile(r"[*_]{0,2}[ ][A-Za-z]+[*_]{0,2}[.!]?\s*\Z")
+_SENTENCE_END = re.compile(r"[.!?;]\s|\n")
+
+_BOUNDING = frozenset("<>≠≤≥=±/")
+_BOUND_BEFORE = re.compile(
+    r"""(?: \b(?:less|greater|more|fewer|larger|smaller|higher|lower|bigger)\s+than\s+
+            (?:or\s+equal\s+to\s+)?
+          | (?<![-=>]) [<>≠≤≥] =? \s* | != \s* | (?:±|\+/-) \s* ) [*$(]* \Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_BOUND_AFTER = re.compile(r"[ ]*[<≤][ ]*(?!\w+\s*/?>)[A-Za-z]")
+_TAG_BEFORE = re.compile(r"<\w[^<>]{0,20}>\s*\Z")
 
 
-def after_correction(text: str) -> str:
-    """What follows the last words that take back all before them ("No, that is wrong")."""
-    end = 0
-    for match in matches_at(_TAKEN_BACK, text, _TAKING_BACK):
-        end = match.end()
-    return text[end:] if end else text
+@dataclass(slots=True)
+class Standing:
+    """The numbers of a text, and whether each of them stands, judged only when asked."""
+
+    text: str
+    found: Sequence[Number]
+    refuted: Collection[int] = ()
+    _denied: dict[int, bool] = field(default_factory=dict)
+    _stands: dict[int, bool] = field(default_factory=dict)
+
+    def denies(self, number: Number) -> bool:
+        """Say whether the text says that a number is not the answer."""
+        known = self._denied.get(number.start)
+        if known is None:
+            known = self._denied[number.start] = _is_denied(self.text, number)
+        return known
+
+    def stands(self, number: Number) -> bool:
+        """Say whether a number may be an answer: neither denied nor a bound of one."""
+        known = self._stands.get(number.start)
+        if known is None:
+            no_more = number.start in self.refuted or self.denies(number)
+            known = not (no_more or _is_bound(self.text, number))
+            self._stands[number.start] = known
+        return known
+
+    def backwards(self, end: int | None = None) -> Iterator[Number]:
+        """The numbers that stand, from the last one on that begins before `end`."""
+        last = len(self.found) if end is None else bisect_left(self.found, (end,))
+        return (
+            self.found[place] for place in range(last - 1, -1, -1) if self.stands(self.found[place])
+        )
 
 
-def denied_in(text: str, found: Sequence[Number]) -> list[Number]:
-    """The numbers that the text says are not the answer."""
-    words = starts_of(text, _DENYING)
-    return [number for number in found if words and _is_denied(text, words, number)]
-
-
-def _is_denied(text: str, words: Sequence[int], number: Number) -> bool:
-    """Say whether one number is denied; `words` are the places of words that may deny one."""
-    place = bisect_left(words, number.start)
+def _is_denied(text: str, number: Number) -> bool:
     window = max(0, number.start - _WINDOW)
-    if place and words[place - 1] >= window and _DENIED_BEFORE.search(text, window, number.start):
+    words = starts_of(text[window : number.start], _DENYING)
+    if any(_DENIED_BEFORE.match(text, window + word, number.start) for word in words):
         return True
-    follows = place < len(words) and words[place] < number.end + _WINDOW
-    return follows and _DENIED_AFTER.match(text, number.end) is not None
+    return _DENIED_AFTER.match(text, number.end) is not None
 
 
-def is_doubted(text: str, found: Sequence[Number], number: Number) -> bool:
-    """Say whether second thoughts ("Wait, ...") come to a last number that is another one."""
-    last = found[-1]
-    if last.start <= number.start or last.distance(number) == 0:
+def _is_bound(text: str, number: Number) -> bool:
+    """Say whether it bounds another one ("less than 42", "x ≠ 42"), or its error ("± 1")."""
+    start, end = number.start, number.end
+    window = max(0, start - 24)
+    if _BOUND_AFTER.match(text, end):
+        return True
+    near = text[window:start]
+    if ("than" not in near.lower() and _BOUNDING.isdisjoint(near)) or not _BOUND_BEFORE.search(
+        near
+    ):
         return False
-    doubt = _DOUBTED.search(text, number.end)
-    return doubt is not None and doubt.start() < last.start
+    return _TAG_BEFORE.search(near) is None
+
+
+def is_doubted(standing: Standing, number: Number) -> bool:
+    """Say whether second thoughts ("Wait, ...") come to a last number that is another one."""
+    if number is standing.found[-1]:
+        return False
+    doubt = _DOUBTED.search(standing.text, number.end)
+    last = next(standing.backwards()) if doubt else number
+    return doubt is not None and doubt.start() < last.start and last.distance(number) != 0
 
 
 def is_open(text: str, found: Sequence[Number], number: Number) -> bool:
     """Say whether the number is one side of "5 or 6" or "5 to 6"; "1/2 or 0.5" is one thing."""
-    place = found.index(number)
+    place = bisect_left(found, number)
     pairs = [
         (found[left], found[left + 1]) for left in (place - 1, place) if 0 <= left < len(found) - 1
     ]
@@ -155,7 +209,23 @@ def is_undone(text: str, number: Number) -> bool:
 
 def is_aside(text: str, number: Number) -> bool:
     """Say whether the number only measures another one, or is a remark on it."""
-    return _ASIDE.search(text, max(0, number.start - _WINDOW), number.start) is not None
+    start, end = number.start, number.end
+    if _ASIDE.search(text, max(0, start - _WINDOW), start) or _SURE.match(text, end):
+        return True
+    near = max(0, start - 24)
+    in_brackets = _REMARK_AFTER.match(text, end) and _REMARK_BEFORE.search(text, near, start)
+    return in_brackets is not None
+
+
+def is_trailing(standing: Standing, number: Number) -> bool:
+    """Say whether the text ends with the number of something else: "42 apples in 3 boxes"."""
+    text = standing.text
+    if not _TRAILING_AFTER.match(text, number.end):
+        return False
+    if not _TRAILING_BEFORE.search(text, max(0, number.start - 24), number.start):
+        return False
+    before = next(standing.backwards(number.start), None)
+    return before is not None and not _SENTENCE_END.search(text, before.end, number.start)
 
 
 def is_alone(text: str, number: Number) -> bool:

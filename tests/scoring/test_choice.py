@@ -196,6 +196,102 @@ def test_a_text_that_declines_to_choose_is_a_refusal(text: str) -> None:
     assert judged("I'm not sure, but I think B", "B").outcome == "right"
 
 
+#: With the options Rome, Paris, Oslo and Bern.
+PICKED = [
+    # a remark on the chosen option is no denial of it
+    ("The answer is D because D is not in the EU.", "D"),
+    ("The answer is D. Bern is not in the EU.", "D"),
+    ("D\n\nBern is not in the EU.", "D"),
+    ("D. Bern is not in the EU.", "D"),
+    ("D. D doesn't belong to the EU.", "D"),
+    ("The answer is D, Bern is not in the EU.", "D"),
+    ("The answer is B because Rome and Oslo don't belong to it.", "B"),
+    # taken back, granted, preferred
+    ("The answer was B, but it is now A", "A"),
+    ("~~B~~ A", "A"),
+    ("Although A looks right, B is what the text says", "B"),
+    ("A looks right, but B is what the text says", "B"),
+    ("B looks right", "B"),
+    ("A... no, B", "B"),
+    ("B over A", "B"),
+    ("B > A", "B"),
+    ("I would choose nothing but B", "B"),
+    ("Between C and D, D is better.", "D"),
+    ("A: no\nB: yes\nC: no\nD: no", "B"),
+    ("A ✗, B ✓", "B"),
+    ("> B", "B"),
+    # written without spaces, or wide
+    ("Ｂ", "B"),
+    ("（Ｂ）", "B"),
+    ("答案是B", "B"),
+    ("答案：Ｂ。", "B"),
+    ("选B", "B"),
+    ("答案不是A，是B", "B"),
+    # counted
+    ("The third option", "C"),
+    ("The answer is the third option.", "C"),
+    ("I choose the third option", "C"),
+    ("It is the 3rd option.", "C"),
+    ("The third option is correct.", "C"),
+    ("B was the first option that I considered", "B"),
+]
+
+
+@pytest.mark.parametrize(("text", "label"), PICKED)
+def test_the_option_that_is_left_after_remarks_denials_and_preferences(
+    text: str, label: str
+) -> None:
+    assert picked(text, ["Rome", "Paris", "Oslo", "Bern"]) == label
+
+
+NOT_B = [
+    "Don't choose B",
+    "Do not pick B.",
+    "I would not choose B",
+    "I'd never pick B",
+    "Avoid B.",
+    "People often choose B by mistake",
+    "Some would say B",
+    "It is a mistake to choose B",
+    "Anything other than B",
+    "Anything but B",
+    "It's anything but B",
+    "B: incorrect",
+    "B) Paris - wrong",
+    "B - no",
+    "B ✗",
+    "B is tempting but wrong",
+    "B is tempting, but it's not right.",
+    "The answer is B? No.",
+    "B would be correct if it were in Italy",
+    "It would be B if it were in Italy",
+    "~~B~~",
+    "A\nB",
+    "A. B.",
+    "A. B. C. D.",
+    "不选B",
+    "答案不是B",
+    "B不对",
+    "Oslo is not in France. Paris is not in Italy.",
+    "Vitamin B is good",
+    "Plan B failed",
+    "The second option is wrong.",
+    "It is not the second option",
+]
+
+
+@pytest.mark.parametrize("text", NOT_B)
+def test_an_option_that_is_denied_left_open_or_something_else_is_not_picked(text: str) -> None:
+    assert picked(text, ["Rome", "Paris", "Oslo", "Bern"]) is None
+
+
+@pytest.mark.parametrize("text", ["cafe\u0301", "The answer is café.", "The answer is cafe\u0301."])
+@pytest.mark.parametrize("option", ["café", "cafe\u0301"])
+def test_an_accent_is_one_however_it_was_typed(text: str, option: str) -> None:
+    for target in ("A", "café", "cafe\u0301"):
+        assert judged(text, target, {"options": [option, "Zürich"]}).outcome == "right"
+
+
 @pytest.mark.parametrize(
     ("text", "texts", "label"),
     [
@@ -212,6 +308,9 @@ def test_a_text_that_declines_to_choose_is_a_refusal(text: str) -> None:
         ("It is 4.", ["3", "4", "5"], "B"),
         ("4.5", ["4", "5", "4.5"], "C"),
         ("-4", ["4", "-4"], "B"),
+        ("-1", ["1", "2"], None),
+        ("−1", ["1", "2"], None),
+        ("x = -1", ["1", "2"], None),
         ("No, it is not.", ["Yes", "No"], "B"),
         ("No", ["Yes", "No"], "B"),
         ("The answer is no.", ["Yes", "No"], "B"),
@@ -345,3 +444,9 @@ def test_looking_for_letters_first_finds_the_labels_that_looking_everywhere_find
 @given(st.text(max_size=200))
 def test_no_text_makes_it_raise(text: str) -> None:
     assert picked(text) in (*LETTERS, None)
+
+
+@pytest.mark.parametrize("text", ["答案是B", "B over A ", "not B ", "no, B ", "B\n", "is it A? "])
+def test_options_that_are_repeated_endlessly_are_read_in_one_pass(text: str) -> None:
+    """With a look at all of the text for each option, these would take minutes."""
+    assert judged(text * 20_000, "C").outcome in ("wrong", "no_answer")

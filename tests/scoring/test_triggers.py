@@ -8,13 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import anchors, extraction, numeric, standing
+from pytest_llmeval.scoring import (
+    anchors,
+    committed_number,
+    corrections,
+    denials,
+    extraction,
+    standing,
+)
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
     (anchors.ANCHOR, anchors.ANCHOR_WORDS),
-    (numeric._ANCHOR, numeric._ANCHOR_WORDS),
-    (standing._TAKEN_BACK, standing._TAKING_BACK),
+    (denials._DENIED_BEFORE, denials._DENYING),
+    (committed_number._ANCHOR, committed_number._ANCHOR_WORDS),
+    (corrections._TAKEN_BACK, corrections._TAKING_BACK),
+    (standing._DENIED_BEFORE, standing._DENYING),
     (extraction._TAG, extraction._TAG_STARTS),
 ]
 FRAGMENTS = [
@@ -26,7 +35,9 @@ FRAGMENTS = [
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"), PATTERNS, ids=["choice", "numeric", "taken back", "reasoning"]
+    ("pattern", "words"),
+    PATTERNS,
+    ids=["choice", "denied option", "numeric", "taken back", "denied number", "reasoning"],
 )
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
 def test_the_words_cover_every_way_in_which_a_match_begins(
