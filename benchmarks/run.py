@@ -155,7 +155,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: idle(base, 31),
         lambda: list(report.lines(smoke=False)),
         lambda: scoring(200),
-        lambda: stopping_early(2000),
+        lambda: stopping_early(10_000),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))
