@@ -10,6 +10,7 @@ LlmevalError                 its text is a complete message for the user
 ├── MissingExtraError        an optional package is not installed; names its pip line
 ├── RunError                 a run's folder cannot be used
 ├── BaselineError            a file of `baselines/` cannot be used
+│   └── DamagedBaselineError it was one of ours; carries whose
 ├── ServerError              a server process we manage
 │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
 │   ├── ServerStartError     it never became healthy; carries the last lines of its log
@@ -97,6 +98,18 @@ class RunError(LlmevalError):
 
 class BaselineError(LlmevalError):
     """A file of `baselines/` cannot be used."""
+
+
+class DamagedBaselineError(BaselineError):
+    """A baseline does not hold what was written: edited, cut short or half merged.
+
+    `suite` and `condition` are those that it still tells, None where it does not.
+    """
+
+    def __init__(self, message: str, *, suite: str | None = None, condition: str | None = None):
+        self.suite = suite
+        self.condition = condition
+        super().__init__(message)
 
 
 class ServerError(LlmevalError):

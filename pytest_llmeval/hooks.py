@@ -269,9 +269,14 @@ class WorkerHooks(Hooks):
         """Hand over what was collected before xdist tells the controller."""
         if runs_no_tests(session.config):
             return
-        self.evaluation.settings.check_prompts()
+        settings = self.evaluation.settings
+        settings.check_prompts()
         selection = select(session.items, deselected=self.deselected)
-        selection.mistakes.extend(self.evaluation.settings.mistakes)
+        selection.mistakes.extend(settings.mistakes)
+        # A conftest.py beside the suites has registered scorers here, and not in the controller.
+        selection.scorer_versions = settings.scorer_versions(
+            {trial.suite.name: trial.suite for trial in selection.trials}.values()
+        )
         self.evaluation.client.begin(selection)
 
     def pytest_unconfigure(self) -> None:

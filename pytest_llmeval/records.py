@@ -100,6 +100,7 @@ class GateSpec:
     worse than in the baseline (`not_worse_than`), the most milliseconds at `percentile`
     (`latency`), the most tokens of an answer in the mean (`tokens`), the largest share of trials
     that may fail (`failures`). `inconclusive` says what a gate is that nothing could decide.
+    `detail` tells it from another gate of its kind on the same condition, "" where it is the first.
     """
 
     only: str
@@ -109,11 +110,19 @@ class GateSpec:
     kind: GateKind = "at_least"
     percentile: float | None = None
     inconclusive: Literal["skip", "fail"] = "skip"
+    detail: str = ""
 
     @property
     def name(self) -> str:
-        """The gate's node name, for instance `tiny-l/plain.at_least`."""
-        return f"{self.only}.{self.kind}"
+        """The gate's node name: `tiny-l/plain.at_least`, or `tiny-l/plain.at_least.exact`."""
+        return ".".join([self.only, self.kind, *([self.detail] if self.detail else [])])
+
+    @property
+    def subject(self) -> str:
+        """What it is about: its condition, and the scorer where the name has it (a percentile is in
+        the words of the verdict).
+        """
+        return f"{self.only} {self.metric}" if self.detail and not self.percentile else self.only
 
 
 @dataclass(frozen=True, slots=True)

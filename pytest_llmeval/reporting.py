@@ -187,7 +187,7 @@ def gate_reports(
 
     Unless the suite says `inconclusive: fail`.
     """
-    text = f"gate {result.verdict}: {result.gate.only} {result.message}"
+    text = f"gate {result.verdict}: {result.gate.subject} {result.message}"
     outcome: str = "passed"
     longrepr: Any = None
     if result.fails:

@@ -11,6 +11,12 @@ from typing import Any
 from pytest_llmeval.results.wording import procedure
 from pytest_llmeval.statistics.simulation.rate import LEAST_COVERAGE, MOST_ERRORS, Question, Rate
 
+_WORST = (
+    "worst of all settings: 5 to 30 % of items change, margins of 2 to 10 points",
+    "false fail: nothing changed; false pass: worse by the margin, let through",
+    "only losses: the same where not one item changes for the better",
+)
+
 TITLES: dict[Question, tuple[str, ...]] = {
     "coverage of shares": (
         "Right or wrong: how often a 95 % interval holds the true share",
@@ -34,10 +40,20 @@ TITLES: dict[Question, tuple[str, ...]] = {
     ),
     "gate": (
         "Errors of the gate not_worse_than, Tango 90 %",
-        "worst of 16 settings: 5 to 30 % of items change, margins of 2 to 10 points",
-        "false fail: nothing changed; false pass: worse by the margin, let through",
-        "only losses: the same where not one item changes for the better",
-        "of few items often none changes at all, and that is let through",
+        *_WORST,
+        "2 and 3 % change: the same where that is all; of few items, or of rare",
+        "changes, often none is seen: no_change lets that through, by decision",
+    ),
+    "graded gate": (
+        "Errors of the gate not_worse_than, graded: skewed Wilson 90 %",
+        "at its hardest, where items change from 0 to 1, or back, or not at all",
+        *_WORST,
+        "2 and 3 % change: as above",
+    ),
+    "shaped gate": (
+        "Errors of the gate not_worse_than, graded: skewed Wilson 90 %, margin 5",
+        "fails: nothing changed, failed, on average over four shapes of scores",
+        "by shape: worse by the margin, some answers being worthless, let through",
     ),
 }
 """What each table is about, and under what conditions."""
@@ -113,8 +129,11 @@ def _source(rates: Sequence[Rate]) -> str:
 
 
 def _promise(rates: Sequence[Rate]) -> str:
-    if rates[0].question == "gate":
-        return f"promised: at most {100 * MOST_ERRORS:g} % from 100 items on"
+    if rates[0].question in ("gate", "graded gate"):
+        where = "from 100 items on, where at least 5 % change"
+        return f"promised: at most {100 * MOST_ERRORS:g} % {where}"
+    if rates[0].question == "shaped gate":
+        return f"promised: at most {100 * MOST_ERRORS:g} %, false passes on average"
     if rates[0].question in _BY_METHOD:
         method = next(procedure(rate.method) for rate in rates if rate.at_least is not None)
         return f"promised: {method} at least {100 * LEAST_COVERAGE:g} % on average"

@@ -61,6 +61,8 @@ class Wish:
 class Need:
     """How many items show the difference; None where the two disagree too rarely for it.
 
+    Graded scores whose differences do not vary tell nothing of how many: None too.
+
     `at_best` is their number if all of the disagreement is noise between askings, which repeats
     reduce, and `items` if none is. Where a run has told, and without repeats, both are the same.
     """
@@ -74,7 +76,8 @@ class Need:
 class Reach:
     """What so many items can show: the smallest difference, and the smallest margin of a gate.
 
-    The difference is None where it would have to be larger than the disagreement.
+    The difference is None where it would have to be larger than the disagreement; both are where
+    graded scores did not vary.
     """
 
     items: int
@@ -163,6 +166,8 @@ def plan_of(wish: Wish, pair: Pair) -> PairPlan:
 
 def _graded_need(wish: Wish, pair: Pair) -> Need:
     """By Miller's formula; what repeats save is known where the run has asked repeatedly."""
+    if pair.variance == 0:
+        return Need(pair.disagreement, None, None)
     if pair.noise is None or wish.repeats is None:
         items = items_general(wish.difference, variance=pair.variance, **wish.rates)
         at_best = items
@@ -190,6 +195,8 @@ def _with_repeats(wish: Wish, variance: float, noise: tuple[float, float]) -> in
 
 
 def _graded_reach(wish: Wish, pair: Pair) -> Reach:
+    if pair.variance == 0:
+        return Reach(pair.items, pair.disagreement, None, None)
     return Reach(
         items=pair.items,
         disagreement=pair.disagreement,

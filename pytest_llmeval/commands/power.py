@@ -86,7 +86,7 @@ def pilot_lines(wish: Wish, run: str, plans: Sequence[PairPlan]) -> Iterator[str
                 "without stop for a plan to rely on"
             )
         yield f"  {_points(wish.difference)}: {_need_words(wish, plan)}"
-        if plan.pair.disagreement > 0:
+        if plan.pair.disagreement > 0 and plan.reach.margin is not None:
             yield (
                 f"  these {pair.items:,} items: show {_figure(plan.reach.difference)} points, "
                 f"prove a gate's margin of {_figure(plan.reach.margin)} points"
@@ -121,6 +121,8 @@ def _pair_words(plan: PairPlan) -> str:
 
 def _need_words(wish: Wish, plan: PairPlan) -> str:
     need = plan.need
+    if need.items is None and plan.pair.disagreed is None:
+        return "the pilot shows no variance; plan with --disagreement"
     if need.items is None:
         return "more than they disagree; plan with --disagreement"
     repeats = wish.repeats or plan.pair.repeats

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pytest_llmeval.inputs.datasets import slug_of
 from pytest_llmeval.inputs.documents import Document, KeyPath
 from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
 from pytest_llmeval.inputs.sections import share
@@ -28,18 +30,30 @@ _MILLISECONDS = {"ms": 1.0, "s": 1000.0, "min": 60_000.0}
 def read_gates(
     file: SuiteFile, scorers: Sequence[ScorerSpec], mistakes: Mistakes, document: Document
 ) -> tuple[GateSpec, ...]:
-    """The gates, each on a metric that there is, no two with the same name."""
+    """The gates, each on a metric that there is, no two with the same name.
+
+    The first of a kind on a condition has the plain name; on another metric, or percentile, a gate
+    has that in its name too. So a gate that is added at the end leaves the names of the others.
+    """
     gates: dict[str, GateSpec] = {}
     for index, section in enumerate(file.gates):
         keys = ("gates", index)
         gate = _gate(section, file.inconclusive, scorers, keys, mistakes, document.line_of(keys))
         if gate is None:
             continue
+        first = gates.get(gate.name)
+        if first is not None and _detail(first) != _detail(gate):
+            gate = replace(gate, detail=_detail(gate))
         if gate.name in gates:
             before = gates[gate.name].line
             mistakes.add(keys, f"a gate named {gate.name!r} stands on line {before} already")
         gates.setdefault(gate.name, gate)
     return tuple(gates.values())
+
+
+def _detail(gate: GateSpec) -> str:
+    """What tells a gate from others of its kind on its condition, as a part of a test's name."""
+    return slug_of(gate.metric) if gate.percentile is None else f"p{gate.percentile:g}"
 
 
 def _gate(

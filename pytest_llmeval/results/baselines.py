@@ -1,6 +1,7 @@
 """Baselines: outcomes that were accepted, kept in the repository; later runs are held to them.
 
-    baselines/arithmetic/tiny-l--plain.json      one file for each suite and condition with a gate
+    baselines/arithmetic/tiny-l--plain.json         one file for each condition of a suite
+    baselines/arithmetic/tiny-l--plain@exact.json   and one for each further scorer with a gate
 
 Canonical JSON: keys sorted, no time of day, whole numbers for right and wrong, a line for each
 item. The same outcomes give the same bytes, so that version control shows which items have changed.
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.errors import BaselineError
+from pytest_llmeval.errors import BaselineError, DamagedBaselineError
 from pytest_llmeval.results.atomic import plain, write_text
 from pytest_llmeval.results.folder import condition_slugs
 from pytest_llmeval.results.manifest import ScorerPlan
@@ -28,6 +30,11 @@ FOLDER = "baselines"
 
 SCHEMA = 1
 """The version of a file's shape; a reader refuses a newer one."""
+
+_BEGINNING = re.compile(r'\{\s*(<<<<<<<[^\n]*\n\s*)?"checksum": "[0-9a-f]{64}"')
+"""How a file of ours begins, also one that was cut short, or in which git has marked a conflict."""
+
+_WAY_OUT = "Restore the baseline, or move the file away: nothing overwrites it"
 
 _NAMED = 3
 """So many items are named where some differ; of the others the number is told."""
@@ -55,24 +62,35 @@ class Baseline:
     weights: str | None
     made_by: str
 
+    @property
+    def repeats(self) -> int | None:
+        """How often each item was asked; None where none has all its outcomes."""
+        return max(map(len, self.values.values()), default=None)
+
 
 # Files --------------------------------------------------------------------------------------------
 
 
-def baseline_path(root: Path, suite: str, condition: str) -> Path:
-    """Where the baseline of a suite's condition is kept, by names that every file system takes."""
-    slugs = [condition_slugs([name])[name] for name in (suite, condition)]
-    return root / FOLDER / slugs[0] / f"{slugs[1]}.json"
+def baseline_path(root: Path, suite: str, condition: str, detail: str = "") -> Path:
+    """Where the baseline of a suite's condition is kept, by names that every file system takes.
+
+    `detail` is that of the gate which is held to it.
+    """
+    names = (suite, condition, *([detail] if detail else []))
+    folder, *file = (condition_slugs([name])[name] for name in names)
+    return root / FOLDER / folder / f"{'@'.join(file)}.json"  # no slug has an @
 
 
 def read_baseline(path: Path) -> Baseline | None:
-    """The baseline in a file, None where there is no file. Raises BaselineError."""
+    """The baseline in a file, None where there is no file. Raises as `parse_baseline`."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BaselineError(f"it cannot be read: {error}") from error
+    except OSError as error:
+        raise BaselineError(f"it cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"it is no baseline: {error}. {_WAY_OUT}") from error
     return parse_baseline(text)
 
 
@@ -111,32 +129,47 @@ def format_baseline(baseline: Baseline) -> str:
 def parse_baseline(text: str) -> Baseline:
     """The baseline that a file's text holds.
 
-    Raises BaselineError: it is no baseline, was written by a newer version, or has a checksum that
-    does not fit.
+    Raises DamagedBaselineError where its content is not what was written, BaselineError where it
+    is no baseline or was written by a newer version.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        data = json.loads(text)
+        data = _json(text)
         schema, checksum = data.pop("schema"), data.pop("checksum")
         if isinstance(schema, int) and schema > SCHEMA:
             raise BaselineError(
                 f"it was written by a newer version (schema {schema}, this one reads up to "
                 f"{SCHEMA}); upgrade pytest-llmeval-local to read it"
             )
+        suite, condition = str(data["suite"]), str(data["condition"])
         if checksum != _checksum(data | {"schema": schema}):
-            raise BaselineError(
+            raise DamagedBaselineError(
                 "its checksum does not fit its content: it was edited by hand, or a merge has "
-                "mixed two of them"
+                "mixed two of them",
+                suite=suite,
+                condition=condition,
             )
         data["values"] = {item: _wrapped(value) for item, value in data["values"].items()}
         return TypeAdapter(Baseline).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BaselineError(f"it is no baseline: {place}: {first['msg']}") from None
+        words = f"it is no baseline: {place}: {first['msg']}. {_WAY_OUT}"
+        raise BaselineError(words) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"it is no baseline: {error}") from None
+        raise BaselineError(f"it is no baseline: {error}. {_WAY_OUT}") from None
+
+
+def _json(text: str) -> Any:
+    """What the text of a file says; raises ValueError, DamagedBaselineError where it was ours."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if not _BEGINNING.match(text):
+            raise
+        words = f"it was cut short, or a merge has left its marks in it: {error}"
+        raise DamagedBaselineError(words) from None
 
 
 def kept(value: float) -> float:
@@ -162,9 +195,12 @@ def _checksum(data: Mapping[str, Any]) -> str:
 # What has changed ---------------------------------------------------------------------------------
 
 
-def stranger(found: Baseline, wanted: Baseline) -> str:
-    """Say whose baseline a file holds when it is not the wanted one's; "" when it is."""
-    if (found.suite, found.condition) == (wanted.suite, wanted.condition):
+def stranger(found: Baseline | DamagedBaselineError, wanted: Baseline) -> str:
+    """Say whose baseline a file holds when it is not the wanted one's; "" when it is.
+
+    A damaged one that does not tell is the one whose name the file has.
+    """
+    if found.suite is None or (found.suite, found.condition) == (wanted.suite, wanted.condition):
         return ""
     return (
         f"it is the baseline of {found.condition} in suite {found.suite}, "
@@ -184,6 +220,8 @@ def circumstances(before: Baseline, now: Baseline, *, limited: bool) -> list[str
     if before.tools != now.tools:
         found.append("the tools have changed")
     found += _settings("sampling:", before.sampling, now.sampling)
+    if None not in (before.repeats, now.repeats) and before.repeats != now.repeats:
+        found.append(f"repeats was {before.repeats}, is {now.repeats}")
     found += _scorer(before.scorer, now.scorer)
     if before.dataset != now.dataset:
         found += _items(before.content, now.content, limited=limited)
@@ -201,9 +239,11 @@ def _scorer(before: ScorerPlan, now: ScorerPlan) -> Iterator[str]:
     if before.name != now.name:
         yield f"the scorer was {before.name}, is {now.name}"
         return
-    # Unknown to a process that has not seen the conftest which registers the scorer.
-    if before.version and now.version and before.version != now.version:
-        yield f"the scorer {now.name} was version {before.version}, is version {now.version}"
+    if before.version != now.version:
+        was, is_ = (
+            f"version {v}" if v else "of unknown version" for v in (before.version, now.version)
+        )
+        yield f"the scorer {now.name} was {was}, is {is_}"
     yield from _settings(f"the scorer {now.name}:", before.options, now.options)
 
 

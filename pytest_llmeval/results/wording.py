@@ -25,6 +25,7 @@ FIXED_SET = "these items, asked again"
 _NAMES = {
     "wilson": "Wilson",
     "scaled wilson": "scaled Wilson",
+    "skewed wilson": "skewed Wilson",
     "clopper-pearson": "Clopper-Pearson",
     "mcnemar mid-p": "McNemar mid-p",
     "tango": "Tango",
@@ -283,7 +284,7 @@ def procedures(comparisons: Iterable[Comparison]) -> list[str]:
 def gate_words(result: GateResult) -> str:
     """A gate's outcome as one sentence: which suite, which condition, what and why."""
     forbidden = result.fails and result.verdict == "inconclusive"
-    return f"{result.suite} {result.gate.only} {result.message}" + (
+    return f"{result.suite} {result.gate.subject} {result.message}" + (
         " (inconclusive: fail)" if forbidden else ""
     )
 

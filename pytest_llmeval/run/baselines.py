@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_llmeval import __version__
-from pytest_llmeval.errors import BaselineError
+from pytest_llmeval.errors import BaselineError, DamagedBaselineError
 from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.records import GateSpec, Suite, Trial
 from pytest_llmeval.results.baselines import (
@@ -30,6 +32,17 @@ from pytest_llmeval.statistics.regression import Outcomes, margin_words, not_wor
 _WAY_OUT = ". If that is meant, accept a new one with"
 
 
+class _Found(NamedTuple):
+    """What stands where a gate's baseline belongs: the baseline, nothing, or something unusable.
+
+    `refusal` says why it cannot be used and what to do, `obstacle` why it must not be replaced.
+    """
+
+    baseline: Baseline | None
+    refusal: str = ""
+    obstacle: str = ""
+
+
 class Baselines:
     """The baselines that a run is held to, and which it replaces when it was asked to.
 
@@ -47,29 +60,45 @@ class Baselines:
         self._versions = versions
         self._weights = weights
 
-    def decide(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Decision:
+    def decide(
+        self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes, gaps: str
+    ) -> Decision:
         """Compare the outcomes with the baseline; with --snapshot-update make them the new one.
 
-        `trials` are all those of the gate's condition.
+        `trials` are all those of the gate's condition. `gaps` says which of its suite's selected
+        trials lack an outcome, of whatever condition; "" when none does.
         """
         suite = trials[0].suite
         now = self._baseline_of(trials, gate, outcomes)
-        path = baseline_path(self._options.root, suite.name, gate.only)
-        before, problem, strange = None, "", ""
-        try:
-            before = read_baseline(path)
-        except BaselineError as error:
-            problem = str(error)
-        if before is not None:
-            strange = stranger(before, now)
-        if problem or strange:
-            decision = self._refused(suite, gate, path, problem, strange)
+        path = baseline_path(self._options.root, suite.name, gate.only, gate.detail)
+        found = self._found(path, suite, now)
+        if found.refusal:
+            words = f"{self._shown(path)} cannot be used: {found.refusal}"
+            decision = Decision("fail", f"{margin_words(gate.limit)}: {words}")
         else:
-            decision = self._compared(suite, gate, before, now, outcomes)
+            decision = self._compared(suite, gate, found.baseline, now, outcomes)
         if not self._options.accept_baselines:
             return decision
-        obstacle = strange or self._obstacle(before, now, outcomes)
-        return self._accepted(path, gate, before, now, decision, obstacle)
+        obstacle = found.obstacle or gaps or self._left_out(found.baseline, now)
+        return self._accepted(path, gate, found.baseline, now, decision, obstacle)
+
+    def _found(self, path: Path, suite: Suite, now: Baseline) -> _Found:
+        try:
+            before = read_baseline(path)
+        except DamagedBaselineError as damage:
+            strange = stranger(damage, now)
+            return _strange(strange) if strange else self._damaged(suite, damage)
+        except BaselineError as error:
+            return _Found(None, str(error), "only a damaged baseline is overwritten")
+        strange = stranger(before, now) if before is not None else ""
+        return _strange(strange) if strange else _Found(before)
+
+    def _damaged(self, suite: Suite, damage: DamagedBaselineError) -> _Found:
+        """Of a damaged baseline nobody knows which items it had, so no limited run replaces it."""
+        limit, whole = self._options.limit, replace(self._options, limit=None)
+        way_out = f"Restore the file, or accept a new one with\n{accepting(whole, suite)}"
+        obstacle = f"--llm-limit {limit} may have left out items of the damaged baseline"
+        return _Found(None, f"{damage}. {way_out}", obstacle if limit is not None else "")
 
     def _baseline_of(self, trials: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Baseline:
         """This run as a baseline; items that lack an outcome have no values."""
@@ -114,22 +143,8 @@ class Baselines:
         decision = not_worse(before.values, shown, gate.limit)
         return _noted(decision, *_differences(before, now))
 
-    def _refused(
-        self, suite: Suite, gate: GateSpec, path: Path, problem: str, strange: str
-    ) -> Decision:
-        """What is said of a file that is broken, or strange: the baseline of something else."""
-        way_out = f"Restore the file, or accept a new one with\n{accepting(self._options, suite)}"
-        if strange:
-            way_out = "Move it away: nothing overwrites the baseline of something else"
-        words = f"{self._shown(path)} cannot be used: {problem or strange}. {way_out}"
-        return Decision("fail", f"{margin_words(gate.limit)}: {words}")
-
-    def _obstacle(self, before: Baseline | None, now: Baseline, outcomes: Outcomes) -> str:
-        """Why this run cannot become the baseline; "" when it can."""
-        values = [value for repeats in outcomes.values() for value in repeats]
-        missing = sum(value is None for value in values)
-        if missing:
-            return f"{missing:,} of {len(values):,} trials have no outcome"
+    def _left_out(self, before: Baseline | None, now: Baseline) -> str:
+        """Why a run of few items cannot become the baseline; "" when it can."""
         limit = self._options.limit
         if limit is not None and before is not None and before.content.keys() != now.content.keys():
             return f"--llm-limit {limit} has left out items that the baseline has, or has others"
@@ -187,22 +202,26 @@ def unused_baselines(root: Path, selection: Selection) -> list[str]:
     if selection.deselected:
         return []
     suites = {trial.suite.name: trial.suite for trial in selection.trials}
-    gated = {
-        name: {gate.only for gate in suite.gates if gate.kind == "not_worse_than"}
-        for name, suite in suites.items()
-    }
     found = []
     for path, baseline in all_baselines(root):
         shown = path.relative_to(root).as_posix()
-        if baseline.suite in gated:
-            if baseline.condition not in gated[baseline.suite]:
+        if baseline.suite in suites:
+            gates = [g for g in suites[baseline.suite].gates if g.kind == "not_worse_than"]
+            if path not in {baseline_path(root, baseline.suite, g.only, g.detail) for g in gates}:
+                gate = f"gate not_worse_than: baseline for {baseline.condition}"
+                if "@" in path.name:
+                    gate += f" by {baseline.scorer.name}"
                 found.append(
-                    f"{shown} is not used: suite {baseline.suite} has no gate not_worse_than: "
-                    f"baseline for {baseline.condition}; delete it"
+                    f"{shown} is not used: suite {baseline.suite} has no {gate}; delete it"
                 )
         elif not (root / baseline.origin).exists():
             found.append(f"{shown} is not used: {baseline.origin} is gone; delete it")
     return found
+
+
+def _strange(words: str) -> _Found:
+    way_out = "Move it away: nothing overwrites the baseline of something else"
+    return _Found(None, f"{words}. {way_out}", words)
 
 
 def _complete(outcomes: Outcomes) -> Iterator[tuple[str, tuple[float, ...]]]:

@@ -94,6 +94,7 @@ class Run:
                 return
             self._selection = selection
             self.settings.mistakes += selection.mistakes
+            self.settings.told_versions.update(selection.scorer_versions)
             self.settings.check_prompts()
             if self.settings.mistakes or not (selection.trials or selection.fixtures):
                 return

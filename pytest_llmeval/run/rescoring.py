@@ -45,7 +45,7 @@ from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.baselines import Baselines, weights_of
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.settings import Options
+from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.plan import NamedSampling, check_gates, conditions_of, trials_of
 from pytest_llmeval.scoring.scorer import (
@@ -234,7 +234,7 @@ def _plan(
 
 
 def _versions(scorers: Mapping[str, Sequence[Scorer]]) -> dict[str, str]:
-    return {scorer.name: scorer.version for each in scorers.values() for scorer in each}
+    return {scorer.name: version_of(scorer) for each in scorers.values() for scorer in each}
 
 
 def _refuse_other_questions(origin: Manifest, plan: RunPlan) -> None:

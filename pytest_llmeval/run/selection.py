@@ -25,12 +25,13 @@ class Selection:
     """The trials in the order in which they are sent, the gates, and what else is needed.
 
     `fixtures` says that a test takes `llm` or `llm_server`, `deselected` that -k, -m, --lf or their
-    like left something out; `mistakes` are the words of whatever could not be collected, and then
-    nothing is sent.
+    like left something out; `scorer_versions` are those that the process knows which collected;
+    `mistakes` are the words of whatever could not be collected, and then nothing is sent.
     """
 
     trials: list[Trial] = field(default_factory=list)
     gates: list[SelectedGate] = field(default_factory=list)
     fixtures: bool = False
     deselected: bool = False
+    scorer_versions: dict[str, str] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)

@@ -27,6 +27,7 @@ from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
     close_scorers,
+    make_scorer,
     make_scorers,
     score_prediction,
 )
@@ -68,7 +69,7 @@ class Settings:
     """The config and everything that follows from it without asking a model.
 
     `mistakes` gathers what was wrong in suites, in the words for the user; while there are any,
-    nothing is sent.
+    nothing is sent. `told_versions` are those of scorers that another process has told.
     """
 
     def __init__(self, options: Options, config: Config, prompts: tuple[str, ...]):
@@ -76,6 +77,7 @@ class Settings:
         self.config = config
         self.models: tuple[str, ...] = tuple(config.models)
         self.mistakes: list[str] = []
+        self.told_versions: dict[str, str] = {}
         self.sequence = itertools.count()
         self._prompts = prompts
         self._seen_prompts: dict[str, None] = {}
@@ -158,12 +160,17 @@ class Settings:
                 self.mistakes.append(f"--llm-set prompts={name}: {words}")
 
     def scorer_versions(self, suites: Iterable[Suite]) -> dict[str, str]:
-        """The version of every scorer that these suites use, by name."""
+        """The version of every scorer that these suites use and that is known, by name.
+
+        What another process has told goes first: it is the one that judges.
+        """
         versions: dict[str, str] = {}
-        for suite in suites:
-            if self.can_score(suite):
-                versions.update((scorer.name, scorer.version) for scorer in self._scorers_of(suite))
-        return versions
+        for spec in [spec for suite in suites for spec in suite.scorers]:
+            try:
+                versions[spec.name] = version_of(make_scorer(spec))
+            except LlmevalError:  # one that only a worker's conftest knows
+                continue
+        return versions | self.told_versions
 
     def check_model(self, name: str) -> str:
         """The name of a model of the config; raises ConfigError for any other."""
@@ -204,6 +211,11 @@ class Settings:
             return suite
         chosen = tuple(p for p in suite.prompts if not p.name or p.name in self._prompts)
         return dataclasses.replace(suite, prompts=chosen)
+
+
+def version_of(scorer: Scorer) -> str:
+    """A scorer's version as it is kept, "" where the author of one has not given any."""
+    return str(getattr(scorer, "version", ""))
 
 
 def _scorers(suite: Suite) -> tuple[Scorer, ...]:

@@ -26,14 +26,15 @@ from pytest_llmeval.statistics.regression import Outcomes
 class Grounds:
     """What gates are decided on; `scores` and `predictions` go by trial id.
 
-    `against_baseline` decides a gate `not_worse_than: baseline` from the outcomes of its scorer.
+    `against_baseline` decides a gate `not_worse_than: baseline` from the outcomes of its scorer; it
+    is told which trials of the suite lack an outcome.
     """
 
     trials: Sequence[Trial]
     predictions: Mapping[str, Prediction]
     scores: Mapping[str, Sequence[Score]]
     worth: Worth
-    against_baseline: Callable[[Sequence[Trial], GateSpec, Outcomes], Decision]
+    against_baseline: Callable[[Sequence[Trial], GateSpec, Outcomes, str], Decision]
 
 
 def decide_all(
@@ -69,7 +70,7 @@ def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: st
     trials = grounds.trials if grounds is not None else ()
     its = [t for t in trials if (t.suite.name, t.condition.name) == (suite.name, gate.only)]
     if grounds is None or not its:
-        message = f"{gate.metric} was not measured: none of its trials was selected"
+        message = "was not measured: none of its trials was selected"
         return GateResult(suite.name, gate, "inconclusive", message)
     return GateResult(suite.name, gate, *_DECISIONS[gate.kind](gate, its, grounds))
 
@@ -97,7 +98,23 @@ def _at_least(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Deci
 
 
 def _not_worse(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
-    return grounds.against_baseline(trials, gate, _outcomes(gate.metric, trials, grounds.scores))
+    outcomes = _outcomes(gate.metric, trials, grounds.scores)
+    return grounds.against_baseline(trials, gate, outcomes, _gaps(trials[0].suite, grounds))
+
+
+def _gaps(suite: Suite, grounds: Grounds) -> str:
+    """Which selected trials of a suite have no outcome by some scorer, in words; "" without any."""
+    trials = [trial for trial in grounds.trials if trial.suite.name == suite.name]
+    lacking = Counter(
+        trial.condition.name for trial in trials if not _is_judged(grounds.scores.get(trial.id, ()))
+    )
+    told = ", ".join(f"{condition} {count:,}" for condition, count in sorted(lacking.items()))
+    words = f"{lacking.total():,} of {len(trials):,} trials of the suite have no outcome ({told})"
+    return words if lacking else ""
+
+
+def _is_judged(scores: Sequence[Score]) -> bool:
+    return bool(scores) and all(score.value is not None for score in scores)
 
 
 def _outcomes(

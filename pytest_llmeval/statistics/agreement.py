@@ -13,14 +13,17 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from numbers import Real
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import check_finite, wilson
+from pytest_llmeval.statistics.checks import check_finite
+from pytest_llmeval.statistics.intervals import wilson
 
 Ratings = Sequence[Sequence[Hashable | None]]
 """For every item its ratings, one from each rater."""
 
+
+_Scale = Literal["nominal", "ordinal", "interval"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -47,6 +50,8 @@ def cohen_kappa(
     None when nothing is left or both always say the same. Source: Cohen 1960, 1968.
     """
     pairs = _pairs(first, second)
+    if weights not in _DISTANCES:
+        raise ValueError(f"weights are 'linear', 'quadratic' or None, got {weights!r}")
     if weights is not None:
         _numbers(chain.from_iterable(pairs))
     distance = _DISTANCES[weights]
@@ -80,9 +85,7 @@ def fleiss_kappa(ratings: Ratings) -> float | None:
     return (agreeing / (total * (raters - 1)) - expected) / (1 - expected)
 
 
-def krippendorff_alpha(
-    ratings: Ratings, scale: Literal["nominal", "ordinal", "interval"] = "nominal"
-) -> float | None:
+def krippendorff_alpha(ratings: Ratings, scale: _Scale = "nominal") -> float | None:
     """Krippendorff's alpha of any number of ratings for each item; None marks a missing one.
 
     1 - observed / expected disagreement: the mean of delta^2 over pairs of ratings of one item,
@@ -91,6 +94,9 @@ def krippendorff_alpha(
     an ordinal one (numbers in the last two). Items with fewer than two ratings say nothing and are
     left out. None when no item is left, or no rating differs. Source: Krippendorff 2011.
     """
+    if scale not in get_args(_Scale):
+        allowed = "'nominal', 'ordinal' or 'interval'"
+        raise ValueError(f"a scale is {allowed}, got {scale!r}")
     _check_labels(chain.from_iterable(ratings))
     given = [[label for label in row if label is not None] for row in ratings]
     units = [unit for unit in given if len(unit) > 1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from pytest_llmeval.records import Evidence, GateVerdict, Interval
-from pytest_llmeval.statistics.gates import Decision, fewest, trials_words
+from pytest_llmeval.statistics.gates import Decision
 from pytest_llmeval.statistics.intervals import scaled_wilson, t_interval
 from pytest_llmeval.statistics.metrics import mean_of_items
 from pytest_llmeval.statistics.quantiles import quantile, quantile_interval, values_for_upper_bound
+from pytest_llmeval.statistics.tipping import Extreme, taken_back, trials_words
 
 Costs = Mapping[str, Sequence[float | None]]
 """For every item what each of its trials cost; None for a trial without an answer."""
@@ -35,7 +37,8 @@ def latency_at_most(costs: Costs, limit: float, percentile: float) -> Decision:
     value, interval = quantile(values, q), interval_of(answered)
     limit_words = f"{limit:g} ms" if limit < 1000 else f"{limit / 1000:g} s"
     head = f"latency at most {limit_words} at the {_ordinal(percentile)} percentile"
-    verdict, note = _decide(costs, limit, interval_of, (0.0, math.inf), ("fast", "slow"))
+    words = "fast", "slow"
+    verdict, note = _decide(costs, limit, interval_of, (0.0, math.inf), words, widens=False)
     if value is None:
         return Decision("inconclusive", f"{head}: {_nothing(costs)}")
     why = f"{_time(value)} {_bounds(interval, _time)} over {_counted(len(values), 'answer')}"
@@ -70,7 +73,8 @@ def tokens_at_most(costs: Costs, limit: float, most: float) -> Decision:
     if mean is None:
         return Decision("inconclusive", f"{head}: {_nothing(costs)}")
     interval = interval_of(answered)
-    verdict, note = _decide(costs, limit, interval_of, (0.0, most), ("empty", "full"))
+    words = "empty", "full"
+    verdict, note = _decide(costs, limit, interval_of, (0.0, most), words, widens=True)
     why = f"{mean:.1f} {_bounds(interval, '{:.1f}'.format)} over {_counted(len(answered), 'item')}"
     if len(answered) < 2:
         why += ", too few to tell: at least two are needed"
@@ -103,31 +107,29 @@ def _decide(
     interval_of: Callable[[_Groups], Interval],
     extremes: tuple[float, float],
     words: tuple[str, str],
+    *,
+    widens: bool,
 ) -> tuple[GateVerdict, str]:
     """The verdict, and what to say of the trials without an answer.
 
     `extremes` are the least and the most that such a trial can have cost, `words` their names.
+    `widens` says that any outlier widens the interval, that on the verdict's side too.
     """
     verdict = _verdict(interval_of(_answered(costs)), limit)
     slots = [item for item, values in costs.items() for value in values if value is None]
-    without = f"{trials_words(len(slots))} of {sum(map(len, costs.values())):,} without an answer"
-    if not slots:
-        return verdict, ""
-    if verdict == "inconclusive":
-        return verdict, f" ({without})"
-    least, most = extremes if verdict == "pass" else extremes[::-1]
-    assumed = words[1] if verdict == "pass" else words[0]
 
-    def is_undone(count: int) -> bool:
+    def is_undone(value: float, opposite: float, count: int) -> bool:
         filled = {item: list(values) for item, values in _answered(costs).items()}
         for place, item in enumerate(slots):
-            filled.setdefault(item, []).append(most if place < count else least)
+            filled.setdefault(item, []).append(value if place < count else opposite)
         return _verdict(interval_of(filled), limit) != verdict
 
-    count = fewest(is_undone, len(slots))
-    if count is None:
-        return verdict, f" (even with {without} all {assumed})"
-    return "inconclusive", f", but {without}: {count:,} of them {assumed} would undo the {verdict}"
+    least, most = extremes
+    low = Extreme(words[0], partial(is_undone, least, most))
+    high = Extreme(words[1], partial(is_undone, most, least))
+    without = f"{trials_words(len(slots))} of {sum(map(len, costs.values())):,} without an answer"
+    both = [low, high] if verdict == "fail" else [high, low]
+    return taken_back(verdict, without, len(slots), both if widens else both[:1])
 
 
 def _verdict(interval: Interval, limit: float) -> GateVerdict:

@@ -13,20 +13,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_level, check_resamples
 from pytest_llmeval.statistics.paired import NO_DIFFERENCE
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from pytest_llmeval.statistics.resampling import bootstrap_means
 
 CLIP = 1e-15
 """Log loss takes a probability nearer to 0 or 1 for this near: one wrong certainty costs 34.5."""
-
-#: Weights made at a time, so that 10,000 items and resamples need a few megabytes.
-_CELLS = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ def log_loss(
     Source: Good 1952.
     """
     pairs = _pairs(probabilities, right)
-    losses = [-math.log(max(CLIP, p if y else 1 - p)) for p, y in pairs]
+    losses = [-math.log(min(1 - CLIP, max(CLIP, p if y else 1 - p))) for p, y in pairs]
     interval = _bootstrap([losses], level, seed, resamples)
     return Loss(len(losses), _mean(losses), interval)
 
@@ -149,7 +143,7 @@ def _pairs(probabilities: Sequence[float], right: Sequence[bool]) -> list[tuple[
             f"and {len(right)} outcomes"
         )
     for p, y in zip(probabilities, right, strict=True):
-        if not 0 <= p <= 1:
+        if p is None or not 0 <= p <= 1:
             raise ValueError(f"a probability lies between 0 and 1, got {p!r}")
         if y not in (0, 1):
             raise ValueError(f"an outcome is right or not, True or False; got {y!r}")
@@ -170,25 +164,13 @@ def _bootstrap(
     """
     import numpy as np
 
+    check_level(level)
+    check_resamples(resamples)
     nothing = Interval(None, None, "percentile bootstrap", level)
     if not columns or len(columns[0]) < 2:
         return nothing
-    values = np.array(columns, dtype=float).T
-    n, random = len(values), np.random.default_rng(seed)
-    batch = max(1, _CELLS // n)
-    figures = []
-    for start in range(0, resamples, batch):
-        weights = _weights(random, min(batch, resamples - start), n)
-        figures.append(np.abs(weights @ values).sum(axis=1) / n)
-    low, high = np.quantile(np.concatenate(figures), [(1 - level) / 2, (1 + level) / 2])
+    means = bootstrap_means(columns, resamples=resamples, seed=seed)
+    low, high = np.quantile(np.abs(means).sum(axis=1), [(1 - level) / 2, (1 + level) / 2])
     if high - low < NO_DIFFERENCE:
         return nothing
     return Interval(float(low), float(high), "percentile bootstrap", level)
-
-
-def _weights(random: np.random.Generator, rows: int, n: int) -> NDArray[np.float64]:
-    """How often each of n items is in each of so many resamples, shape (rows, n)."""
-    import numpy as np
-
-    drawn = random.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

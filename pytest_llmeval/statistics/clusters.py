@@ -12,8 +12,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_between, check_finite, check_level
 from pytest_llmeval.statistics.intervals import (
-    check_finite,
     t_quantile,
     variance_ratio,
     wilson_bounds,
@@ -62,8 +62,8 @@ def cluster_interval(
     m = sum m^2 / n, the size of the cluster an item is in on average; n_eff is n / max(1, deff).
     Source: Cameron & Miller 2015 for CR1; Donner 1986 for ICC; Kish 1965 for the design effect.
     """
-    if not all(0.0 <= score <= 1.0 for score in scores):
-        raise ValueError("cluster_interval takes scores between 0 and 1; rescale them first")
+    check_level(level)
+    check_between(scores, 0, 1, "cluster_interval takes scores between 0 and 1; rescale them first")
     groups = by_cluster(scores, clusters)
     n, icc = len(scores), _icc(groups)
     size = sum(len(group) ** 2 for group in groups) / n if n else 0
@@ -92,6 +92,7 @@ def cr1_interval(
     exactly give width 0, which is no statement about others. The bounds are not clipped.
     Source: Liang & Zeger 1986; Cameron & Miller 2015.
     """
+    check_level(level)
     check_finite(values)
     groups = by_cluster(values, clusters)
     mean = math.fsum(values) / max(1, len(values))

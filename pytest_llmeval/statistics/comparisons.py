@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 
 from pytest_llmeval.records import Comparison, Effect, Interval
 from pytest_llmeval.statistics.effects import cohen_d_z, cohen_h, matched_odds_ratio
-from pytest_llmeval.statistics.intervals import scaled_wilson
 from pytest_llmeval.statistics.multiplicity import benjamini_hochberg, holm
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
@@ -22,6 +21,7 @@ from pytest_llmeval.statistics.paired import (
 )
 from pytest_llmeval.statistics.power import items_for_paired_binary
 from pytest_llmeval.statistics.repeats import fixed_set_difference
+from pytest_llmeval.statistics.stretched import stretched_wilson
 
 ItemScores = Mapping[str, float]
 """The score of each item that was answered, the mean of its repeats; in [0, 1]."""
@@ -125,7 +125,7 @@ def check_scores(by_condition: Mapping[str, ItemScores], binary: Collection[str]
     for condition, scores in by_condition.items():
         is_binary = condition in binary
         for item, score in scores.items():
-            if not 0 <= score <= 1 or (is_binary and score not in (0, 1)):
+            if score is None or not 0 <= score <= 1 or (is_binary and score not in (0, 1)):
                 allowed = "0 or 1" if is_binary else "between 0 and 1"
                 raise ValueError(f"item {item} under {condition}: {score!r} is not {allowed}")
 
@@ -179,17 +179,10 @@ def _graded(
     pairs: Sequence[Pair],
     seed: int,
 ) -> list[Comparison]:
-    """All pairs share their random signs, so that the rows are all items, the missing ones as 0."""
+    """All pairs are tested at once: they share their random signs."""
     if not pairs:
         return []  # numpy is not needed, and so not loaded
-    rows = {item: row for row, item in enumerate(sorted(set().union(*by_condition.values())))}
-    columns = []
-    for pair in pairs:
-        column = [0.0] * len(rows)
-        for item, difference in zip(pair.items, _differences(by_condition, pair), strict=True):
-            column[rows[item]] = difference
-        columns.append(column if pair.items else [])
-    tests = sign_flip_tests(columns, seed=seed)
+    tests = sign_flip_tests([_differences(by_condition, pair) for pair in pairs], seed=seed)
     return [
         _graded_pair(_blank(suite, scorer, pair, test=SIGN_FLIP), by_condition, pair, p)
         for pair, p in zip(pairs, tests, strict=True)
@@ -217,10 +210,7 @@ def graded_interval(differences: Sequence[float], level: float = 0.95) -> Interv
     n = len(differences)
     if n < 2 or max(differences) - min(differences) >= NO_DIFFERENCE:
         return paired_t_interval(differences, level)
-    scaled = scaled_wilson([(1 + math.fsum(differences) / n) / 2] * n, level)
-    assert scaled.low is not None
-    assert scaled.high is not None
-    return replace(scaled, low=2 * scaled.low - 1, high=2 * scaled.high - 1)
+    return stretched_wilson(differences, level)
 
 
 def _fixed_set(pair: Pair, repeats: Mapping[str, ItemRepeats]) -> Interval | None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import check_finite, clopper_pearson, mean_and_variance
+from pytest_llmeval.statistics.checks import check_finite, whole
+from pytest_llmeval.statistics.intervals import clopper_pearson, mean_and_variance
 from pytest_llmeval.statistics.paired import NO_DIFFERENCE
 
 
@@ -44,6 +45,7 @@ def matched_odds_ratio(only_first: int, only_second: int, level: float = 0.95) -
     Clopper and Pearson's. c = 0 gives no ratio and no upper bound, b = 0 a ratio and a lower bound
     of 0, and no discordant item nothing. Source: Breslow & Day 1980, section 5.2.
     """
+    only_first, only_second = whole(only_first), whole(only_second)
     share = clopper_pearson(only_first, only_first + only_second, level)
     return OddsRatio(
         ratio=only_first / only_second if only_second else None,

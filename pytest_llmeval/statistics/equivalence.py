@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_finite, check_rate, whole
+from pytest_llmeval.statistics.intervals import mean_and_variance, variance_ratio
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
     paired_t_interval,
     tango_interval,
     tango_statistic,
 )
+from pytest_llmeval.statistics.stretched import stretched_wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def tost_paired_binary(
     n = 1 can show nothing. Raises ValueError unless 0 < margin < 1.
     Source: Schuirmann 1987; Tango 1998; Liu, Hsueh, Hsieh & Chen 2002.
     """
-    _check(margin)
+    _check(margin, alpha)
+    only_first, only_second, n = whole(only_first), whole(only_second), whole(n)
     if margin >= 1:
         raise ValueError(
             f"the margin of a difference of shares lies below 1, such as 0.02 for 2 points; "
@@ -83,31 +87,56 @@ def tost_paired(differences: Sequence[float], margin: float, *, alpha: float = 0
 
     By Student's t on n - 1 degrees of freedom: p_above = P(T >= (d + margin) / se), p_below =
     P(T <= (d - margin) / se). Where all differences are the same, se is 0 and t would give p = 0
-    for three items: then it is the sign test, p = 2^-n on the side of the margin where they lie,
-    and the interval has no bounds. n = 0 and n = 1 give no p. Raises ValueError unless margin > 0.
-    Source: Schuirmann 1987.
+    for three items. They say little of items not seen: with differences and margin in [-1, 1] the
+    scaled Wilson interval, stretched to it, decides instead, and p is where it would reach the
+    margin; beyond 1 nothing bounds what was not seen, and there is no p. n = 0 and n = 1 give no p.
+    Raises ValueError unless margin > 0, and for what is not finite.
+    Source: Schuirmann 1987; Wilson 1927.
     """
-    _check(margin)
+    _check(margin, alpha)
+    check_finite(differences)
     n, level = len(differences), 1 - 2 * alpha
-    mean = math.fsum(differences) / n if n else None
-    if mean is None or n < 2:
-        none = Interval(None, None, "paired t", level)
+    none = Interval(None, None, "paired t", level)
+    if n < 2:
+        mean = differences[0] if n else None
         return Equivalence(n, margin, mean, none, "tost t", None, None, alpha)
+    mean, variance = mean_and_variance(differences)
     if max(differences) - min(differences) <= NO_DIFFERENCE:
-        none = Interval(None, None, "paired t", level)
-        above, below = (0.5**n if inside else 1.0 for inside in (mean > -margin, mean < margin))
-        return Equivalence(n, margin, mean, none, "tost sign", above, below, alpha)
+        if max(map(abs, differences)) > 1 or margin >= 1:
+            return Equivalence(n, margin, mean, none, "tost t", None, None, alpha)
+        return _tost_wilson(differences, mean, margin, alpha)
     from scipy.special import stdtr
 
-    squares = math.fsum((difference - mean) ** 2 for difference in differences)
-    error = math.sqrt(squares / (n - 1) / n)
+    error = math.sqrt(variance / n)
     above = float(stdtr(n - 1, -(mean + margin) / error))
     below = float(stdtr(n - 1, (mean - margin) / error))
     interval = paired_t_interval(differences, level)
     return Equivalence(n, margin, mean, interval, "tost t", above, below, alpha)
 
 
-def _check(margin: float) -> None:
+def _tost_wilson(
+    differences: Sequence[float], mean: float, margin: float, alpha: float
+) -> Equivalence:
+    """By the score statistic that the stretched Wilson interval inverts."""
+    n = len(differences)
+    effective = n * variance_ratio([(1 + difference) / 2 for difference in differences])
+    # The standard deviation of one of so many items that move by 1 either way, at the margin.
+    error = math.sqrt((1 - margin**2) / effective)
+    standard = NormalDist()
+    return Equivalence(
+        n=n,
+        margin=margin,
+        difference=mean,
+        interval=stretched_wilson(differences, 1 - 2 * alpha),
+        test="tost scaled wilson",
+        p_above=standard.cdf(-(mean + margin) / error),
+        p_below=standard.cdf((mean - margin) / error),
+        alpha=alpha,
+    )
+
+
+def _check(margin: float, alpha: float) -> None:
+    check_rate("alpha", alpha, 0.05)
     if not 0 < margin < math.inf:
         raise ValueError(
             f"a margin is the largest difference that does not matter and larger than 0; got "

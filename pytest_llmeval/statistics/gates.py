@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from pytest_llmeval.statistics.metrics import (
     values_by_item,
 )
 from pytest_llmeval.statistics.power import items_for_gate
+from pytest_llmeval.statistics.tipping import Extreme, taken_back, trials_words
 
 
 class Decision(NamedTuple):
@@ -41,11 +42,11 @@ def at_least(metric: Metric, threshold: float, scores: Sequence[Judged]) -> Deci
     """
     groups = values_by_item(scores).values()
     verdict, why = _decide(groups, metric.interval, threshold)
-    missing = metric.trials - metric.answered
-    if missing and metric.answered:
-        verdict, why = _with_missing(verdict, why, metric, scores, threshold)
-    elif missing:
-        why = f"nothing was answered, {trials_words(missing)} without an outcome"
+    if metric.answered:
+        verdict, more = _with_missing(verdict, metric, scores, threshold)
+        why += more
+    elif metric.trials:
+        why = f"nothing was answered, {trials_words(metric.trials)} without an outcome"
     evidence = Evidence(metric.mean, metric.interval, metric.items)
     return Decision(verdict, f"at least {threshold:g}: {why}", evidence)
 
@@ -57,38 +58,6 @@ def verdict_of(interval: Interval, threshold: float) -> GateVerdict:
     if interval.high is not None and interval.high < threshold:
         return "fail"
     return "inconclusive"
-
-
-def tipping_count(
-    verdict: GateVerdict, scores: Sequence[Judged], planned: int, threshold: float
-) -> int | None:
-    """The fewest trials without an outcome that undo a verdict.
-
-    Those are counted wrong to undo a pass, right to undo a fail, and the others the way that
-    supports the verdict. None when even all of them leave it, or when there is nothing to undo.
-    """
-    slots = list(_missing(scores, planned))
-    against = 0.0 if verdict == "pass" else 1.0
-
-    def is_undone(count: int) -> bool:
-        fill = [against] * count + [1.0 - against] * (len(slots) - count)
-        return verdict_of(_interval_with(scores, slots, fill), threshold) != verdict
-
-    return fewest(is_undone, len(slots)) if verdict in ("pass", "fail") else None
-
-
-def fewest(is_undone: Callable[[int], bool], most: int) -> int | None:
-    """The smallest count from 1 to `most` that undoes a verdict, None when even `most` leaves it.
-
-    `is_undone` stays true once it is.
-    """
-    if not is_undone(most):
-        return None
-    low, high = 0, most  # undone at `high`, not below `low`
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_undone(middle) else (middle + 1, high)
-    return max(1, high)
 
 
 def _decide(groups: Groups, interval: Interval, threshold: float) -> tuple[GateVerdict, str]:
@@ -110,23 +79,24 @@ def _decide(groups: Groups, interval: Interval, threshold: float) -> tuple[GateV
     return verdict, f"{bounds}, {here}; at this rate about {more} would decide"
 
 
-def _with_missing(
-    verdict: GateVerdict, why: str, metric: Metric, scores: Sequence[Judged], threshold: float
-) -> tuple[GateVerdict, str]:
-    """Take back a verdict that the trials without an outcome could undo."""
-    missing = metric.trials - metric.answered
-    without = f"{trials_words(missing)} of {metric.trials:,} without an outcome"
-    if verdict == "inconclusive":
-        return verdict, f"{why} ({without})"
-    count = tipping_count(verdict, scores, metric.trials, threshold)
-    assumed = "wrong" if verdict == "pass" else "right"
-    if count is None:
-        return verdict, f"{why} (even with {without} all {assumed})"
-    undone = f"{count:,} of them {assumed} would undo the {verdict}"
-    return "inconclusive", f"{why}, but {without}: {undone}"
-
-
 # Trials without an outcome ------------------------------------------------------------------------
+
+
+def _with_missing(
+    verdict: GateVerdict, metric: Metric, scores: Sequence[Judged], threshold: float
+) -> tuple[GateVerdict, str]:
+    """The verdict unless the trials without an outcome could undo it; and what to say of them."""
+    slots = list(_missing(scores, metric.trials))
+    value, name = (1.0, "right") if verdict == "fail" else (0.0, "wrong")
+
+    def is_undone(count: int) -> bool:
+        fill = [value] * count + [1.0 - value] * (len(slots) - count)
+        return verdict_of(_interval_with(scores, slots, fill), threshold) != verdict
+
+    without = f"{trials_words(len(slots))} of {metric.trials:,} without an outcome"
+    # The other extreme cannot: Wilson's bounds follow the values, and the scaled ones allow for an
+    # outlier on either side as they are.
+    return taken_back(verdict, without, len(slots), [Extreme(name, is_undone)])
 
 
 def _missing(scores: Sequence[Judged], planned: int) -> Iterator[Hashable]:
@@ -165,11 +135,6 @@ def _interval_with(
 
 
 # Words --------------------------------------------------------------------------------------------
-
-
-def trials_words(count: int) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count:,} trial{'s' if count != 1 else ''}"
 
 
 def _down(bound: float) -> str:

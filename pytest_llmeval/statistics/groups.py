@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_level
 from pytest_llmeval.statistics.intervals import normal_quantile
 
 Weighting = Literal["micro", "macro"]
@@ -49,7 +50,8 @@ def micro_mean(datasets: Mapping[str, Stratum], level: float = 0.95) -> GroupMea
 
     No dataset, or one without a mean, gives no mean; one without a standard error no standard
     error; one without bounds, or no width at all, no bounds. Raises ValueError for intervals of
-    another level. Source: Cochran 1977 for stratified means; Zou & Donner 2008 for the interval.
+    another level and for a mean or a standard error that is not finite.
+    Source: Cochran 1977 for stratified means; Zou & Donner 2008 for the interval.
     """
     items = sum(each.items for each in datasets.values())
     weights = {name: each.items / items if items else 0.0 for name, each in datasets.items()}
@@ -71,9 +73,9 @@ def _weighted(
     datasets: Mapping[str, Stratum],
     level: float,
 ) -> GroupMean:
+    check_level(level)
     for name, each in datasets.items():
-        if each.mean is not None and each.items < 1:
-            raise ValueError(f"dataset {name} has a mean, but of {each.items} items")
+        _check(name, each)
     mean = _sum(_times(weights[name], each.mean) for name, each in datasets.items())
     error = _root_sum_squares(
         _times(weights[name], each.standard_error) for name, each in datasets.items()
@@ -86,6 +88,17 @@ def _weighted(
     else:
         interval = Interval(mean - below, mean + above, "square-and-add", level)
     return GroupMean(weighting, weights, mean, error, interval)
+
+
+def _check(name: str, dataset: Stratum) -> None:
+    if dataset.mean is not None and dataset.items < 1:
+        raise ValueError(f"dataset {name} has a mean, but of {dataset.items} items")
+    numbers = {"mean": dataset.mean, "standard error": dataset.standard_error}
+    if dataset.interval is not None:
+        numbers |= {"lower bound": dataset.interval.low, "upper bound": dataset.interval.high}
+    for word, value in numbers.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"dataset {name} has the {word} {value!r}: what is undefined is None")
 
 
 def _reach(name: str, dataset: Stratum, level: float) -> tuple[float | None, float | None]:

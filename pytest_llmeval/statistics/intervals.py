@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import (
+    check_between,
+    check_finite,
+    check_level,
+    checked_counts,
+)
 
 
 @lru_cache
@@ -35,7 +41,8 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     a failure and [0.21, 1] for a success. Never of width 0.
     Source: Wilson 1927; Brown, Cai & DasGupta 2001.
     """
-    check_counts(successes, n)
+    successes, n = checked_counts(successes, n)
+    check_level(level)
     if n == 0:
         return Interval(None, None, "wilson", level)
     low, high = wilson_bounds(successes / n, n, normal_quantile(level))
@@ -50,7 +57,7 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
     """
     from scipy.special import betaincinv
 
-    check_counts(successes, n)
+    successes, n = checked_counts(successes, n)
     check_level(level)
     if n == 0:
         return Interval(None, None, "clopper-pearson", level)
@@ -71,7 +78,7 @@ def beta_interval(
     """
     from scipy.special import betaincinv
 
-    check_counts(successes, n)
+    successes, n = checked_counts(successes, n)
     check_level(level)
     if not all(0 < each < math.inf for each in prior):
         raise ValueError(f"both numbers of a beta prior are positive, got {prior!r}")
@@ -92,10 +99,10 @@ def scaled_wilson(scores: Sequence[float], level: float = 0.95) -> Interval:
     Wilson's interval at n_eff = 1 around the score. Raises ValueError outside [0, 1].
     """
     n = len(scores)
+    check_level(level)
+    check_between(scores, 0, 1, "scaled_wilson takes scores between 0 and 1; rescale them first")
     if n == 0:
         return Interval(None, None, "scaled wilson", level)
-    if not all(0.0 <= score <= 1.0 for score in scores):
-        raise ValueError("scaled_wilson takes scores between 0 and 1; rescale them first")
     effective = n * variance_ratio(scores)
     low, high = wilson_bounds(math.fsum(scores) / n, effective, normal_quantile(level))
     return Interval(low, high, "scaled wilson", level)
@@ -117,6 +124,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     bounds are not clipped. Raises ValueError for what is not finite. Source: Student 1908.
     """
     n = len(values)
+    check_level(level)
     check_finite(values)
     if n < 2:
         return Interval(None, None, "t", level)
@@ -144,22 +152,3 @@ def wilson_reach(successes: int, n: int, level: float) -> tuple[float, float]:
     """How far Wilson's bounds lie below and above the share of n > 0."""
     low, high = wilson_bounds(successes / n, n, normal_quantile(level))
     return successes / n - low, high - successes / n
-
-
-def check_finite(values: Iterable[float]) -> None:
-    """Refuse NaN and infinity, which would spoil a sum without a word."""
-    for value in values:
-        if not math.isfinite(value):
-            raise ValueError(f"scores are finite numbers, got {value!r}; leave out what is missing")
-
-
-def check_level(level: float) -> None:
-    """Refuse 95 where 0.95 is meant."""
-    if not 0 < level < 1:
-        raise ValueError(f"a confidence level lies between 0 and 1, got {level!r}")
-
-
-def check_counts(successes: int, n: int) -> None:
-    """Refuse counts that no n trials have."""
-    if not 0 <= successes <= n:
-        raise ValueError(f"successes lie between 0 and n, got {successes} of {n}")

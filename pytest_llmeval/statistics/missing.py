@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from pytest_llmeval.records import Reading, Sensitivity
+from pytest_llmeval.statistics.checks import check_rate
 from pytest_llmeval.statistics.comparisons import (
     MID_P,
     SEED,
@@ -17,7 +18,6 @@ from pytest_llmeval.statistics.comparisons import (
     check_scores,
     graded_interval,
 )
-from pytest_llmeval.statistics.gates import fewest
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
     mcnemar_midp,
@@ -26,6 +26,7 @@ from pytest_llmeval.statistics.paired import (
     sign_flip_tests,
     tango_interval,
 )
+from pytest_llmeval.statistics.tipping import fewest
 
 Side = Literal["first", "second"]
 
@@ -66,6 +67,7 @@ def unsupported_sensitivity(
     No items give four undefined readings; one item shows nothing. Raises ValueError for a score
     outside [0, 1], or not 0 or 1 when `binary`. Source: Manski 1990; Yan, Lee & Li 2009.
     """
+    check_rate("alpha", alpha, 0.05)
     items = sorted(first.keys() | second.keys())
     pairs = {item: (first.get(item), second.get(item)) for item in items}
     given = [score for pair in pairs.values() for score in pair if score is not None]
@@ -105,20 +107,13 @@ def _scored(scores: MaybeScores) -> dict[str, float]:
 def _readings(
     columns: Sequence[Sequence[float | None]], *, binary: bool, alpha: float, seed: int
 ) -> list[Reading]:
-    """A reading of each column of differences, None where an item is left out.
-
-    The columns share their rows, so that a test that draws signs draws them once for all.
-    """
+    """A reading of each column of differences, None where an item is left out."""
     given = [[each for each in column if each is not None] for column in columns]
     tested: list[float | None]
     if binary:
         tested = [mcnemar_midp(*_discordant(each)) if each else None for each in given]
     else:
-        padded = [
-            [each or 0.0 for each in column] if its else []
-            for column, its in zip(columns, given, strict=True)
-        ]
-        tested = sign_flip_tests(padded, seed=seed)
+        tested = sign_flip_tests(given, seed=seed)
     return [
         _reading(differences, p, binary=binary, alpha=alpha)
         for differences, p in zip(given, tested, strict=True)

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import normal_quantile, t_interval, wilson_reach
+from pytest_llmeval.statistics.checks import check_finite, check_level, check_resamples, whole
+from pytest_llmeval.statistics.intervals import (
+    normal_quantile,
+    t_interval,
+    wilson_reach,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +27,11 @@ NO_DIFFERENCE = 1e-12
 
 #: With at most this many differences that are not 0 the sign-flip test enumerates all signs.
 _MOST_ENUMERATED = 20
-#: Sign vectors made at a time, so that 10,000 items need 10 MB.
-_CHUNK = 250
+#: Signs made at a time: 2.5 MB.
+_SIGNS = 640_000
+#: Multiplications in one product. From about here on OpenBLAS shares it between threads, which
+#: at this size costs up to ten times what it saves, and lets their number decide the last digits.
+PRODUCT = 2**18
 
 
 # Right or wrong -----------------------------------------------------------------------------------
@@ -35,6 +43,7 @@ def mcnemar_midp(only_first: int, only_second: int) -> float:
     With m = min(b, c) and X ~ Binomial(b + c, 1/2): p = 2 P(X <= m) - P(X = m); b = c gives
     1 - P(X = b)/2, no discordant item gives 1. Source: Fagerland, Lydersen & Laake 2013.
     """
+    only_first, only_second = whole(only_first), whole(only_second)
     discordant = only_first + only_second
     if discordant == 0:
         return 1.0
@@ -47,6 +56,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
     No discordant item gives 1. More careful than `mcnemar_midp`, and so less able to see.
     """
+    only_first, only_second = whole(only_first), whole(only_second)
     below, _ = _half_binomial(min(only_first, only_second), only_first + only_second)
     return min(1.0, 2 * below)
 
@@ -73,7 +83,8 @@ def tango_interval(only_first: int, only_second: int, n: int, level: float = 0.9
     2n q^2 + ((2n - b + c) d - b - c) q - c d (1 - d) = 0. n = 0 gives no bounds. n = 1 gives
     [-0.79, 0.79] without a discordant item. Source: Tango 1998.
     """
-    _check_pairs(only_first, only_second, n)
+    only_first, only_second, n = _checked_pairs(only_first, only_second, n)
+    check_level(level)
     if n == 0:
         return Interval(None, None, "tango", level)
     z, b, c = normal_quantile(level), only_first, only_second
@@ -116,7 +127,12 @@ def newcombe_paired(
     its numerator reduced by n/2 towards 0 when positive. No items give no bounds.
     Source: Newcombe 1998 (paired), method 10.
     """
-    n = only_first + only_second + both + neither
+    both, neither = whole(both), whole(neither)
+    if min(both, neither) < 0:
+        raise ValueError(f"counts cannot be negative, got {min(both, neither)}")
+    n = both + neither + whole(only_first) + whole(only_second)
+    only_first, only_second, n = _checked_pairs(only_first, only_second, n)
+    check_level(level)
     if n == 0:
         return Interval(None, None, "newcombe", level)
     first, second = both + only_first, both + only_second
@@ -132,9 +148,11 @@ def newcombe_paired(
     return Interval(max(-1.0, difference - low), min(1.0, difference + high), "newcombe", level)
 
 
-def _check_pairs(only_first: int, only_second: int, n: int) -> None:
+def _checked_pairs(only_first: int, only_second: int, n: int) -> tuple[int, int, int]:
+    only_first, only_second, n = whole(only_first), whole(only_second), whole(n)
     if only_first < 0 or only_second < 0 or only_first + only_second > n:
         raise ValueError(f"{only_first} and {only_second} discordant items do not fit into {n}")
+    return only_first, only_second, n
 
 
 # Graded -------------------------------------------------------------------------------------------
@@ -154,7 +172,8 @@ def sign_flip_test(
     Shape (n,). Exact while at most 20 differences are not 0, and when all those are equally large
     (then it is the sign test); else `resamples` random sign vectors and p = (1 + hits) / (1 + B),
     which is never 0. n = 0 gives None; no difference other than 0 gives 1, and so does n = 1.
-    Source: Fisher 1935; Phipson & Smyth 2010 for the 1.
+    Neither the order of the differences nor which side is first matters. Raises ValueError for what
+    is not finite. Source: Fisher 1935; Phipson & Smyth 2010 for the 1.
     """
     return sign_flip_tests([differences], seed=seed, resamples=resamples)[0]
 
@@ -162,57 +181,89 @@ def sign_flip_test(
 def sign_flip_tests(
     columns: Sequence[Sequence[float]], *, seed: int = 0, resamples: int = 10_000
 ) -> list[float | None]:
-    """`sign_flip_test` of several comparisons over the same rows, which share their sign vectors.
+    """`sign_flip_test` of several comparisons, of as many items each as they have.
 
-    A row in which a comparison has no difference is 0 there and changes nothing.
+    They share their sign vectors, which is what makes many cheap; each p is what the comparison has
+    alone, since its differences take the signs in the order of their sizes.
     """
-    import numpy as np
-
-    arrays = [np.asarray(column, dtype=float) for column in columns]
-    found = [_exact_sign_flip(array) if array.size else None for array in arrays]
-    random = [i for i, array in enumerate(arrays) if array.size and found[i] is None]
-    if random:
-        matrix = np.column_stack([arrays[i] for i in random])
-        drawn = _random_sign_flips(matrix, seed, resamples)
-        for i, p in zip(random, drawn, strict=True):
-            found[i] = p
+    check_resamples(resamples)
+    found: list[float | None] = [None] * len(columns)
+    drawn: dict[int, _Moved] = {}
+    for place, column in enumerate(columns):
+        check_finite(column)
+        if len(column):
+            moved = _moved(column)
+            found[place] = _exact_sign_flip(moved)
+            if found[place] is None:
+                drawn[place] = moved
+    if drawn:
+        tested = _random_sign_flips(list(drawn.values()), seed, resamples)
+        for place, p in zip(drawn, tested, strict=True):
+            found[place] = p
     return found
 
 
-def _exact_sign_flip(differences: NDArray[np.float64]) -> float | None:
+class _Moved(NamedTuple):
+    """The differences that are not 0: how large each is, ascending, and what they sum to."""
+
+    sizes: NDArray[np.float64]
+    positive: int
+    total: float
+
+
+def _moved(column: Sequence[float]) -> _Moved:
+    import numpy as np
+
+    differences = np.asarray(column, dtype=float)
+    moved = differences[np.abs(differences) > NO_DIFFERENCE]
+    return _Moved(np.sort(np.abs(moved)), int((moved > 0).sum()), abs(math.fsum(moved)))
+
+
+def _exact_sign_flip(moved: _Moved) -> float | None:
     """The exact p; None when there are too many sign vectors to go through."""
     import numpy as np
 
-    moved = differences[np.abs(differences) > NO_DIFFERENCE]
-    if moved.size == 0:
+    sizes = moved.sizes
+    if sizes.size == 0:
         return 1.0
-    sizes = np.abs(moved)
-    if np.ptp(sizes) < NO_DIFFERENCE:
-        positive = int((moved > 0).sum())
-        return mcnemar_exact(positive, moved.size - positive)
-    if moved.size > _MOST_ENUMERATED:
+    if sizes[-1] - sizes[0] < NO_DIFFERENCE:
+        return mcnemar_exact(moved.positive, sizes.size - moved.positive)
+    if sizes.size > _MOST_ENUMERATED:
         return None
     sums = sizes[:1]  # the first sign is fixed: the other half of all vectors mirrors this one
-    for size in np.sort(sizes[1:]):
+    for size in sizes[1:]:
         sums = np.concatenate([sums + size, sums - size])
-    observed = abs(math.fsum(moved)) - 1e-12 * float(sizes.sum())
+    observed = moved.total - 1e-12 * float(sizes.sum())
     return float((np.abs(sums) >= observed).mean())
 
 
-def _random_sign_flips(differences: NDArray[np.float64], seed: int, resamples: int) -> list[float]:
-    """Monte-Carlo p of each column, shape (n, comparisons)."""
+def _random_sign_flips(columns: Sequence[_Moved], seed: int, resamples: int) -> list[float]:
+    """Monte-Carlo p of each column.
+
+    The signs of a row are drawn for all resamples at once, so that a longer column in company
+    leaves a shorter one its signs.
+    """
     import numpy as np
 
-    rows, columns = differences.shape
-    totals = np.array([math.fsum(column) for column in differences.T])
-    # Sums that should tie differ by rounding in single precision; they count as hits.
-    threshold = np.abs(totals) - 1e-6 * np.abs(differences).sum(axis=0)
-    weights = (2 * differences).astype(np.float32)
+    rows = max(column.sizes.size for column in columns)
+    weights = np.zeros((len(columns), rows), dtype=np.float32)
+    for row, column in zip(weights, columns, strict=True):
+        row[: column.sizes.size] = column.sizes
     random = np.random.default_rng(seed)
-    hits = np.zeros(columns, dtype=np.int64)
-    for start in range(0, resamples, _CHUNK):
-        size = (min(_CHUNK, resamples - start), -(-rows // 8))
-        packed = random.integers(0, 256, size=size, dtype=np.uint8)
-        signs = np.unpackbits(packed, axis=1, count=rows).astype(np.float32)
-        hits += (np.abs(signs @ weights - totals) >= threshold).sum(axis=0)
+    positive = np.zeros((len(columns), resamples))
+    at_once = 8 * max(1, _SIGNS // resamples // 8)
+    for start in range(0, rows, at_once):
+        part = weights[:, start : start + at_once]
+        count = part.shape[1]
+        packed = random.integers(0, 256, size=(-(-count // 8), resamples), dtype=np.uint8)
+        signs = np.unpackbits(packed, axis=0, count=count).astype(np.float32)
+        width = max(1, PRODUCT // part.size)
+        for first in range(0, resamples, width):
+            drawn = slice(first, first + width)
+            positive[:, drawn] += part @ signs[:, drawn]
+    sums = np.array([column.sizes.sum() for column in columns])
+    totals = np.array([column.total for column in columns])
+    # Sums that should tie differ by rounding in single precision; they count as hits.
+    threshold = totals - 1e-6 * sums
+    hits = (np.abs(2 * positive - sums[:, None]) >= threshold[:, None]).sum(axis=1)
     return [float(p) for p in (1 + hits) / (1 + resamples)]

@@ -9,13 +9,13 @@ import math
 from collections.abc import Hashable, Sequence
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_between, check_finite
 from pytest_llmeval.statistics.clusters import (
     by_cluster,
     clustered_wilson,
     cr1_interval,
     means_of,
 )
-from pytest_llmeval.statistics.intervals import check_finite
 from pytest_llmeval.statistics.paired import NO_DIFFERENCE, sign_flip_test
 
 
@@ -28,8 +28,8 @@ def paired_cluster_interval(
     cluster differs from the others, it is the clustered Wilson interval of `cluster_interval`,
     stretched to [-1, 1]. Fewer than two clusters give no bounds. Raises ValueError outside [-1, 1].
     """
-    if not all(-1.0 <= each <= 1.0 for each in differences):
-        raise ValueError("differences of scores between 0 and 1 lie between -1 and 1")
+    message = "differences of scores between 0 and 1 lie between -1 and 1"
+    check_between(differences, -1, 1, message)
     interval = cr1_interval(differences, clusters, level)
     if interval.low is None or interval.high is None:
         return interval
@@ -54,5 +54,5 @@ def cluster_sign_flip_test(
     None; one cluster gives 1. The order of the items does not matter.
     """
     check_finite(differences)
-    sums = sorted(map(math.fsum, by_cluster(differences, clusters)))
+    sums = list(map(math.fsum, by_cluster(differences, clusters)))
     return sign_flip_test(sums, seed=seed, resamples=resamples)

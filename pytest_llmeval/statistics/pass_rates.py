@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_level, whole
 from pytest_llmeval.statistics.intervals import scaled_wilson
 
 
@@ -27,7 +28,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     nothing about more than n; n = 0 says nothing at all) and for c outside 0 to n.
     Source: Chen et al. 2021, "Evaluating large language models trained on code".
     """
-    _check(n, c, k)
+    n, c, k = _checked(n, c, k)
     # From whole numbers, so that a chance near 0 is not what a subtraction from 1 has left.
     return (math.comb(n, k) - math.comb(n - c, k)) / math.comb(n, k)
 
@@ -38,7 +39,7 @@ def pass_hat_k(n: int, c: int, k: int) -> float:
     C(c, k) / C(n, k). n = 1 gives c. Raises ValueError as `pass_at_k`.
     Source: Yao et al. 2024, "tau-bench".
     """
-    _check(n, c, k)
+    n, c, k = _checked(n, c, k)
     return math.comb(c, k) / math.comb(n, k)
 
 
@@ -65,10 +66,10 @@ def flaky_upper_bound(fails: int, repeats: int, level: float = 0.95) -> float | 
     13.9 %. All failed gives 1; repeats = 0 gives None; 0 of 1 gives 0.95.
     Source: Clopper & Pearson 1934.
     """
+    fails, repeats = whole(fails), whole(repeats)
     if not 0 <= fails <= repeats:
         raise ValueError(f"fails lie between 0 and the repeats, got {fails} of {repeats}")
-    if not 0 < level < 1:
-        raise ValueError(f"a confidence level lies between 0 and 1, got {level!r}")
+    check_level(level)
     if repeats == 0:
         return None
     if fails == repeats:
@@ -89,7 +90,8 @@ def _mean(
     return PassRate(k, len(values), mean, scaled_wilson(values, level))
 
 
-def _check(n: int, c: int, k: int) -> None:
+def _checked(n: int, c: int, k: int) -> tuple[int, int, int]:
+    n, c, k = whole(n), whole(c), whole(k)
     if not 0 <= c <= n:
         raise ValueError(f"right askings lie between 0 and all, got {c} of {n}")
     if not 1 <= k <= n:
@@ -97,3 +99,4 @@ def _check(n: int, c: int, k: int) -> None:
             f"k lies between 1 and the number of askings, got k = {k} for {n}; ask more often, "
             "or take a smaller k"
         )
+    return n, c, k

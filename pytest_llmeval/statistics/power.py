@@ -6,6 +6,7 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+from pytest_llmeval.statistics.checks import check_rate, checked_items, whole
 from pytest_llmeval.statistics.intervals import normal_quantile
 
 
@@ -19,6 +20,7 @@ def items_for_paired_binary(
     difference. None when the difference is 0: no number of items shows it. Raises ValueError when
     d^2 > psi, which cannot be. Source: Connor 1987.
     """
+    z_alpha, z_power = _quantiles(power, alpha, sides=2)
     if difference == 0:
         return None
     least = difference**2 * (1 - 1e-9)  # of equal differences psi is d^2, but for rounding
@@ -26,7 +28,7 @@ def items_for_paired_binary(
         message = f"a difference of {difference:g} needs more discordance than {discordance:g}"
         raise ValueError(message)
     spread = math.sqrt(max(0.0, discordance - difference**2))
-    z = normal_quantile(1 - alpha) * math.sqrt(discordance) + _one_sided(power) * spread
+    z = z_alpha * math.sqrt(discordance) + z_power * spread
     return _ceiling((z / difference) ** 2)
 
 
@@ -42,7 +44,7 @@ def minimum_detectable_difference(
     """
     if not 0 <= discordance <= 1:
         raise ValueError(f"discordance is a share of items between 0 and 1, got {discordance:g}")
-    z, z_power = normal_quantile(1 - alpha), _one_sided(power)
+    n, (z, z_power) = checked_items(n), _quantiles(power, alpha, sides=2)
     if n < z**2:
         return None
     root = math.sqrt(n + z_power**2 - z**2)
@@ -66,10 +68,10 @@ def items_general(
     items' true differences, `noise_first` and `noise_second` s^2 the mean variance of the answers
     to one item, which repeats reduce. None when the difference is 0. Source: Miller 2024.
     """
+    z = sum(_quantiles(power, alpha, sides=2))
+    spread = _per_item(variance, (noise_first, repeats_first), (noise_second, repeats_second))
     if difference == 0:
         return None
-    spread = _per_item(variance, (noise_first, repeats_first), (noise_second, repeats_second))
-    z = normal_quantile(1 - alpha) + _one_sided(power)
     return max(1, _ceiling(z**2 * spread / difference**2))
 
 
@@ -88,10 +90,9 @@ def minimum_detectable_effect(
 
     (z_(a/2) + z_b) sqrt((w^2 + s_A^2 / K_A + s_B^2 / K_B) / n). n = 0 gives None.
     """
+    n, z = checked_items(n), sum(_quantiles(power, alpha, sides=2))
     spread = _per_item(variance, (noise_first, repeats_first), (noise_second, repeats_second))
-    if n == 0:
-        return None
-    return (normal_quantile(1 - alpha) + _one_sided(power)) * math.sqrt(spread / n)
+    return z * math.sqrt(spread / n) if n else None
 
 
 def items_unpaired_binary(
@@ -105,12 +106,13 @@ def items_unpaired_binary(
     """
     if not (0 <= first <= 1 and 0 <= second <= 1):
         raise ValueError(f"shares lie between 0 and 1, got {first:g} and {second:g}")
+    z_alpha, z_power = _quantiles(power, alpha, sides=2)
     if first == second:
         return None
     mean = (first + second) / 2
     same = math.sqrt(2 * mean * (1 - mean))
     apart = math.sqrt(first * (1 - first) + second * (1 - second))
-    z = normal_quantile(1 - alpha) * same + _one_sided(power) * apart
+    z = z_alpha * same + z_power * apart
     return _ceiling((z / (first - second)) ** 2)
 
 
@@ -121,9 +123,9 @@ def smallest_provable_margin(
 
     (z_a + z_b) sqrt(psi / n), one-sided: 2.4865 sqrt(psi / n) by default. n = 0 gives None.
     """
-    if n == 0:
-        return None
-    return (_one_sided(1 - alpha) + _one_sided(power)) * math.sqrt(discordance / n)
+    n, z = checked_items(n), sum(_quantiles(power, alpha, sides=1))
+    _check_spread(discordance)
+    return z * math.sqrt(discordance / n) if n else None
 
 
 def items_for_margin(
@@ -140,10 +142,11 @@ def items_for_margin(
     `items_for_paired_binary`; d = 0 is the inverse of `smallest_provable_margin`. None when no
     number decides: the difference is the margin.
     """
+    z = sum(_quantiles(power, alpha, sides=1))
+    _check_spread(discordance)
     distance = difference + margin
     if abs(distance) < 1e-12:
         return None
-    z = _one_sided(1 - alpha) + _one_sided(power)
     spread = max(0.0, discordance - difference**2)
     return max(1, _ceiling(z**2 * spread / distance**2))
 
@@ -157,9 +160,9 @@ def items_for_gate(
     scores need fewer by their `variance_ratio`. None when no number decides: the mean is at the
     threshold.
     """
+    z = normal_quantile(level)
     if mean == threshold:
         return None
-    z = normal_quantile(level)
     needed = z**2 * threshold * (1 - threshold) / (mean - threshold) ** 2
     return max(1, _ceiling(needed / variance_ratio))
 
@@ -167,7 +170,7 @@ def items_for_gate(
 def _per_item(variance: float, *noise: tuple[float, int]) -> float:
     """The variance of one item's difference, with the noise that its repeats leave."""
     for spread, repeats in ((variance, 1), *noise):
-        if spread < 0 or repeats < 1:
+        if not 0 <= spread < math.inf or whole(repeats) < 1:
             raise ValueError(
                 f"a variance is at least 0 and repeats at least 1, got {spread:g} and {repeats}"
             )
@@ -175,8 +178,17 @@ def _per_item(variance: float, *noise: tuple[float, int]) -> float:
 
 
 @lru_cache
-def _one_sided(probability: float) -> float:
-    return NormalDist().inv_cdf(probability)
+def _quantiles(power: float, alpha: float, *, sides: int) -> tuple[float, float]:
+    """The normal quantiles of alpha, shared between so many sides, and of power."""
+    check_rate("power", power, 0.8)
+    check_rate("alpha", alpha, 0.05)
+    return NormalDist().inv_cdf(1 - alpha / sides), NormalDist().inv_cdf(power)
+
+
+def _check_spread(discordance: float) -> None:
+    """Refuse what is neither a share of items nor, of graded scores, a variance."""
+    if not 0 <= discordance < math.inf:
+        raise ValueError(f"discordance is a share of items of at least 0, got {discordance!r}")
 
 
 def _ceiling(items: float) -> int:

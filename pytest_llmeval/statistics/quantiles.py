@@ -7,18 +7,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_level
 
 
 def quantile(values: Sequence[float], q: float) -> float | None:
     """The smallest value that at least a share q of the values, shape (n,), do not exceed.
 
     The inverse of the empirical distribution function: always one of the values. n = 0 gives None,
-    n = 1 the value.
+    n = 1 the value. Values may be infinite, but not NaN.
     """
     _check(q)
-    if not values:
-        return None
-    return sorted(values)[max(0, math.ceil(q * len(values) - 1e-9) - 1)]
+    ordered = _ordered(values)
+    return ordered[max(0, math.ceil(q * len(ordered) - 1e-9) - 1)] if ordered else None
 
 
 def quantile_interval(
@@ -38,11 +38,12 @@ def quantile_interval(
     from scipy.special import bdtr, bdtrc
 
     _check(q)
+    check_level(level)
     n, tail = len(values), (1 - level) / 2
     m = n if independent is None else independent
     if not 0 <= m <= n:
         raise ValueError(f"{m} items cannot have given {n} values")
-    ordered = sorted(values)
+    ordered = _ordered(values)
     below = bisect_right(range(m), tail, key=lambda k: bdtr(k, m, q))
     above = bisect_left(range(m), True, key=lambda k: bool(bdtrc(k, m, q) <= tail))
     low = ordered[(below - 1) * n // m] if below else None
@@ -53,7 +54,16 @@ def quantile_interval(
 def values_for_upper_bound(q: float, level: float = 0.95) -> int:
     """How many values a quantile needs to have an upper bound: the least n with q^n <= a/2."""
     _check(q)
+    check_level(level)
     return math.ceil(math.log((1 - level) / 2) / math.log(q) - 1e-9)
+
+
+def _ordered(values: Sequence[float]) -> list[float]:
+    """The values from small to large, infinite ones too; NaN has no place among them."""
+    for value in values:
+        if value is None or math.isnan(value):
+            raise ValueError(f"{value!r} is neither large nor small; leave out what is missing")
+    return sorted(values)
 
 
 def _check(q: float) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pytest_llmeval.records import Evidence, GateVerdict, Interval
-from pytest_llmeval.statistics.comparisons import graded_interval
-from pytest_llmeval.statistics.gates import Decision, fewest, rough_items, trials_words
+from pytest_llmeval.statistics.checks import whole
+from pytest_llmeval.statistics.gates import Decision, rough_items
 from pytest_llmeval.statistics.paired import (
     NO_DIFFERENCE,
     mcnemar_midp,
     tango_interval,
 )
 from pytest_llmeval.statistics.power import items_for_margin, smallest_provable_margin
+from pytest_llmeval.statistics.stretched import skewed_wilson
+from pytest_llmeval.statistics.tipping import Extreme, taken_back, trials_words
 
 LEVEL = 0.90
 """Two one-sided tests of 5 % each: a pass is wrong in at most 5 % of cases, and so is a fail."""
@@ -51,6 +54,7 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     Raises ValueError for a margin outside (0, 1] and for counts that do not fit into n.
     """
     _check_margin(margin)
+    only_now, only_before, n = whole(only_now), whole(only_before), whole(n)
     interval = tango_interval(only_now, only_before, n, LEVEL)
     if interval.low is None or interval.high is None:
         return "inconclusive"
@@ -65,29 +69,47 @@ def not_worse_verdict(only_now: int, only_before: int, n: int, margin: float) ->
     return "inconclusive"
 
 
+def graded_verdict(differences: Sequence[float], margin: float) -> GateVerdict:
+    """Decide "not worse by `margin`" from the differences of n items, now minus before, in [-1, 1].
+
+    [L, U] is their `skewed_wilson` interval at 90 %: Student's would let through up to twice as
+    many as it should where few items change. No item has changed: no_change. Pass when L > -margin,
+    fail when U < -margin, else inconclusive, as is n = 0. One item, lost, is inconclusive.
+    Raises ValueError for a margin outside (0, 1] and for differences outside [-1, 1].
+    """
+    _check_margin(margin)
+    interval = skewed_wilson(differences, LEVEL)
+    if interval.low is None or interval.high is None:
+        return "inconclusive"
+    if all(abs(difference) < NO_DIFFERENCE for difference in differences):
+        return "no_change"
+    if interval.low > -margin:
+        return "pass"
+    return "fail" if interval.high < -margin else "inconclusive"
+
+
 def not_worse(before: Values, now: Outcomes, margin: float) -> Decision:
     """Decide whether a condition is not worse than its baseline by more than `margin`.
 
-    Paired by item id, on the items of both. Items that were right or wrong, asked once on either
-    side: `not_worse_verdict`. Graded scores or repeats: the paired t interval at 90 % on the means
-    of the items, pass when L > -margin, fail when U < -margin; where all differences are the same
-    t has no width, and the scaled Wilson interval, stretched to [-1, 1], takes its place.
+    Paired by item id, on the items of both. Items that were right or wrong, whenever they were
+    asked: `not_worse_verdict`. Where an item is graded, or right in some of its repeats only:
+    `graded_verdict` of the differences of the items' means.
 
-    Trials of `now` without an outcome are then all counted wrong, and all right: unless both leave
-    the verdict, it is inconclusive and says how many of them it takes. Fewer than two items with
+    Trials of `now` without an outcome are then all counted wrong, and all right (of graded scores
+    also few of them: a single one far off widens the interval): unless each leaves the verdict, it
+    is inconclusive and says how many of them it takes. Fewer than two items with
     an outcome are inconclusive.
     """
     _check_margin(margin)
     shared = {item: now[item] for item in sorted(now.keys() & before.keys())}
     known = _known(shared)
-    missing = sum(value is None for values in shared.values() for value in values)
     head = margin_words(margin)
     if len(known) < 2:
+        missing = sum(value is None for values in shared.values() for value in values)
         return Decision("inconclusive", f"{head}: {_too_few(len(known), missing)}")
     change = _change(before, known, margin)
-    verdict, why = change.verdict, _why(change, margin)
-    if missing:
-        verdict, why = _with_missing(change, why, before, shared, margin)
+    verdict, more = _with_missing(change, before, shared, margin)
+    why = _why(change, margin) + more
     provable = smallest_provable_margin(change.discordance, change.items) or None
     if verdict == "inconclusive" and change.verdict == "inconclusive":
         why = f"{why}\n{_advice(change, provable, margin)}"
@@ -134,21 +156,20 @@ def _counted(only_now: int, only_before: int, n: int, margin: float) -> _Change:
 
 def _graded(differences: Sequence[float], margin: float) -> _Change:
     n = len(differences)
-    mean = _mean(differences)
-    interval = graded_interval(differences, LEVEL)
-    squares = math.fsum(difference**2 for difference in differences) / n
-    verdict: GateVerdict = "inconclusive"
-    if all(abs(difference) < NO_DIFFERENCE for difference in differences):
-        verdict = "no_change"
-    elif interval.low is not None and interval.low > -margin:
-        verdict = "pass"
-    elif interval.high is not None and interval.high < -margin:
-        verdict = "fail"
-    return _Change(verdict, mean, interval, n, squares)
+    # What the interval assumes: two items more, one of them lost and one won.
+    squares = (math.fsum(difference**2 for difference in differences) + 2) / (n + 1)
+    return _Change(
+        graded_verdict(differences, margin),
+        _mean(differences),
+        skewed_wilson(differences, LEVEL),
+        n,
+        min(1.0, squares),
+    )
 
 
 def _is_binary(values: Sequence[float]) -> bool:
-    return len(values) == 1 and values[0] in (0.0, 1.0)
+    """Right or wrong, and in every repeat the same: as good as asked once."""
+    return values[0] in (0.0, 1.0) and all(value == values[0] for value in values)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -164,44 +185,37 @@ def _check_margin(margin: float) -> None:
 
 
 def _with_missing(
-    change: _Change, why: str, before: Values, now: Outcomes, margin: float
+    change: _Change, before: Values, now: Outcomes, margin: float
 ) -> tuple[GateVerdict, str]:
-    """Take back a verdict that the trials without an outcome could undo."""
-    asked = sum(map(len, now.values()))
-    missing = sum(value is None for values in now.values() for value in values)
-    without = f"{trials_words(missing)} of {asked:,} without an outcome"
-    if change.verdict == "inconclusive":
-        return "inconclusive", f"{why} ({without})"
-    count = _tipping_count(change.verdict, before, now, margin)
-    assumed, verdict = ("right", "fail") if change.verdict == "fail" else ("wrong", "pass")
-    if count is None:
-        return change.verdict, f"{why} (even with {without} all {assumed})"
-    undone = f"{count:,} of them {assumed} would undo the {verdict}"
-    return "inconclusive", f"{why}, but {without}: {undone}"
+    """The verdict unless the trials without an outcome could undo it; and what to say of them.
 
-
-def _tipping_count(
-    verdict: GateVerdict, before: Values, now: Outcomes, margin: float
-) -> int | None:
-    """The fewest trials without an outcome that undo a verdict; None when even all leave it.
-
-    Those items come first of which one outcome changes most: a pass is undone by wrong answers
-    where the baseline was right, a fail by right ones where it was wrong.
+    Those items come first of which one outcome changes most: wrong answers where the baseline was
+    right, right ones where it was wrong.
     """
-    fails = verdict == "fail"
-    against = 1.0 if fails else 0.0
+    fails = change.verdict == "fail"
     slots = [item for item, values in now.items() for value in values if value is None]
-    slots.sort(key=lambda item: abs(_mean(before[item]) - against), reverse=True)
 
-    def is_undone(count: int) -> bool:
-        filled = {item: list(values) for item, values in _known(now).items()}
-        for place, item in enumerate(slots):
-            value = against if place < count else 1.0 - against
-            filled.setdefault(item, []).append(value)
-        found = _change(before, filled, margin).verdict
+    def filled(value: float, count: int) -> _Change:
+        order = sorted(slots, key=lambda item: abs(_mean(before[item]) - value), reverse=True)
+        outcomes = {item: list(values) for item, values in _known(now).items()}
+        for place, item in enumerate(order):
+            outcomes.setdefault(item, []).append(value if place < count else 1.0 - value)
+        return _change(before, outcomes, margin)
+
+    def is_undone(value: float, count: int) -> bool:
+        found = filled(value, count).verdict
         return found != "fail" if fails else found in ("fail", "inconclusive")
 
-    return fewest(is_undone, len(slots))
+    extremes = [
+        Extreme("wrong", partial(is_undone, 0.0)),
+        Extreme("right", partial(is_undone, 1.0)),
+    ]
+    if fails:
+        extremes.reverse()
+    if filled(0.0, 0).only_now is not None:  # Tango's bounds follow the counts
+        del extremes[1:]
+    without = f"{trials_words(len(slots))} of {sum(map(len, now.values())):,} without an outcome"
+    return taken_back(change.verdict, without, len(slots), extremes)
 
 
 # Words --------------------------------------------------------------------------------------------

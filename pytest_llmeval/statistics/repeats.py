@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_between, check_level
 from pytest_llmeval.statistics.clusters import Grouped, interval_by_rule, means_of
 from pytest_llmeval.statistics.intervals import mean_and_variance, t_quantile
 from pytest_llmeval.statistics.paired import NO_DIFFERENCE
@@ -61,6 +62,7 @@ def repeats_interval(repeats: Grouped, level: float = 0.95) -> RepeatedMean:
     ever differed, none for the fixed set. Raises ValueError outside [0, 1].
     Source: Miller 2024 for the split; Satterthwaite 1946.
     """
+    check_level(level)
     _check(repeats)
     means, n = means_of(repeats), len(repeats)
     trials = sum(map(len, repeats))
@@ -92,6 +94,7 @@ def fixed_set_difference(first: Grouped, second: Grouped, level: float = 0.95) -
     """
     if len(first) != len(second):
         raise ValueError(f"both sides have the same items, got {len(first)} and {len(second)}")
+    check_level(level)
     _check(first)
     _check(second)
     pairs = zip(means_of(first), means_of(second), strict=True)
@@ -154,5 +157,5 @@ def _around(mean: float | None, noise: _Noise | None, level: float) -> Interval:
 def _check(repeats: Grouped) -> None:
     if not all(map(len, repeats)):
         raise ValueError("every item has at least one repeat; leave out those without an answer")
-    if not all(0.0 <= score <= 1.0 for scores in repeats for score in scores):
-        raise ValueError("repeats are scores between 0 and 1; rescale them first")
+    for scores in repeats:
+        check_between(scores, 0, 1, "repeats are scores between 0 and 1; rescale them first")

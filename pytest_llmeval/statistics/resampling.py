@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.statistics.intervals import check_finite, mean_and_variance, normal_quantile
-from pytest_llmeval.statistics.paired import NO_DIFFERENCE
+from pytest_llmeval.statistics.checks import check_finite, check_level, check_resamples
+from pytest_llmeval.statistics.intervals import mean_and_variance, normal_quantile
+from pytest_llmeval.statistics.paired import NO_DIFFERENCE, PRODUCT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 #: Weights made at a time: half a megabyte, which stays in the processor's cache.
 _CELLS = 2**16
-#: Multiplications in one product. From about here on OpenBLAS shares it between threads, which
-#: at this size costs up to ten times what it saves, and lets their number decide the last digits.
-_PRODUCT = 2**18
 
 
 def bootstrap_means(
@@ -51,12 +49,11 @@ def _resampled_sums(columns: NDArray[np.float64], resamples: int, seed: int) -> 
     """Sums over resampled rows, shape (resamples, columns)."""
     import numpy as np
 
-    if resamples < 1:
-        raise ValueError(f"at least one resample is needed, got {resamples}")
+    check_resamples(resamples)
     n, width = columns.shape
     random = np.random.default_rng(seed)
     at_once = max(1, _CELLS // n)
-    rows = max(1, _PRODUCT // (at_once * width))
+    rows = max(1, PRODUCT // (at_once * width))
     sums = np.zeros((resamples, width))
     for start in range(0, resamples, at_once):
         part = sums[start : start + at_once]
@@ -165,7 +162,7 @@ def max_t_bands(
     order of the items does not matter. Source: Westfall & Young 1993; Romano & Wolf 2005.
     """
     _check_rows(differences)
-    normal_quantile(level)  # refuses what is no level
+    check_level(level)
     spreads = [_spread(column) for column in differences]
     varying = [
         _standardised(column, spread)

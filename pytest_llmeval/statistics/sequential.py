@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_finite, check_rate, checked_counts
 
 #: A bet risks at most this part of the capital.
 TRUNCATION = 0.5
@@ -63,6 +64,7 @@ def running_anytime_p(differences: Iterable[float]) -> tuple[float, ...]:
     p, first, second = 1.0, 0.0, 0.0
     found = []
     for difference in differences:
+        check_finite([difference])
         first += max(0.0, difference)
         second += max(0.0, -difference)
         p = min(p, anytime_p(first, second))
@@ -80,9 +82,8 @@ def robbins_interval(successes: int, n: int, alpha: float = 0.05) -> Interval:
     uniform mixture of all bets. n = 0 gives no bounds; n = 1 gives [0, 0.975] for a failure and
     [0.025, 1] for a success at alpha = 0.05. Source: Robbins 1970.
     """
-    _check_alpha(alpha)
-    if not 0 <= successes <= n:
-        raise ValueError(f"successes lie between 0 and n, got {successes} of {n}")
+    check_rate("alpha", alpha, 0.05)
+    successes, n = checked_counts(successes, n)
     if n == 0:
         return Interval(None, None, "robbins", 1 - alpha)
 
@@ -107,7 +108,7 @@ def betting_interval(
     possible). Raises ValueError outside [0, 1]. Source: Waudby-Smith & Ramdas 2024, whose package
     confseq has log(1 / alpha) in l instead: as valid, and of about the same width.
     """
-    _check_alpha(alpha)
+    check_rate("alpha", alpha, 0.05)
     n = len(scores)
     check_scores(scores)
     if population is not None and population < n:
@@ -213,15 +214,10 @@ def lower_bound(log_capital: Callable[[float], float], alpha: float) -> float:
 
 
 def check_scores(scores: Sequence[float]) -> None:
-    """Raise ValueError for a score outside [0, 1], and for NaN."""
+    """Raise ValueError for a score outside [0, 1], and for NaN and None."""
     for score in scores:
-        if not 0 <= score <= 1:
+        if score is None or not 0 <= score <= 1:
             raise ValueError(f"scores lie between 0 and 1, got {score!r}; rescale them first")
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha lies between 0 and 1, got {alpha!r}")
 
 
 def _log_beta(a: float, b: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from pytest_llmeval.statistics.intervals import check_finite
+from pytest_llmeval.statistics.checks import check_finite
 
 if TYPE_CHECKING:
     import numpy as np

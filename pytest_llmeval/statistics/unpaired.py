@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pytest_llmeval.records import Interval
+from pytest_llmeval.statistics.checks import check_finite, check_level, checked_counts
 from pytest_llmeval.statistics.intervals import (
-    check_counts,
-    check_finite,
-    check_level,
     mean_and_variance,
     t_quantile,
     wilson_reach,
@@ -26,8 +24,9 @@ def newcombe_unpaired(
     proportion to its Wilson bounds. Without items on either side no bounds; never of width 0.
     Source: Newcombe 1998 (unpaired), method 10.
     """
-    check_counts(successes_1, n_1)
-    check_counts(successes_2, n_2)
+    successes_1, n_1 = checked_counts(successes_1, n_1)
+    successes_2, n_2 = checked_counts(successes_2, n_2)
+    check_level(level)
     if n_1 == 0 or n_2 == 0:
         return Interval(None, None, "newcombe unpaired", level)
     below_1, above_1 = wilson_reach(successes_1, n_1, level)

@@ -25,13 +25,20 @@ def test_the_tables_name_each_default_its_promise_and_how_it_was_measured() -> N
         "  promised: Wilson at least 94.5 % on average",
         "  100 simulations: a rate near 5 or 95 % is known to +-4.4",
         "False alarms of McNemar mid-p",
-        "  1,000      4.9    4.9    5.0    5.0",
+        "  items      2 %    3 %    5 %   10 %   20 %   30 %",
+        "  1,000      4.6    4.5    4.9    4.9    5.0    5.0",
         "False alarms REAL after Holm",
         "Errors of the gate not_worse_than, Tango 90 %",
-        "  promised: at most 5.5 % from 100 items on",
+        "  promised: at most 5.5 % from 100 items on, where at least 5 % change",
+        "  2 and 3 % change: the same where that is all; of few items, or of rare",
+        "  changes, often none is seen: no_change lets that through, by decision",
+        "    100           5.0         5.3          5.8        13.3         8.3",
+        "Errors of the gate not_worse_than, graded: skewed Wilson 90 %\n",
+        "    100           2.2         5.3          5.8        13.3         8.3",
+        "Errors of the gate not_worse_than, graded: skewed Wilson 90 %, margin 5",
     ):
         assert words in text, words
-    kept = "All 39 promised rates are kept. Figures are in percent." in text
+    kept = "All 55 promised rates are kept. Figures are in percent." in text
     assert status == (0 if kept else 1)
     assert max(map(len, text.splitlines())) < 80
 
@@ -51,6 +58,8 @@ def test_json_has_every_rate_unrounded_and_says_which_are_exact() -> None:
         "sign-flip": 100,
         "real": 100,
         "gate": None,
+        "graded gate": None,
+        "shaped gate": 100,
     }
     (wilson,) = [
         rate["rate"]

@@ -295,3 +295,13 @@ def test_a_constant_difference_has_no_variance_to_plan_by(run: Path) -> None:
     (plan,) = json.loads(from_run(run, "--json").stdout)["pairs"]
     assert plan["pair"]["variance"] == 0.0
     assert plan["pair"]["disagreement"] == pytest.approx(0.0625)
+    assert (plan["need"]["items"], plan["reach"]["difference"], plan["reach"]["margin"]) == (
+        None,
+        None,
+        None,
+    )
+    text = from_run(run).stdout
+    assert "  2 points: the pilot shows no variance; plan with --disagreement\n" in text
+    assert "these 2 items" not in text
+    repeated = from_run(run, "--repeats", "3").stdout
+    assert "the pilot shows no variance; plan with --disagreement" in repeated

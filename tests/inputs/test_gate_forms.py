@@ -178,7 +178,56 @@ def test_all_mistakes_of_all_gates_are_told_at_once(tmp_path: Path) -> None:
     assert [line.partition("some.yaml:")[2][:1] for line in lines] == ["6", "7"]
 
 
-def test_two_gates_of_one_kind_on_a_condition_are_refused(tmp_path: Path) -> None:
-    written: Any = ("metric: tokens, at_most: 64",) * 2
-    with pytest.raises(SuiteError, match=r":7: a gate named 'm.tokens' stands on line 6 already"):
+def test_gates_of_one_kind_on_several_metrics_have_the_metric_in_their_names(
+    tmp_path: Path,
+) -> None:
+    found = gates(
+        tmp_path,
+        "metric: includes, at_least: 0.5",
+        "metric: exact, at_least: 0.5",
+        "metric: exact, not_worse_than: baseline, margin: 0.1",
+        "metric: includes, not_worse_than: baseline, margin: 0.1",
+        "metric: latency, at_most: 1 s, percentile: 50",
+        "metric: latency, at_most: 2 s, percentile: 99.9",
+    )
+    assert [gate.name for gate in found] == [
+        "m.at_least",
+        "m.at_least.exact",
+        "m.not_worse_than",
+        "m.not_worse_than.includes",
+        "m.latency",
+        "m.latency.p99.9",
+    ]
+    assert [gate.subject for gate in found] == ["m", "m exact", "m", "m includes", "m", "m"]
+
+
+def test_a_gate_s_name_does_not_change_when_another_follows_it(tmp_path: Path) -> None:
+    written = ("metric: exact, at_least: 0.5", "metric: includes, at_least: 0.5")
+    (alone,) = gates(tmp_path, written[0])
+    assert gates(tmp_path, *written)[0] == alone
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (["metric: tokens, at_most: 64"] * 2, ":7: a gate named 'm.tokens' stands on line 6"),
+        (
+            ["metric: exact, at_least: 0.5", "metric: exact, at_least: 0.6"],
+            ":7: a gate named 'm.at_least' stands on line 6",
+        ),
+        (
+            ["metric: exact, at_least: 0.5", *["metric: includes, at_least: 0.5"] * 2],
+            ":8: a gate named 'm.at_least.includes' stands on line 7",
+        ),
+        (
+            ["metric: latency, at_most: 1 s", "metric: latency, at_most: 2 s, percentile: 95"],
+            ":7: a gate named 'm.latency' stands on line 6",
+        ),
+    ],
+)
+def test_two_gates_that_ask_the_same_of_a_condition_are_refused(
+    tmp_path: Path, written: Any, words: str
+) -> None:
+    with pytest.raises(SuiteError) as refusal:
         gates(tmp_path, *written)
+    assert f"{words} already" in str(refusal.value)

@@ -270,14 +270,23 @@ class Polite:
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_another_version_of_the_scorer_is_refused(project: Project, workers: str) -> None:
-    suite(project, score="polite", gates=[{**REQUIRED, "metric": "polite"}])
+@pytest.mark.parametrize("conftest", ["conftest.py", "suites/conftest.py"])
+def test_another_version_of_the_scorer_is_refused(
+    project: Project, conftest: str, workers: str
+) -> None:
+    """Also where only xdist's workers know the scorer: a conftest.py beside the suites."""
+    suite(project, score=["polite", "exact"], gates=[{**REQUIRED, "metric": "polite"}])
     answers(project, right=30)
-    project.write("conftest.py", SCORER.replace("VERSION", "1"))
+    project.write(conftest, SCORER.replace("VERSION", "1"))
     assert accept(project, workers).ret == 0
     assert baseline(project)["scorer"]["version"] == "1"
-    project.write("conftest.py", SCORER.replace("VERSION", "1.1"))
+    project.write(conftest, SCORER.replace("VERSION", "1.1"))
     refused(run(project, workers), "the scorer polite was version 1, is version 1.1")
+
+
+def test_another_number_of_repeats_is_refused(accepted: Project) -> None:
+    suite(accepted, repeats=2)
+    refused(run(accepted), "the baseline asked something else: repeats was 1, is 2. If that is")
 
 
 def test_a_baseline_that_was_edited_by_hand_is_refused_and_can_be_accepted_anew(
@@ -292,15 +301,46 @@ def test_a_baseline_that_was_edited_by_hand_is_refused_and_can_be_accepted_anew(
     assert "NO CHANGE" in summary(run(accepted))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1, "checksum": "x"}'])
-def test_a_file_that_is_no_baseline_is_refused(accepted: Project, text: str) -> None:
+def test_a_baseline_that_was_cut_short_can_be_accepted_anew(accepted: Project) -> None:
+    text = (accepted.root / FILE).read_text(encoding="utf-8")
+    accepted.write(FILE, text[:900])
+    refused(run(accepted), f"{FILE} cannot be used: it was cut short, or a merge has", COMMAND)
+    assert accept(accepted).ret == 0
+    assert (accepted.root / FILE).read_text(encoding="utf-8") == text
+
+
+def never_overwritten(project: Project, text: str, words: str) -> None:
+    """What stands there is refused with a way out other than to accept, and is left alone."""
+    project.write(FILE, text)
+    for result in (run(project), accept(project)):
+        refused(result, f"{FILE} cannot be used: {words}")
+        assert "--snapshot-update" not in summary(result)
+        assert (project.root / FILE).read_text(encoding="utf-8") == text
+    assert "not accepted as the baseline: only a damaged baseline is overwritten" in summary(result)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 1, "checksum": "x"}', '{"my": "notes"}']
+)
+def test_a_file_that_is_no_baseline_is_refused_and_never_overwritten(
+    accepted: Project, text: str
+) -> None:
+    never_overwritten(accepted, text, "it is no baseline: ")
+
+
+def test_a_baseline_of_a_newer_version_is_refused_and_never_overwritten(accepted: Project) -> None:
+    text = json.dumps({**baseline(accepted), "schema": 2})
+    words = "it was written by a newer version (schema 2, this one reads up to 1); upgrade pytest-"
+    never_overwritten(accepted, text, words)
+
+
+def test_a_damaged_baseline_of_another_suite_is_not_overwritten(accepted: Project) -> None:
+    text = (accepted.root / FILE).read_text(encoding="utf-8")
+    text = text.replace('"suite": "arithmetic"', '"suite": "sums"')
     accepted.write(FILE, text)
-    refused(run(accepted), f"{FILE} cannot be used: it", COMMAND)
-
-
-def test_a_baseline_of_a_newer_version_is_refused(accepted: Project) -> None:
-    accepted.write(FILE, json.dumps({**baseline(accepted), "schema": 2}))
-    refused(run(accepted), "it was written by a newer version (schema 2, this one reads up to 1)")
+    told = summary(accept(accepted))
+    assert "it is the baseline of m/plain in suite sums, not of m/plain in suite arithmetic" in told
+    assert (accepted.root / FILE).read_text(encoding="utf-8") == text
 
 
 def test_a_baseline_of_another_suite_is_refused_and_never_overwritten(accepted: Project) -> None:
@@ -331,8 +371,22 @@ def unchanged(project: Project, result: pytest.RunResult, words: str) -> None:
 
 def test_a_run_with_failures_is_not_accepted(accepted: Project) -> None:
     answers(accepted, right=15, broken=2)
-    words = "not accepted as the baseline: 2 of 40 trials have no outcome"
+    words = "not accepted as the baseline: 2 of 40 trials of the suite have no outcome (m/plain 2)"
     unchanged(accepted, accept(accepted), words)
+
+
+def test_failures_under_another_condition_of_the_suite_keep_it_from_being_accepted(
+    accepted: Project,
+) -> None:
+    suite(accepted, prompts={"plain": "{{ question }}", "terse": "Now {{ question }}"})
+    broken = [{"when": "^Now say 0[123]$", "fail": "refused"}]
+    rules = json.loads((accepted.root / "script.json").read_text(encoding="utf-8"))
+    accepted.script([*broken, {"when": "29$", "text": "no"}, *rules])
+    words = "not accepted as the baseline: 3 of 80 trials of the suite have no outcome (m/terse 3)"
+    unchanged(accepted, accept(accepted), words)
+    picked = accept(accepted, "-k", "m/plain")
+    assert "accepted as the baseline" in summary(picked)
+    assert sum(baseline(accepted)["values"].values()) == 29
 
 
 def test_a_dry_run_is_not_accepted(accepted: Project) -> None:
@@ -362,6 +416,17 @@ def test_a_limited_run_is_held_to_its_items_of_the_baseline_and_not_accepted_ove
     unchanged(accepted, accept(accepted, "--llm-limit", "20"), words)
 
 
+def test_a_limited_run_does_not_replace_a_damaged_baseline_of_unknown_items(
+    accepted: Project,
+) -> None:
+    text = (accepted.root / FILE).read_text(encoding="utf-8").replace('"35": 0', '"35": 1')
+    accepted.write(FILE, text)
+    result = accept(accepted, "--llm-limit", "5")
+    words = "--llm-limit 5 may have left out items of the damaged baseline"
+    refused(result, f"Restore the file, or accept a new one with {COMMAND}", words)
+    assert (accepted.root / FILE).read_text(encoding="utf-8") == text
+
+
 def test_a_baseline_of_a_limited_run_is_for_that_limit(project: Project) -> None:
     suite(project)
     answers(project, right=30)
@@ -380,6 +445,37 @@ def test_a_store_that_cannot_be_written_says_so(project: Project) -> None:
     project.write("baselines/arithmetic", "a file where a folder should be")
     told = summary(accept(project))
     assert f"not accepted as the baseline: {FILE} cannot be written: " in told
+
+
+# Several scorers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_gates_of_two_scorers_on_a_condition_have_a_baseline_each(
+    project: Project, workers: str
+) -> None:
+    gates = [{**REQUIRED, "metric": metric} for metric in ("exact", "includes")]
+    suite(project, score=["exact", "includes"], gates=gates)
+    rules: list[dict[str, Any]] = [{"when": f"{n:02}$", "text": "yes"} for n in range(20)]
+    project.script([*rules, {"when": "2.$", "text": "oh yes"}, {"text": "no"}])
+    told = summary(accept(project, workers))
+    assert f"m/plain not worse than baseline by 10 points: accepted as the baseline, {FILE}" in told
+    second = FILE.replace(".json", "@includes.json")
+    words = "m/plain includes not worse than baseline by 10 points: accepted as the baseline"
+    assert f"{words}, {second}" in told
+    values = json.loads((project.root / second).read_text(encoding="utf-8"))["values"]
+    assert (sum(baseline(project)["values"].values()), sum(values.values())) == (20, 30)
+    project.script([*rules, {"text": "no"}])
+    result = run(project, workers, "-rf")
+    result.stdout.fnmatch_lines([f"FAILED {GATE}.includes*"])
+    told = summary(result)
+    assert "NO CHANGE arithmetic m/plain not worse" in told
+    assert "FAIL arithmetic m/plain includes not worse than baseline by 10 points: -25.0 [" in told
+    assert "is not used" not in result.stdout.str()
+    again = run(project, workers, "--lf", "-rs")
+    words = "m/plain includes was not measured: none of its trials was selected"
+    again.stdout.fnmatch_lines([f"SKIPPED*gate inconclusive: {words}"])
+    assert again.parseoutcomes().keys() <= {"skipped", "deselected"}
 
 
 # Other gates' baselines ---------------------------------------------------------------------------

@@ -148,8 +148,8 @@ class TestJudging:
             ("includes", "right"),
             ("exact", "wrong"),
             ("passed", "right"),
-            ("includes", "no_answer"),  # "no idea" is a refusal
-            ("exact", "no_answer"),
+            ("includes", "wrong"),
+            ("exact", "wrong"),
             ("passed", "right"),
         ]
 

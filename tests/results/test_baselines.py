@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.errors import BaselineError
+from pytest_llmeval.errors import BaselineError, DamagedBaselineError
 from pytest_llmeval.results.baselines import (
     Baseline,
     all_baselines,
@@ -75,6 +75,14 @@ def test_a_file_has_the_names_of_its_suite_and_condition(tmp_path: Path) -> None
     assert odd.relative_to(tmp_path).as_posix() == "baselines/_aux/tiny-l--größer.json"
 
 
+def test_a_further_scorer_has_a_file_that_no_condition_could_have(tmp_path: Path) -> None:
+    names = [
+        baseline_path(tmp_path, "arithmetic", *rest).name
+        for rest in (("m/plain", "exact"), ("m/plain@exact",), ("m/plain", "a/b c"))
+    ]
+    assert names == ["m--plain@exact.json", "m--plain-exact.json", "m--plain@a--b-c.json"]
+
+
 def test_a_file_is_utf_8_with_plain_newlines_and_is_left_alone_when_nothing_changes(
     tmp_path: Path,
 ) -> None:
@@ -128,18 +136,47 @@ def test_a_file_that_was_edited_is_known(
     with pytest.raises(BaselineError) as refusal:
         parse_baseline(json.dumps(data))
     assert words in str(refusal.value)
+    assert isinstance(refusal.value, DamagedBaselineError) == (words == EDITED)
+
+
+def test_an_edited_file_still_tells_whose_it_is() -> None:
+    text = format_baseline(BASELINE).replace('"add-2": 0', '"add-2": 1')
+    with pytest.raises(DamagedBaselineError) as refusal:
+        parse_baseline(text)
+    assert stranger(refusal.value, BASELINE) == ""
+    assert "it is the baseline of tiny-l/plain in suite arithmetic, not of" in stranger(
+        refusal.value, replace(BASELINE, suite="capitals")
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("{", "{\n<<<<<<< HEAD", 1),
+        lambda text: text.replace(' "dataset"', '<<<<<<< HEAD\n "dataset"', 1),
+    ],
+    ids=["cut short", "conflict at once", "conflict later"],
+)
+def test_a_baseline_that_is_no_json_any_more_is_still_one_of_ours(
+    spoil: Callable[[str], str],
+) -> None:
+    with pytest.raises(DamagedBaselineError, match="cut short, or a merge has left its marks"):
+        parse_baseline(spoil(format_baseline(BASELINE)))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", "<<<<<<< HEAD\n{}"])
 def test_a_file_that_is_something_else_is_refused(text: str) -> None:
-    with pytest.raises(BaselineError, match="it is no baseline: "):
+    with pytest.raises(BaselineError, match="it is no baseline: ") as refusal:
         parse_baseline(text)
+    assert not isinstance(refusal.value, DamagedBaselineError)
+    assert str(refusal.value).endswith("or move the file away: nothing overwrites it")
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     path.write_bytes(b"\xff\xfe{\x00}\x00")
-    with pytest.raises(BaselineError, match="it cannot be read: "):
+    with pytest.raises(BaselineError, match="it is no baseline: 'utf-8' codec"):
         read_baseline(path)
 
 
@@ -165,7 +202,12 @@ def test_a_baseline_of_another_suite_or_condition_is_named() -> None:
     [
         ({}, []),
         ({"weights": "7a7a", "made_by": "9"}, []),
-        ({"scorer": ScorerPlan("numeric", {"tolerance": 0.01}, "")}, []),
+        (
+            {"scorer": ScorerPlan("numeric", {"tolerance": 0.01}, "")},
+            ["the scorer numeric was version 1, is of unknown version"],
+        ),
+        ({"values": {"add-1": (1.0, 0.0), "add-2": (1.0, 1.0)}}, ["repeats was 1, is 2"]),
+        ({"values": {}}, []),
         ({"prompt": "p2"}, ["the prompt has changed"]),
         ({"tools": "t"}, ["the tools have changed"]),
         (
@@ -199,6 +241,13 @@ def test_a_baseline_of_another_suite_or_condition_is_named() -> None:
 )
 def test_what_has_changed_is_told_by_name(changes: dict[str, Any], words: list[str]) -> None:
     assert circumstances(BASELINE, replace(BASELINE, **changes), limited=False) == words
+
+
+def test_a_version_that_was_unknown_is_another_one() -> None:
+    unknown = replace(BASELINE, scorer=ScorerPlan("numeric", {"tolerance": 0.01}))
+    words = ["the scorer numeric was of unknown version, is version 1"]
+    assert circumstances(unknown, BASELINE, limited=False) == words
+    assert circumstances(unknown, unknown, limited=False) == []
 
 
 def test_items_that_a_limit_left_out_have_not_changed() -> None:

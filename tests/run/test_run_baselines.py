@@ -41,7 +41,7 @@ def test_the_command_repeats_what_decides_the_questions(
     assert accepting(bench.settings(**options).options, selected(bench).trials[0].suite) == command
 
 
-def kept(bench: Workbench, suite: str, condition: str) -> str:
+def kept(bench: Workbench, suite: str, condition: str, detail: str = "") -> str:
     """A baseline in the store; its path as a message tells it."""
     baseline = Baseline(
         suite=suite,
@@ -51,13 +51,13 @@ def kept(bench: Workbench, suite: str, condition: str) -> str:
         prompt="",
         tools="",
         sampling={},
-        scorer=ScorerPlan("exact", {}, "1"),
+        scorer=ScorerPlan(detail or "exact", {}, "1"),
         content={"a": "1"},
         values={"a": (1.0,)},
         weights=None,
         made_by="0",
     )
-    path = baseline_path(bench.root, suite, condition)
+    path = baseline_path(bench.root, suite, condition, detail)
     write_baseline(path, baseline)
     return path.relative_to(bench.root).as_posix()
 
@@ -75,6 +75,17 @@ def test_a_baseline_without_a_gate_of_its_kind_is_not(bench: Workbench) -> None:
     ]
     selection.deselected = True
     assert unused_baselines(bench.root, selection) == []
+
+
+def test_a_baseline_of_a_further_scorer_needs_a_gate_of_its_own(bench: Workbench) -> None:
+    kept(bench, "sums", "m")
+    path = kept(bench, "sums", "m", "includes")
+    keys: dict[str, Any] = {"score": ["exact", "includes"]}
+    both = selected(bench, gates=[GATE, {**GATE, "metric": "includes"}], **keys)
+    assert unused_baselines(bench.root, both) == []
+    words = "suite sums has no gate not_worse_than: baseline for m by includes; delete it"
+    alone = selected(bench, gates=[GATE], **keys)
+    assert unused_baselines(bench.root, alone) == [f"{path} is not used: {words}"]
 
 
 def test_of_a_suite_that_is_not_asked_nothing_is_known(bench: Workbench) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_llmeval.errors import ConfigError, LlmevalError, ScorerError, SuiteError
+from pytest_llmeval.records import ScorerSpec
+from pytest_llmeval.run.settings import version_of
 
 if TYPE_CHECKING:
+    from pytest_llmeval.scoring.scorer import Scorer
     from tests.run.conftest import Make, Workbench
 
 TWO_PROMPTS = {"plain": "{{ a }} + 1 =", "loud": "{{ a }} + 1 = !"}
@@ -128,6 +133,20 @@ def test_scorers_have_their_versions_in_a_process_that_has_not_read_the_suite(
     versions = here.scorer_versions([pickle.loads(pickle.dumps(first)).suite])
     assert versions == there.scorer_versions([first.suite])
     assert versions.keys() == {"exact", "includes"}
+
+
+def test_a_scorer_that_is_not_known_here_hides_no_other_s_version(bench: Workbench) -> None:
+    settings = bench.settings()
+    (first, *_) = bench.trials(bench.settings(), bench.suite())
+    strange = replace(first.suite, scorers=(ScorerSpec("exotic"), ScorerSpec("exact")))
+    assert settings.scorer_versions([strange]) == {"exact": "1"}
+    settings.told_versions.update(exotic="7", exact="2")
+    assert settings.scorer_versions([strange]) == {"exact": "2", "exotic": "7"}
+
+
+def test_a_version_is_kept_as_text_and_none_as_unknown() -> None:
+    assert version_of(cast("Scorer", SimpleNamespace(version=2))) == "2"
+    assert version_of(cast("Scorer", SimpleNamespace())) == ""
 
 
 def test_a_failure_is_judged_as_a_failure(bench: Workbench, make: type[Make]) -> None:

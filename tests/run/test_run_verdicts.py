@@ -27,7 +27,7 @@ def trials(bench: Workbench) -> list[Trial]:
     return bench.trials(bench.settings(), bench.suite())
 
 
-def never(_trials: Sequence[Trial], _gate: GateSpec, _outcomes: Outcomes) -> Decision:
+def never(_trials: Sequence[Trial], _gate: GateSpec, _outcomes: Outcomes, _gaps: str) -> Decision:
     raise AssertionError("this gate has no baseline")
 
 
@@ -106,16 +106,43 @@ def test_the_baseline_is_asked_with_the_outcomes_of_the_gate_s_scorer(
         for t in trials[:-2]
     }
     gate = GateSpec("m", "includes", 0.1, kind="not_worse_than")
-    asked: list[tuple[Sequence[Trial], GateSpec, Outcomes]] = []
+    asked: list[tuple[Sequence[Trial], GateSpec, Outcomes, str]] = []
 
-    def against(its: Sequence[Trial], gate: GateSpec, outcomes: Outcomes) -> Decision:
-        asked.append((its, gate, outcomes))
+    def against(its: Sequence[Trial], gate: GateSpec, outcomes: Outcomes, gaps: str) -> Decision:
+        asked.append((its, gate, outcomes, gaps))
         return Decision("no_change", "as before")
 
     result = verdict(trials, gate, grounds(trials, scores, against_baseline=against))
     assert (result.verdict, result.message) == ("no_change", "as before")
     given = {f"add-{n}": [1.0, None] for n in (1, 2, 3)} | {"add-4": [None, None]}
-    assert asked == [(trials, gate, given)]
+    gaps = "5 of 8 trials of the suite have no outcome (m 5)"
+    assert asked == [(trials, gate, given, gaps)]
+
+
+def test_the_baseline_is_told_what_the_suite_s_other_conditions_lack(
+    bench: Workbench, make: type[Make]
+) -> None:
+    """Failed by any scorer, or never asked; another suite's trials are none of its concern."""
+    prompts = {"a": "{{ a }} + 1 =", "b": "{{ a }} plus 1?"}
+    path = bench.suite(prompts=prompts, prompt=None, score=["exact", "includes"])
+    trials = bench.trials(bench.settings(), path, bench.suite("other"))
+    scores = {
+        t.id: (make.score(1.0), make.score(1.0, "includes"))
+        for t in trials[:8]
+        if t.id != "sums::m/b::add-1"
+    }
+    scores["sums::m/b::add-2"] = (make.score(1.0), make.score(None, "includes"))
+    told: list[str] = []
+
+    def against(_its: Sequence[Trial], _gate: GateSpec, _outcomes: Outcomes, gaps: str) -> Decision:
+        told.append(gaps)
+        return Decision("no_change", "as before")
+
+    gate = GateSpec("m/a", "exact", 0.1, kind="not_worse_than")
+    verdict(trials, gate, grounds(trials, scores, against_baseline=against))
+    scores |= {t.id: (make.score(1.0), make.score(1.0, "includes")) for t in trials[:8]}
+    verdict(trials, gate, grounds(trials, scores, against_baseline=against))
+    assert told == ["2 of 8 trials of the suite have no outcome (m/b 2)", ""]
 
 
 # Budgets ------------------------------------------------------------------------------------------

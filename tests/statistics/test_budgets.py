@@ -149,6 +149,13 @@ def test_an_answer_without_a_count_may_have_any_length() -> None:
     assert message.endswith("(even with 1 trial of 201 without an answer all empty)")
 
 
+def test_an_empty_answer_could_undo_a_pass_by_the_spread_it_brings() -> None:
+    alike = costs(*[60 + n % 2 / 10 for n in range(20)], None)
+    verdict, message, _ = tokens_at_most(alike, 62, 64)
+    assert verdict == "inconclusive"
+    assert "1 trial of 21 without an answer: 1 of them empty would undo the pass" in message
+
+
 def test_no_count_at_all_decides_nothing() -> None:
     verdict, message, evidence = tokens_at_most(costs(None), 64, 64)
     assert (verdict, evidence) == ("inconclusive", None)

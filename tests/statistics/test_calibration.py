@@ -30,6 +30,12 @@ def test_a_wrong_certainty_costs_the_clip_and_not_infinity() -> None:
     assert log_loss([0.0], [True]).value == pytest.approx(34.539, abs=1e-3)
 
 
+def test_both_ends_are_clipped_as_the_formula_says() -> None:
+    """A certainty that is right costs the clip too, as if it were not quite certain."""
+    assert log_loss([1.0], [True]).value == -math.log(1 - 1e-15) > 0
+    assert log_loss([0.0], [False]).value == log_loss([1.0], [True]).value
+
+
 def test_the_calibration_error_is_weighed_over_the_bins() -> None:
     """Bins (0.2, 0.3], (0.5, 0.6], (0.7, 0.8], (0.8, 0.9]: gaps 0.3, 0.6, 0.2, 0.1."""
     found = ece(STATED, RIGHT)

@@ -75,13 +75,45 @@ def test_real_equivalence_is_the_90_percent_t_interval_within_the_margins(
         assert found.equivalent == (low > -margin and high < margin)
 
 
-def test_differences_that_are_all_the_same_are_a_sign_test_and_not_a_p_of_zero() -> None:
-    three = tost_paired([0.01] * 3, 0.05)
-    assert (three.test, three.p_above, three.p_below) == ("tost sign", 0.125, 0.125)
-    assert (three.interval.low, three.interval.high) == (None, None)
-    assert not three.equivalent
-    assert tost_paired([0.01] * 6, 0.05).equivalent
-    assert tost_paired([0.06] * 6, 0.05).p == 1.0
+@given(st.integers(2, 300), st.floats(-1, 1), st.sampled_from((0.02, 0.1, 0.4)), st.booleans())
+def test_differences_that_are_all_the_same_are_decided_by_the_stretched_wilson_interval(
+    n: int, difference: float, margin: float, is_none: bool
+) -> None:
+    found = tost_paired([0.0 if is_none else difference] * n, margin)
+    low, high = found.interval.low, found.interval.high
+    assert found.test == "tost scaled wilson"
+    assert found.interval.method == "scaled wilson"
+    assert low is not None
+    assert high is not None
+    assert found.equivalent == (low > -margin and high < margin)
+
+
+def test_few_differences_that_are_all_the_same_show_no_equivalence() -> None:
+    """They say nothing of the losses that a few items do not show; the sign test said 0.03."""
+    assert not tost_paired([0.0] * 5, 0.1).equivalent
+    assert not tost_paired([0.01] * 6, 0.05).equivalent
+    assert tost_paired([0.0] * 24, 0.1).equivalent
+
+
+def test_equivalence_is_claimed_of_rare_losses_in_at_most_9_percent() -> None:
+    """Losses of 1 of which n items show none: the sign test claimed it in 59 % from 5 items on."""
+    for margin in (0.02, 0.05, 0.1, 0.2):
+        fewest = next(n for n in range(2, 300) if tost_paired([0.0] * n, margin).equivalent)
+        assert (1 - margin) ** fewest < 0.1
+
+
+@pytest.mark.parametrize(("difference", "margin"), [(1.5, 2.0), (0.5, 1.0), (-3.0, 0.1)])
+def test_same_differences_without_bounds_have_no_p(difference: float, margin: float) -> None:
+    found = tost_paired([difference] * 40, margin)
+    assert (found.p, found.equivalent, found.interval.low) == (None, False, None)
+    assert found.difference == difference
+
+
+def test_what_is_no_number_and_no_alpha_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="finite numbers, got nan; leave out what is missing"):
+        tost_paired([0.1, float("nan")], 0.05)
+    with pytest.raises(ValueError, match=r"alpha lies between 0 and 1, such as 0\.05; got 5"):
+        tost_paired([0.1, 0.2], 0.05, alpha=5)
 
 
 @pytest.mark.parametrize("differences", [[], [0.01]])

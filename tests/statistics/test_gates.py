@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmeval.records import GateVerdict, Interval, Score
-from pytest_llmeval.statistics import at_least, measure, wilson
-from pytest_llmeval.statistics.gates import Decision, tipping_count, verdict_of
+from pytest_llmeval.statistics import at_least, measure, scaled_wilson, wilson
+from pytest_llmeval.statistics.gates import Decision, verdict_of
 from pytest_llmeval.statistics.metrics import Judged
 
 RIGHT = Score("s", "right", 1.0)
@@ -131,8 +131,24 @@ def test_the_tipping_count_is_the_fewest_that_undo_the_verdict(
             wilson(right + (missing - count if verdict == "pass" else count), planned), 0.85
         )
     ]
-    found = tipping_count(verdict, trials(right, wrong), planned, 0.85)
-    assert found == (max(1, undoing[0]) if undoing else None)
+    _, message, _ = decided(0.85, trials(right, wrong), planned)
+    assumed = "wrong" if verdict == "pass" else "right"
+    words = f" {max(1, undoing[0])} of them {assumed} would" if undoing else "(even with"
+    assert words in message
+
+
+@pytest.mark.parametrize("items", [2, 5, 20, 200])
+@pytest.mark.parametrize("mean", [0.01, 0.2, 0.5, 0.8])
+def test_graded_scores_that_speak_for_a_verdict_never_undo_it(items: int, mean: float) -> None:
+    """Scores of hardly any spread: a single one that is far off could only widen the interval."""
+    alike = [mean + n % 3 / 1000 for n in range(items)]
+    for missing in (1, 2, 4, 10):
+        wrong, right = (scaled_wilson([*alike, *[value] * missing]) for value in (0.0, 1.0))
+        for count in range(1, missing):
+            mixed = scaled_wilson([*alike, *[0.0] * count, *[1.0] * (missing - count)])
+            assert (mixed.low or 0) >= (wrong.low or 0)
+            assert (mixed.high or 1) <= (right.high or 1)
+        assert (right.low or 0) >= (wrong.low or 0)
 
 
 def test_missing_repeats_belong_to_their_items() -> None:

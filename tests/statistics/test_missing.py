@@ -184,6 +184,19 @@ def test_graded_scores_are_read_by_sign_flip_and_t_as_compare_all_does() -> None
     assert found.tipping_count is None
 
 
+def test_the_complete_case_has_the_p_of_the_comparison_whatever_else_was_compared() -> None:
+    rng = random.Random(4)
+    first = {f"i{n}": round(rng.random(), 3) for n in range(90)}
+    second = {f"i{n}": round(rng.random(), 3) for n in range(20, 110)}
+    third = {f"h{n}": round(rng.random(), 3) for n in range(200)}
+    conditions = {"first": first, "second": second, "third": third}
+    found = next(iter(compare_all("s", "x", conditions, binary=())))
+    (alone,) = compare_all("s", "x", {"first": first, "second": second}, binary=())
+    assert found.p is not None
+    assert 0.001 < found.p < 0.999  # drawn, not counted out
+    assert found.p == alone.p == unsupported_sensitivity(first, second).complete_case.p
+
+
 def test_many_missing_graded_scores_can_undo_a_verdict() -> None:
     found = graded(1, 20)
     assert not found.conclusion_robust

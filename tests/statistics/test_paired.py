@@ -224,15 +224,31 @@ def test_drawn_signs_agree_with_all_signs() -> None:
     rng = random.Random(5)
     differences = [rng.random() - 0.35 for _ in range(20)]
     exact = sign_flip_test(differences)
-    drawn = sign_flip_test([*differences, 1e-12], seed=4)  # one more than are gone through
+    drawn = sign_flip_test([*differences, 1e-11], seed=4)  # one more than are gone through
+    assert drawn is not None
+    assert round(drawn * 10_001, 6).is_integer()
+    assert drawn != exact
     assert drawn == pytest.approx(exact, abs=0.015)
 
 
 def test_comparisons_that_share_their_signs_give_what_each_gives_alone() -> None:
     rng = random.Random(6)
-    columns = [[rng.random() - 0.4 for _ in range(50)] for _ in range(3)]
+    columns = [[rng.random() - 0.4 for _ in range(n)] for n in (50, 300, 21)]
     together = sign_flip_tests([*columns, [], [0.1, 0.1]], seed=9)
     assert together == [*(sign_flip_test(column, seed=9) for column in columns), None, 0.5]
+
+
+def test_neither_order_nor_sides_nor_items_without_a_difference_matter_to_drawn_signs() -> None:
+    rng = random.Random(11)
+    differences = [rng.random() - 0.47 for _ in range(120)]
+    p = sign_flip_test(differences)
+    assert p is not None
+    assert 0.1 < p < 0.9
+    for _ in range(3):
+        rng.shuffle(differences)
+        assert sign_flip_test(differences) == p
+    assert sign_flip_test([-each for each in differences]) == p
+    assert sign_flip_test([*[0.0] * 500, *differences]) == p
 
 
 def test_the_sign_flip_test_keeps_its_error_rate() -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pytest_llmeval.records import GateVerdict
 from pytest_llmeval.statistics import paired_t_interval, tango_interval
 from pytest_llmeval.statistics.gates import Decision
-from pytest_llmeval.statistics.regression import margin_words, not_worse, not_worse_verdict
+from pytest_llmeval.statistics.regression import (
+    graded_verdict,
+    margin_words,
+    not_worse,
+    not_worse_verdict,
+)
+from pytest_llmeval.statistics.stretched import skewed_wilson
 
 Sides = tuple[dict[str, list[float]], dict[str, list[float | None]]]
 
@@ -172,8 +180,8 @@ def test_few_items_that_all_differ_can_prove_nothing() -> None:
 
 
 def test_exactly_at_the_margin_no_number_decides() -> None:
-    before = {f"i{n}": [0.5] for n in range(40)}
-    now: dict[str, list[float | None]] = {f"i{n}": [0.5 - (n % 2) / 8] for n in range(40)}
+    before = {f"i{n}": [0.5] for n in range(400)}
+    now: dict[str, list[float | None]] = {f"i{n}": [0.5 - (n % 2) / 8] for n in range(400)}
     verdict, message, _ = not_worse(before, now, 0.0625)
     assert verdict == "inconclusive"
     assert message.endswith("the difference is exactly the margin: no number of items decides")
@@ -220,18 +228,75 @@ def test_items_of_one_side_only_are_left_out() -> None:
 # Graded scores and repeats ------------------------------------------------------------------------
 
 
-def test_graded_scores_are_judged_by_the_paired_t_interval() -> None:
-    before = {f"i{n}": [0.5] for n in range(30)}
-    now: dict[str, list[float | None]] = {f"i{n}": [0.5 - (n % 3) / 20] for n in range(30)}
+def test_graded_scores_are_judged_by_the_stretched_and_skewed_wilson_interval() -> None:
+    before = {f"i{n}": [0.5] for n in range(90)}
+    now: dict[str, list[float | None]] = {f"i{n}": [0.5 - (n % 3) / 20] for n in range(90)}
     verdict, message, evidence = not_worse(before, now, 0.1)
-    expected = paired_t_interval([-(n % 3) / 20 for n in range(30)], 0.90)
     assert verdict == "pass"
     assert evidence is not None
+    expected = skewed_wilson([-(n % 3) / 20 for n in range(90)], 0.90)
+    assert evidence.interval.method == expected.method == "skewed wilson"
     assert evidence.interval.low == pytest.approx(expected.low)
-    assert evidence.interval.method == "paired t"
-    assert message.endswith("-5.0 [-6.3, -3.7] over 30 items")
-    assert not_worse(before, now, 0.03).verdict == "fail"
+    assert evidence.interval.high == pytest.approx(expected.high)
+    assert message.endswith("-5.0 [-7.7, -2.1] over 90 items")
+    assert not_worse(before, now, 0.01).verdict == "fail"
     assert not_worse(before, now, 0.05).verdict == "inconclusive"
+
+
+def test_few_large_losses_among_graded_scores_do_not_pass() -> None:
+    """One of 100 lost and another moved a little: Student's interval ended at -2.7 points."""
+    assert graded_verdict([-1.0, 0.01, *[0.0] * 98], 0.03) == "inconclusive"
+    low = paired_t_interval([-1.0, 0.01, *[0.0] * 98], 0.90).low
+    assert low is not None
+    assert low > -0.03
+
+
+@pytest.mark.parametrize(("n", "discordance", "margin"), [(100, 0.05, 0.03), (300, 0.05, 0.03)])
+def test_repeats_that_differ_let_through_at_most_5_5_percent(
+    n: int, discordance: float, margin: float
+) -> None:
+    """Of three repeats each, 3 % of the items waver; the t interval let through 9 and 7 %."""
+    random = np.random.default_rng([3, n])
+    kinds = random.choice(
+        [1.0, -1.0, 0.0, 2.0],
+        p=[(discordance - margin) / 2, (discordance + margin) / 2, 0.97 - discordance, 0.03],
+        size=(6000, n),
+    )
+    noise = (random.binomial(3, 0.8, kinds.shape) - random.binomial(3, 0.8, kinds.shape)) / 3
+    differences = np.where(kinds == 2, noise, kinds)
+    verdicts = Counter(graded_verdict(row.tolist(), margin) for row in differences)
+    assert verdicts["pass"] + verdicts["no_change"] <= 330
+
+
+def test_repeats_that_all_agree_are_right_or_wrong() -> None:
+    """As at temperature 0: three times the same answer decides like one answer."""
+    once, now_once = outcomes(both=170, neither=16, lost=10, won=4)
+    thrice = {item: values * 3 for item, values in once.items()}
+    now_thrice = {item: values * 3 for item, values in now_once.items()}
+    assert not_worse(thrice, now_thrice, 0.05) == not_worse(once, now_once, 0.05)
+    assert not_worse(thrice, now_once, 0.05) == not_worse(once, now_once, 0.05)
+    now_thrice["item-0"] = [1.0, 1.0, 0.0]
+    evidence = not_worse(thrice, now_thrice, 0.05).evidence
+    assert evidence is not None
+    assert evidence.interval.method == "skewed wilson"
+
+
+def test_the_margin_that_graded_scores_can_prove_is_that_of_their_interval() -> None:
+    """Even where hardly anything varies: 100 items cannot exclude losses they do not show."""
+    before = {f"i{n}": [0.5] for n in range(100)}
+    now: dict[str, list[float | None]] = {f"i{n}": [0.5 + (n % 2) / 100] for n in range(100)}
+    verdict, message, _ = not_worse(before, now, 0.01)
+    assert verdict == "inconclusive"
+    assert "100 items can prove 3.6 points; try margin: 0.04" in message
+    assert not_worse(before, now, 0.04).verdict == "pass"
+
+
+def test_graded_verdicts_of_edges() -> None:
+    assert graded_verdict([], 0.1) == "inconclusive"
+    assert graded_verdict([-1.0], 0.1) == "inconclusive"
+    assert graded_verdict([0.0], 0.1) == "no_change"
+    with pytest.raises(ValueError, match="a margin lies above 0"):
+        graded_verdict([0.1], 0)
 
 
 def test_an_item_counts_once_however_often_it_was_asked() -> None:
@@ -255,7 +320,7 @@ def test_equal_differences_do_not_give_an_interval_of_width_0() -> None:
     verdict, _, evidence = not_worse(before, now, 0.03)
     assert verdict == "inconclusive"
     assert evidence is not None
-    assert evidence.interval.method == "scaled wilson"
+    assert evidence.interval.method == "skewed wilson"
     assert evidence.interval.low is not None
     assert evidence.interval.low < -0.1
 
@@ -281,7 +346,16 @@ def test_failures_that_could_undo_a_verdict_make_it_inconclusive() -> None:
 def test_no_change_is_undone_by_failures_too() -> None:
     verdict, message, _ = decided(0.03, both=40, missing_right=3)
     assert verdict == "inconclusive"
-    assert "none of 40 items has changed, but 3 trials of 43 without an outcome" in message
+    words = "but 3 trials of 43 without an outcome: 1 of them wrong would undo the no change"
+    assert f"none of 40 items has changed, {words}" in message
+
+
+def test_a_right_answer_could_undo_a_pass_by_the_spread_it_brings() -> None:
+    """Where the baseline was wrong, a wrong answer changes nothing and a right one everything."""
+    before = {f"i{n}": [0.5] for n in range(20)} | {"missing": [0.0]}
+    now: dict[str, list[Any]] = {f"i{n}": [0.5 + (-1) ** n / 1000] for n in range(20)}
+    assert not_worse(before, {**now, "missing": [1.0]}, 0.03).verdict == "inconclusive"
+    assert not_worse(before, {**now, "missing": [None]}, 0.03).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -314,8 +388,8 @@ def test_the_tipping_count_is_the_fewest_of_any_choice(counts: dict[str, int]) -
 
 
 def test_a_missing_repeat_is_less_than_a_missing_item() -> None:
-    before = {f"i{n}": [1.0] * 5 for n in range(30)}
-    now: dict[str, list[Any]] = {f"i{n}": [1.0] * 5 for n in range(30)}
+    before = {f"i{n}": [1.0] * 5 for n in range(60)}
+    now: dict[str, list[Any]] = {f"i{n}": [1.0] * 5 for n in range(60)}
     now["i0"] = [1.0, 1.0, 1.0, 1.0, None]
     assert not_worse(before, now, 0.05).verdict == "no_change"
     now["i0"] = [None] * 5

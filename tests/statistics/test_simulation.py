@@ -17,7 +17,12 @@ from pytest_llmeval.statistics.simulation.alarms import (
     sign_flip_alarms,
 )
 from pytest_llmeval.statistics.simulation.coverage import binary_coverage, graded_coverage
-from pytest_llmeval.statistics.simulation.gate import MARGINS, gate_errors
+from pytest_llmeval.statistics.simulation.gate import (
+    MARGINS,
+    gate_errors,
+    graded_gate_errors,
+    shaped_gate_errors,
+)
 from pytest_llmeval.statistics.simulation.truth import DISCORDANCES, binomial, generator, shapes
 
 
@@ -32,7 +37,7 @@ def measured() -> tuple[Rate, ...]:
 
 def test_every_promise_is_kept() -> None:
     promised = [rate for rate in measured() if rate.kept is not None]
-    assert len(promised) == 39
+    assert len(promised) == 55
     assert [rate for rate in promised if not rate.kept] == []
 
 
@@ -159,10 +164,41 @@ def test_the_gate_is_measured_right_by_every_table_of_20_items() -> None:
         if psi >= m:
             chances = every_table(20, psi, -m, m)
             through[psi, m] = chances["pass"] + chances["no_change"]
-    beside = max(rate for (psi, m), rate in through.items() if psi == m)
-    inside = max(rate for (psi, m), rate in through.items() if psi > m)
+    beside = max(rate for (psi, m), rate in through.items() if psi == m and psi >= 0.05)
+    inside = max(rate for (psi, m), rate in through.items() if psi > m and psi >= 0.05)
+    for psi in (0.02, 0.03):
+        rare = max(rate for (each, _), rate in through.items() if each == psi)
+        assert found[20, "tango", f"{100 * psi:g} % change"] == pytest.approx(rare, abs=1e-7)
     assert found[20, "tango", "only losses"] == pytest.approx(beside, abs=1e-7)
     assert found[20, "tango", "false pass"] == pytest.approx(inside, abs=1e-7)
+
+
+def test_where_fewer_items_change_the_rate_stands_beside_without_a_promise() -> None:
+    rare = {r.setting: r for r in gate_errors([100]) if r.setting.endswith("% change")}
+    assert {setting: round(rate.rate, 3) for setting, rate in rare.items()} == {
+        "2 % change": 0.133,  # 0.98 to the 100: that no item changes
+        "3 % change": 0.083,
+    }
+    assert {rate.kept for rate in rare.values()} == {None}
+
+
+def test_the_gate_of_graded_scores_errs_no_more_than_that_of_right_and_wrong() -> None:
+    rates = list(graded_gate_errors([100, 300]))
+    promised = [rate for rate in rates if rate.at_most is not None]
+    assert len(promised) == 4
+    assert all(rate.kept for rate in promised)
+    found = named(rates)
+    assert min(found[n, "skewed wilson", "false pass"] for n in (100, 300)) > 0.05  # not idle
+    assert max(found[n, "skewed wilson", "only losses"] for n in (100, 300)) < 0.06
+
+
+def test_the_gate_of_graded_scores_is_measured_for_each_shape() -> None:
+    rates = list(shaped_gate_errors(300, 3))
+    settings = [rate.setting for rate in rates]
+    assert settings == ["fails", *shapes(), "average"]
+    assert [rate.setting for rate in rates if rate.kept] == ["fails", "average"]
+    shaped = [rate.rate for rate in rates[1:-1]]
+    assert rates[-1].rate == pytest.approx(sum(shaped) / 4)
 
 
 @pytest.mark.parametrize(("n", "psi", "margin"), [(200, 0.1, 0.03), (500, 0.2, 0.05)])

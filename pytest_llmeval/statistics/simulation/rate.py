@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Question = Literal[
-    "coverage of shares", "coverage of means", "mcnemar", "sign-flip", "real", "gate"
+    "coverage of shares",
+    "coverage of means",
+    "mcnemar",
+    "sign-flip",
+    "real",
+    "gate",
+    "graded gate",
+    "shaped gate",
 ]
 
 SIZES = (10, 30, 100, 1000)

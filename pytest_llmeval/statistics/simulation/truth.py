@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
-DISCORDANCES = (0.05, 0.1, 0.2, 0.3)
+DISCORDANCES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3)
 """On what share of the items two conditions disagree."""
 
 
