@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import Condition, GateSpec, Prediction, Suite, Trial, Unneeded
+from pytest_llmeval.records import Condition, GateSpec, Prediction, Scored, Suite, Trial, Unneeded
 from pytest_llmeval.reporting import (
     Judged,
     MachineryFailure,
@@ -149,11 +149,11 @@ class TrialTest(pytest.Item):
         )
 
     def judge(self) -> Judged:
-        """Wait for the trial's prediction and score it."""
-        prediction = await_prediction(self.evaluation, self.trial.id, self.timeout_seconds)
-        return Judged(
-            self.trial, prediction, self.evaluation.settings.score(self.trial, prediction)
-        )
+        """Wait for the trial's prediction and score it, unless a decision rests on its scores."""
+        settled = await_settled(self.evaluation, self.trial.id, self.timeout_seconds)
+        if isinstance(settled, Scored):
+            return Judged(self.trial, settled.prediction, settled.scores)
+        return Judged(self.trial, settled, self.evaluation.settings.score(self.trial, settled))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object) -> Any:
         """What broke in its own words; a traceback only for what nobody expected."""
@@ -214,9 +214,9 @@ def register_tags(config: pytest.Config, suite: Suite) -> None:
         config.addinivalue_line("markers", f"{tag}: a tag of {suite.origin}")
 
 
-def await_prediction(
+def await_settled(
     evaluation: Evaluation, trial_id: str, limit: float | None = None
-) -> Prediction:
+) -> Prediction | Scored:
     """Wait for a prediction in slices; raises NotNeeded for a trial that is not asked any more.
 
     `limit` is what pytest-timeout allows a test. It counts from the moment the trial was sent: the

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
-from pytest_llmeval.collection import await_prediction
+from pytest_llmeval.collection import await_settled
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.functions import PASSED, PREDICTION, SCORES, trial_of
-from pytest_llmeval.records import Answer, Message, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, Message, Prediction, Request, Scored, Trial
 from pytest_llmeval.run import Evaluation, is_healthy
 from pytest_llmeval.scoring.scorer import score_of
 
@@ -120,7 +120,9 @@ def answered_prediction(node: pytest.Item, evaluation: Evaluation, trial: Trial)
 
     Where the config tolerates failures the test is skipped: it has nothing to judge.
     """
-    prediction = node.stash[PREDICTION] = await_prediction(evaluation, trial.id)
+    settled = await_settled(evaluation, trial.id)
+    prediction = settled.prediction if isinstance(settled, Scored) else settled
+    node.stash[PREDICTION] = prediction
     if prediction.failure is not None:
         words = f"failure ({prediction.failure.reason}): {prediction.failure.message}"
         if evaluation.settings.tolerate_failures:

@@ -294,10 +294,6 @@ class Unneeded:
     trial_id: str
 
 
-Settled = Prediction | Unneeded
-"""How a trial ends for whoever waits for it."""
-
-
 # What it is worth ---------------------------------------------------------------------------------
 
 
@@ -315,6 +311,26 @@ class Score:
     reason: str = ""
     extracted: str | None = None
     stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A prediction that was judged before anyone saw it: its suite's decision rests on the scores.
+
+    They are the trial's only ones; whoever waits for it takes them as they are.
+    """
+
+    prediction: Prediction
+    scores: tuple[Score, ...]
+
+    @property
+    def trial_id(self) -> str:
+        """The trial whose prediction it is."""
+        return self.prediction.trial_id
+
+
+Settled = Prediction | Scored | Unneeded
+"""How a trial ends for whoever waits for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Manifest:
     `versions` names packages and commits: what besides weights and plan could make a difference.
     `rescored_from` is the run whose answers these are, None for a run that has asked itself.
     `rotation` says which models were to be loaded together, turn after turn, when the run began; it
-    is kept where a suite may stop early, whose first models are then asked in full.
+    is kept where a suite may stop early, whose first models are then asked in full. `stopping`
+    names the suites that might: those that say so, but for what was asked in full all the same.
     """
 
     id: str
@@ -157,6 +158,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     rescored_from: str | None = None
     rotation: tuple[tuple[str, ...], ...] = ()
+    stopping: tuple[str, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property

@@ -64,7 +64,8 @@ class Example:
 class StoppedSuite:
     """A suite that might stop early: how many of its trials were not needed.
 
-    `asked_in_vain` of these were under way when it had decided. `seed` is that of the items' order.
+    `asked_in_vain` of these were under way when it had decided; `left` were still to be asked when
+    the run was cut short. `seed` is that of the items' order.
     """
 
     suite: str
@@ -74,6 +75,7 @@ class StoppedSuite:
     trials: int
     not_needed: int
     asked_in_vain: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

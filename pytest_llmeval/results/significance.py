@@ -78,8 +78,9 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
 
 
 def _stopping(suite: StoppedSuite) -> dict[str, Any]:
-    """Without what was asked in vain: that depends on time, and nothing else here does."""
-    return {key: value for key, value in plain(suite).items() if key != "asked_in_vain"}
+    """Without what depends on time, as nothing else here does: what was asked in vain, or left."""
+    told: dict[str, Any] = plain(suite)
+    return {key: value for key, value in told.items() if key not in ("asked_in_vain", "left")}
 
 
 def _gate(result: GateResult) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def pair_words(comparison: Comparison) -> PairWords:
         low, high = _negated(high), _negated(low)
         difference = _negated(difference)
         fixed = fixed and replace(fixed, low=_negated(fixed.high), high=_negated(fixed.low))
-    needed = comparison.items_needed
     return PairWords(
         suite=comparison.suite,
         label=pair_label(first, second, "level with" if difference == 0 else "over"),
@@ -86,7 +85,7 @@ def pair_words(comparison: Comparison) -> PairWords:
         high=_points(high),
         p=p_words(comparison.p_adjusted),
         verdict=_verdict(comparison),
-        advice=f"needs about {needed:,} items" if needed and not comparison.real else "",
+        advice=_advice(comparison),
         real=comparison.real,
         only_first=alone[0],
         only_second=alone[1],
@@ -99,6 +98,16 @@ def _verdict(comparison: Comparison) -> str:
     if comparison.real:
         return "REAL"
     return "not shown" if comparison.p_adjusted is not None else "no test possible"
+
+
+def _advice(comparison: Comparison) -> str:
+    """What a difference that is not shown would need; why an interval seems to deny one that is."""
+    needed, interval = comparison.items_needed, comparison.interval
+    if not comparison.real:
+        return f"needs about {needed:,} items" if needed else ""
+    if interval.method != "betting" or interval.low is None or interval.high is None:
+        return ""
+    return "its interval is of a wider procedure" if interval.low <= 0 <= interval.high else ""
 
 
 def difference_words(difference: float | None, interval: Interval) -> str:
@@ -358,17 +367,26 @@ def incomplete_note(metrics: Iterable[Metric]) -> str:
 
 
 def stopped_words(suites: Sequence[StoppedSuite]) -> str:
-    """What stopping early has saved, of the suites that might; "" when none might."""
-    trials = sum(suite.trials for suite in suites)
-    not_needed = sum(suite.not_needed for suite in suites)
-    in_vain = sum(suite.asked_in_vain for suite in suites)
-    if not trials:
+    """What stopping early has saved, of the suites that might; "" when none might.
+
+    Saved is what was never asked: an answer that nobody needs has taken its time all the same.
+    """
+    if not suites:
         return ""
-    if not not_needed:
-        return f"not stopped early: all {trials:,} trials were needed"
-    told = f"stopped early: {not_needed:,} of {trials:,} trials were not needed"
-    told += f" ({percent(not_needed / trials, 0)} %)"
-    return told + (f", {in_vain:,} of them already under way" if in_vain else "")
+    trials = sum(suite.trials for suite in suites)
+    in_vain = sum(suite.asked_in_vain for suite in suites)
+    saved = sum(suite.not_needed for suite in suites) - in_vain
+    told = []
+    if saved or in_vain:
+        more = f", and {in_vain:,} more were asked in vain" if in_vain else ""
+        share = percent(saved / trials, 0)
+        told.append(
+            f"stopped early: {saved:,} of {trials:,} trials were not asked ({share} %){more}"
+        )
+    undecided = [suite.suite for suite in suites if suite.left]
+    if undecided:
+        told.append(f"{', '.join(undecided)} had not decided when the run was cut short")
+    return "; ".join(told) or f"not stopped early: all {trials:,} trials were needed"
 
 
 def visible(text: str) -> str:

@@ -97,6 +97,7 @@ def _stopped_suite(trials: Sequence[Trial], outcome: Outcome) -> StoppedSuite:
         trials=len(trials),
         not_needed=len(unneeded),
         asked_in_vain=sum(trial_id in outcome.predictions for trial_id in unneeded),
+        left=sum(t.id not in outcome.unneeded and t.id not in outcome.predictions for t in trials),
     )
 
 

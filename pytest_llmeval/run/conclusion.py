@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, takewhile
+from itertools import groupby
 from operator import attrgetter
 
 from pytest_llmeval.records import (
@@ -19,14 +19,14 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
-from pytest_llmeval.running.plan import item_by_item
+from pytest_llmeval.running.plan import item_by_item, up_to_a_gap
 from pytest_llmeval.statistics.anytime import (
     anytime_interval,
     compare_anytime,
 )
 from pytest_llmeval.statistics.comparisons import compare_all
 from pytest_llmeval.statistics.metrics import item_means, measure, values_by_item
-from pytest_llmeval.statistics.missing import unsupported_sensitivity
+from pytest_llmeval.statistics.missing import anytime_sensitivity, unsupported_sensitivity
 
 ItemScore = tuple[str, int, Score]
 """Item id, repeat, score."""
@@ -175,9 +175,8 @@ def _cells(
     for (suite, condition), group in _by_suite(item_by_item(trials)).items():
         stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}
-        items = frozenset(trial.item.id for trial in group)
-        # Of a run that was cut short, answers beyond the first gap are the quick ones.
-        counted = takewhile(lambda trial: trial.id in scores, group) if stop else group
+        counted = group[: up_to_a_gap(group, scores)] if stop else group
+        items = frozenset(trial.item.id for trial in counted)
         for trial in counted:
             for score in scores.get(trial.id, ()):
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
@@ -223,7 +222,11 @@ def _comparisons(cells: Sequence[Cell]) -> Iterator[Comparison]:
             if alpha is None:
                 yield from _with_all_items(members, means, binary)
             else:
-                yield from compare_anytime(suite, scorer, means, alpha, binary=binary)
+                asked = {
+                    cell.condition: {**_in_order(cell), **means[cell.condition]} for cell in members
+                }
+                found = compare_anytime(suite, scorer, asked, alpha, binary=binary)
+                yield from _with_anytime_sensitivity(members, found)
 
 
 def _with_all_items(
@@ -251,10 +254,39 @@ def _sensitivity(first: Cell, second: Cell, *, binary: bool, alpha: float) -> Se
     return unsupported_sensitivity(one, other, binary=binary, alpha=alpha)
 
 
+def _with_anytime_sensitivity(
+    members: Sequence[Cell], comparisons: Iterable[Comparison]
+) -> Iterator[Comparison]:
+    """The pairs of a family that might stop, with what the items not judged could do to them.
+
+    Those are items that both sides were asked: what one was never asked is not missing.
+    """
+    means = {cell.condition: _judged_means(cell) for cell in members}
+    for found in comparisons:
+        one, other = means[found.first], means[found.second]
+        both = [item for item in one if item in other]
+        if all(one[item] is not None and other[item] is not None for item in both):
+            yield found
+            continue
+        alone = found.alpha_alone
+        told = anytime_sensitivity(one, other, alpha=found.alpha, alpha_alone=alone)
+        yield replace(found, sensitivity=told)
+
+
 def _judged_means(cell: Cell) -> dict[str, float | None]:
-    """The mean of each planned item over its judged repeats, None where it has none."""
+    """The mean of each item that was asked over its judged repeats, None where it has none."""
     judged = [each for each in cell.scores if each[2].outcome != "no_answer"]
-    return dict.fromkeys(sorted(cell.items), None) | _item_means(judged)
+    return _in_order(cell) | _item_means(judged)
+
+
+def _in_order(cell: Cell) -> dict[str, float | None]:
+    """Every item that was asked, in an order that is the same for all conditions, without a score.
+
+    Under `stop` that is the one in which they are asked.
+    """
+    if cell.alpha is None:
+        return dict.fromkeys(sorted(cell.items))
+    return dict.fromkeys(item for item, _, _ in cell.scores)
 
 
 def _item_means(scores: Sequence[ItemScore]) -> dict[str, float]:

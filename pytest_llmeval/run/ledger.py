@@ -144,6 +144,10 @@ class Ledger:
             self._write(rotation=tuple(map(tuple, rotation)))
         return self._manifest.rotation
 
+    def keep_stopping(self, suites: Iterable[str]) -> None:
+        """Write down which suites may stop early in this session."""
+        self._write(stopping=tuple(sorted(suites)))
+
     def close(
         self,
         predictions: Mapping[str, Prediction],
@@ -162,6 +166,8 @@ class Ledger:
             self._journal.close()
         except OSError as error:
             reason = reason or f"the journal could not be closed: {error}"
+        # What an earlier session has warned of holds no more, or is said again.
+        lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
         settled = tuple(
             settle_part(
                 facts,
@@ -177,7 +183,7 @@ class Ledger:
             parts=settled,
             finished=now.isoformat(),
             exit_reason=reason or "finished",
-            warnings=(*self._manifest.warnings, *warnings),
+            warnings=(*lasting, *warnings),
         )
 
     def _write(self, **changes: object) -> None:

@@ -19,7 +19,7 @@ from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError, ScorerError, SuiteError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.suites import load_suite
-from pytest_llmeval.records import GateResult, Prediction, Sampling, Suite, Trial
+from pytest_llmeval.records import GateResult, Prediction, Sampling, Score, Suite, Trial
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
@@ -46,8 +46,16 @@ from pytest_llmeval.run.baselines import Baselines, weights_of
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.settings import Options, version_of
+from pytest_llmeval.run.stopping import unneeded_of
 from pytest_llmeval.run.verdicts import Grounds, decide
-from pytest_llmeval.running.plan import NamedSampling, check_gates, conditions_of, trials_of
+from pytest_llmeval.running.plan import (
+    NamedSampling,
+    check_gates,
+    conditions_of,
+    item_by_item,
+    trials_of,
+    up_to_a_gap,
+)
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
     Scorer,
@@ -103,8 +111,8 @@ def rescore(
     }
     options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
     baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin))
-    stopping = {suite.name for suite in suites if suite.stop is not None}
-    unneeded = set(_not_needed(trials, predictions)) if _finished(origin) else set()
+    stopping = {suite.name for suite in suites} & set(origin.stopping)
+    unneeded = _not_needed(origin, trials, predictions, scores)
     needed = [trial for trial in trials if trial.id not in unneeded]
     worth = worth_of(needed, scores, stopping)
     grounds = Grounds(needed, predictions, scores, worth, baselines.decide)
@@ -264,20 +272,28 @@ def _judged_otherwise(before: RunPlan, now: RunPlan) -> Iterator[str]:
 # What it is worth, and where it is kept -----------------------------------------------------------
 
 
-def _not_needed(trials: Sequence[Trial], predictions: Collection[str]) -> Iterator[str]:
-    """The trials that a suite which stopped early did not need, each by its id.
+def _not_needed(
+    origin: Manifest,
+    trials: Sequence[Trial],
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, tuple[Score, ...]],
+) -> set[str]:
+    """The trials that the suites which might stop did not need, each by its id.
 
-    Those are what comes, in the random order of its items, behind the first item that was not
-    asked. Answers that were under way by then are among them: figures rest on items in that order.
+    Those that the scores as they are now do without. And, where these would have asked for more
+    than a finished run has, what comes behind the first item that it did not ask: figures rest on
+    items in their random order.
     """
-    by_condition: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        if trial.suite.stop is not None:
-            by_condition.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
-    for its in by_condition.values():
-        place = {item.id: number for number, item in enumerate(its[0].suite.items)}
-        first = min((place[t.item.id] for t in its if t.id not in predictions), default=len(place))
-        yield from (trial.id for trial in its if place[trial.item.id] >= first)
+    unneeded: set[str] = set()
+    for suite in origin.stopping:
+        its = [trial for trial in trials if trial.suite.name == suite]
+        if its:
+            unneeded |= unneeded_of(its, origin.rotation, predictions, scores)
+        for condition in dict.fromkeys(trial.condition.name for trial in its):
+            asked = item_by_item([trial for trial in its if trial.condition.name == condition])
+            if _finished(origin):
+                unneeded.update(trial.id for trial in asked[up_to_a_gap(asked, predictions) :])
+    return unneeded
 
 
 def _gates(

@@ -29,6 +29,7 @@ from pytest_llmeval.scoring.scorer import (
     close_scorers,
     make_scorer,
     make_scorers,
+    needs_callers_thread,
     score_prediction,
 )
 
@@ -145,6 +146,10 @@ class Settings:
         except LlmevalError:
             return False
         return True
+
+    def scores_with_tests_only(self, suite: Suite) -> tuple[str, ...]:
+        """The suite's scorers that may only be called in the thread in which tests run."""
+        return tuple(s.name for s in self._scorers_of(suite) if needs_callers_thread(s))
 
     def close(self) -> None:
         """Let go of what the scorers keep."""

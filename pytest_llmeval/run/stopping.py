@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
-from pytest_llmeval.records import GateSpec, Suite, Trial
+from pytest_llmeval.records import GateSpec, Prediction, Score, Suite, Trial
 from pytest_llmeval.run.assembly import rotation_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
@@ -32,7 +32,32 @@ def stopping_of(
             warn(f"{name} is asked in full, although it has stop: {reason}")
         else:
             watches.append(SuiteWatch(its_trials, wishes_of(its_trials, rotation)))
-    return Stopping(watches, settings.score)
+    stopping = Stopping(watches, settings.score)
+    if by_suite:
+        ledger.keep_stopping(stopping.suites)
+    return stopping
+
+
+def unneeded_of(
+    trials: Iterable[Trial],
+    rotation: Rotation,
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, tuple[Score, ...]],
+) -> frozenset[str]:
+    """Which trials of one suite that might stop were not needed, as the run itself has found it.
+
+    By the same rules, so that with the same scores it is the same trials, whatever was under way.
+    """
+    its = list(trials)
+    suite, conditions = its[0].suite, dict.fromkeys(trial.condition.name for trial in its)
+    if not _questions(suite, list(conditions)):  # its gates are gone
+        return frozenset()
+    watch = SuiteWatch(its, wishes_of(its, rotation))
+    stopping = Stopping([watch], lambda trial, _: scores[trial.id])
+    for trial in its:
+        if trial.id in predictions:
+            stopping.take(predictions[trial.id])
+    return stopping.unneeded
 
 
 def _why_not(settings: Settings, trials: Sequence[Trial]) -> str:
@@ -42,6 +67,12 @@ def _why_not(settings: Settings, trials: Sequence[Trial]) -> str:
         return (
             "it has a scorer that only the workers know; make it known to the controller too, "
             "in a conftest.py of the rootdir or of the folder that pytest is given"
+        )
+    bound = settings.scores_with_tests_only(suite)
+    if bound:
+        return (
+            f"{', '.join(bound)} has no time_limit, so that it is called in pytest's own thread, "
+            f"and what is needed is decided in another; give it a time_limit, or remove stop"
         )
     sizes = {t.condition.name: len(suite.items) * t.condition.repeats for t in trials}
     if len(trials) < sum(sizes.values()):

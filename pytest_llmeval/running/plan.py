@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.errors import SuiteError
@@ -108,12 +108,13 @@ def by_model(trials: Sequence[Trial], models: Sequence[str]) -> dict[str, list[T
 
     Within a model the order of collection stays: one suite, one condition after the other, so that
     neighbours share the longest prompt prefix and the server's prompt cache is hit. A suite that
-    may stop is asked item by item instead, each under all conditions, so that they get on together.
+    may stop is asked item by item instead, each under all conditions, so that they get on together;
+    of all models in one order, so that no two ever wait for each other.
     """
     lanes: dict[str, list[Trial]] = {model: [] for model in models}
-    for trial in trials:
+    for trial in item_by_item(trials):
         lanes[trial.condition.model].append(trial)
-    return {model: item_by_item(lane) for model, lane in lanes.items() if lane}
+    return {model: lane for model, lane in lanes.items() if lane}
 
 
 def item_by_item(trials: Sequence[Trial]) -> list[Trial]:
@@ -133,6 +134,18 @@ def item_by_item(trials: Sequence[Trial]) -> list[Trial]:
         for place, trial in zip(its_places, its_trials, strict=True):
             ordered[place] = trial
     return ordered
+
+
+def up_to_a_gap(trials: Sequence[Trial], known: Collection[str]) -> int:
+    """How many of one condition's trials, in the order of their items, are whole items that are
+    `known`, trial by trial, from the first one on.
+
+    What is known beyond a gap was answered more quickly than what is not, and is no random sample.
+    """
+    first = next((trial for trial in trials if trial.id not in known), None)
+    if first is None:
+        return len(trials)
+    return next(place for place, trial in enumerate(trials) if trial.item.id == first.item.id)
 
 
 def take_turns(sizes: Mapping[str, int | None], free: int) -> tuple[tuple[str, ...], ...]:

@@ -238,6 +238,7 @@ class Scheduler:
                 if trial.condition.model in runners:
                     runners[trial.condition.model].want(trial)
             self._runners = runners
+            self._settling.models = runners
             await all_or_none([runner.run() for runner in self._runners.values()])
             for lane in turn:  # so that it is known which models the next turn needs
                 await self._settling.keep_up(lane.model)

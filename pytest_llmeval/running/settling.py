@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pytest_llmeval.records import Prediction, Settled, Trial, Unneeded
 
 from .stopping import Stopping
+
+#: So many times the requests in flight at a model may its trials be ahead of what they wait for:
+#: once so that its slots are full, and once because answers do not come in order.
+LEAD = 2
 
 
 class Settling:
@@ -31,6 +35,7 @@ class Settling:
         self._expected: dict[str, str] = {}  # the model of each answer that is not settled yet
         self._behind: Counter[str] = Counter()  # and how many those are, by model
         self.unneeded: set[str] = set()
+        self.models: Collection[str] = ()  # those asked side by side at present
 
     def expect(self, trial: Trial) -> None:
         """An answer has arrived, and will be taken in once it is written down."""
@@ -49,18 +54,30 @@ class Settling:
     async def admit(self, trial: Trial, in_flight: int) -> bool:
         """Whether a trial is to be sent, as far as is known.
 
-        Where that may change, not before all but a few of its model's answers are settled: an
-        engine that is quicker than the scorers would have answered everything when they decide.
+        Where that may change, not before all but a few of its model's answers are settled, and what
+        it waits for is nearly as far: an engine that is quicker than the scorers, or than the model
+        it is compared with, would have answered everything when they decide.
         """
         if self._stopping.follows(trial.id):
             await self.keep_up(trial.condition.model, in_flight)
+            while self._is_ahead(trial, in_flight):
+                await self._wait_for_progress()
         return trial.id not in self.unneeded
+
+    def _is_ahead(self, trial: Trial, in_flight: int) -> bool:
+        """Nobody is who is the last: of all that wait, the first in the plan's order may go on."""
+        if trial.id in self.unneeded:
+            return False
+        return self._stopping.lead(trial, self.models) > LEAD * in_flight
 
     async def keep_up(self, model: str, most: int = 0) -> None:
         """Wait until at most so many answers of a model are open."""
         while self._behind[model] > most:
-            self._progress.clear()
-            await self._progress.wait()
+            await self._wait_for_progress()
+
+    async def _wait_for_progress(self) -> None:
+        self._progress.clear()
+        await self._progress.wait()
 
     async def run(self) -> None:
         """Settle what comes, for ever."""

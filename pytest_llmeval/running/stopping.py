@@ -12,10 +12,10 @@ Whether a trial is needed is settled by the items before it, so a test waits unt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_llmeval.records import Prediction, Score, Settled, Trial, Unneeded
+from pytest_llmeval.records import Prediction, Score, Scored, Settled, Trial, Unneeded
 
 Values = Sequence[float | None]
 """What one scorer made of each repeat of an item; None where there was no outcome."""
@@ -86,31 +86,56 @@ class SuiteWatch:
         self.unneeded: set[str] = set()
         self._items = len(suite.items)
         self._wishes = wishes
-        self._questions = dict.fromkeys(q for wish in wishes.values() for q in wish.questions)
         rank = {item.id: place for place, item in enumerate(suite.items)}
         self._place = {trial.id: rank[trial.item.id] for trial in trials}
+        self._model = {trial.condition.name: trial.condition.model for trial in trials}
         self._at: dict[str, list[list[Trial]]] = {name: [[] for _ in rank] for name in wishes}
         for trial in trials:
             self._at[trial.condition.name][self._place[trial.id]].append(trial)
         self._complete = dict.fromkeys(wishes, 0)  # items, from the first on, with all answers
-        self._needed = dict.fromkeys(wishes, 0)  # items, from the first on, known to be needed
-        self._held: dict[str, Prediction] = {}
+        self._needed = {  # items, from the first on, known to be needed
+            name: wish.known(self._items) for name, wish in wishes.items()
+        }
+        self._open = [  # what answers may still decide
+            question
+            for question in dict.fromkeys(q for wish in wishes.values() for q in wish.questions)
+            if not question.needs_all
+        ]
+        self._fulfilled: set[str] = set()
+        self._held: dict[str, Scored] = {}
 
     def take(
         self, trial: Trial, prediction: Prediction, scores: tuple[Score, ...]
     ) -> list[Settled]:
         """Take in an answer, and give what is settled by it: answers, and that none is needed."""
+        condition = trial.condition.name
         self.scores[trial.id] = scores
-        self._held[trial.id] = prediction
-        self._complete_items(trial.condition.name)
-        for question in self._questions:
-            self._look(question)
+        self._held[trial.id] = Scored(prediction, scores)
         settled: list[Settled] = []
-        if self._place[trial.id] < self._needed[trial.condition.name]:
+        if self._place[trial.id] < self._needed[condition]:
             settled.append(self._held.pop(trial.id))
-        for condition in self._wishes:
-            settled += self._settle(condition)
+        self._complete_items(condition)
+        if self._look():
+            for name in self._wishes:
+                settled += self._settle(name)
         return settled
+
+    def lead(self, trial: Trial, models: Collection[str]) -> int:
+        """By how many of its condition's trials one that may not be needed is ahead of what it
+        waits for: the answers that come next to its questions, from these models. Else 0.
+        """
+        condition = trial.condition.name
+        if self._place[trial.id] < self._needed[condition]:
+            return 0
+        awaited = [
+            self._complete[name]
+            for question in self._wishes[condition].questions
+            if not question.decided
+            for name in question.conditions
+            if self._model[name] in models
+        ]
+        items = self._place[trial.id] - min(awaited, default=self._place[trial.id])
+        return items * trial.condition.repeats
 
     def _complete_items(self, condition: str) -> None:
         places = self._at[condition]
@@ -120,10 +145,17 @@ class SuiteWatch:
                 return
             self._complete[condition] += 1
 
-    def _look(self, question: Question) -> None:
-        complete = min(self._complete[condition] for condition in question.conditions)
-        while not question.needs_all and not question.decided and question.items < complete:
-            question.take([self._values(question, name) for name in question.conditions])
+    def _look(self) -> bool:
+        """Show the open questions the items that they have not seen; whether there were any."""
+        seen = False
+        for question in self._open:
+            complete = min(self._complete[condition] for condition in question.conditions)
+            while not question.decided and question.items < complete:
+                question.take([self._values(question, name) for name in question.conditions])
+                seen = True
+        if seen:
+            self._open = [question for question in self._open if not question.decided]
+        return seen
 
     def _values(self, question: Question, condition: str) -> Values:
         return [
@@ -132,19 +164,21 @@ class SuiteWatch:
         ]
 
     def _settle(self, condition: str) -> Iterator[Settled]:
+        if condition in self._fulfilled:
+            return
         wish, places = self._wishes[condition], self._at[condition]
-        before, needed = self._needed[condition], self._wishes[condition].known(self._items)
+        before, needed = self._needed[condition], wish.known(self._items)
         self._needed[condition] = needed
         for trial in (trial for repeats in places[before:needed] for trial in repeats):
             if trial.id in self._held:
                 yield self._held.pop(trial.id)
         if not wish.fulfilled:
             return
+        self._fulfilled.add(condition)
         for trial in (trial for repeats in places[needed:] for trial in repeats):
-            if trial.id not in self.unneeded:
-                self.unneeded.add(trial.id)
-                self._held.pop(trial.id, None)
-                yield Unneeded(trial.id)
+            self.unneeded.add(trial.id)
+            self._held.pop(trial.id, None)
+            yield Unneeded(trial.id)
 
 
 class Stopping:
@@ -183,6 +217,11 @@ class Stopping:
     def follows(self, trial_id: str) -> bool:
         """Whether it is open if this trial is needed."""
         return trial_id in self._of
+
+    def lead(self, trial: Trial, models: Collection[str]) -> int:
+        """How far ahead a trial is of what it waits for; see `SuiteWatch.lead`."""
+        watch, _ = self._of[trial.id]
+        return watch.lead(trial, models)
 
     def take(self, prediction: Prediction) -> list[Settled]:
         """Take in an answer of a suite that is followed; see `SuiteWatch.take`."""

@@ -169,6 +169,14 @@ def score_prediction(
     return tuple(_score(scorer, prediction, item) for scorer in scorers)
 
 
+def needs_callers_thread(scorer: Scorer) -> bool:
+    """Whether a scorer may only be called where tests are: one of somebody else's without a limit.
+
+    It may rely on that thread, as `signal` does.
+    """
+    return not _is_built_in(scorer) and getattr(scorer, "time_limit", TIME_LIMIT) is None
+
+
 def close_scorers(scorers: Iterable[Scorer]) -> None:
     """Let go of what scorers of this package keep beside themselves, such as a process."""
     for scorer in scorers:

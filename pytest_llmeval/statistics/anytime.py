@@ -18,7 +18,7 @@ from itertools import combinations
 
 from pytest_llmeval.records import Comparison, Evidence, GateVerdict, Interval, Metric
 from pytest_llmeval.statistics.gates import Decision
-from pytest_llmeval.statistics.metrics import Judged
+from pytest_llmeval.statistics.metrics import Judged, mean_of_items
 from pytest_llmeval.statistics.multiplicity import holm
 from pytest_llmeval.statistics.sequential import (
     TRUNCATION,
@@ -32,6 +32,9 @@ from pytest_llmeval.statistics.sequential import (
     robbins_interval,
     running_anytime_p,
 )
+
+E_PROCESS = "e-process"
+"""The name of the test of two conditions."""
 
 Values = Sequence[float | None]
 """What one scorer made of each repeat of an item; None where there was no outcome."""
@@ -211,25 +214,26 @@ class PairRule:
 
 
 def _mean(values: Values) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    return mean_of_items([[value] for value in values if value is not None])
 
 
 def compare_anytime(
     suite: str,
     scorer: str,
-    by_condition: Mapping[str, Mapping[str, float]],
+    by_condition: Mapping[str, Mapping[str, float | None]],
     alpha: float,
     *,
     binary: Collection[str],
 ) -> tuple[Comparison, ...]:
     """Compare every two conditions such that one may have stopped at any item.
 
-    `by_condition` gives the score of each item that was answered, in [0, 1], the mean of its
-    repeats, in the order in which the items were asked. The p is that of the e-process at its
-    largest, the correction Holm's, the interval that of betting on (1 + difference) / 2. `binary`
-    names the conditions whose items were asked once and are 0 or 1. No common item: difference,
-    bounds and p are None. Otherwise as `compare_all`.
+    `by_condition` gives the score of each item that was asked, in [0, 1], the mean of its repeats,
+    None where it has no outcome, in the order in which the items were asked. The p is that of the
+    e-process at its largest, the correction Holm's, the interval that of betting on
+    (1 + difference) / 2: procedures of their own, so that the interval of a real difference may
+    reach 0. `binary` names the conditions whose items were asked once and are 0 or 1. Dropped are
+    items that both were asked and only one has answered. No common item: difference, bounds and p
+    are None. Otherwise as `compare_all`.
     """
     pairs = list(combinations(sorted(by_condition), 2))
     return compare_pairs_anytime(suite, scorer, by_condition, pairs, alpha, binary=binary)
@@ -261,12 +265,13 @@ def _compared(
     suite: str,
     scorer: str,
     names: tuple[str, str],
-    by_condition: Mapping[str, Mapping[str, float]],
+    by_condition: Mapping[str, Mapping[str, float | None]],
     alpha: float,
     binary: Collection[str],
 ) -> Comparison:
     first, second = (by_condition[name] for name in names)
-    differences = [score - second[item] for item, score in first.items() if item in second]
+    both = [(score, second[item]) for item, score in first.items() if item in second]
+    differences = [one - other for one, other in both if one is not None and other is not None]
     n = len(differences)
     is_binary = set(names) <= set(binary)
     return Comparison(
@@ -275,10 +280,10 @@ def _compared(
         first=names[0],
         second=names[1],
         items=n,
-        dropped=len(first) + len(second) - 2 * n,
+        dropped=sum((one is None) != (other is None) for one, other in both),
         difference=math.fsum(differences) / n if n else None,
-        interval=_difference_interval(differences, alpha),
-        test="e-process",
+        interval=anytime_difference(differences, alpha),
+        test=E_PROCESS,
         p=running_anytime_p(differences)[-1] if n else None,
         p_adjusted=None,
         correction="",
@@ -289,7 +294,11 @@ def _compared(
     )
 
 
-def _difference_interval(differences: Sequence[float], alpha: float) -> Interval:
+def anytime_difference(differences: Sequence[float], alpha: float) -> Interval:
+    """The confidence sequence of a mean difference: that of betting on (1 + difference) / 2.
+
+    `differences` in [-1, 1], in the order in which the items were asked; none give no bounds.
+    """
     interval = betting_interval([(1 + d) / 2 for d in differences], alpha)
     if interval.low is None or interval.high is None:
         return interval

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from pytest_llmeval.records import Reading, Sensitivity
+from pytest_llmeval.statistics.anytime import E_PROCESS, anytime_difference
 from pytest_llmeval.statistics.checks import check_rate
 from pytest_llmeval.statistics.comparisons import (
     MID_P,
@@ -26,6 +27,7 @@ from pytest_llmeval.statistics.paired import (
     sign_flip_tests,
     tango_interval,
 )
+from pytest_llmeval.statistics.sequential import running_anytime_p
 from pytest_llmeval.statistics.tipping import fewest
 
 Side = Literal["first", "second"]
@@ -81,13 +83,63 @@ def unsupported_sensitivity(
     def better(differences: Sequence[float]) -> Side | None:
         return _better(differences, binary=is_binary, alpha=alpha, seed=seed)
 
-    columns: list[list[float | None]] = [
+    readings = _readings(_columns(pairs), binary=is_binary, alpha=alpha, seed=seed)
+    return _sensitivity(pairs, readings, better)
+
+
+def anytime_sensitivity(
+    first: MaybeScores, second: MaybeScores, *, alpha: float, alpha_alone: float
+) -> Sensitivity:
+    """Read the verdict of a pair that might stop at any item again, as `unsupported_sensitivity`.
+
+    On the items that both sides name, those that both were asked, in their order. By what
+    `compare_anytime` takes: the e-process at its largest, significant below `alpha_alone`, and the
+    interval of betting with `alpha`. The tipping count suffices to undo the verdict; where missing
+    items are of several kinds, fewer may. Of those that move it alike, the earliest are changed:
+    these speak in all of the looks that follow.
+    """
+    pairs = {item: (score, second[item]) for item, score in first.items() if item in second}
+    check_scores({"first": _scored(first), "second": _scored(second)}, ())
+
+    def better(differences: Sequence[float]) -> Side | None:
+        return _shown_better(_anytime_reading(differences, alpha, alpha_alone))
+
+    given = [[each for each in column if each is not None] for column in _columns(pairs)]
+    readings = [_anytime_reading(each, alpha, alpha_alone) for each in given]
+    return _sensitivity(pairs, readings, better)
+
+
+def _anytime_reading(differences: Sequence[float], alpha: float, alpha_alone: float) -> Reading:
+    n = len(differences)
+    mean = math.fsum(differences) / n if n else None
+    p = running_anytime_p(differences)[-1] if n else None
+    return Reading(
+        items=n,
+        difference=mean,
+        interval=anytime_difference(differences, alpha),
+        test=E_PROCESS,
+        p=p,
+        significant=p is not None and p < alpha_alone,
+        sign=None if mean is None else _sign(mean),
+    )
+
+
+def _columns(pairs: Mapping[str, _Pair]) -> list[list[float | None]]:
+    """The differences of the complete case (None elsewhere), missing as 0, the worst, the best."""
+    return [
         [None if None in pair else _apart(_filled(pair, 0.0, 0.0)) for pair in pairs.values()],
         [_apart(_filled(pair, 0.0, 0.0)) for pair in pairs.values()],
         [_apart(_favouring("second", pair)) for pair in pairs.values()],
         [_apart(_favouring("first", pair)) for pair in pairs.values()],
     ]
-    complete, zero, worst, best = _readings(columns, binary=is_binary, alpha=alpha, seed=seed)
+
+
+def _sensitivity(
+    pairs: Mapping[str, _Pair],
+    readings: Sequence[Reading],
+    better: Callable[[Sequence[float]], Side | None],
+) -> Sensitivity:
+    complete, zero, worst, best = readings
     return Sensitivity(
         complete_case=complete,
         missing_is_zero=zero,
@@ -190,12 +242,15 @@ def _tipping_for(
     other: Side = "second" if side == "first" else "first"
     kept, changed = (side, other) if held else (other, side)
     order = _most_telling_first(side, pairs)
-    whole = [_apart(_filled(pair, 0.0, 0.0)) for pair in pairs.values() if None not in pair]
-    as_kept = [_apart(_favouring(kept, pairs[item])) for item in order]
-    as_changed = [_apart(_favouring(changed, pairs[item])) for item in order]
 
     def undone(count: int) -> bool:
-        found = better([*whole, *as_changed[:count], *as_kept[count:]])
+        against = set(order[:count])
+        found = better(
+            [
+                _apart(_favouring(changed if item in against else kept, pair))
+                for item, pair in pairs.items()
+            ]
+        )
         return (found == side) != held
 
     return fewest(undone, len(order))

@@ -247,14 +247,37 @@ def test_a_pair_says_what_the_unjudged_items_could_do(
     ("suites", "words"),
     [
         ([], ""),
-        ([(600, 0, 0)], "not stopped early: all 600 trials were needed"),
-        ([(600, 312, 0)], "stopped early: 312 of 600 trials were not needed (52 %)"),
+        ([(600, 0)], "not stopped early: all 600 trials were needed"),
+        ([(600, 312)], "stopped early: 312 of 600 trials were not asked (52 %)"),
         (
-            [(700, 300, 2), (100, 0, 0), (100, 12, 1)],
-            "stopped early: 312 of 900 trials were not needed (35 %), 3 of them already under way",
+            [(700, 300, 30), (100, 0), (100, 12, 12)],
+            (
+                "stopped early: 270 of 900 trials were not asked (30 %), "
+                "and 42 more were asked in vain"
+            ),
+        ),
+        ([(400, 0, 0, 380)], "s had not decided when the run was cut short"),
+        (
+            [(400, 100), (400, 0, 0, 40)],
+            (
+                "stopped early: 100 of 800 trials were not asked (12 %); s had not decided when "
+                "the run was cut short"
+            ),
         ),
     ],
 )
-def test_what_stopping_early_has_saved(suites: list[tuple[int, int, int]], words: str) -> None:
+def test_what_stopping_early_has_saved(suites: list[tuple[int, ...]], words: str) -> None:
     found = [StoppedSuite("s", "decided", 0.05, 0, *counts) for counts in suites]
     assert stopped_words(found) == words
+
+
+def test_a_real_difference_whose_wider_interval_has_0_says_why(samples: Any) -> None:
+    """Under `stop` the interval is a procedure of its own, and may be the more careful one."""
+
+    def advice(low: float, method: str = "betting", p: float = 0.01) -> str:
+        interval = Interval(low, 0.4, method)
+        found = samples.comparison_of("s", "a", "b", interval=interval, p_adjusted=p)
+        return pair_words(found).advice
+
+    assert advice(-0.01) == "its interval is of a wider procedure"
+    assert advice(0.01) == advice(-0.01, "tango") == advice(-0.01, p=0.2) == ""

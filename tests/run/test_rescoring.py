@@ -428,3 +428,91 @@ def test_a_run_that_stopped_early_is_judged_by_what_it_needed(
     assert not again["metrics"][0]["incomplete"]
     (part,) = read_manifest(done.folder.path).parts
     assert (part.job_status, part.not_needed + part.answered) == ("completed", 60)
+
+
+SLOW_START: list[dict[str, Any]] = [
+    {"when": "^3", "text": "wrong"},
+    {"when": "[05]$", "text": "42", "latency": 0.02},
+    {"text": "42"},
+]
+
+
+def stopped(bench: Workbench, **keys: Any) -> Path:
+    """A run with many slots, whose answers come in any order, so that some are asked in vain."""
+    fast = bench.script(SLOW_START)
+    fast["slots"] = 16
+    other = bench.script([{"text": "41"}], "n.json")
+    bench.config(models={"m": fast, "n": other})
+    items = [{"id": f"i{n:02}", "ask": f"{n}", "answer": "42"} for n in range(60)]
+    return bench.run(suite(bench, items=items, stop={"when": "decided"}, **keys))
+
+
+def judged(run: Path) -> dict[str, Any]:
+    """What the tables and the figures of a run say, without its name and the selected gates."""
+    content: dict[str, Any] = json.loads((run / "significance.json").read_text(encoding="utf-8"))
+    del content["run"], content["gates"]
+    rows = [(row["trial_id"], row["outcome"], row["reason"]) for row in read_predictions(run)]
+    return content | {"rows": rows}
+
+
+@pytest.mark.parametrize(
+    "gates", [[], [{"only": "m", "metric": "exact", "at_least": 0.4}]], ids=["pair", "gate"]
+)
+def test_a_stopped_run_judged_again_by_the_same_scorers_says_the_same(
+    bench: Workbench, again: Again, gates: list[Any]
+) -> None:
+    """Whatever was under way when it was decided, even where that joined on without a gap."""
+    run = stopped(bench, gates=gates)
+    first = judged(run)
+    condition, unneeded = next(
+        (row["condition"], row["trial_id"])
+        for row in read_predictions(run)
+        if row["reason"] == "not_needed"
+    )
+    known = read_run(run)
+    if unneeded not in known:  # the first one that was not needed has an answer as well
+        answer = next(p for i, p in known.items() if i.split("::")[1] == condition)
+        with closing(Journal(RunFolder.open(run, ["m", "n"]))) as journal:
+            journal.append(replace(answer, trial_id=unneeded))
+    assert judged(again(run).folder.path) == first
+
+
+def test_where_new_scorers_would_ask_for_more_what_was_asked_counts(
+    bench: Workbench, again: Again
+) -> None:
+    """What comes behind the first gap counts nowhere, and nothing is incomplete for it."""
+    run = stopped(bench, gates=[{"only": "m", "metric": "exact", "at_least": 0.4}])
+    gates = [{"only": "m", "metric": "includes", "at_least": 0.99}]
+    items = [{"id": f"i{n:02}", "ask": f"{n}", "answer": "42"} for n in range(60)]
+    suite(bench, items=items, stop={"when": "decided"}, gates=gates, score="includes")
+    done = again(run)
+    found = metric(done, "includes")
+    assert 0 < found.answered == found.trials < 60
+
+
+def test_a_stopped_run_may_lose_its_gates(bench: Workbench, again: Again) -> None:
+    run = stopped(bench, gates=[{"only": "m", "metric": "exact", "at_least": 0.4}], only="m")
+    items = [{"id": f"i{n:02}", "ask": f"{n}", "answer": "42"} for n in range(60)]
+    suite(bench, items=items, stop={"when": "decided"}, only="m")
+    found = metric(again(run), "exact")
+    assert found.interval.method == "robbins"
+    assert not found.incomplete
+
+
+def test_a_suite_that_was_asked_in_full_is_judged_as_such(bench: Workbench, again: Again) -> None:
+    """It says `stop`, but only some of its trials were selected: nothing was followed."""
+    bench.config(models={"m": bench.script([{"text": "42"}])})
+    keys = {"stop": {"when": "decided"}}
+    gates = [{"only": "m", "metric": "exact", "at_least": 0.4}]
+    path = suite(bench, gates=gates, **keys)
+    settings = bench.settings()
+    trials = bench.trials(settings, path)[1:]
+    run = Run(settings, print)
+    run.begin(Selection(trials))
+    for trial in trials:
+        while run.wait(trial.id) is None:
+            pass
+    run.finish("")
+    (folder,) = [path for path in (bench.root / "runs").iterdir() if path.is_dir()]
+    assert read_manifest(folder).stopping == ()
+    assert metric(again(folder), "exact").interval.method == "wilson"

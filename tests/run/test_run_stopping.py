@@ -11,7 +11,7 @@ from pytest_llmeval.records import Prediction, Trial, Unneeded
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
 from pytest_llmeval.run.conclusion import worth_of
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.ledger import DRY_RUN, Ledger
 from pytest_llmeval.run.stopping import stopping_of, wishes_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.statistics.gates import Decision
@@ -87,6 +87,24 @@ def test_a_suite_without_stop_is_not_followed(two: Workbench, now: datetime) -> 
     stopping = stopping_of(settings, trials, ledger, warned.append)
     ledger.close({}, now, "")
     assert (stopping.suites, warned, ledger.manifest.rotation) == (frozenset(), [], ())
+    assert ledger.manifest.stopping == ()
+
+
+def test_the_manifest_names_the_suites_that_may_stop(two: Workbench, now: datetime) -> None:
+    trials, settings = trials_of(two), two.settings()
+    ledger = Ledger.open(settings, trials, now)
+    stopping_of(settings, trials, ledger, print)
+    ledger.close({}, now, "")
+    assert read_manifest(ledger.folder.path).stopping == ("sums",)
+
+
+def test_a_session_warns_of_itself_and_of_a_dry_run_only(two: Workbench, now: datetime) -> None:
+    """What an earlier session has warned of is said again where it still holds."""
+    for resume in (None, "last", "last"):
+        trials, settings = trials_of(two), two.settings(resume=resume, dry_run=True)
+        ledger = Ledger.open(settings, trials, now)
+        ledger.close({}, now, "interrupted", warnings=["a server was started again"])
+    assert ledger.manifest.warnings == (DRY_RUN, "a server was started again")
 
 
 # A whole run --------------------------------------------------------------------------------------
@@ -236,3 +254,30 @@ def test_a_part_counts_what_was_never_asked(two: Workbench, now: datetime) -> No
     first, second = ledger.manifest.parts
     assert (first.not_needed, second.not_needed) == (5, 20)
     assert (first.job_status, second.job_status) == ("completed", "completed")
+
+
+def test_a_pair_that_might_stop_says_what_its_failures_could_do(
+    two: Workbench, make: type[Make]
+) -> None:
+    """Missing are those that both were asked; an item that only one was asked is not dropped."""
+    trials = trials_of(two)
+    first, second = trials[:20], trials[20:]
+    scores = {t.id: (make.score(1.0),) for t in first}
+    scores |= {t.id: (make.score(0.0),) for t in second[:7]}
+    (whole,) = worth_of([*first, *second[:7]], scores, {"sums"}).comparisons
+    assert (whole.items, whole.dropped, whole.sensitivity, whole.real) == (7, 0, None, True)
+    failed = {second[0].id: (make.score(None),)}
+    (found,) = worth_of([*first, *second[:7]], scores | failed, {"sums"}).comparisons
+    assert (found.items, found.dropped, found.real) == (6, 1, False)
+    told = found.sensitivity
+    assert told is not None
+    assert (told.missing, told.tipping_count, told.best_for_first.significant) == (1, 1, True)
+    assert told.complete_case.test == "e-process"
+
+
+def test_an_item_counts_whole_or_not_at_all(two: Workbench, make: type[Make]) -> None:
+    """Of a run that was cut short: a repeat that came in early is the quick one."""
+    trials = trials_of(two, repeats=2)
+    scores = {t.id: (make.score(1.0),) for t in trials[:9]}
+    metric, _ = worth_of(trials, scores, {"sums"}).metrics
+    assert (metric.answered, metric.items) == (8, 4)

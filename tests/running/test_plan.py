@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from graphlib import TopologicalSorter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import SuiteError
-from pytest_llmeval.records import GateSpec, Item, Message, PromptVariant, Sampling, StopSpec, Suite
+from pytest_llmeval.records import (
+    GateSpec,
+    Item,
+    Message,
+    PromptVariant,
+    Sampling,
+    StopSpec,
+    Suite,
+    Trial,
+)
 from pytest_llmeval.running.plan import (
     NamedSampling,
     by_model,
@@ -123,6 +134,26 @@ def test_a_suite_that_may_stop_is_asked_item_by_item_in_the_places_it_has() -> N
     assert lane[:3] == trials[:3]
     assert lane[-3:] == trials[-3:]
     assert [trial.item.id for trial in lane[3:-3]] == [*["i0"] * 4, *["i1"] * 4, *["i2"] * 4]
+
+
+def test_models_that_wait_for_each_other_never_all_do() -> None:
+    """However pytest was told to turn the trials round, as --ff does."""
+    one = dataclasses.replace(SUITE, stop=StopSpec())
+    by_key: dict[tuple[str, str], list[Trial]] = {}
+    for suite in (one, dataclasses.replace(one, name="t")):
+        for condition in conditions_of(suite, ["a", "b"], [ONE]):
+            by_key.setdefault((suite.name, condition.model), []).extend(trials_of(suite, condition))
+    order = [("s", "a"), ("t", "a"), ("t", "b"), ("s", "b")]
+    lanes = by_model([trial for key in order for trial in by_key[key]], ["a", "b"])
+    after = TopologicalSorter[str]()
+    for lane in lanes.values():  # each is asked after the one before it in its lane,
+        for before, trial in itertools.pairwise(lane):
+            after.add(trial.id, before.id)
+    for its in by_key.values():  # and perhaps after the earlier items of its suite
+        for trial in its:
+            others = [*by_key[trial.suite.name, "a"], *by_key[trial.suite.name, "b"]]
+            after.add(trial.id, *(t.id for t in others if t.item.id < trial.item.id))
+    after.prepare()  # no circle
 
 
 def test_nothing_to_decide_is_an_error_that_says_what_would_be() -> None:

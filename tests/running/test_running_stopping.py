@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -17,6 +18,8 @@ from pytest_llmeval.records import (
     PromptVariant,
     Sampling,
     Score,
+    Scored,
+    Settled,
     StopSpec,
     Suite,
     Trial,
@@ -29,9 +32,9 @@ PROMPT = PromptVariant("", (Message("user", "?"),), "hash")
 ITEMS = 6
 
 
-def trials(*names: str, repeats: int = 1) -> list[Trial]:
-    """Six items under some conditions."""
-    items = tuple(Item(f"i{n}", f"i{n}", {}, None) for n in range(ITEMS))
+def trials(*names: str, repeats: int = 1, count: int = ITEMS) -> list[Trial]:
+    """Six items, or another count, under some conditions."""
+    items = tuple(Item(f"i{n}", f"i{n}", {}, None) for n in range(count))
     suite = Suite("s", "suites/s.yaml", items, "h", (PROMPT,), (), stop=StopSpec())
     conditions = [Condition(name, name, PROMPT, Sampling(8), repeats=repeats) for name in names]
     return [trial for condition in conditions for trial in trials_of(suite, condition)]
@@ -75,7 +78,7 @@ def answered(trial_id: str, text: str = "1") -> Prediction:
     return Prediction(trial_id, Answer(text, "stop"), None)
 
 
-def told(settled: Sequence[Prediction | Unneeded]) -> list[str]:
+def told(settled: Sequence[Settled]) -> list[str]:
     """The trials, those that are not needed in brackets."""
     return [f"({s.trial_id[-2:]})" if isinstance(s, Unneeded) else s.trial_id[-2:] for s in settled]
 
@@ -214,3 +217,69 @@ def test_the_fate_of_a_trial_is_open_until_those_before_it_are_in(arrivals: int)
     follow = stopping(its, {"a": Wish((enough(5),))})
     settled = [s for trial in its[:arrivals] for s in follow.take(answered(trial.id))]
     assert told(settled) == [trial.name for trial in its[:arrivals]]
+
+
+def test_what_is_settled_carries_the_scores_that_decide() -> None:
+    its = trials("a")
+    follow = stopping(its, {"a": Wish((enough(2),))})
+    (settled,) = follow.take(answered(its[0].id))
+    assert isinstance(settled, Scored)
+    assert settled.prediction == answered(its[0].id)
+    assert settled.scores == follow.scores[its[0].id]
+
+
+def test_the_lead_is_counted_from_the_last_of_those_asked_side_by_side() -> None:
+    its = trials("a", "b", repeats=2)
+    follow = stopping(its, {name: Wish((differ("a", "b", 3),)) for name in "ab"})
+    third = its[4]
+    assert follow.lead(third, {"a", "b"}) == 4
+    for trial in its[:4]:
+        follow.take(answered(trial.id))
+    assert follow.lead(third, {"a", "b"}) == 4  # b has answered nothing yet
+    assert follow.lead(third, {"a"}) == 0
+    for trial in its[12:14]:  # an item of b that failed is behind it all the same
+        follow.take(answered(trial.id, "-"))
+    assert follow.lead(third, {"a", "b"}) == 2
+    assert follow.lead(its[14], {"a", "b"}) == 0
+
+
+def test_what_is_needed_anyway_is_ahead_of_nothing() -> None:
+    its = trials("a", "b")
+    pair = differ("a", "b", 2)
+    follow = stopping(its, {"a": Wish((pair,), fully=True), "b": Wish((pair,))})
+    assert follow.lead(its[5], {"a", "b"}) == 0
+    assert follow.lead(its[11], {"a", "b"}) == 5
+
+
+def test_a_question_that_is_decided_holds_nobody_up() -> None:
+    its = trials("a", "b")
+    wishes = {"a": Wish((enough(1), differ("a", "b", 9))), "b": Wish((enough(1),))}
+    follow = stopping(its, wishes)
+    assert follow.lead(its[9], {"a", "b"}) == 3
+    follow.take(answered(its[0].id))
+    assert follow.unneeded == {trial.id for trial in its[7:]}
+
+
+def test_the_work_for_an_answer_does_not_grow_with_the_number_of_items() -> None:
+    """Also while one condition has all it needs and another goes on."""
+
+    def calls(count: int) -> int:
+        its = trials("a", "b", count=count)
+        never = Question(("b",), "exact", lambda _: False)
+        follow = stopping(its, {"a": Wish((enough(1),)), "b": Wish((never,))})
+        follow.take(answered(its[0].id))
+        found = 0
+
+        def count_call(*_: object) -> None:
+            nonlocal found
+            found += 1
+
+        sys.setprofile(count_call)
+        try:
+            for trial in its[count:]:
+                follow.take(answered(trial.id))
+        finally:
+            sys.setprofile(None)
+        return found
+
+    assert calls(400) < 2.5 * calls(200)

@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 
@@ -36,7 +36,7 @@ from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import trials_of
 from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.running.scheduler import Scheduler
-from pytest_llmeval.running.stopping import Stopping
+from pytest_llmeval.running.stopping import Question, Stopping, SuiteWatch, Wish
 
 PROMPT = PromptVariant("", (Message("user", "{{ q }}"),), "hash")
 QUICK = RetryPolicy(attempts=3, initial=0.001, cap=0.002)
@@ -393,6 +393,9 @@ class UntilText(Stopping):
     def follows(self, trial_id: str) -> bool:
         return trial_id in self.trials
 
+    def lead(self, trial: Trial, models: Collection[str]) -> int:
+        return 0
+
     def take(self, prediction: Prediction) -> list[Settled]:
         time.sleep(self.slow)
         if self.done:
@@ -473,6 +476,76 @@ def test_a_wish_changes_no_order_of_what_may_stop(start: Start) -> None:
     scheduler = start([endpoint.lane(trials, in_flight=1)], stopping=UntilText(trials, "i19"))
     collect(scheduler, [trials[-1]])
     assert endpoint.asked == [trial.item.id for trial in trials]
+
+
+def pair_of(first: Sequence[Trial], second: Sequence[Trial], least: int) -> Stopping:
+    """Two models, both asked until so many items of both are in."""
+    taken: list[object] = []
+
+    def add(values: Sequence[object]) -> bool:
+        taken.append(values)
+        return len(taken) >= least
+
+    trials = [*first, *second]
+    question = Question(tuple({t.condition.name: None for t in trials}), "exact", add)
+    wish = Wish((question,))
+    return Stopping([SuiteWatch(trials, {t.condition.name: wish for t in trials})])
+
+
+def test_a_quick_model_does_not_run_away_from_the_one_it_is_compared_with(start: Start) -> None:
+    first, second = make_trials(100), make_trials(100, model="n")
+    quick, slow = Endpoint(), Endpoint(latency=0.01)
+    scheduler = start(
+        [quick.lane(first), slow.lane(second, model="n")], stopping=pair_of(first, second, 6)
+    )
+    while scheduler.wait(first[-1].id) is None:
+        pass
+    while scheduler.wait(second[-1].id) is None:
+        pass
+    assert len(quick.asked) <= 6 + 2 * 3 + 3  # the lead, and what each slot may yet send
+    assert len(slow.asked) <= 6 + 3 + 3
+
+
+@pytest.mark.parametrize("trouble", ["at the start", "on the way"])
+def test_a_model_that_is_lost_holds_the_other_up_no_longer(start: Start, trouble: str) -> None:
+    first, second = make_trials(40), make_trials(40, model="n")
+    lost = Endpoint(latency=0.002, troubles={"i9": [EndpointUnreachable("gone")]})
+    lost.open_error = ServerStartError("no") if trouble == "at the start" else None
+    lost.recover_error = ServerLostError("gone for good")
+    quick = Endpoint()
+    scheduler = start(
+        [quick.lane(first), lost.lane(second, model="n")], stopping=pair_of(first, second, 99)
+    )
+    for trial in (*first, *second):
+        while scheduler.wait(trial.id) is None:
+            pass
+    assert len(quick.asked) == 40
+    assert scheduler.predictions[second[-1].id].failure is not None
+
+
+def test_a_model_that_is_asked_in_another_turn_is_not_waited_for(start: Start) -> None:
+    """Memory may be less when a run is resumed: the turns are others then."""
+    first, second = make_trials(30), make_trials(30, model="n")
+    one, other = Endpoint(), Endpoint()
+    scheduler = start(
+        [one.lane(first)], [other.lane(second, model="n")], stopping=pair_of(first, second, 3)
+    )
+    while scheduler.wait(second[-1].id) is None:
+        pass
+    assert len(one.asked) == 30
+    assert len(other.asked) <= 3 + 3 + 3
+
+
+def test_a_stop_ends_those_that_wait_for_another_model(start: Start) -> None:
+    first, second = make_trials(30), make_trials(30, model="n")
+    quick, stuck = Endpoint(), Endpoint(latency=600)
+    scheduler = start(
+        [quick.lane(first), stuck.lane(second, model="n")], stopping=pair_of(first, second, 3)
+    )
+    while len(scheduler.predictions) < 7:
+        time.sleep(0.001)
+    scheduler.stop()
+    assert len(quick.asked) == 7
 
 
 def test_trouble_while_settling_breaks_the_run_off(start: Start) -> None:

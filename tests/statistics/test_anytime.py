@@ -220,13 +220,17 @@ def test_items_that_one_side_has_no_outcome_for_are_left_out() -> None:
 
 
 def test_a_comparison_of_stopped_conditions_names_the_e_process() -> None:
-    items = [f"i{n}" for n in range(12)]
-    scores = {"a": dict.fromkeys(items, 1.0), "b": dict.fromkeys(items[:10], 0.0)}
+    items = [f"i{n}" for n in range(13)]
+    scores: dict[str, dict[str, float | None]] = {
+        "a": {**dict.fromkeys(items, 1.0), "i0": None},
+        "b": {**dict.fromkeys(items[:12], 0.0), "i0": None, "i1": None},
+    }
     (found,) = compare_anytime("s", "exact", scores, 0.05, binary={"a", "b"})
     assert (found.test, found.correction, found.family, found.interval.method) == (
         *("e-process", "holm", 1, "betting"),
     )
-    assert (found.items, found.dropped, found.only_first, found.only_second) == (10, 2, 10, 0)
+    assert (found.items, found.only_first, found.only_second) == (10, 10, 0)
+    assert found.dropped == 1  # the last one b was never asked, and the first neither has
     assert found.p == found.p_adjusted == anytime_p(10, 0)
     assert found.real
     assert found.difference == 1.0
