@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, Sensitivity
@@ -11,7 +12,7 @@ from pytest_llmeval.results.finished import Column, FinishedRun
 from pytest_llmeval.statistics.anytime import compare_pairs_anytime
 from pytest_llmeval.statistics.comparisons import compare_pairs
 from pytest_llmeval.statistics.metrics import item_means
-from pytest_llmeval.statistics.missing import unsupported_sensitivity
+from pytest_llmeval.statistics.missing import anytime_sensitivity, unsupported_sensitivity
 
 Sides = tuple[Column, Column]
 """Before and after."""
@@ -29,13 +30,8 @@ def compare_sides(
     leading = _leading(suite, before, after)
     if leading is None:
         return _with_all_items(suite, scorer, sides)
-    columns = {name: means_of(column.values) for name, column in _named(sides).items()}
-    for after_name, before_name in _pairs(sides):
-        order = columns[before_name if leading is before else after_name]
-        columns[after_name] = _in_order(columns[after_name], order)
-    return compare_pairs_anytime(
-        suite, scorer, columns, _pairs(sides), _alpha(suite, before, after), binary=_binary(sides)
-    )
+    alpha = _alpha(suite, before, after)
+    return _until_decided(suite, scorer, sides, alpha, lead=0 if leading is before else 1)
 
 
 def means_of(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -116,7 +112,31 @@ def _alpha(suite: str, before: FinishedRun, after: FinishedRun) -> float:
     return min(float(stop["alpha"]) for stop in stops if stop is not None)
 
 
-def _in_order(means: Mapping[str, float], order: Mapping[str, float]) -> dict[str, float]:
-    """The items as they come in `order`, and behind them those that are not in it."""
-    first = {item: means[item] for item in order if item in means}
-    return first | {item: mean for item, mean in means.items() if item not in first}
+def _until_decided(
+    suite: str, scorer: str, sides: Sequence[Sides], alpha: float, *, lead: Literal[0, 1]
+) -> tuple[Comparison, ...]:
+    """The pairs with items in the order of the leading side."""
+    asked: dict[str, Mapping[str, float | None]] = {}
+    for names, pair in zip(_pairs(sides), sides, strict=True):
+        after, before = (_in_order(side, side.values, pair[lead]) for side in reversed(pair))
+        asked |= {names[0]: after, names[1]: before}
+    found = compare_pairs_anytime(suite, scorer, asked, _pairs(sides), alpha, binary=_binary(sides))
+    return tuple(
+        replace(each, sensitivity=_anytime_sensitivity(pair, each, pair[lead]))
+        for each, pair in zip(found, sides, strict=True)
+    )
+
+
+def _anytime_sensitivity(pair: Sides, found: Comparison, order: Column) -> Sensitivity | None:
+    old, new = (_in_order(side, side.judged, order) for side in pair)
+    if all(old[item] is not None and new[item] is not None for item in old if item in new):
+        return None
+    return anytime_sensitivity(new, old, alpha=found.alpha, alpha_alone=found.alpha_alone)
+
+
+def _in_order(
+    side: Column, values: Mapping[str, Sequence[float]], order: Column
+) -> dict[str, float | None]:
+    """The mean of every item that was asked, None without one; first of all as `order` has them."""
+    first = [item for item in order.targets if item in side.targets]
+    return dict.fromkeys((*first, *side.targets)) | means_of(values)

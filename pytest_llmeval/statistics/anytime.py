@@ -242,7 +242,7 @@ def compare_anytime(
 def compare_pairs_anytime(
     suite: str,
     scorer: str,
-    by_condition: Mapping[str, Mapping[str, float]],
+    by_condition: Mapping[str, Mapping[str, float | None]],
     named: Sequence[tuple[str, str]],
     alpha: float,
     *,

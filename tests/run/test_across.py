@@ -271,6 +271,18 @@ def test_a_run_that_stopped_is_compared_by_evidence_that_holds_at_any_item(
     )
 
 
+def test_what_failed_on_the_way_of_a_run_that_stopped_is_weighed(
+    ask: Asker, bench: Workbench
+) -> None:
+    order = in_seeded_order(bench)
+    before = ask(range(0), items=MANY)
+    after = ask(range(60), fails=order[1:2], **STOPS)
+    comparison = pairing(hold_against(before, after, Wanted())).comparison
+    assert (comparison.dropped, comparison.real) == (1, True)
+    assert comparison.sensitivity is not None
+    assert comparison.sensitivity.missing == 1
+
+
 def test_a_run_that_might_have_stopped_and_did_not_is_no_warning(ask: Asker) -> None:
     half = [n for n in range(60) if n % 2]
     found = hold_against(ask(half, items=MANY), ask(half, **STOPS), Wanted())
