@@ -19,6 +19,7 @@ from pathlib import Path
 
 import report
 import scorers
+import stopping
 from bare_client import bare
 from lines import Line
 from sessions import (
@@ -112,6 +113,28 @@ def scoring(rounds: int) -> list[Line]:
     return lines
 
 
+def stopping_early(times: int) -> list[Line]:
+    """What suites that stop early save, and how often they are wrong, at the worst of settings."""
+    found = list(stopping.results(times))
+    what, saved, _ = min(found, key=lambda each: each[1].saved)
+    where, _, wrong = max(found, key=lambda each: each[2].decided)
+    goals = f">= {100 * stopping.SAVED:g} %", f"<= {100 * stopping.ALPHA:g} %"
+    return [
+        Line(
+            f"stop, {times:,} suites: not needed ({what})",
+            f"{100 * saved.saved:.1f} %",
+            goals[0],
+            saved.saved >= stopping.SAVED,
+        ),
+        Line(
+            f"stop: decided without effect ({where})",
+            f"{100 * wrong.decided:.2f} %",
+            goals[1],
+            wrong.decided <= stopping.ALPHA,
+        ),
+    ]
+
+
 def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
     """The benchmarks of a mode, in order."""
     if mode == "smoke":
@@ -122,6 +145,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: idle(base, 3),
             lambda: list(report.lines(smoke=True)),
             lambda: scoring(3),
+            lambda: stopping_early(200),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -131,6 +155,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: idle(base, 31),
         lambda: list(report.lines(smoke=False)),
         lambda: scoring(200),
+        lambda: stopping_early(10_000),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

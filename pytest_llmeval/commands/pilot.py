@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,22 @@ from pytest_llmeval.results.tables import read_table
 _Key = tuple[str, str, str]
 """Suite, scorer and condition."""
 
+_Values = Mapping[_Key, Mapping[str, Sequence[float]]]
+"""The scores of each item, one a repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a run tells beside its comparisons: repeats by suite and condition, means, the variance
+    of repeats, the suites that stopped early. `values` are read where something rests on them.
+    """
+
+    repeats: Mapping[tuple[str, str], int]
+    shares: Mapping[_Key, float | None]
+    noise: Mapping[_Key, float]
+    stopped: Collection[str]
+    values: _Values
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -24,7 +40,8 @@ class Pair:
     `disagreement` is the share of items on which they disagree, or the mean squared difference of
     graded scores; `disagreed` counts these items, None for graded ones. `variance` is that of the
     differences. `noise` is the variance of one answer to an item, first and second, None where
-    every item was asked once; `repeats` says how often. `shares` are the two means.
+    every item was asked once; `repeats` says how often. `shares` are the two means. `stopped`: the
+    suite did so early, at an item that these very answers chose.
     """
 
     suite: str
@@ -38,6 +55,7 @@ class Pair:
     repeats: int
     noise: tuple[float, float] | None
     shares: tuple[float | None, float | None]
+    stopped: bool
 
 
 def pairs_of(run: Path) -> list[Pair]:
@@ -46,13 +64,9 @@ def pairs_of(run: Path) -> list[Pair]:
     Raises `RunError` when there are none, and when the run cannot be read or has not ended.
     """
     data = read_significance(run)
-    repeats = {(a.suite, a.condition): a.repeats for a in read_manifest(run).plan.asked}
-    noise = _noise(run) if any(count > 1 for count in repeats.values()) else {}
     try:
-        shares = {(m["suite"], m["scorer"], m["condition"]): m["mean"] for m in data["metrics"]}
-        found = [
-            _pair(row, repeats, noise, shares) for row in data["comparisons"] if row["items"] > 1
-        ]
+        told = _told(run, data)
+        found = [_pair(row, told) for row in data["comparisons"] if row["items"] > 1]
     except (KeyError, TypeError) as error:
         raise RunError(f"{run / 'significance.json'}: is none of ours: {error!r}") from error
     if not found:
@@ -64,22 +78,30 @@ def pairs_of(run: Path) -> list[Pair]:
     return found
 
 
-def _pair(
-    row: Mapping[str, Any],
-    repeats: Mapping[tuple[str, str], int],
-    noise: Mapping[_Key, float],
-    shares: Mapping[_Key, float | None],
-) -> Pair:
+def _told(run: Path, data: Mapping[str, Any]) -> _Told:
+    repeats = {(a.suite, a.condition): a.repeats for a in read_manifest(run).plan.asked}
+    wanted = any(count > 1 for count in repeats.values()) or data.get("stopping")
+    values = _values(run) if wanted else {}
+    return _Told(
+        repeats=repeats,
+        shares={(m["suite"], m["scorer"], m["condition"]): m["mean"] for m in data["metrics"]},
+        noise=_noise(values),
+        stopped=[each["suite"] for each in data.get("stopping", []) if each["not_needed"]],
+        values=values,
+    )
+
+
+def _pair(row: Mapping[str, Any], told: _Told) -> Pair:
     suite, scorer, n, difference = row["suite"], row["scorer"], row["items"], row["difference"]
     first, second = ((suite, scorer, row[side]) for side in ("first", "second"))
     if row["only_first"] is None:
-        disagreed, variance = None, _variance(row["interval"], n)
+        disagreed, variance = None, _variance(row["interval"], n, told.values, first, second)
         disagreement = difference**2 + variance * (n - 1) / n
     else:
         disagreed = row["only_first"] + row["only_second"]
         disagreement = disagreed / n
         variance = disagreement - difference**2
-    known = first in noise and second in noise
+    known = first in told.noise and second in told.noise
     return Pair(
         suite=suite,
         scorer=scorer,
@@ -89,17 +111,24 @@ def _pair(
         disagreement=disagreement,
         disagreed=disagreed,
         variance=variance,
-        repeats=min(repeats.get((suite, row[side]), 1) for side in ("first", "second")),
-        noise=(noise[first], noise[second]) if known else None,
-        shares=(shares.get(first), shares.get(second)),
+        repeats=min(told.repeats.get((suite, row[side]), 1) for side in ("first", "second")),
+        noise=(told.noise[first], told.noise[second]) if known else None,
+        shares=(told.shares.get(first), told.shares.get(second)),
+        stopped=suite in told.stopped,
     )
 
 
-def _variance(interval: Mapping[str, Any], n: int) -> float:
+def _variance(
+    interval: Mapping[str, Any], n: int, values: _Values, first: _Key, second: _Key
+) -> float:
     """The variance of graded differences, taken back from their t interval.
 
-    They have none where all are the same: then the interval is another procedure's.
+    Of a suite that might stop early it is counted again, since its interval does not tell. They
+    have none where all are the same: then the interval is another procedure's.
     """
+    if interval["method"] == "betting":
+        one, other = values.get(first, {}), values.get(second, {})
+        return _spread([_mean(one[item]) - _mean(other[item]) for item in one if item in other])
     if interval["method"] != "paired t":
         return 0.0
     from scipy.special import stdtrit
@@ -108,14 +137,18 @@ def _variance(interval: Mapping[str, Any], n: int) -> float:
     return float(n * (reach / stdtrit(n - 1, (1 + interval["level"]) / 2)) ** 2)
 
 
-def _noise(run: Path) -> dict[_Key, float]:
-    """The mean variance of the repeats of an item, for each scorer and condition of a suite."""
+def _values(run: Path) -> _Values:
     values: dict[_Key, dict[str, list[float]]] = {}
     for path in sorted(run.glob("*/per_item_scores.csv")):
         for row in read_table(path):
             if row["value"]:
                 items = values.setdefault((row["suite"], row["scorer"], row["condition"]), {})
                 items.setdefault(row["item_id"], []).append(float(row["value"]))
+    return values
+
+
+def _noise(values: _Values) -> dict[_Key, float]:
+    """The mean variance of the repeats of an item, for each scorer and condition of a suite."""
     found = {
         key: [each for each in items.values() if len(each) > 1] for key, items in values.items()
     }
@@ -126,6 +159,10 @@ def _noise(run: Path) -> dict[_Key, float]:
     }
 
 
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
 def _spread(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
+    mean = _mean(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

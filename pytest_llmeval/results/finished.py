@@ -13,6 +13,7 @@ from typing import Any
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, lacking, read_manifest
+from pytest_llmeval.results.significance import read_significance
 from pytest_llmeval.results.tables import read_predictions, read_table
 
 Key = tuple[str, str]
@@ -94,17 +95,22 @@ class FinishedRun:
         plans = self.manifest.plan.conditions
         return next(plan.model for plan in plans if plan.name == condition)
 
+    @cached_property
+    def stopping(self) -> dict[str, int]:
+        """How many trials each suite that might stop at any item has not needed."""
+        if all(suite.stop is None for suite in self.suites.values()):
+            return {}
+        told = read_significance(self.path).get("stopping", [])
+        return {suite["suite"]: suite["not_needed"] for suite in told}
+
     def remarks(self) -> Iterator[str]:
         """What a reader of its numbers should know."""
         yield from self.manifest.warnings
         if self.manifest.exit_reason != "finished":
             yield f"it stopped: {self.manifest.exit_reason or 'killed'}"
-        early = [name for name, suite in self.suites.items() if suite.stop is not None]
-        if early:
-            yield (
-                f"{', '.join(early)} may have stopped early, which p-values of a fixed number of "
-                "items do not know: take them as hints"
-            )
+        for suite, not_needed in self.stopping.items():
+            if not_needed:
+                yield f"{suite} stopped early, {not_needed:,} of its trials were not needed"
 
 
 def _read_columns(run: Path) -> dict[Key, dict[str, Column]]:

@@ -9,17 +9,12 @@ from dataclasses import dataclass
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.mistakes import did_you_mean
-from pytest_llmeval.records import Comparison, Sensitivity
+from pytest_llmeval.records import Comparison
 from pytest_llmeval.results.changes import ConditionPair, asked_differently, ran_differently
 from pytest_llmeval.results.finished import Column, FinishedRun
 from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.same_items import ChangedItems, differing_items, refuse_differing
-from pytest_llmeval.statistics.comparisons import compare_pairs
-from pytest_llmeval.statistics.metrics import item_means
-from pytest_llmeval.statistics.missing import unsupported_sensitivity
-
-Sides = tuple[Column, Column]
-"""Before and after."""
+from pytest_llmeval.run.side_by_side import Sides, compare_sides, means_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +215,7 @@ def _pairings(
             before.column(suite, pair[0], scorer).without(left_out),
             after.column(suite, pair[1], scorer).without(left_out),
         )
-    comparisons = _comparisons(suite, scorer, list(sides.values()))
+    comparisons = compare_sides(suite, scorer, list(sides.values()), before, after)
     return [
         _pairing(
             pair,
@@ -236,29 +231,10 @@ def _pairings(
     ]
 
 
-def _comparisons(suite: str, scorer: str, sides: Sequence[Sides]) -> tuple[Comparison, ...]:
-    """Each after against its before."""
-    columns: dict[str, Column] = {}
-    for place, (before, after) in enumerate(sides):
-        columns |= {f"before {place}": before, f"after {place}": after}
-    return compare_pairs(
-        suite,
-        scorer,
-        {name: _means(column.values) for name, column in columns.items()},
-        [(f"after {place}", f"before {place}") for place in range(len(sides))],
-        binary={name for name, column in columns.items() if column.is_binary},
-        repeats={name: column.values for name, column in columns.items() if column.is_repeated},
-    )
-
-
-def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return dict(zip(values, item_means(values.values()), strict=True))
-
-
 def _pairing(
     pair: ConditionPair, sides: Sides, changed: tuple[str, ...], comparison: Comparison
 ) -> Pairing:
-    before, after = (_means(column.values) for column in sides)
+    before, after = (means_of(column.values) for column in sides)
     both = before.keys() & after.keys()
     return Pairing(
         comparison.suite,
@@ -266,27 +242,11 @@ def _pairing(
         *pair,
         _mean([before[item] for item in both]),
         _mean([after[item] for item in both]),
-        dataclasses.replace(comparison, sensitivity=_sensitivity(*sides, comparison.alpha_alone)),
+        comparison,
         only_before=_unpaired(before.keys() - both, sides[1]),
         only_after=_unpaired(after.keys() - both, sides[0]),
         changed=changed,
     )
-
-
-def _sensitivity(before: Column, after: Column, alpha: float) -> Sensitivity | None:
-    """What the items of both that were not judged on both could do; None where all were.
-
-    Items that only one run has are not missing: nobody wanted to know.
-    """
-    common = before.targets.keys() & after.targets.keys()
-    old, new = (
-        dict.fromkeys(common, None) | _means({i: v for i, v in c.judged.items() if i in common})
-        for c in (before, after)
-    )
-    if None not in (*old.values(), *new.values()):
-        return None
-    binary = before.is_binary and after.is_binary
-    return unsupported_sensitivity(new, old, binary=binary, alpha=alpha)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -235,10 +235,24 @@ def compare_anytime(
     items that both were asked and only one has answered. No common item: difference, bounds and p
     are None. Otherwise as `compare_all`.
     """
-    found = [
-        _compared(suite, scorer, (first, second), by_condition, alpha, binary)
-        for first, second in combinations(sorted(by_condition), 2)
-    ]
+    pairs = list(combinations(sorted(by_condition), 2))
+    return compare_pairs_anytime(suite, scorer, by_condition, pairs, alpha, binary=binary)
+
+
+def compare_pairs_anytime(
+    suite: str,
+    scorer: str,
+    by_condition: Mapping[str, Mapping[str, float | None]],
+    named: Sequence[tuple[str, str]],
+    alpha: float,
+    *,
+    binary: Collection[str],
+) -> tuple[Comparison, ...]:
+    """Compare the named pairs, first and second as they are named; the rest as `compare_anytime`.
+
+    The family of the correction is these pairs; items are taken in the order of the first.
+    """
+    found = [_compared(suite, scorer, pair, by_condition, alpha, binary) for pair in named]
     adjusted = holm([each.p for each in found])
     family = sum(p is not None for p in adjusted)
     return tuple(

@@ -14,9 +14,11 @@ from pytest_llmeval.commands.llmeval import app
 from pytest_llmeval.records import Metric
 from pytest_llmeval.results.atomic import write_text
 from pytest_llmeval.results.manifest import read_manifest, write_manifest
+from pytest_llmeval.results.report import StoppedSuite
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.statistics import (
     compare_all,
+    compare_anytime,
     items_general,
     measure,
     minimum_detectable_effect,
@@ -105,20 +107,32 @@ def test_a_question_that_has_no_answer_is_refused_in_words(words: list[str], mes
 
 
 def significance(
-    run: Path, first: dict[str, float], second: dict[str, float], binary: bool
+    run: Path,
+    first: dict[str, float],
+    second: dict[str, float],
+    binary: bool,
+    not_needed: int | None = None,
 ) -> None:
-    """Put what a run of two conditions would say into its folder."""
+    """Put what a run of two conditions would say into its folder.
+
+    `not_needed` are the trials that a suite which might stop has saved, None for any other.
+    """
     names = (FIRST, SECOND)
-    comparisons = compare_all(
-        "capitals", "exact", {FIRST: first, SECOND: second}, binary=names if binary else ()
-    )
+    means, ones = {FIRST: first, SECOND: second}, names if binary else ()
+    stopped = []
+    if not_needed is None:
+        comparisons = compare_all("capitals", "exact", means, binary=ones)
+    else:
+        comparisons = compare_anytime("capitals", "exact", means, 0.05, binary=ones)
+        stopped = [StoppedSuite("capitals", "decided", 0.05, 0, 200, not_needed, 0)]
     blank = measure("capitals", "", "exact", headline=True, planned=0, scores=[])
     metrics: list[Metric] = [
         dataclasses.replace(blank, condition=name, mean=sum(scores.values()) / len(scores))
         for name, scores in zip(names, (first, second), strict=True)
         if scores
     ]
-    write_significance(run / "significance.json", run.name, metrics, comparisons)
+    path = run / "significance.json"
+    write_significance(path, run.name, metrics, comparisons, stopped=stopped)
 
 
 def from_run(run: Path, *words: str) -> Result:
@@ -215,6 +229,29 @@ def test_a_run_with_repeats_tells_what_more_of_them_would_save(run: Path) -> Non
     )
     once = items_general(0.02, variance=own, noise_first=1 / 3)
     assert f"  2 points: {once:,} items\n" in from_run(run, "--repeats", "1").stdout
+
+
+def test_a_run_that_stopped_early_says_that_its_pairs_are_biased(run: Path) -> None:
+    significance(run, *TEN_TO_FIVE, binary=True, not_needed=0)
+    assert "biased" not in from_run(run).stdout
+    significance(run, *TEN_TO_FIVE, binary=True, not_needed=30)
+    lines = from_run(run).stdout.splitlines()
+    assert lines[4] == (
+        "  biased: the suite stopped early, at an item that these answers chose; ask it without "
+        "stop for a plan to rely on"
+    )
+    (plan,) = json.loads(from_run(run, "--json").stdout)["pairs"]
+    assert plan["pair"]["stopped"] is True
+
+
+def test_graded_scores_of_a_suite_that_might_stop_vary_as_they_do(run: Path) -> None:
+    """Their interval is no t interval, and says nothing of the variance."""
+    asked_repeatedly(run, 4)
+    first = {f"i{item}": 0.5 for item in range(40)}
+    second = {f"i{item}": float(item % 2) for item in range(40)}
+    significance(run, first, second, binary=False, not_needed=0)
+    (plan,) = json.loads(from_run(run, "--json").stdout)["pairs"]
+    assert plan["pair"]["variance"] == pytest.approx(0.25 * 40 / 39)
 
 
 def test_a_run_without_pairs_says_what_a_pair_takes(run: Path) -> None:

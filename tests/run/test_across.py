@@ -16,6 +16,7 @@ from pytest_llmeval.results.tables import read_table
 from pytest_llmeval.run.across import Across, Pairing, Unpaired, Wanted, hold_against
 from pytest_llmeval.statistics.multiplicity import holm
 from pytest_llmeval.statistics.paired import mcnemar_midp, tango_interval
+from pytest_llmeval.statistics.sequential import running_anytime_p
 
 if TYPE_CHECKING:
     from tests.run.conftest import Workbench
@@ -225,6 +226,92 @@ def test_nothing_that_both_have_scored_is_no_difference(ask: Asker) -> None:
     assert found.mean_before is None
     assert (found.comparison.difference, found.comparison.p) == (None, None)
     assert found.only_after == Unpaired(failed=12, absent=0)
+
+
+# Suites that stop early ---------------------------------------------------------------------------
+
+MANY = items(60)
+STOPS: dict[str, Any] = {
+    "items": MANY,
+    "stop": {"when": "decided"},
+    "gates": [{"only": "m", "metric": "exact", "at_least": 0.5}],
+}
+
+
+def in_seeded_order(bench: Workbench) -> list[int]:
+    """The numbers of the items as the suite asks them."""
+    path = bench.suite("numbers", prompt="{{ ask }}", **STOPS)
+    suite = bench.settings().load_suite(path, "suites/numbers.yaml")
+    return [int(item.id[1:]) for item in suite.items]
+
+
+@pytest.mark.parametrize("first", ["stopped", "whole"])
+def test_a_run_that_stopped_is_compared_by_evidence_that_holds_at_any_item(
+    ask: Asker, bench: Workbench, first: str
+) -> None:
+    """In the order in which that run has asked, whichever of the two it is: in another one the
+    largest evidence on the way, which counts, is another.
+    """
+    order = in_seeded_order(bench)
+    whole, stopped = ask(order[:6], items=MANY), ask(order[6:], **STOPS)
+    before, after = (stopped, whole) if first == "stopped" else (whole, stopped)
+    found = hold_against(before, after, Wanted())
+    comparison = pairing(found).comparison
+    n = comparison.items
+    assert 12 < n < 60
+    sign = 1 if first == "stopped" else -1
+    differences = [sign] * 6 + [-sign] * (n - 6)
+    assert (comparison.test, comparison.interval.method) == ("e-process", "betting")
+    assert comparison.p == running_anytime_p(differences)[-1]
+    assert comparison.p != running_anytime_p(differences[::-1])[-1]
+    assert comparison.difference == pytest.approx(sign * (12 - n) / n)
+    assert comparison.sensitivity is None
+    assert found.warnings[-1] == (
+        f"{stopped.id}: numbers stopped early, {60 - n} of its trials were not needed"
+    )
+
+
+def test_what_failed_on_the_way_of_a_run_that_stopped_is_weighed(
+    ask: Asker, bench: Workbench
+) -> None:
+    order = in_seeded_order(bench)
+    before = ask(range(0), items=MANY)
+    after = ask(range(60), fails=order[1:2], **STOPS)
+    comparison = pairing(hold_against(before, after, Wanted())).comparison
+    assert (comparison.dropped, comparison.real) == (1, True)
+    assert comparison.sensitivity is not None
+    assert comparison.sensitivity.missing == 1
+
+
+def test_a_run_that_might_have_stopped_and_did_not_is_no_warning(ask: Asker) -> None:
+    half = [n for n in range(60) if n % 2]
+    found = hold_against(ask(half, items=MANY), ask(half, **STOPS), Wanted())
+    assert pairing(found).comparison.test == "e-process"
+    assert not any("stopped early" in warning for warning in found.warnings)
+
+
+def test_a_suite_that_could_not_stop_is_compared_as_any_other(ask: Asker) -> None:
+    only = [f"numbers::m::i{n}" for n in range(30)]
+    found = hold_against(ask(range(60), items=MANY), ask(range(60), **STOPS, only=only), Wanted())
+    assert pairing(found).comparison.test == "mcnemar mid-p"
+
+
+def test_two_runs_that_stopped_in_different_orders_are_refused(ask: Asker) -> None:
+    before, after = ask(range(60), **STOPS), ask(range(60), **STOPS, seed=8)
+    with pytest.raises(RunError) as refused:
+        hold_against(before, after, Wanted())
+    assert str(refused.value) == (
+        "numbers: both runs have stopped early, each in an order of its own (seed 0 and 8), so "
+        "that their answers have chosen which items both have, and no test knows how. Ask one of "
+        "them again with the seed of the other, or without stop"
+    )
+
+
+def test_two_runs_that_stopped_in_one_order_are_compared(ask: Asker) -> None:
+    before, after = ask(range(60), **STOPS), ask([], **STOPS)
+    comparison = pairing(hold_against(before, after, Wanted())).comparison
+    assert comparison.test == "e-process"
+    assert comparison.p == running_anytime_p([-1.0] * comparison.items)[-1]
 
 
 # Are they the same items? -------------------------------------------------------------------------
