@@ -20,6 +20,9 @@ from pytest_llmeval.scoring.extras import check_installed
 from pytest_llmeval.scoring.math_process import MATH
 from pytest_llmeval.scoring.scorer import register
 
+#: What it cannot work without; to import them takes seconds, and the process does it.
+_MODULES = ("math_verify", "latex2sympy2_extended", "antlr4", "sympy")
+
 
 @register("math")
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Math:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_limit) and self.time_limit > 0):
             raise ValueError(f"time_limit must be more than 0 seconds, got {self.time_limit!r}")
-        check_installed("math_verify", package="math-verify", scorer=self.name)
+        check_installed(*_MODULES, package="math-verify", scorer=self.name)
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""
