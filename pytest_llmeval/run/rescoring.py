@@ -48,12 +48,12 @@ from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.settings import Options
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.plan import NamedSampling, check_gates, conditions_of, trials_of
+from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
     Scorer,
     check_targets,
     make_scorers,
-    score_prediction,
 )
 
 ENVIRONMENT = "environment.json"

@@ -23,12 +23,11 @@ from pytest_llmeval.running.plan import (
     conditions_of,
     trials_of,
 )
+from pytest_llmeval.scoring.judging import close_scorers, score_prediction
 from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
-    close_scorers,
     make_scorers,
-    score_prediction,
 )
 
 

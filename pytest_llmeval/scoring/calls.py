@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pytest_llmeval.records import Item
 from pytest_llmeval.scoring.extraction import brief
-from pytest_llmeval.scoring.json_reading import same_json, shown_json
+from pytest_llmeval.scoring.json_reading import loaded_json, same_json, shown_json
 
 _CALL_KEYS = ("name", "arguments", "alternatives", "optional")
 _OPENAI_KEYS = ("type", "function", "id")
@@ -148,7 +148,7 @@ def _count(calls: int) -> str:
 def wanted_calls(item: Item, *, exact_strings: bool) -> list[Wanted]:
     """Read an item's target; raise ValueError, with what is allowed, when it is no such list."""
     try:
-        target = json.loads(item.target) if isinstance(item.target, str) else item.target
+        target = loaded_json(item.target) if isinstance(item.target, str) else item.target
         calls = target if _is_list(target) else [target]
         return [_wanted(each, exact_strings=exact_strings) for each in calls]
     except (TypeError, KeyError, ValueError) as error:

@@ -18,8 +18,9 @@ import pytest
 from pytest_llmeval.errors import MissingExtraError, ScorerError
 from pytest_llmeval.records import Answer, FinishReason, Item, Prediction, Score, ScorerSpec
 from pytest_llmeval.scoring import math_process
+from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.math_process import MATH, MathProcess
-from pytest_llmeval.scoring.scorer import make_scorer, score_prediction
+from pytest_llmeval.scoring.scorer import make_scorer
 
 
 @pytest.fixture(scope="module", autouse=True)
