@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from pytest_llmeval.records import Item
 from pytest_llmeval.scoring.extraction import brief
 from pytest_llmeval.scoring.json_reading import loaded_json, same_json, shown_json
+from pytest_llmeval.scoring.text import composed
 
 _CALL_KEYS = ("name", "arguments", "alternatives", "optional")
 _OPENAI_KEYS = ("type", "function", "id")
-#: What BFCL does not count in strings: "April 1, 2024" is "april 1 2024".
-_LOOSE = re.compile(r"[ ,./\-_*^]")
+#: What BFCL does not count in strings: "Oslo, Norway" is "oslo norway".
+_SIGNS = re.compile(r"[ ,./\-_*^]+")
 
 
 class Call(NamedTuple):
@@ -74,11 +75,29 @@ class Wanted:
 
 
 def _same_loosely(one: str, other: str) -> bool:
-    return one == other or _loose(one) == _loose(other)
+    return one == other or (_loose(one) == _loose(other) != "")
 
 
 def _loose(text: str) -> str:
-    return _LOOSE.sub("", text).lower().replace("'", '"')
+    return _SIGNS.sub(_sign, composed(text)).lower().replace("'", '"')
+
+
+def _sign(match: re.Match[str]) -> str:
+    """What counts of signs in a string: nothing, but beside a digit the signs themselves.
+
+    There BFCL would take -1 for 1, 3.14 for 314, and one date for another. Spaces and commas on one
+    side of a number are none of it, and between two numbers they are a space: "April 1, 2024".
+    """
+    text, signs = match.string, match[0]
+    before = text[match.start() - 1 : match.start()].isdigit()
+    after = text[match.end() : match.end() + 1].isdigit()
+    if not (before or after):
+        return ""
+    if signs.strip(" ,"):
+        return signs.replace(" ", "")
+    if before and after:
+        return " " if " " in signs else signs
+    return ""
 
 
 def _kind(value: Any) -> str:
@@ -192,10 +211,16 @@ def as_arguments(value: Any) -> Mapping[str, Any] | None:
     for _ in range(2):  # a text in a text: some servers encode twice
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = loaded_json(value)
+            except ValueError:
                 return None
-    return value if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        json.dumps(value, allow_nan=False, default=str)  # read by somebody else, perhaps loosely
+    except ValueError:
+        return None
+    return value
 
 
 def _check_keys(what: str, given: Iterable[str], known: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ The first three are `read`, the last two `judge`. What cannot be judged is `no_a
   right however it ended, and a wrong one stays wrong once it was committed ("Answer: 7 because
   ..."); only what was picked up without a commitment (the last number so far, the text compared as
   a whole) may have become right had there been more room;
-- `refusal`: a complete text that declines instead of committing itself (see `declining`): "I don't
+- `refusal`: the server's content filter ended the answer, which is judged like one that was cut
+  off; or a complete text that declines instead of committing itself (see `declining`): "I don't
   know", "I can't help with that". A right answer stays right, and where a target itself declines
   nothing is a refusal;
 - `unparsed`: any other complete text in which nothing was found.
@@ -18,7 +19,7 @@ The first three are `read`, the last two `judge`. What cannot be judged is `no_a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -42,18 +43,22 @@ _TAG = re.compile(
 )
 #: How every match of `_TAG` begins.
 _TAG_STARTS = ("<", "[think", "[/think", "◁")
-#: Tokens of a chat template that leaked into the text, at its very end.
-_TEMPLATE_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>))+\s*\Z")
-_WHOLE_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
+#: A token of a chat template that leaked into the text, at its very end.
+_TEMPLATE_TOKEN = re.compile(r"(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>)\Z")
+_LONGEST_TOKEN = 44
+_OPENING_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n")
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~).*(?:\n|\Z)", re.MULTILINE)
 _WHOLE_ANSWER = re.compile(r"\s*<answer>(.*)</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
+#: What ends an answer before the model does, and the reason when it gives nothing to judge.
+_CUT: Mapping[str, NoAnswerReason] = {"length": "truncated", "content_filter": "refusal"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What is left to judge: the text after reasoning (`raw`) and without fences (`text`).
 
-    `cut` says that the token limit ended it; `missing` is why there is nothing to judge.
+    `cut` says that something else than the model ended it, the token limit or (`filtered`) the
+    server's content filter; `missing` is why there is nothing to judge.
     """
 
     text: str
@@ -61,6 +66,7 @@ class Reading:
     cut: bool
     stages: tuple[str, ...] = ()
     missing: NoAnswerReason | None = None
+    filtered: bool = False
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -83,19 +89,24 @@ class Finding(Generic[Value]):
 
 def read(answer: Answer) -> Reading:
     """Take an answer through the stages before extraction."""
-    cut = answer.finish_reason == "length"
+    cut = cut_by(answer)
     if not answer.text or answer.text.isspace():
-        return _nothing(answer, cut=cut)
+        return _nothing(answer, cut)
     stages: list[str] = []
     text, unclosed = answer.text, False
     if "<" in text or "[" in text or "◁" in text:
         text, unclosed = _without_reasoning(text, stages)
         if not text:
-            reason = _why_missing(cut=cut, unclosed=unclosed)
-            return Reading("", "", cut, tuple(stages), reason)
+            reason = cut or ("unparsed" if unclosed else "empty")
+            return _reading("", "", cut, stages, reason)
     rest = _without_markup(text, stages)
-    missing = None if rest and not rest.isspace() else _why_missing(cut=cut, unclosed=False)
-    return Reading(rest, text, cut, tuple(stages), missing)
+    missing = None if rest and not rest.isspace() else cut or "empty"
+    return _reading(rest, text, cut, stages, missing)
+
+
+def cut_by(answer: Answer) -> NoAnswerReason | None:
+    """Say why an answer that something else than the model ended may lack what was to come."""
+    return _CUT.get(answer.finish_reason)
 
 
 def judge(
@@ -144,7 +155,7 @@ def grade(
     stages = (*reading.stages, "extract: the whole text", f"compare: {measured}", *cut)
     shown = reading.text.strip()
     reason = None if value == 1 else _excuse(reading, targets)
-    if reason == "refusal" or (reason and value == 0):
+    if reason and (value == 0 or not reading.cut):  # it declines, or was cut off too early
         return Score(scorer, "no_answer", 0.0, reason, shown, stages)
     outcome: Outcome = "right" if value == 1 else "wrong" if value == 0 else "graded"
     return Score(scorer, outcome, float(value), "", shown, stages)
@@ -163,7 +174,7 @@ def unread(reading: Reading, targets: Sequence[str] = ()) -> NoAnswerReason:
 def _excuse(reading: Reading, targets: Sequence[str]) -> NoAnswerReason | None:
     """Say why a text that is not right, and commits itself to nothing, is no answer, if it is."""
     if reading.cut:
-        return "truncated"
+        return "refusal" if reading.filtered else "truncated"
     if declines(reading.text) and not any(map(declines, targets)):
         return "refusal"
     return None
@@ -211,19 +222,25 @@ def text_of(target: Any) -> str:
 # The stages ---------------------------------------------------------------------------------------
 
 
-def _nothing(answer: Answer, *, cut: bool) -> Reading:
+def _reading(
+    text: str,
+    raw: str,
+    cut: NoAnswerReason | None,
+    stages: Sequence[str],
+    missing: NoAnswerReason | None,
+) -> Reading:
+    return Reading(text, raw, cut is not None, tuple(stages), missing, cut == "refusal")
+
+
+def _nothing(answer: Answer, cut: NoAnswerReason | None) -> Reading:
     if answer.tool_calls:
         note = f"missing: no text, {len(answer.tool_calls)} tool call(s)"
-        return Reading("", "", cut, (note,), _why_missing(cut=cut, unclosed=True))
+        return _reading("", "", cut, [note], cut or "unparsed")
+    if cut == "refusal":
+        return _reading("", "", cut, ["missing: no text, ended by the content filter"], cut)
     if answer.reasoning and cut:
-        return Reading("", "", cut, ("missing: cut off while reasoning",), "truncated")
-    return Reading("", "", cut, ("missing: no text",), "empty")
-
-
-def _why_missing(*, cut: bool, unclosed: bool) -> NoAnswerReason:
-    if cut:
-        return "truncated"
-    return "unparsed" if unclosed else "empty"
+        return _reading("", "", cut, ["missing: cut off while reasoning"], cut)
+    return _reading("", "", cut, ["missing: no text"], "empty")
 
 
 def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
@@ -260,7 +277,7 @@ def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
         kept.append(text[position:])
     how = ", never closed" if inside else "" if opened else ", never opened"
     stages.append(f"reasoning: stripped{how}")
-    rest = _TEMPLATE_TOKENS.sub("", "".join(kept)).strip()
+    rest = _without_template_tokens("".join(kept)).strip()
     return rest, bool(inside)
 
 
@@ -268,13 +285,35 @@ def _without_markup(text: str, stages: list[str]) -> str:
     """Unwrap a text that is one fenced block or one <answer>; drop the fences of inner blocks."""
     before = text
     if "<" in text:
-        text = _TEMPLATE_TOKENS.sub("", text)
+        text = _without_template_tokens(text)
         whole = _WHOLE_ANSWER.match(text)
         if whole and "<answer>" not in whole[1].lower():
             text = whole[1].strip()
     if "```" in text or "~~~" in text:
-        whole = _WHOLE_FENCE.match(text)
-        text = whole[2] if whole else _FENCE_LINE.sub("", text)
+        inside = _inside_fence(text)
+        text = _FENCE_LINE.sub("", text) if inside is None else inside
     if text != before:
         stages.append("markup: fences or wrapping tags removed")
     return text
+
+
+def _without_template_tokens(text: str) -> str:
+    """Drop the tokens at the end, one after the other from behind, and the space before them."""
+    end, found = len(text), False
+    while True:
+        while end and text[end - 1].isspace():
+            end -= 1
+        token = _TEMPLATE_TOKEN.search(text, max(0, end - _LONGEST_TOKEN), end)
+        if token is None:
+            return text[:end] if found else text
+        end, found = token.start(), True
+
+
+def _inside_fence(text: str) -> str | None:
+    """What stands in a fence around the whole text; None when there is none."""
+    opening = _OPENING_FENCE.match(text)
+    stripped = text.rstrip()
+    if opening is None or not stripped.endswith(opening[1]):
+        return None
+    end = len(stripped) - len(opening[1])
+    return text[opening.end() : end].rstrip() if end >= opening.end() else None

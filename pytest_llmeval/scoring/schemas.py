@@ -105,7 +105,7 @@ def _additional_properties(
         if key in schema.get("properties", {}) or any(search(each, key) for each in patterns):
             continue
         if wanted is False:
-            yield _mistake(f"{key!r} is one property too many")
+            yield _mistake(f"Additional properties are not allowed ({key!r} was unexpected)")
         else:
             yield from validator.descend(inner, wanted, path=key)
 
