@@ -105,6 +105,7 @@ def _read(text: str) -> list[Any]:
     """
     from math_verify import parse
 
+    text = text.replace("−", "-")  # U+2212, which math-verify does not know
     formula = _as_latex(text.strip())
     found: list[Any] = []
     if not any(looks.search(formula) for looks in (_DELIMITED, _PLAIN_NUMBER, _PROSE)):

@@ -52,6 +52,14 @@ def judged(text: str, target: Any, finish_reason: FinishReason = "stop", **optio
         ("1e3", "1000"),
         (r"<think>$\boxed{4}$</think>$\boxed{5}$", "5"),
         ("$7$", ["$6$", "$7$"]),
+        ("\u22123", "-3"),
+        ("-3", "\u22123"),
+        ("The answer is \u22123.", "-3"),
+        (r"\boxed{41}, or rather \boxed{42}", "42"),
+        (r"So \boxed{\frac{1}{\sqrt{4}}}.", "1/2"),
+        (r"I get \boxed{42", "42"),
+        ("The answer is not 42 but 43.", "43"),
+        (r"It isn't $\frac{1}{2}$, it is $\frac{1}{3}$.", "1/3"),
     ],
 )
 def test_equal_mathematics_is_right_however_it_is_written(text: str, target: Any) -> None:
@@ -61,7 +69,13 @@ def test_equal_mathematics_is_right_however_it_is_written(text: str, target: Any
 
 @pytest.mark.parametrize(
     ("text", "target"),
-    [("1/3", "0.5"), (r"2\sqrt{3}", "2"), ("$(1,2)$", "$(1,3)$"), (r"$\boxed{x^2}$", "x^3")],
+    [
+        (r"\boxed{41}, or rather \boxed{42}", "41"),
+        ("1/3", "0.5"),
+        (r"2\sqrt{3}", "2"),
+        ("$(1,2)$", "$(1,3)$"),
+        (r"$\boxed{x^2}$", "x^3"),
+    ],
 )
 def test_other_mathematics_is_wrong(text: str, target: Any) -> None:
     assert judged(text, target).outcome == "wrong"
@@ -75,6 +89,10 @@ def test_other_mathematics_is_wrong(text: str, target: Any) -> None:
         ("It is a prime.", "length", "truncated"),
         ("So far I have 12", "length", "truncated"),
         ("?", "stop", "unparsed"),
+        ("The answer is not 5.", "stop", "unparsed"),
+        ("The answer can't be 5", "stop", "unparsed"),
+        (r"It isn't $5$!", "stop", "unparsed"),
+        (r"It is not \boxed{5}.", "stop", "unparsed"),
         ("", "stop", "empty"),
     ],
 )
