@@ -21,7 +21,10 @@ from pytest_llmeval.scoring.text import composed
 _CALL_KEYS = ("name", "arguments", "alternatives", "optional")
 _OPENAI_KEYS = ("type", "function", "id")
 #: What BFCL does not count in strings: "Oslo, Norway" is "oslo norway".
-_SIGNS = re.compile(r"[ ,./\-_*^]+")
+_SIGNS = " ,./-_*^"
+_NO_SIGNS = str.maketrans("", "", _SIGNS)
+_SOME_SIGNS = re.compile(f"[{re.escape(_SIGNS)}]+")
+_NUMBERS = re.compile(rf"\d[\d{re.escape(_SIGNS)}]*")
 
 
 class Call(NamedTuple):
@@ -79,25 +82,33 @@ def _same_loosely(one: str, other: str) -> bool:
 
 
 def _loose(text: str) -> str:
-    return _SIGNS.sub(_sign, composed(text)).lower().replace("'", '"')
+    """A text without the signs that do not count, in small letters.
 
-
-def _sign(match: re.Match[str]) -> str:
-    """What counts of signs in a string: nothing, but beside a digit the signs themselves.
-
-    There BFCL would take -1 for 1, 3.14 for 314, and one date for another. Spaces and commas on one
-    side of a number are none of it, and between two numbers they are a space: "April 1, 2024".
+    Beside a digit they count: there BFCL would take -1 for 1, 3.14 for 314, and one date for
+    another.
     """
-    text, signs = match.string, match[0]
-    before = text[match.start() - 1 : match.start()].isdigit()
-    after = text[match.end() : match.end() + 1].isdigit()
-    if not (before or after):
-        return ""
+    text = composed(text).lower().replace("'", '"')
+    kept, end = [], 0
+    for numbers in _NUMBERS.finditer(text):
+        words = text[end : numbers.start()]
+        before = words.rstrip(_SIGNS)
+        kept.append(before.translate(_NO_SIGNS))
+        kept.append(_SOME_SIGNS.sub(_beside_digits, words[len(before) :] + numbers[0]))
+        end = numbers.end()
+    return "".join([*kept, text[end:].translate(_NO_SIGNS)])
+
+
+def _beside_digits(match: re.Match[str]) -> str:
+    """What counts of signs before, between or behind numbers: all but spaces.
+
+    Spaces and commas alone are a space between two numbers, and nothing else: "April 1, 2024".
+    """
+    signs = match[0]
     if signs.strip(" ,"):
         return signs.replace(" ", "")
-    if before and after:
-        return " " if " " in signs else signs
-    return ""
+    if match.start() == 0 or match.end() == len(match.string):
+        return ""
+    return " " if " " in signs else signs
 
 
 def _kind(value: Any) -> str:

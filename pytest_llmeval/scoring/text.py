@@ -23,8 +23,8 @@ from pytest_llmeval.scoring.scorer import register
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
-#: What normalisation takes away without looking at what stands around it.
-_SIMPLE = re.compile(r"[^\d+#]*\Z")
+#: Where signs may be a part of what they stand beside: from a digit, or from + or # on.
+_SIGNED = re.compile(r"[\d+#](?:[^\w\s]|[\d_])*")
 _SIGNS = re.compile(r"(?:[^\w\s]|_)+")
 #: A comma that separates thousands: 1,000 is 1000.
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -148,10 +148,7 @@ def normalized(text: str) -> str:
     text = composed(text).casefold()
     if not text.isascii():
         text = composed(text).translate(_PLAIN)
-    if _SIMPLE.match(text):
-        text = _without_punctuation(text)
-    else:
-        text = _SIGNS.sub(_signs, _THOUSANDS.sub("", text))
+    text = _with_signs_of_names(_THOUSANDS.sub("", text) if "," in text else text)
     return " ".join(_ARTICLES.sub(" ", text).split()) or " ".join(text.split())
 
 
@@ -161,7 +158,24 @@ def _without_punctuation(text: str) -> str:
     return "".join(filter(_is_kept, text))
 
 
-def _signs(match: re.Match[str]) -> str:
+def _with_signs_of_names(text: str) -> str:
+    """A text without punctuation, but for the signs that are a part of a number or a name."""
+    kept, end = [], 0
+    for signed in _SIGNED.finditer(text):
+        if signed[0].isalnum() and text[signed.start() - 1 : signed.start()] not in ("-", "."):
+            continue  # a bare number
+        start = end + len(text[end : signed.start()].rstrip("-."))
+        kept.append(_without_punctuation(text[end:start]))
+        end = start
+        for signs in _SIGNS.finditer(text, start, signed.end()):
+            kept += [text[end : signs.start()], _kept_of(signs)]
+            end = signs.end()
+        kept.append(text[end : signed.end()])
+        end = signed.end()
+    return "".join([*kept, _without_punctuation(text[end:])])
+
+
+def _kept_of(match: re.Match[str]) -> str:
     """What is kept of signs that stand together: those that are a part of a number or a name."""
     text, signs = match.string, match[0]
     before = text[match.start() - 1 : match.start()]
