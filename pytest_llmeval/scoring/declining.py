@@ -102,19 +102,22 @@ _SOURCE = _phrases(r"""
     (?:the|this|that) (?:\w+ ){0,2}?(?:text|passage|context|document|article|paragraph|information
     |story|excerpt|source|question|answer|data|statement|sentence|table|image|input)s?
 """)
+#: To find no mistake is an answer.
+_FIND = r"find\b(?! (?:an?|any) (?:errors?|bugs?|mistakes?|problems?|issues?|faults?)\b)"
 _ADMISSION = _phrases(rf"""
     (?:i (?:(?:really|honestly|simply|just|actually|still) )?(?:do|did)(?: not| ?n'?t)[ ]
         (?:know\b(?! (?:why|what|how) you\b)|remember|recall
-        |have (?:any |the |an |that |access|enough|sufficient|such|real)[^.]{{0,60}}?(?:{_FACTS}|answer|idea|clue|access))
+        |have (?:any |the |an |that |access|enough|sufficient|such|real)
+            [^.]{{0,60}}?(?:{_FACTS}|answer|idea|clue|access))
     |i(?:'ve| have) (?:absolutely )?(?:no|insufficient)[ ]
         (?:idea|clue|{_FACTS}|way (?:of know|to )|answer)
     |i (?:can ?'?t|cannot|can not|could ?n't|could not|am unable to|am not able to)[ ]
-        (?:determine|say\b(?! (?:it better|enough))|tell\b(?! you)|find|know|confirm|verify|infer
+        (?:determine|say\b(?! (?:it better|enough))|tell\b(?! you)|{_FIND}|know|confirm|verify|infer
         |identify|be (?:sure|certain)
         |answer (?:that|this|the|it|your)\b[^.]{{0,40}}?
             (?:from|based|without|with the|given|because))
     |i ?'?a?m (?:unaware|not aware|unfamiliar|not familiar
-        |unable to (?:determine|find|confirm|verify|infer|say))
+        |unable to (?:determine|{_FIND}|confirm|verify|infer|say))
     |(?:there(?:'s| is| are)|has|have|provides?) (?:no|insufficient|not enough)[ ]
         (?:{_FACTS}|mention|answer|way (?:to|of) (?:know|tell|determin|say))
     |there (?:is not|isn't) (?:enough|sufficient|any) (?:{_FACTS}|mention)
@@ -152,7 +155,8 @@ _ALONE = _phrases(rf"""
     |we (?:can ?'?t|cannot|can not) (?:tell|say|know)\b[^.;:]{{0,80}}
     |no (?:valid |correct )?answer(?: exists| available| possible| found)?
     |can(?:'t|not) (?:say|tell|determine|answer|be determined)
-    |i (?:can't|cannot|can not) answer\W.{{0,40}}|(?:i )?(?:pass|abstain)|(?:no one|nobody) knows)
+    |i (?:can't|cannot|can not) answer\W(?!.{{0,40}}\b(?:any other|better|than)\b).{{0,40}}
+    |(?:i )?(?:pass|abstain)|(?:no one|nobody) knows)
     [\s.!')]*\Z
 """)
 _ABSTENTION = f"(?:{_ADMISSION}|{_UNSURE}|{_ALONE})"

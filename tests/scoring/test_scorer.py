@@ -242,7 +242,10 @@ def test_a_name_is_given_to_one_class_and_a_class_has_one_name() -> None:
         register("cries")(Shouts)
 
 
-def test_a_file_that_is_run_again_registers_its_scorers_again(tmp_path: Path) -> None:
+def test_a_file_that_is_run_again_registers_its_scorers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     path = tmp_path / "mine.py"
     code = """
         from dataclasses import dataclass
@@ -263,6 +266,7 @@ def test_a_file_that_is_run_again_registers_its_scorers_again(tmp_path: Path) ->
     first = make_scorer(ScorerSpec("mine"))
     load_scorers(path)
     assert type(make_scorer(ScorerSpec("mine"))) is not type(first)
+    del sys.modules["llmeval_scorers_mine"]
 
 
 class _Dist:

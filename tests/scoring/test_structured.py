@@ -225,7 +225,7 @@ def test_a_reference_to_elsewhere_is_never_fetched() -> None:
         judged("json_schema", "{}", schema={"$ref": "http://127.0.0.1:1/x"})
 
 
-LETTERS = {"patternProperties": {r"^\p{L}$": {}}}
+LETTERS: dict[str, Any] = {"patternProperties": {r"^\p{L}$": {}}}
 
 
 @pytest.mark.parametrize(
