@@ -19,6 +19,7 @@ It may live in a `conftest.py`, or in a package that declares it in the entry-po
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
@@ -87,7 +88,7 @@ ScorerClass = TypeVar("ScorerClass", bound="type[Scorer]")
 def register(name: str) -> Callable[[ScorerClass], ScorerClass]:
     """Make a frozen dataclass available to suites under a name, and give it that name.
 
-    A file that is run again may register its scorers again. Raises ScorerError when something is no
+    A file that is run again registers its scorers again. Raises ScorerError when something is no
     scorer, and when a name, or a class, has been given away already: scores would be another's.
     """
 
@@ -207,7 +208,7 @@ def _check_name(scorer_class: type[Scorer], name: str) -> None:
         what = f"{theirs} cannot be registered as {name}, a scorer of this package"
         raise ScorerError(f"{what}. Give it another name.")
     before = _registered.get(name)
-    if before is not None and _origin(before) != _origin(scorer_class):
+    if before is not None and _stands_beside(before, scorer_class):
         what = f"two scorers are called {name}: {before.__module__}.{before.__qualname__} ("
         what += f"{_origin(before)[1]}) and {theirs} ({_origin(scorer_class)[1]})"
         raise ScorerError(f"{what}. Rename one.")
@@ -218,9 +219,20 @@ def _check_name(scorer_class: type[Scorer], name: str) -> None:
 
 
 def _origin(scorer_class: type[Scorer]) -> tuple[str, str]:
-    """What a class is called, and the file that defines it: a file may be run again."""
+    """What a class is called, and the file that defines it."""
     code = getattr(scorer_class.__call__, "__code__", None)
     return scorer_class.__qualname__, code.co_filename if code else scorer_class.__module__
+
+
+def _stands_beside(before: type[Scorer], scorer_class: type[Scorer]) -> bool:
+    """Say whether another class has a name, and is not the same one of a file that was run again.
+
+    What belongs to a module that is gone, the conftest of an earlier session, has none any more.
+    """
+    module = sys.modules.get(before.__module__)
+    its_own = getattr(before.__call__, "__globals__", None)
+    is_loaded = module is not None and (its_own is None or its_own is vars(module))
+    return is_loaded and _origin(before) != _origin(scorer_class)
 
 
 # Finding a scorer by its name ---------------------------------------------------------------------

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.scoring import anchors, extraction, numeric, standing
+from pytest_llmeval.scoring import anchors, markup, numeric, standing
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
 
 PATTERNS = [
     (anchors.ANCHOR, anchors.ANCHOR_WORDS),
     (numeric._ANCHOR, numeric._ANCHOR_WORDS),
     (standing._TAKEN_BACK, standing._TAKING_BACK),
-    (extraction._TAG, extraction._TAG_STARTS),
+    (markup._TAG, markup._TAG_STARTS),
 ]
 FRAGMENTS = [
     *{word for _, words in PATTERNS for word in words},
