@@ -56,12 +56,12 @@ from pytest_llmeval.running.plan import (
     trials_of,
     up_to_a_gap,
 )
+from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
     Scorer,
     check_targets,
     make_scorers,
-    score_prediction,
 )
 
 ENVIRONMENT = "environment.json"

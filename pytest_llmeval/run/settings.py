@@ -23,14 +23,13 @@ from pytest_llmeval.running.plan import (
     conditions_of,
     trials_of,
 )
+from pytest_llmeval.scoring.judging import close_scorers, score_prediction
 from pytest_llmeval.scoring.scorer import (
     Scorer,
     check_targets,
-    close_scorers,
     make_scorer,
     make_scorers,
     needs_callers_thread,
-    score_prediction,
 )
 
 

@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 
 from pytest_llmeval.records import Item
 from pytest_llmeval.scoring.extraction import brief
-from pytest_llmeval.scoring.json_reading import same_json, shown_json
+from pytest_llmeval.scoring.json_reading import loaded_json, same_json, shown_json
+from pytest_llmeval.scoring.text import composed
 
 _CALL_KEYS = ("name", "arguments", "alternatives", "optional")
 _OPENAI_KEYS = ("type", "function", "id")
-#: What BFCL does not count in strings: "April 1, 2024" is "april 1 2024".
-_LOOSE = re.compile(r"[ ,./\-_*^]")
+#: What BFCL does not count in strings: "Oslo, Norway" is "oslo norway".
+_SIGNS = " ,./-_*^"
+_NO_SIGNS = str.maketrans("", "", _SIGNS)
+_SOME_SIGNS = re.compile(f"[{re.escape(_SIGNS)}]+")
+_NUMBERS = re.compile(rf"\d[\d{re.escape(_SIGNS)}]*")
 
 
 class Call(NamedTuple):
@@ -74,11 +78,37 @@ class Wanted:
 
 
 def _same_loosely(one: str, other: str) -> bool:
-    return one == other or _loose(one) == _loose(other)
+    return one == other or (_loose(one) == _loose(other) != "")
 
 
 def _loose(text: str) -> str:
-    return _LOOSE.sub("", text).lower().replace("'", '"')
+    """A text without the signs that do not count, in small letters.
+
+    Beside a digit they count: there BFCL would take -1 for 1, 3.14 for 314, and one date for
+    another.
+    """
+    text = composed(text).lower().replace("'", '"')
+    kept, end = [], 0
+    for numbers in _NUMBERS.finditer(text):
+        words = text[end : numbers.start()]
+        before = words.rstrip(_SIGNS)
+        kept.append(before.translate(_NO_SIGNS))
+        kept.append(_SOME_SIGNS.sub(_beside_digits, words[len(before) :] + numbers[0]))
+        end = numbers.end()
+    return "".join([*kept, text[end:].translate(_NO_SIGNS)])
+
+
+def _beside_digits(match: re.Match[str]) -> str:
+    """What counts of signs before, between or behind numbers: all but spaces.
+
+    Spaces and commas alone are a space between two numbers, and nothing else: "April 1, 2024".
+    """
+    signs = match[0]
+    if signs.strip(" ,"):
+        return signs.replace(" ", "")
+    if match.start() == 0 or match.end() == len(match.string):
+        return ""
+    return " " if " " in signs else signs
 
 
 def _kind(value: Any) -> str:
@@ -148,7 +178,7 @@ def _count(calls: int) -> str:
 def wanted_calls(item: Item, *, exact_strings: bool) -> list[Wanted]:
     """Read an item's target; raise ValueError, with what is allowed, when it is no such list."""
     try:
-        target = json.loads(item.target) if isinstance(item.target, str) else item.target
+        target = loaded_json(item.target) if isinstance(item.target, str) else item.target
         calls = target if _is_list(target) else [target]
         return [_wanted(each, exact_strings=exact_strings) for each in calls]
     except (TypeError, KeyError, ValueError) as error:
@@ -192,10 +222,16 @@ def as_arguments(value: Any) -> Mapping[str, Any] | None:
     for _ in range(2):  # a text in a text: some servers encode twice
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = loaded_json(value)
+            except ValueError:
                 return None
-    return value if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        json.dumps(value, allow_nan=False, default=str)  # read by somebody else, perhaps loosely
+    except ValueError:
+        return None
+    return value
 
 
 def _check_keys(what: str, given: Iterable[str], known: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ The first three are `read`, the last two `judge`. What cannot be judged is `no_a
   right however it ended, and a wrong one stays wrong once it was committed ("Answer: 7 because
   ..."); only what was picked up without a commitment (the last number so far, the text compared as
   a whole) may have become right had there been more room;
-- `refusal`: a complete text that declines instead of committing itself (see `declining`): "I don't
+- `refusal`: the server's content filter ended the answer, which is judged like one that was cut
+  off; or a complete text that declines instead of committing itself (see `declining`): "I don't
   know", "I can't help with that". A right answer stays right, and where a target itself declines
   nothing is a refusal;
 - `unparsed`: any other complete text in which nothing was found.
@@ -17,43 +18,26 @@ The first three are `read`, the last two `judge`. What cannot be judged is `no_a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pytest_llmeval.records import Answer, Item, NoAnswerReason, Outcome, Score
 from pytest_llmeval.scoring.declining import declines
-from pytest_llmeval.scoring.triggers import matches_at
+from pytest_llmeval.scoring.markup import without_markup, without_reasoning
 
 Value = TypeVar("Value")
 
-_NAMES = "think|thinking|thoughts?|scratchpad"
-#: Names that an answer may use itself: reasoning only where they open the text.
-_LOOSE_NAMES = "reasoning|reflection|analysis"
-_TAG = re.compile(
-    rf"""(?P<loose> <\s*(?:{_LOOSE_NAMES})(?:\s[^<>]*)?> )
-       | (?P<loose_close> <\s*/\s*(?:{_LOOSE_NAMES})\s*> )
-       | (?P<open> <\s*(?:{_NAMES})(?:\s[^<>]*)?> | \[THINK\] | ◁think▷
-            | <\|begin_of_thought\|> | <\|channel\|>analysis<\|message\|> )
-       | (?P<close> <\s*/\s*(?:{_NAMES})\s*> | \[/THINK\] | ◁/think▷
-            | <\|end_of_thought\|> | <\|channel\|>final<\|message\|> )""",
-    re.IGNORECASE | re.VERBOSE,
-)
-#: How every match of `_TAG` begins.
-_TAG_STARTS = ("<", "[think", "[/think", "◁")
-#: Tokens of a chat template that leaked into the text, at its very end.
-_TEMPLATE_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{1,40}\|>|</s>|<end_of_turn>))+\s*\Z")
-_WHOLE_FENCE = re.compile(r"\s*(```+|~~~+)[^\n`~]*\n(.*?)\n?\s*\1\s*\Z", re.DOTALL)
-_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~).*(?:\n|\Z)", re.MULTILINE)
-_WHOLE_ANSWER = re.compile(r"\s*<answer>(.*)</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
+#: What ends an answer before the model does, and the reason when it gives nothing to judge.
+_CUT: Mapping[str, NoAnswerReason] = {"length": "truncated", "content_filter": "refusal"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What is left to judge: the text after reasoning (`raw`) and without fences (`text`).
 
-    `cut` says that the token limit ended it; `missing` is why there is nothing to judge.
+    `cut` says that something else than the model ended it, the token limit or (`filtered`) the
+    server's content filter; `missing` is why there is nothing to judge.
     """
 
     text: str
@@ -61,6 +45,7 @@ class Reading:
     cut: bool
     stages: tuple[str, ...] = ()
     missing: NoAnswerReason | None = None
+    filtered: bool = False
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -83,19 +68,24 @@ class Finding(Generic[Value]):
 
 def read(answer: Answer) -> Reading:
     """Take an answer through the stages before extraction."""
-    cut = answer.finish_reason == "length"
+    cut = cut_by(answer)
     if not answer.text or answer.text.isspace():
-        return _nothing(answer, cut=cut)
+        return _nothing(answer, cut)
     stages: list[str] = []
     text, unclosed = answer.text, False
     if "<" in text or "[" in text or "◁" in text:
-        text, unclosed = _without_reasoning(text, stages)
+        text, unclosed = without_reasoning(text, stages)
         if not text:
-            reason = _why_missing(cut=cut, unclosed=unclosed)
-            return Reading("", "", cut, tuple(stages), reason)
-    rest = _without_markup(text, stages)
-    missing = None if rest and not rest.isspace() else _why_missing(cut=cut, unclosed=False)
-    return Reading(rest, text, cut, tuple(stages), missing)
+            reason = cut or ("unparsed" if unclosed else "empty")
+            return _reading("", "", cut, stages, reason)
+    rest = without_markup(text, stages)
+    missing = None if rest and not rest.isspace() else cut or "empty"
+    return _reading(rest, text, cut, stages, missing)
+
+
+def cut_by(answer: Answer) -> NoAnswerReason | None:
+    """Say why an answer that something else than the model ended may lack what was to come."""
+    return _CUT.get(answer.finish_reason)
 
 
 def judge(
@@ -144,7 +134,7 @@ def grade(
     stages = (*reading.stages, "extract: the whole text", f"compare: {measured}", *cut)
     shown = reading.text.strip()
     reason = None if value == 1 else _excuse(reading, targets)
-    if reason == "refusal" or (reason and value == 0):
+    if reason and (value == 0 or not reading.cut):  # it declines, or was cut off too early
         return Score(scorer, "no_answer", 0.0, reason, shown, stages)
     outcome: Outcome = "right" if value == 1 else "wrong" if value == 0 else "graded"
     return Score(scorer, outcome, float(value), "", shown, stages)
@@ -163,7 +153,7 @@ def unread(reading: Reading, targets: Sequence[str] = ()) -> NoAnswerReason:
 def _excuse(reading: Reading, targets: Sequence[str]) -> NoAnswerReason | None:
     """Say why a text that is not right, and commits itself to nothing, is no answer, if it is."""
     if reading.cut:
-        return "truncated"
+        return "refusal" if reading.filtered else "truncated"
     if declines(reading.text) and not any(map(declines, targets)):
         return "refusal"
     return None
@@ -211,70 +201,22 @@ def text_of(target: Any) -> str:
 # The stages ---------------------------------------------------------------------------------------
 
 
-def _nothing(answer: Answer, *, cut: bool) -> Reading:
+def _reading(
+    text: str,
+    raw: str,
+    cut: NoAnswerReason | None,
+    stages: Sequence[str],
+    missing: NoAnswerReason | None,
+) -> Reading:
+    return Reading(text, raw, cut is not None, tuple(stages), missing, cut == "refusal")
+
+
+def _nothing(answer: Answer, cut: NoAnswerReason | None) -> Reading:
     if answer.tool_calls:
         note = f"missing: no text, {len(answer.tool_calls)} tool call(s)"
-        return Reading("", "", cut, (note,), _why_missing(cut=cut, unclosed=True))
+        return _reading("", "", cut, [note], cut or "unparsed")
+    if cut == "refusal":
+        return _reading("", "", cut, ["missing: no text, ended by the content filter"], cut)
     if answer.reasoning and cut:
-        return Reading("", "", cut, ("missing: cut off while reasoning",), "truncated")
-    return Reading("", "", cut, ("missing: no text",), "empty")
-
-
-def _why_missing(*, cut: bool, unclosed: bool) -> NoAnswerReason:
-    if cut:
-        return "truncated"
-    return "unparsed" if unclosed else "empty"
-
-
-def _without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
-    """Drop what stands in reasoning tags, and everything before a closing tag that has no opening.
-
-    Tags with a loose name count only where they open the text, or what is left of it.
-
-    One pass over the tags, so that a model that repeats them thousands of times costs nothing.
-    Returns the rest, stripped when anything was dropped, and whether a tag was left open.
-    """
-    kept: list[str] = []
-    position, inside, tags, begun, opened = 0, "", 0, False, False
-    for tag in matches_at(_TAG, text, _TAG_STARTS):
-        kind = tag.lastgroup or ""
-        if not inside and not begun:
-            begun = bool(text[position : tag.start()].strip())
-        if (kind == "loose" and (inside or begun)) or (kind == "loose_close" and inside != "loose"):
-            continue
-        tags += 1
-        if kind in ("open", "loose"):
-            opened = True
-            if not inside:
-                kept.append(text[position : tag.start()])
-                inside = kind
-        else:
-            if not inside:
-                kept.clear()
-                begun = False
-            inside = ""
-            position = tag.end()
-    if not tags:
-        return text, False
-    if not inside:
-        kept.append(text[position:])
-    how = ", never closed" if inside else "" if opened else ", never opened"
-    stages.append(f"reasoning: stripped{how}")
-    rest = _TEMPLATE_TOKENS.sub("", "".join(kept)).strip()
-    return rest, bool(inside)
-
-
-def _without_markup(text: str, stages: list[str]) -> str:
-    """Unwrap a text that is one fenced block or one <answer>; drop the fences of inner blocks."""
-    before = text
-    if "<" in text:
-        text = _TEMPLATE_TOKENS.sub("", text)
-        whole = _WHOLE_ANSWER.match(text)
-        if whole and "<answer>" not in whole[1].lower():
-            text = whole[1].strip()
-    if "```" in text or "~~~" in text:
-        whole = _WHOLE_FENCE.match(text)
-        text = whole[2] if whole else _FENCE_LINE.sub("", text)
-    if text != before:
-        stages.append("markup: fences or wrapping tags removed")
-    return text
+        return _reading("", "", cut, ["missing: cut off while reasoning"], cut)
+    return _reading("", "", cut, ["missing: no text"], "empty")

@@ -9,10 +9,17 @@ from typing import Any
 from pytest_llmeval.errors import MissingExtraError
 
 
-def check_installed(module: str, *, package: str, scorer: str) -> None:
+def check_installed(*modules: str, package: str, scorer: str) -> None:
     """Raise MissingExtraError, with the pip line, when a module is not there; load nothing."""
-    if find_spec(module) is None:
+    if not all(map(_is_there, modules)):
         raise _missing(package, scorer)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # its parent is not there, or a stand-in without a spec
+        return False
 
 
 def library(module: str, *, package: str, scorer: str) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pytest_llmeval.scoring.extraction import Reading
+from pytest_llmeval.records import Answer
+from pytest_llmeval.scoring.extraction import Reading, read
 
-_FENCED = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[^\n`]*\n(?P<inside>.*?)^[ \t]*(?P=fence)[ \t]*$",
-    re.DOTALL | re.MULTILINE,
-)
+#: A fence alone in its line, or with what it holds named behind it.
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)([^\n`]*)$", re.MULTILINE)
 
 
 class JsonText(NamedTuple):
@@ -23,18 +24,54 @@ class JsonText(NamedTuple):
     problem: str | None = None
 
 
+def read_json(answer: Answer) -> Reading:
+    """Read an answer like `read`; but in what is JSON as it stands, tags are part of its texts."""
+    reading = read(answer)
+    if reading.raw != answer.text and _parsed(answer.text, "").problem is None:
+        return replace(reading, text=answer.text, raw=answer.text, stages=(), missing=None)
+    return reading
+
+
 def json_in(reading: Reading) -> JsonText:
     """The JSON value that an answer is, or that its only fenced block holds.
 
     RFC 8259 to the letter: NaN and Infinity are none, nor are comments, trailing commas and single
-    quotes. Of a key that is given twice the last value counts, as in Python, JavaScript and most
-    parsers; that it was given twice is recorded.
+    quotes, nor a number that is larger than a computer's. Of a key that is given twice the last
+    value counts, as in Python, JavaScript and most parsers; that it was given twice is recorded.
     """
     whole = _parsed(reading.text, "the whole text")
     if whole.problem is None:
         return whole
-    blocks = [match["inside"] for match in _FENCED.finditer(reading.raw)]
+    blocks = _blocks(reading.raw)
     return _parsed(blocks[0], "the fenced block") if len(blocks) == 1 else whole
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands between fences, in one pass: each is closed by the next one of its own kind."""
+    blocks: list[str] = []
+    fence, begin = "", 0
+    for line in _FENCE.finditer(text):
+        if not fence:
+            fence, begin = line[1], line.end() + 1
+        elif line[1] == fence and not line[2].strip():
+            blocks.append(text[begin : line.start()])
+            fence = ""
+    return blocks
+
+
+def loaded_json(text: str) -> Any:
+    """The value of JSON text; ValueError when it is none, or cannot be read (see `json_in`)."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is too large a number")
+    return number
 
 
 def _parsed(text: str, how: str) -> JsonText:
@@ -48,7 +85,12 @@ def _parsed(text: str, how: str) -> JsonText:
         return values
 
     try:
-        value = json.loads(text, object_pairs_hook=as_object, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=as_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
         return JsonText(None, how, f"no JSON: {problem.msg} ({place})")

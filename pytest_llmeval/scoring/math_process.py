@@ -17,6 +17,8 @@ _CODE = (
 )
 #: How `faulthandler` ends a process that took too long.
 _OUT_OF_TIME = 1
+#: How long a worker that was told to end may take over it.
+_PATIENCE = 2.0
 
 
 class MathProcess:
@@ -25,18 +27,24 @@ class MathProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._asked = 0
+        self._broken: str | None = None
 
     def compare(self, targets: Sequence[str], text: str, limit: float) -> dict[str, Any]:
         """Ask the worker, see `math_worker.compared`.
 
         Raises:
             TimeoutError: it took longer than `limit` seconds; the worker is gone.
-            RuntimeError: the worker died, or the comparison raised.
+            RuntimeError: the worker cannot start, died, or the comparison raised.
 
         """
-        request = {"targets": list(targets), "text": text, "limit": limit}
         with self._lock:
-            reply = self._reply(json.dumps(request).encode() + b"\n", limit)
+            try:
+                reply = self._reply({"targets": list(targets), "text": text, "limit": limit})
+            except BaseException:
+                # Interrupted: the reply is still to come, and would be taken for the next one's.
+                self._end(patience=0)
+                raise
         if "error" in reply:
             raise RuntimeError(f"math-verify: {reply['error']}")
         return reply
@@ -44,25 +52,33 @@ class MathProcess:
     def close(self) -> None:
         """End the worker, if there is one."""
         with self._lock:
+            self._broken = None
             if self._process is not None:
                 self._end()
 
-    def _reply(self, request: bytes, limit: float) -> dict[str, Any]:
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and read the reply; where the worker dies, with another one once more."""
         status = None
         for _ in range(2):
-            line = _exchanged(self._running(), request)
+            self._asked += 1
+            process = self._running()
+            line = _exchanged(process, json.dumps({**request, "id": self._asked}).encode() + b"\n")
             if line:
                 reply: dict[str, Any] = json.loads(line)
+                if reply.pop("id") != self._asked:
+                    raise RuntimeError("math-verify: a reply to something else; nothing is judged")
                 return reply
             status = self._end()
             if status == _OUT_OF_TIME:
+                limit = request["limit"]
                 raise TimeoutError(f"math took longer than its limit of {limit:g} s")
         raise RuntimeError(f"the process of math-verify died twice (exit status {status})")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._end()
+        if self._broken is not None:
+            raise RuntimeError(self._broken)
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CODE, *sys.path],
@@ -72,14 +88,29 @@ class MathProcess:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
             atexit.register(self.close)
+            self._await_start(self._process)
         return self._process
 
-    def _end(self) -> int | None:
+    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        """Read the line with which a worker begins; one that cannot begin is not tried again."""
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        problem = json.loads(line).get("error") if line else None
+        if line and problem is None:
+            return
+        status = self._end()
+        problem = problem or f"it ended by itself, or took too long (exit status {status})"
+        self._broken = f"the process of math-verify cannot be started: {problem}"
+        raise RuntimeError(self._broken)
+
+    def _end(self, patience: float = _PATIENCE) -> int | None:
         """Let go of the worker, whatever it does; its exit status."""
         process, self._process = self._process, None
         atexit.unregister(self.close)
         if process is None:
             return None
+        if not patience:  # before its pipe is closed, which would wait for it to read the rest
+            process.kill()
         for pipe in (process.stdin, process.stdout):
             try:
                 if pipe is not None:
@@ -87,7 +118,7 @@ class MathProcess:
             except OSError:  # what was not sent yet cannot be
                 pass
         try:
-            return process.wait(timeout=2)
+            return process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()

@@ -1,5 +1,8 @@
 """The process in which math-verify compares: it reads requests and writes replies, one JSON a line.
 
+The first line says that it has begun, {}, or why it cannot, {"error": ...}. A reply has the `id` of
+its request.
+
 math-verify keeps its own time limits with signals, which only the main thread of a process has, and
 which Windows lacks. Here they are off, and the process ends itself when a request takes longer than
 its limit: the timer of `faulthandler` runs outside Python, so that it also ends a computation that
@@ -44,15 +47,22 @@ def main() -> None:
         _end_after(START_LIMIT, nowhere)
         logging.getLogger("math_verify").setLevel(logging.ERROR)
         # What is loaded and built at the first use should not count against the first request.
-        compared([r"2\sqrt{2}"], r"$\sqrt{8}$")
+        begun = _reply([r"2\sqrt{2}"], r"$\sqrt{8}$")
         faulthandler.cancel_dump_traceback_later()
+        _write(replies, {"error": begun["error"]} if "error" in begun else {})
+        if "error" in begun:
+            return
         for line in sys.stdin.buffer:
             request = json.loads(line)
             _end_after(request["limit"], nowhere)
             reply = _reply(request["targets"], request["text"])
             faulthandler.cancel_dump_traceback_later()
-            replies.write(json.dumps(reply).encode() + b"\n")
-            replies.flush()
+            _write(replies, {**reply, "id": request["id"]})
+
+
+def _write(replies: BinaryIO, reply: dict[str, Any]) -> None:
+    replies.write(json.dumps(reply).encode() + b"\n")
+    replies.flush()
 
 
 def _end_after(seconds: float, nowhere: BinaryIO) -> None:
@@ -95,6 +105,7 @@ def _read(text: str) -> list[Any]:
     """
     from math_verify import parse
 
+    text = text.replace("−", "-")  # U+2212, which math-verify does not know
     formula = _as_latex(text.strip())
     found: list[Any] = []
     if not any(looks.search(formula) for looks in (_DELIMITED, _PLAIN_NUMBER, _PROSE)):

@@ -73,11 +73,13 @@ class Rouge:
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""
-        targets = [text_of(target) for target in targets_of(item)]
+        targets = [composed(text_of(target)) for target in targets_of(item)]
         for target in targets:
             _check_readable(target, item)
         reading = read(answer)
-        found = _rouge(self.type, self.stemmer).score_multi(targets, reading.text)[self.type]
+        found = _rouge(self.type, self.stemmer).score_multi(targets, composed(reading.text))[
+            self.type
+        ]
         stemmed = "stemmed" if self.stemmer else "not stemmed"
         measured = (
             f"{self.type} F {found.fmeasure:.4g} "

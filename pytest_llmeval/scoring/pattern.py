@@ -79,6 +79,11 @@ def search(pattern: str, text: str) -> regex.Match[str] | None:
         raise TimeoutError(f"{message} on an answer of {len(text):,} characters") from None
 
 
+def check_pattern(pattern: object) -> bool:
+    """Raise ValueError when a text is no pattern; anything else is none of our business."""
+    return not isinstance(pattern, str) or _compiled(pattern) is not None
+
+
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> regex.Pattern[str]:
     try:

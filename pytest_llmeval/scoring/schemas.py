@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmeval.scoring.extraction import brief
-from pytest_llmeval.scoring.pattern import search
+from pytest_llmeval.scoring.json_reading import loaded_json
+from pytest_llmeval.scoring.pattern import check_pattern, search
 
 if TYPE_CHECKING:
+    from jsonschema import FormatChecker
+    from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
 
 
@@ -26,14 +29,15 @@ def compiled_schema(text: str) -> Validator:
     from referencing import Registry
 
     try:
-        schema = json.loads(text)
+        schema = loaded_json(text)
     except ValueError as problem:
         raise ValueError(f"the schema {brief(text)} is no JSON: {problem}") from None
     validator = _draft()
     try:
-        validator.check_schema(schema)
+        validator.check_schema(schema, format_checker=_formats())
     except SchemaError as problem:
         raise ValueError(f"no JSON Schema (Draft 2020-12): {_told(problem)}") from None
+    _refuse_endless(schema)
     # Without a registry of our own, jsonschema would fetch what a reference names.
     made: Validator = validator(schema, registry=Registry())
     return made
@@ -66,22 +70,87 @@ def _told(mistake: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _draft() -> Any:
-    """Draft 2020-12, its patterns searched with a time limit."""
+    """Draft 2020-12, its patterns searched with a time limit and its multiples counted exactly."""
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
     from jsonschema.validators import extend
 
-    def pattern(_: Any, wanted: str, value: Any, __: Any) -> Iterator[ValidationError]:
-        if isinstance(value, str) and not search(wanted, value):
-            yield ValidationError(f"{value!r} does not match {wanted!r}")
-
-    def pattern_properties(
-        validator: Any, wanted: Mapping[str, Any], value: Any, _: Any
-    ) -> Iterator[ValidationError]:
-        for each, schema in wanted.items() if isinstance(value, Mapping) else ():
-            for key, inner in value.items():
-                if search(each, key):
-                    yield from validator.descend(inner, schema, path=key, schema_path=each)
-
-    ours = {"pattern": pattern, "patternProperties": pattern_properties}
+    ours = {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+        "multipleOf": _multiple_of,
+    }
     return extend(Draft202012Validator, ours)  # type: ignore[no-untyped-call] # its stub has no types
+
+
+def _pattern(_: Any, wanted: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and not search(wanted, value):
+        yield _mistake(f"{value!r} does not match {wanted!r}")
+
+
+def _pattern_properties(
+    validator: Any, wanted: Mapping[str, Any], value: Any, _: Any
+) -> Iterator[ValidationError]:
+    for each, schema in wanted.items() if isinstance(value, Mapping) else ():
+        for key, inner in value.items():
+            if search(each, key):
+                yield from validator.descend(inner, schema, path=key, schema_path=each)
+
+
+def _additional_properties(
+    validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    patterns = schema.get("patternProperties", {})
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        if key in schema.get("properties", {}) or any(search(each, key) for each in patterns):
+            continue
+        if wanted is False:
+            yield _mistake(f"Additional properties are not allowed ({key!r} was unexpected)")
+        else:
+            yield from validator.descend(inner, wanted, path=key)
+
+
+def _multiple_of(validator: Any, unit: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    """By the digits as they are written: 0.3 is three times 0.1, which its float is not."""
+    if validator.is_type(value, "number") and Fraction(repr(value)) % Fraction(repr(unit)):
+        yield _mistake(f"{value!r} is not a multiple of {unit}")
+
+
+def _mistake(message: str) -> ValidationError:
+    from jsonschema.exceptions import ValidationError
+
+    return ValidationError(message)
+
+
+def _formats() -> FormatChecker:
+    """The one format that a schema itself is held to: its patterns are those that we can search."""
+    from jsonschema import FormatChecker
+
+    checker = FormatChecker(formats=())
+    checker.checkers = {"regex": (check_pattern, ValueError)}
+    return checker
+
+
+def _refuse_endless(schema: Any) -> None:
+    """Refuse a schema whose patterns would be searched without a time limit, by jsonschema itself.
+
+    Raises:
+        ValueError: it has unevaluatedProperties, and patternProperties somewhere.
+
+    """
+    keys = set(_keys_within(schema))
+    if {"unevaluatedProperties", "patternProperties"} <= keys:
+        what = "a schema with unevaluatedProperties and patternProperties cannot be bounded in time"
+        raise ValueError(f"{what}; additionalProperties can, or name the properties")
+
+
+def _keys_within(schema: Any) -> Iterator[str]:
+    """All keys of a schema, at whatever depth."""
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            yield from part
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)

@@ -1,4 +1,4 @@
-"""Scorers by name: the Protocol, the registry, and judging a prediction with several of them.
+"""Scorers by name: the Protocol and the registry.
 
 A scorer of one's own is a frozen dataclass, its fields being its options:
 
@@ -19,18 +19,18 @@ It may live in a `conftest.py`, or in a package that declares it in the entry-po
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from pytest_llmeval.errors import MissingExtraError, ScorerError
-from pytest_llmeval.records import Answer, Item, Outcome, Prediction, Score, ScorerSpec
+from pytest_llmeval.records import Answer, Item, Outcome, Score, ScorerSpec
 from pytest_llmeval.scoring.options import checked_options
-from pytest_llmeval.scoring.time_limits import within
 
 ENTRY_POINTS = "pytest_llmeval.scorers"
 
@@ -86,12 +86,15 @@ ScorerClass = TypeVar("ScorerClass", bound="type[Scorer]")
 
 
 def register(name: str) -> Callable[[ScorerClass], ScorerClass]:
-    """Make a frozen dataclass available to suites under a name, and give it that name."""
+    """Make a frozen dataclass available to suites under a name, and give it that name.
+
+    A file that is run again registers its scorers again. Raises ScorerError when something is no
+    scorer, and when a name, or a class, has been given away already: scores would be another's.
+    """
 
     def add(scorer_class: ScorerClass) -> ScorerClass:
-        if not (isinstance(scorer_class, type) and is_dataclass(scorer_class)):
-            what = f"{name} cannot be registered: a scorer is a class decorated with @dataclass"
-            raise ScorerError(f"{what}, its fields being its options; got {scorer_class!r}.")
+        _check_class(scorer_class, name)
+        _check_name(scorer_class, name)
         scorer_class.name = name
         _registered[name] = scorer_class
         return scorer_class
@@ -147,7 +150,7 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
         ScorerError: an item has no target, or one that the scorer cannot use.
 
     """
-    own = [scorer for scorer in scorers if _is_built_in(scorer)]
+    own = [scorer for scorer in scorers if is_built_in(scorer)]
     for item in items:
         for scorer in own:
             try:
@@ -156,32 +159,17 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
                 raise ScorerError(f"score: {scorer.name}: {error}", path=path) from error
 
 
-def score_prediction(
-    scorers: Iterable[Scorer], prediction: Prediction, item: Item
-) -> tuple[Score, ...]:
-    """Judge one stored prediction with every scorer, in their order.
-
-    A failed prediction is a failure under every scorer, with its own reason. A scorer that raises,
-    that gives something which is no score, or that takes longer than its time limit, is a failure
-    with the reason `scorer`: it says nothing about the answer. What went wrong is the last of the
-    score's stages.
-    """
-    return tuple(_score(scorer, prediction, item) for scorer in scorers)
-
-
 def needs_callers_thread(scorer: Scorer) -> bool:
     """Whether a scorer may only be called where tests are: one of somebody else's without a limit.
 
     It may rely on that thread, as `signal` does.
     """
-    return not _is_built_in(scorer) and getattr(scorer, "time_limit", TIME_LIMIT) is None
+    return not is_built_in(scorer) and getattr(scorer, "time_limit", TIME_LIMIT) is None
 
 
-def close_scorers(scorers: Iterable[Scorer]) -> None:
-    """Let go of what scorers of this package keep beside themselves, such as a process."""
-    for scorer in scorers:
-        if _is_built_in(scorer) and hasattr(scorer, "close"):
-            scorer.close()
+def is_built_in(scorer: Scorer) -> bool:
+    """Say whether a scorer is one of this package."""
+    return type(scorer).__module__ == BUILT_IN.get(scorer.name)
 
 
 def score_of(scorer: str, value: float) -> Score:
@@ -197,81 +185,103 @@ def score_of(scorer: str, value: float) -> Score:
     return Score(scorer, outcome, float(value))
 
 
-def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score:
-    if prediction.answer is None:
-        failure = prediction.failure
-        reason, message = (failure.reason, failure.message) if failure else ("error", "no answer")
-        return Score(scorer.name, "failure", None, reason, stages=(message,))
-    try:
-        score = _called(scorer, prediction.answer, item)
-        _check(score)
-    except Exception as error:  # noqa: BLE001 - a scorer may raise anything; the run goes on
-        message = f"{type(error).__name__}: {error}"
-        return Score(scorer.name, "failure", None, "scorer", stages=(message,))
-    return score
-
-
-def _called(scorer: Scorer, answer: Answer, item: Item) -> Score:
-    """What a scorer says; one of somebody else's within its time limit.
-
-    Those of this package are bounded by themselves, and spared the thread.
-    """
-    limit = None if _is_built_in(scorer) else getattr(scorer, "time_limit", TIME_LIMIT)
-    if limit is None:
-        return scorer(answer, item)
-    message = f"scorer {scorer.name} took longer than its time_limit of {limit:g} s"
-    return within(limit, partial(scorer, answer, item), message)
-
-
-def _is_built_in(scorer: Scorer) -> bool:
-    return type(scorer).__module__ == BUILT_IN.get(scorer.name)
-
-
 def _check_time_limit(scorer: Scorer) -> None:
     limit = getattr(scorer, "time_limit", TIME_LIMIT)
     if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
         raise ValueError(f"time_limit must be more than 0 seconds, or None, got {limit!r}")
 
 
-def _check(score: Score) -> None:
-    """Refuse what would corrupt a mean: no Score, NaN, or a value that denies its outcome."""
-    if not isinstance(score, Score):
-        raise TypeError(f"a scorer gives a Score, got {score!r}")
-    value = score.value
-    if score.outcome == "failure":
-        agrees = value is None
-    elif value is None or not math.isfinite(value):
-        agrees = False
-    elif score.outcome == "graded":
-        agrees = 0.0 < value < 1.0
-    else:
-        agrees = value == (1.0 if score.outcome == "right" else 0.0)
-    if not agrees:
-        raise ValueError(f"outcome {score.outcome} does not go with the value {value!r}")
+# Registering --------------------------------------------------------------------------------------
+
+
+def _check_class(scorer_class: Any, name: str) -> None:
+    what = f"{name} cannot be registered: "
+    if not (isinstance(scorer_class, type) and is_dataclass(scorer_class)):
+        what += "a scorer is a class decorated with @dataclass, its fields being its options"
+        raise ScorerError(f"{what}; got {scorer_class!r}.")
+    if not any("__call__" in vars(each) for each in scorer_class.__mro__):
+        what += (
+            f"{scorer_class.__qualname__} has no __call__(self, answer, item) that gives a Score"
+        )
+        raise ScorerError(f"{what}.")
+    version = getattr(scorer_class, "version", None)
+    if not (isinstance(version, str) and version):
+        what += f'{scorer_class.__qualname__} needs a line version: ClassVar[str] = "1"'
+        raise ScorerError(f"{what}, to be changed whenever it may judge otherwise.")
+
+
+def _check_name(scorer_class: type[Scorer], name: str) -> None:
+    theirs = f"{scorer_class.__module__}.{scorer_class.__qualname__}"
+    if name in BUILT_IN and scorer_class.__module__ != BUILT_IN[name]:
+        what = f"{theirs} cannot be registered as {name}, a scorer of this package"
+        raise ScorerError(f"{what}. Give it another name.")
+    before = _registered.get(name)
+    if before is not None and _stands_beside(before, scorer_class):
+        what = f"two scorers are called {name}: {before.__module__}.{before.__qualname__} ("
+        what += f"{_origin(before)[1]}) and {theirs} ({_origin(scorer_class)[1]})"
+        raise ScorerError(f"{what}. Rename one.")
+    for other, registered in _registered.items():
+        if registered is scorer_class and other != name:
+            what = f"{theirs} is registered already, as {other}, and cannot be {name} too"
+            raise ScorerError(f"{what}. Make a subclass for the second name.")
+
+
+def _origin(scorer_class: type[Scorer]) -> tuple[str, str]:
+    """What a class is called, and the file that defines it."""
+    code = getattr(scorer_class.__call__, "__code__", None)
+    return scorer_class.__qualname__, code.co_filename if code else scorer_class.__module__
+
+
+def _stands_beside(before: type[Scorer], scorer_class: type[Scorer]) -> bool:
+    """Say whether another class has a name, and is not the same one of a file that was run again.
+
+    What belongs to a module that is gone, the conftest of an earlier session, has none any more.
+    """
+    module = sys.modules.get(before.__module__)
+    its_own = getattr(before.__call__, "__globals__", None)
+    is_loaded = module is not None and (its_own is None or its_own is vars(module))
+    return is_loaded and _origin(before) != _origin(scorer_class)
 
 
 # Finding a scorer by its name ---------------------------------------------------------------------
 
 
 def _find(name: str) -> Callable[..., Scorer]:
-    if name not in _registered:
-        if name in BUILT_IN:
-            import_module(BUILT_IN[name])
-        else:
-            _load_entry_point(name)
+    if name in BUILT_IN:
+        _check_not_shadowed(name)
+        import_module(BUILT_IN[name])
+    elif name not in _registered:
+        _load_entry_point(name)
     return _registered[name]
 
 
+@lru_cache
+def _check_not_shadowed(name: str) -> None:
+    """See that no installed package offers a scorer under the name of one of this package."""
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            what = f"{_package(point)} offers a scorer called {name}, as one of pytest-llmeval is"
+            raise ScorerError(f"{what}; which one is meant nobody can tell. Rename or remove it.")
+
+
 def _load_entry_point(name: str) -> None:
-    found = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in found:
-        known = sorted({*BUILT_IN, *_registered, *found})
+    points = list(metadata.entry_points(group=ENTRY_POINTS))
+    found = [point for point in points if point.name == name]
+    if not found:
+        known = sorted({*BUILT_IN, *_registered, *(point.name for point in points)})
         near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ScorerError(f"no scorer is called {name!r}.{hint} There are: {', '.join(known)}.")
+    if len({point.value for point in found}) > 1:
+        offers = " and ".join(f"{_package(point)} ({point.value})" for point in found)
+        raise ScorerError(f"two packages offer a scorer called {name}: {offers}. Remove one.")
     try:
-        loaded: Any = found[name].load()
+        loaded: Any = found[0].load()
     except Exception as error:
-        where = f"{found[name].value} (entry point of another package)"
+        where = f"{found[0].value} (entry point of another package)"
         raise ScorerError(f"scorer {name} cannot be loaded from {where}: {error}") from error
     register(name)(loaded)
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    return f"the package {point.dist.name}" if point.dist else point.value

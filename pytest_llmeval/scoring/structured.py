@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,8 +9,15 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pytest_llmeval.records import Answer, Item, Outcome, Score
-from pytest_llmeval.scoring.extraction import Reading, brief, no_answer, read, targets_of, unread
-from pytest_llmeval.scoring.json_reading import JsonText, json_in, same_json, shown_json
+from pytest_llmeval.scoring.extraction import Reading, brief, no_answer, targets_of, unread
+from pytest_llmeval.scoring.json_reading import (
+    JsonText,
+    json_in,
+    loaded_json,
+    read_json,
+    same_json,
+    shown_json,
+)
 from pytest_llmeval.scoring.schemas import compiled_schema, first_mistake
 from pytest_llmeval.scoring.scorer import register
 
@@ -30,7 +36,7 @@ class JsonValid:
 
     def __call__(self, answer: Answer, item: Item) -> Score:  # noqa: ARG002 - any item will do
         """Judge an answer to an item."""
-        reading = read(answer)
+        reading = read_json(answer)
         if reading.missing is not None:
             return no_answer(self.name, reading, reading.missing)
         found = json_in(reading)
@@ -47,8 +53,9 @@ class JsonSchema:
 
     The schema is `schema`, or the item's field that `schema_field` names, or else the target; in an
     item it may be an object or its JSON text. true is no number, 1.0 is an integer, `format` is a
-    remark and not checked, as the draft has it. References lead within the schema: nothing is
-    fetched. A pattern has a second at most. An answer that is no JSON is wrong.
+    remark and not checked, as the draft has it, 0.3 is a multiple of 0.1. References lead within
+    the schema: nothing is fetched. A pattern, in the syntax of `regex`, has a second at most. An
+    answer that is no JSON is wrong.
     """
 
     name: ClassVar[str]
@@ -65,7 +72,7 @@ class JsonSchema:
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""
         schema = compiled_schema(self._schema_of(item))
-        reading = read(answer)
+        reading = read_json(answer)
         if reading.missing is not None:
             return no_answer(self.name, reading, reading.missing)
         found = json_in(reading)
@@ -121,7 +128,7 @@ class JsonFields:
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""
         wanted = [self._wanted(target, item) for target in targets_of(item)]
-        reading = read(answer)
+        reading = read_json(answer)
         if reading.missing is not None:
             return no_answer(self.name, reading, reading.missing)
         found = json_in(reading)
@@ -207,8 +214,8 @@ def _object(target: Any, item: Item) -> dict[str, Any]:
 @lru_cache(maxsize=4096)
 def _from_text(target: str) -> Any:
     try:
-        return json.loads(target)
-    except (ValueError, RecursionError):
+        return loaded_json(target)
+    except ValueError:
         return None
 
 

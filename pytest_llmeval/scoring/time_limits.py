@@ -14,6 +14,10 @@ Value = TypeVar("Value")
 _SLICE = 0.2
 
 
+class LeftBehindError(TimeoutError):
+    """A call took longer than its limit, and may be running still."""
+
+
 class _Call(Generic[Value]):
     """A call in a thread of its own, and what became of it."""
 
@@ -36,7 +40,7 @@ class _Call(Generic[Value]):
 
 
 def within(seconds: float, call: Callable[[], Value], message: str) -> Value:
-    """What a call gives or raises; TimeoutError with the message when it takes longer.
+    """What a call gives or raises; LeftBehindError with the message when it takes longer.
 
     It runs in a daemon thread. One that takes longer is left behind, and asked to end at its next
     step, so that a loop does not go on to slow down everything else. What never takes a next step
@@ -46,11 +50,14 @@ def within(seconds: float, call: Callable[[], Value], message: str) -> Value:
     running = _Call(call)
     running.thread.start()
     left = seconds
-    while left > 0 and not running.done.wait(min(left, _SLICE)):
-        left -= _SLICE
+    try:
+        while left > 0 and not running.done.wait(min(left, _SLICE)):
+            left -= _SLICE
+    finally:  # whoever waits may be interrupted, too
+        if not running.done.is_set():
+            _end(running.thread)
     if not running.done.is_set():
-        _end(running.thread)
-        raise TimeoutError(message)
+        raise LeftBehindError(message)
     if running.error is not None:
         raise running.error
     return running.value

@@ -18,6 +18,7 @@ from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.extraction import grade, read, targets_of, text_of
 from pytest_llmeval.scoring.extras import library
 from pytest_llmeval.scoring.scorer import register
+from pytest_llmeval.scoring.text import composed
 
 Tokenizer = Literal["13a", "intl", "zh", "char", "none"]
 
@@ -102,11 +103,11 @@ class Ter:
 
 
 def _judged(scorer: str, metric: Any, answer: Answer, item: Item) -> Score:
-    targets = [text_of(target) for target in targets_of(item)]
+    targets = [composed(text_of(target)) for target in targets_of(item)]
     if not all(target.strip() for target in targets):
         raise ValueError(f"item {item.id} has an empty target, to which {scorer} has no measure")
     reading = read(answer)
-    score = metric.sentence_score(reading.text.strip(), targets).score
+    score = metric.sentence_score(composed(reading.text).strip(), targets).score
     value = 1 - score / 100 if scorer == "ter" else score / 100
     measured = f"{scorer} {score:.4g} [{metric.get_signature()}]"
     return grade(scorer, reading, _bounded(value), measured, targets)

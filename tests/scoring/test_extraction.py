@@ -53,6 +53,10 @@ def test_reasoning_is_stripped_closed_unclosed_or_with_its_closing_tag_only(
         ("<answer> 42 </answer>", "42"),
         ("42<|im_end|>", "42"),
         ("42</s>", "42"),
+        ("42 </s>\n<|im_end|> </s>\n", "42"),
+        ("42</s> 43", "42</s> 43"),
+        ("````\na\n```\nb\n````", "a\n```\nb"),
+        ("```\n```", ""),
         ("a `b` c", "a `b` c"),
     ],
 )
@@ -100,7 +104,8 @@ def test_nothing_to_judge_is_no_answer_with_its_reason(answer: Answer, reason: s
         ("42", "length", "right"),
         ("4", "length", "no_answer"),
         ("41", "stop", "wrong"),
-        ("41", "content_filter", "wrong"),
+        ("42", "content_filter", "right"),
+        ("4", "content_filter", "no_answer"),
     ],
 )
 def test_a_right_answer_stays_right_when_cut_and_another_may_have_become_right(
@@ -108,12 +113,51 @@ def test_a_right_answer_stays_right_when_cut_and_another_may_have_become_right(
 ) -> None:
     score = EXACT(Answer(text, finish_reason), Item("one", "one", {}, "42"))
     assert score.outcome == outcome
-    assert score.reason == ("truncated" if outcome == "no_answer" else "")
+    reason = "refusal" if finish_reason == "content_filter" else "truncated"
+    assert score.reason == (reason if outcome == "no_answer" else "")
+
+
+FILTERED = ["exact", "includes", "numeric", "choice", "json_valid", "json_fields", "token_f1"]
+
+
+@pytest.mark.parametrize("scorer", [*FILTERED, "tool_call"])
+@pytest.mark.parametrize("text", ["", " \n", "<think>hm", "<think>hm</think>"])
+def test_what_the_content_filter_left_nothing_of_is_a_refusal(scorer: str, text: str) -> None:
+    targets = {"json_fields": {"a": 1}, "tool_call": []}
+    item = Item("one", "one", {"options": ["4", "42"]}, targets.get(scorer, "42"))
+    score = make_scorer(ScorerSpec(scorer))(Answer(text, "content_filter"), item)
+    assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, "refusal")
+
+
+def test_what_the_content_filter_ended_is_judged_as_far_as_it_goes() -> None:
+    numeric, graded = make_scorer(ScorerSpec("numeric")), make_scorer(ScorerSpec("token_f1"))
+    item = Item("one", "one", {}, "42 apples")
+    cut = numeric(Answer("The answer is 4", "content_filter"), Item("one", "one", {}, "42"))
+    assert (cut.outcome, cut.reason) == ("no_answer", "refusal")
+    assert graded(Answer("42 pears", "content_filter"), item).outcome == "graded"
+    assert graded(Answer("pears", "content_filter"), item).reason == "refusal"
 
 
 def test_a_tag_repeated_thousands_of_times_is_read_in_one_pass() -> None:
     assert read(Answer("<think>" * 20_000, "length")).missing == "truncated"
     assert read(Answer("</think>" * 20_000 + "42", "stop")).text == "42"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "</s>" * 20_000 + "x",
+        "x" + "</s> " * 20_000,
+        "<|im_end|>\n" * 20_000 + "x",
+        "```\n" + "\n" * 40_000 + "x```y",
+        "\n" * 40_000 + "```x\ny",
+        "`" * 40_000 + "x\ny",
+    ],
+)
+def test_degenerate_texts_are_read_in_one_pass(text: str) -> None:
+    """Tried again from every place, these would take minutes."""
+    for _ in range(10):
+        assert read(Answer(text, "stop")).missing is None
 
 
 def test_an_item_without_a_target_cannot_be_compared() -> None:

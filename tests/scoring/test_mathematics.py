@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 import textwrap
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_llmeval.errors import ScorerError
+from pytest_llmeval.errors import MissingExtraError, ScorerError
 from pytest_llmeval.records import Answer, FinishReason, Item, Prediction, Score, ScorerSpec
+from pytest_llmeval.scoring import math_process
+from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.math_process import MATH, MathProcess
-from pytest_llmeval.scoring.scorer import make_scorer, score_prediction
+from pytest_llmeval.scoring.scorer import make_scorer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,6 +52,14 @@ def judged(text: str, target: Any, finish_reason: FinishReason = "stop", **optio
         ("1e3", "1000"),
         (r"<think>$\boxed{4}$</think>$\boxed{5}$", "5"),
         ("$7$", ["$6$", "$7$"]),
+        ("\u22123", "-3"),
+        ("-3", "\u22123"),
+        ("The answer is \u22123.", "-3"),
+        (r"\boxed{41}, or rather \boxed{42}", "42"),
+        (r"So \boxed{\frac{1}{\sqrt{4}}}.", "1/2"),
+        (r"I get \boxed{42", "42"),
+        ("The answer is not 42 but 43.", "43"),
+        (r"It isn't $\frac{1}{2}$, it is $\frac{1}{3}$.", "1/3"),
     ],
 )
 def test_equal_mathematics_is_right_however_it_is_written(text: str, target: Any) -> None:
@@ -56,7 +69,13 @@ def test_equal_mathematics_is_right_however_it_is_written(text: str, target: Any
 
 @pytest.mark.parametrize(
     ("text", "target"),
-    [("1/3", "0.5"), (r"2\sqrt{3}", "2"), ("$(1,2)$", "$(1,3)$"), (r"$\boxed{x^2}$", "x^3")],
+    [
+        (r"\boxed{41}, or rather \boxed{42}", "41"),
+        ("1/3", "0.5"),
+        (r"2\sqrt{3}", "2"),
+        ("$(1,2)$", "$(1,3)$"),
+        (r"$\boxed{x^2}$", "x^3"),
+    ],
 )
 def test_other_mathematics_is_wrong(text: str, target: Any) -> None:
     assert judged(text, target).outcome == "wrong"
@@ -70,6 +89,10 @@ def test_other_mathematics_is_wrong(text: str, target: Any) -> None:
         ("It is a prime.", "length", "truncated"),
         ("So far I have 12", "length", "truncated"),
         ("?", "stop", "unparsed"),
+        ("The answer is not 5.", "stop", "unparsed"),
+        ("The answer can't be 5", "stop", "unparsed"),
+        (r"It isn't $5$!", "stop", "unparsed"),
+        (r"It is not \boxed{5}.", "stop", "unparsed"),
         ("", "stop", "empty"),
     ],
 )
@@ -108,12 +131,13 @@ def test_a_time_limit_is_more_than_nothing(limit: float) -> None:
 def test_what_takes_too_long_is_a_failure_and_the_next_one_is_judged() -> None:
     item = Item("one", "one", {}, r"\frac{1}{7}")
     answered = Prediction("t", Answer(r"$\frac{2}{14}$", "stop"), None)
+    endless = Prediction("t", Answer("$9^{9^{9^{9}}}$", "stop"), None)
     hasty, patient = (
-        make_scorer(ScorerSpec("math", {"time_limit": limit})) for limit in (0.0001, 120)
+        make_scorer(ScorerSpec("math", {"time_limit": limit})) for limit in (0.2, 120)
     )
-    (failed,) = score_prediction([hasty], answered, item)
+    (failed,) = score_prediction([hasty], endless, item)
     assert (failed.outcome, failed.value, failed.reason) == ("failure", None, "scorer")
-    assert failed.stages == ("TimeoutError: math took longer than its limit of 0.0001 s",)
+    assert failed.stages == ("TimeoutError: math took longer than its limit of 0.2 s",)
     (right,) = score_prediction([patient], answered, item)
     assert right.outcome == "right"
 
@@ -176,3 +200,77 @@ def test_files_of_the_current_folder_are_no_modules_of_the_worker(
         assert process.compare(["1"], "1", 120)["right"]
     finally:
         process.close()
+
+
+class _Interrupted(BaseException):
+    """What pytest-timeout and Ctrl-C raise in the middle of anything."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a POSIX interval timer")
+def test_an_interrupted_comparison_costs_the_next_ones_nothing() -> None:
+    def interrupt(*_: object) -> None:
+        raise _Interrupted
+
+    process = MathProcess()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        process.compare(["1"], "1", 120)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(_Interrupted):
+            process.compare(["7"], "$9^{9^{9^{9}}}$", 120)
+        assert process._process is None
+        assert process.compare(["2"], "3", 120) == {"found": "3", "right": False}
+        assert process.compare(["3"], "3", 120) == {"found": "3", "right": True}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        process.close()
+
+
+def test_a_reply_to_something_else_is_never_taken() -> None:
+    process = MathProcess()
+    try:
+        assert process.compare(["2"], "2", 120)["right"]
+        assert process._process is not None
+        assert process._process.stdin is not None
+        stray = {"targets": ["2"], "text": "2", "limit": 120, "id": -1}
+        process._process.stdin.write(json.dumps(stray).encode() + b"\n")
+        with pytest.raises(RuntimeError, match="a reply to something else"):
+            process.compare(["2"], "3", 120)
+        assert process.compare(["2"], "3", 120) == {"found": "3", "right": False}
+    finally:
+        process.close()
+
+
+def test_a_package_that_cannot_be_imported_is_told_in_its_own_words_and_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "math_verify"
+    package.mkdir()
+    code = 'raise RuntimeError("install math-verify[antlr4_13_2]")\n'
+    (package / "__init__.py").write_text(code, encoding="utf-8", newline="\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    process = MathProcess()
+    words = r"cannot be started: RuntimeError: install math-verify\[antlr4_13_2\]"
+    with pytest.raises(RuntimeError, match=words):
+        process.compare(["1"], "1", 120)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process"))
+    with pytest.raises(RuntimeError, match=words):
+        process.compare(["1"], "1", 120)
+
+
+def test_a_worker_that_ends_before_it_has_begun_did_not_take_longer_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(math_process, "_CODE", "raise SystemExit(1)")
+    with pytest.raises(RuntimeError, match=r"cannot be started: .*\(exit status 1\)"):
+        MathProcess().compare(["1"], "1", 120)
+
+
+@pytest.mark.parametrize("module", ["math_verify", "antlr4"])
+def test_a_part_of_math_verify_that_is_missing_is_told_when_the_suite_is_read(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))  # find_spec raises here
+    with pytest.raises(MissingExtraError, match="scorer math needs the package math-verify"):
+        make_scorer(ScorerSpec("math"))

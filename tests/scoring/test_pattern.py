@@ -9,7 +9,8 @@ import pytest
 from pytest_llmeval.errors import ScorerError
 from pytest_llmeval.records import Answer, Item, Prediction, Score, ScorerSpec
 from pytest_llmeval.scoring import pattern
-from pytest_llmeval.scoring.scorer import make_scorer, score_prediction
+from pytest_llmeval.scoring.judging import score_prediction
+from pytest_llmeval.scoring.scorer import make_scorer
 
 
 def judged(text: str, target: Any, **options: Any) -> Score:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 
 from pytest_llmeval.errors import MissingExtraError, ScorerError
@@ -24,13 +27,14 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.scoring import overlap, translation
 from pytest_llmeval.scoring import scorer as registry
+from pytest_llmeval.scoring.judging import score_prediction
+from pytest_llmeval.scoring.own_file import load_scorers
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
     make_scorer,
     make_scorers,
     register,
     score_of,
-    score_prediction,
 )
 
 ITEM = Item("one", "one", {}, "42")
@@ -58,6 +62,11 @@ class Shouts:
         return score_of(self.name, answer.text.count(self.mark) >= self.least)
 
 
+def scored(outcome: Any, value: Any, *others: Any) -> Score:
+    """A score whose parts need not be what they should."""
+    return Score("returns", outcome, value, *others)
+
+
 @dataclass(frozen=True, slots=True)
 class Returns:
     name: ClassVar[str]
@@ -65,7 +74,7 @@ class Returns:
     what: Any = None
 
     def __call__(self, answer: Answer, item: Item) -> Score:
-        if isinstance(self.what, Exception):
+        if isinstance(self.what, BaseException):
             raise self.what
         result: Score = self.what
         return result
@@ -195,11 +204,83 @@ def test_only_a_dataclass_can_be_registered() -> None:
         register("text")(str)  # type: ignore[type-var]  # the mistake under test
 
 
-class _Point:
-    value = "shouting_package:Shouts"
+def test_what_cannot_judge_or_has_no_version_is_refused() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Mute:
+        name: ClassVar[str]
+        version: ClassVar[str] = "1"
 
-    def __init__(self, name: str, loaded: Any) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Versionless:
+        name: ClassVar[str]
+
+        def __call__(self, answer: Answer, item: Item) -> Score:
+            return score_of(self.name, 1)
+
+    with pytest.raises(ScorerError, match=r"mute cannot be registered: .*Mute has no __call__"):
+        register("mute")(Mute)  # type: ignore[type-var]  # the mistake under test
+    with pytest.raises(ScorerError, match=r'needs a line version: ClassVar\[str\] = "1"'):
+        register("fresh")(Versionless)  # type: ignore[type-var]  # the mistake under test
+
+
+@pytest.mark.parametrize("first", ["includes", None])
+def test_a_name_of_this_package_cannot_be_taken(first: str | None) -> None:
+    if first is not None:
+        make_scorer(ScorerSpec(first))  # its module registers exact, too
+    words = r"Shouts cannot be registered as exact, a scorer of this package\. Give it another name"
+    with pytest.raises(ScorerError, match=words):
+        register("exact")(Shouts)
+    assert type(make_scorer(ScorerSpec("exact"))).__module__ == BUILT_IN["exact"]
+
+
+def test_a_name_is_given_to_one_class_and_a_class_has_one_name() -> None:
+    register("shouts")(Shouts)
+    register("shouts")(Shouts)  # the same again
+    with pytest.raises(ScorerError, match=r"two scorers are called shouts: .*Shouts .*Returns"):
+        register("shouts")(Returns)
+    with pytest.raises(ScorerError, match=r"registered already, as shouts, and cannot be cries"):
+        register("cries")(Shouts)
+
+
+def test_a_file_that_is_run_again_registers_its_scorers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    path = tmp_path / "mine.py"
+    code = """
+        from dataclasses import dataclass
+        from typing import ClassVar
+        from pytest_llmeval.scoring.scorer import register, score_of
+
+        @register("mine")
+        @dataclass(frozen=True)
+        class Mine:
+            name: ClassVar[str]
+            version: ClassVar[str] = "1"
+
+            def __call__(self, answer, item):
+                return score_of(self.name, 1)
+    """
+    path.write_text(textwrap.dedent(code), encoding="utf-8", newline="\n")
+    load_scorers(path)
+    first = make_scorer(ScorerSpec("mine"))
+    load_scorers(path)
+    assert type(make_scorer(ScorerSpec("mine"))) is not type(first)
+    del sys.modules["llmeval_scorers_mine"]
+
+
+class _Dist:
+    def __init__(self, name: str) -> None:
         self.name = name
+
+
+class _Point:
+    def __init__(
+        self, name: str, loaded: Any, value: str = "shouting_package:Shouts", dist: str = "shouting"
+    ) -> None:
+        self.name = name
+        self.value = value
+        self.dist = _Dist(dist)
         self._loaded = loaded
 
     def load(self) -> Any:
@@ -223,6 +304,28 @@ def test_an_unknown_name_is_looked_up_among_the_entry_points(
     assert "cannot be loaded from shouting_package:Shouts" in message
     assert "no shouting_package" in message
     assert "broken, choice" in error_of("shots")
+
+
+def test_two_packages_with_one_name_are_refused_by_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = [_Point("shouts", Shouts), _Point("shouts", Shouts, "crying:Cries", "crying")]
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: points)
+    assert (
+        "two packages offer a scorer called shouts: the package shouting (shouting_package:Shouts) "
+        "and the package crying (crying:Cries). Remove one."
+    ) in error_of("shouts")
+
+
+def test_a_package_that_offers_a_name_of_ours_is_not_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_scorer(ScorerSpec("exact"))
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [_Point("exact", Shouts)])
+    registry._check_not_shadowed.cache_clear()
+    assert "the package shouting offers a scorer called exact" in error_of("exact")
+    assert make_scorer(ScorerSpec("includes")).name == "includes"
+    registry._check_not_shadowed.cache_clear()
 
 
 def test_a_scorer_listed_twice_is_an_error_in_the_second_line() -> None:
@@ -254,12 +357,27 @@ def test_a_failed_prediction_fails_under_every_scorer_with_its_own_reason() -> N
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (1.0, "a scorer gives a Score, got 1.0"),
         (None, "a scorer gives a Score, got None"),
-        (Score("x", "graded", math.nan), "outcome graded does not go with the value nan"),
-        (Score("x", "graded", 1.5), "does not go with the value 1.5"),
-        (Score("x", "graded", 1.0), "does not go with the value 1.0"),
-        (Score("x", "right", 0.0), "outcome right does not go with the value 0.0"),
-        (Score("x", "wrong", None), "outcome wrong does not go with the value None"),
-        (Score("x", "failure", 0.0), "outcome failure does not go with the value 0.0"),
+        (Score("returns", "graded", math.nan), "outcome graded does not go with the value nan"),
+        (Score("returns", "graded", 1.5), "does not go with the value 1.5"),
+        (Score("returns", "graded", 1.0), "does not go with the value 1.0"),
+        (Score("returns", "right", 0.0), "outcome right does not go with the value 0.0"),
+        (Score("returns", "wrong", None), "outcome wrong does not go with the value None"),
+        (Score("returns", "failure", 0.0), "outcome failure does not go with the value 0.0"),
+        (Score("returns", "no_answer", None, "empty"), "does not go with the value None"),
+        (Score("other", "right", 1.0), "a Score of returns is named so, got 'other'"),
+        (scored("banana", 0.0), "an outcome is one of right, wrong, graded, no_answer, failure"),
+        (scored("no_answer", 0.0), "the reason of no_answer is one of empty, refusal, unparsed"),
+        (scored("no_answer", 0.0, "zzz"), "truncated, got 'zzz'"),
+        (scored("right", 1.0, None), "the reason of a Score is text, got None"),
+        (scored("right", 1.0, "", 7), "what a Score has extracted is text or None, got 7"),
+        (scored("right", 1.0, "", None, "abc"), "a tuple of texts, got 'abc'"),
+        (scored("right", 1.0, "", None, ("a", None)), "a tuple of texts, got ('a', None)"),
+        (scored("right", "1"), "the value of a Score is a number, or None for a failure, got '1'"),
+        (scored("graded", np.array([0.5])), "is a number, or None for a failure, got array"),
+        (pytest.fail.Exception("too long"), "Failed: too long"),
+        (pytest.skip.Exception("not here"), "Skipped: not here"),
+        (SystemExit(3), "SystemExit: 3"),
+        (GeneratorExit(), "GeneratorExit: "),
     ],
 )
 def test_a_scorer_that_raises_or_gives_no_score_fails_and_the_others_go_on(
@@ -272,6 +390,51 @@ def test_a_scorer_that_raises_or_gives_no_score_fails_and_the_others_go_on(
     assert failed.reason == "scorer"
     assert words in failed.stages[-1]
     assert exact.outcome == "right"
+
+
+@pytest.mark.parametrize("limit", [30, None])
+def test_what_is_meant_for_pytest_costs_a_score_and_not_the_run(limit: float | None) -> None:
+    @register("quits")
+    @dataclass(frozen=True)
+    class Quits:
+        name: ClassVar[str]
+        version: ClassVar[str] = "1"
+        time_limit: float | None = None
+
+        def __call__(self, answer: Answer, item: Item) -> Score:
+            pytest.fail("not good enough")
+
+    (score,) = score_prediction([Quits(limit)], ANSWERED, ITEM)
+    assert (score.outcome, score.reason) == ("failure", "scorer")
+    assert score.stages == ("Failed: not good enough",)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), pytest.exit.Exception("enough")])
+def test_what_ends_the_run_ends_it(error: BaseException) -> None:
+    register("returns")(Returns)
+    with pytest.raises(type(error)):
+        score_prediction([Returns(error)], ANSWERED, ITEM)
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    class WordlessError(Exception):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    register("returns")(Returns)
+    (score,) = score_prediction([Returns(WordlessError())], ANSWERED, ITEM)
+    assert score.stages == ("WordlessError: (its words cannot be had: its __str__ raises)",)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value"),
+    [("graded", np.float32(0.5)), ("right", True), ("right", 1), ("wrong", np.int64(0))],
+)
+def test_any_number_is_stored_as_a_float(outcome: str, value: Any) -> None:
+    register("returns")(Returns)
+    (score,) = score_prediction([Returns(scored(outcome, value))], ANSWERED, ITEM)
+    assert score == Score("returns", score.outcome, float(value))
+    assert type(score.value) is float
 
 
 def test_nan_from_a_scorer_is_a_failure_with_its_message() -> None:

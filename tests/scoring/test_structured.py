@@ -46,6 +46,9 @@ def judged(
         '<answer>{"a": 1}</answer>',
         '{"a": "```"}',
         '{"a": 1, "a": 2}',
+        '{"a": "</think>"}',
+        '{"a": "<think>x</think>"}',
+        '["<answer>", "```\\n", "</s>"]',
         '{"é": "\\u00e9"}',
     ],
 )
@@ -57,6 +60,8 @@ def test_what_is_json_is_right_a_fence_or_reasoning_around_it_or_not(text: str) 
     ("text", "words"),
     [
         ("{'a': 1}", "Expecting property name"),
+        ("[1e999]", "1e999 is too large a number"),
+        ('{"a": -1E400}', "-1E400 is too large a number"),
         ('{"a": 1,}', "line 1, column"),
         ("[1, 2", "line 1, column"),
         ('{"a": NaN}', "NaN is no number of JSON"),
@@ -220,6 +225,79 @@ def test_a_reference_to_elsewhere_is_never_fetched() -> None:
         judged("json_schema", "{}", schema={"$ref": "http://127.0.0.1:1/x"})
 
 
+LETTERS: dict[str, Any] = {"patternProperties": {r"^\p{L}$": {}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "outcome"),
+    [
+        ("0.3", {"multipleOf": 0.1}, "right"),
+        ("19.99", {"multipleOf": 0.01}, "right"),
+        ("0.35", {"multipleOf": 0.1}, "wrong"),
+        ("7", {"multipleOf": 2}, "wrong"),
+        ("1e300", {"multipleOf": 1e-300}, "right"),
+        ('"x"', {"multipleOf": 2}, "right"),
+        ('"é"', {"pattern": r"^\p{L}+$"}, "right"),
+        ('"5"', {"pattern": r"^\p{L}+$"}, "wrong"),
+        (
+            '{"é": 1}',
+            {"patternProperties": {r"^\p{L}$": {}}, "additionalProperties": False},
+            "right",
+        ),
+        (
+            '{"5": 1}',
+            {"patternProperties": {r"^\p{L}$": {}}, "additionalProperties": False},
+            "wrong",
+        ),
+        ('{"b": 1}', {"properties": {"a": {}}, "additionalProperties": {"type": "null"}}, "wrong"),
+        ('{"b": null}', {"additionalProperties": {"type": "null"}}, "right"),
+        ("[]", {"additionalProperties": False}, "right"),
+        ('{"a": 1}', {"properties": {"a": {}}, "unevaluatedProperties": False}, "right"),
+    ],
+)
+def test_numbers_are_counted_by_their_digits_and_patterns_are_those_of_regex(
+    text: str, schema: dict[str, Any], outcome: str
+) -> None:
+    score = judged("json_schema", text, schema=schema)
+    assert score.outcome == outcome, score.stages
+
+
+def test_a_pattern_of_properties_that_backtracks_without_end_is_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pytest_llmeval.scoring.pattern.TIME_LIMIT", 0.05)
+    schema = {"additionalProperties": False, "patternProperties": {r"^(\w|\w\w|\w+)+$": {}}}
+    with pytest.raises(TimeoutError, match=r"took longer than 0\.05 s"):
+        judged("json_schema", json.dumps({"a" * 5000 + "!": 1}), schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (
+            {"allOf": [{"patternProperties": {"a": {}}}], "unevaluatedProperties": False},
+            "unevaluatedProperties and patternProperties cannot be bounded in time; additional",
+        ),
+        (
+            {"pattern": "("},
+            r"no JSON Schema \(Draft 2020-12\): at \$.pattern: '\(' is not a 'regex'",
+        ),
+        ({"patternProperties": {"(": {}}}, "no JSON Schema"),
+    ],
+)
+def test_a_schema_that_cannot_be_searched_is_refused_when_the_suite_is_read(
+    schema: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ScorerError, match=words):
+        make_scorer(ScorerSpec("json_schema", {"schema": schema}))
+
+
+def test_fences_without_an_end_are_read_in_one_pass() -> None:
+    """Tried again from every fence, this would take minutes."""
+    for _ in range(5):
+        assert judged("json_valid", "```json\n" * 40_000 + "x").outcome == "wrong"
+
+
 # json_fields --------------------------------------------------------------------------------------
 
 ANN = {"name": "Ann", "age": 30, "address": {"city": "Oslo", "zip": "0150"}, "pets": ["cat"]}
@@ -316,6 +394,13 @@ def test_a_target_without_the_fields_is_the_items_fault(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         judged("json_fields", "{}", target, **options)
+
+
+def test_tags_in_the_texts_of_json_are_values_like_any() -> None:
+    text = '{"name": "<think>Ann</think>"}'
+    score = judged("json_fields", text, {"name": "<think>Ann</think>"})
+    assert (score.outcome, score.stages[0]) == ("right", "extract: the whole text")
+    assert judged("json_fields", text, {"name": ""}).outcome == "wrong"
 
 
 def test_naming_no_field_is_refused() -> None:

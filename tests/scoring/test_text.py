@@ -42,6 +42,9 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
         ("Rome", ["Paris", "Rome"], {}, "right"),
         ("42", 42, {}, "right"),
         ("true", True, {}, "right"),
+        ("a\r\nb", "a\nb", {}, "right"),
+        ("a\nb", "a\r\nb", {}, "right"),
+        ("a\r\nb", "a\nb", {"normalize": False}, "wrong"),
     ],
 )
 def test_exact(text: str, target: Any, options: dict[str, Any], expected: str) -> None:
@@ -67,6 +70,30 @@ def test_exact(text: str, target: Any, options: dict[str, Any], expected: str) -
         ("The A", "a", "wrong"),
         ("Paris France", "Paris", "wrong"),
         ("Rome", ["Paris", "Rome."], "right"),
+        ("3.5", "35", "wrong"),
+        ("-5", "5", "wrong"),
+        ("\u22125", "-5", "right"),
+        ("It is -5.", "it is -5", "right"),
+        ("-.5", "-5", "wrong"),
+        (".5", "5", "wrong"),
+        ("1/2", "12", "wrong"),
+        ("8:30", "830", "wrong"),
+        ("1,000", "1000", "right"),
+        ("1,000,000.5", "1000000.5", "right"),
+        ("1,5", "15", "wrong"),
+        ("2010\u20132012", "2010-2012", "right"),
+        ("covid-19", "COVID19", "right"),
+        ("No. 5", "no 5", "right"),
+        ("42.", "42", "right"),
+        ("“42”", "42", "right"),
+        ("C++", "C", "wrong"),
+        ("C#", "C", "wrong"),
+        ("C++.", "c++", "right"),
+        ("#1", "1", "right"),
+        ("well_known", "wellknown", "right"),
+        ("it's 5 o'clock!", "its 5 oclock", "right"),
+        ("\u200fمرحبا", "مرحبا", "right"),
+        ("\u2067مرحبا\u2069 5", "مرحبا 5", "right"),
     ],
 )
 def test_normalized_exact(text: str, target: Any, expected: str) -> None:
@@ -86,6 +113,16 @@ def test_normalized_exact(text: str, target: Any, expected: str) -> None:
         ("Oh no!", "no", {"whole_words": True}, "right"),
         ("C++, then", "C++", {"whole_words": True}, "right"),
         ("15", "5", {"whole_words": True}, "wrong"),
+        ("42.5", "42", {"whole_words": True}, "wrong"),
+        ("3.42", "42", {"whole_words": True}, "wrong"),
+        ("1,042", "042", {"whole_words": True}, "wrong"),
+        ("It is 42.", "42", {"whole_words": True}, "right"),
+        ("42, then", "42", {"whole_words": True}, "right"),
+        ("私は東京に住む", "東京", {"whole_words": True}, "right"),
+        ("共42个", "42", {"whole_words": True}, "right"),
+        ("共142个", "42", {"whole_words": True}, "wrong"),
+        ("수도는 파리입니다", "파리", {"whole_words": True}, "right"),
+        ("iPhone东京", "Phone", {"whole_words": True}, "wrong"),
         ("<think>Paris?</think>Rome", "Paris", {}, "wrong"),
         ("Rome", ["Paris", "Rome"], {}, "right"),
         ("Berlin", ["Paris", "Rome"], {}, "wrong"),
@@ -113,3 +150,10 @@ def test_every_text_is_itself_however_it_is_composed(scorer: str, text: str) -> 
     if text.strip():
         decomposed = unicodedata.normalize("NFD", text)
         assert outcome(scorer, decomposed, text) == "right"
+
+
+@pytest.mark.parametrize("scorer", ["rouge", "bleu", "chrf", "ter", "edit_similarity", "token_f1"])
+def test_graded_texts_are_the_same_however_they_are_composed(scorer: str) -> None:
+    target = "un caf\u00e9 noir bien serr\u00e9"
+    for text, other in ((target, unicodedata.normalize("NFD", target)), (target, target)):
+        assert outcome(scorer, text, other) == outcome(scorer, other, text) == "right"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +14,15 @@ import pytest
 
 from pytest_llmeval.errors import ScorerError
 from pytest_llmeval.records import Answer, Item, Prediction, Score, ScorerSpec
+from pytest_llmeval.scoring import judging
 from pytest_llmeval.scoring import scorer as registry
+from pytest_llmeval.scoring.judging import MOST_TIMEOUTS, close_scorers, score_prediction
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
     TIME_LIMIT,
     make_scorer,
     register,
     score_of,
-    score_prediction,
 )
 from pytest_llmeval.scoring.time_limits import within
 
@@ -31,6 +33,7 @@ ANSWERED = Prediction("t", Answer("42", "stop"), None)
 @pytest.fixture(autouse=True)
 def _only_built_in_scorers_stay_registered() -> Iterator[None]:
     yield
+    judging.close_scorers([])
     for name in registry._registered.keys() - BUILT_IN.keys():
         del registry._registered[name]
 
@@ -149,6 +152,59 @@ def test_a_scorer_that_says_nothing_has_a_minute(monkeypatch: pytest.MonkeyPatch
         limits.append(limit)
         return call()
 
-    monkeypatch.setattr(registry, "within", noting)
+    monkeypatch.setattr(judging, "within", noting)
     assert score_prediction([Plain()], ANSWERED, ITEM)[0].outcome == "right"
     assert limits == [TIME_LIMIT] == [60]
+
+
+def test_a_scorer_that_never_comes_back_is_not_asked_for_ever() -> None:
+    asked = 0
+
+    def count() -> None:
+        nonlocal asked
+        asked += 1
+        loop()
+
+    register("stuck")(Stuck)
+    scorers = [Stuck(count), make_scorer(ScorerSpec("exact"))]
+    scores = [score_prediction(scorers, ANSWERED, ITEM) for _ in range(MOST_TIMEOUTS + 3)]
+    assert asked == MOST_TIMEOUTS
+    assert {stuck.outcome for stuck, _ in scores} == {"failure"}
+    (told,) = scores[-1][0].stages
+    assert told == (
+        "TimeoutError: scorer stuck was not asked any more: it took longer than its time_limit of "
+        "0.05 s 5 times; mend it, or raise its time_limit, and score again"
+    )
+    assert {exact.outcome for _, exact in scores} == {"right"}
+    close_scorers(scorers)
+    score_prediction(scorers, ANSWERED, ITEM)
+    assert asked == MOST_TIMEOUTS + 1
+
+
+def test_a_timeout_that_a_scorer_raises_itself_is_no_sign_that_it_hangs() -> None:
+    def refuse() -> None:
+        raise TimeoutError("the server of the judge")
+
+    register("stuck")(Stuck)
+    scores = [score_prediction([Stuck(refuse, 30)], ANSWERED, ITEM) for _ in range(8)]
+    assert {score.stages for (score,) in scores} == {("TimeoutError: the server of the judge",)}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a POSIX interval timer")
+def test_what_interrupts_the_waiting_is_none_of_the_scorers() -> None:
+    """pytest-timeout raises like this, in the main thread, while a scorer is at work."""
+
+    def interrupt(*_: object) -> None:
+        pytest.fail("Timeout (>0.1s) from pytest-timeout.")
+
+    register("stuck")(Stuck)
+    before, threads = signal.signal(signal.SIGALRM, interrupt), set(threading.enumerate())
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(pytest.fail.Exception, match="from pytest-timeout"):
+            score_prediction([Stuck(loop, 600)], ANSWERED, ITEM)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join()  # it was asked to end

@@ -167,6 +167,18 @@ def test_calls_are_paired_so_that_as_many_as_possible_fit() -> None:
         ("Oslo", "Bergen", "wrong", "wrong"),
         ("Oslo", "Oslo", "right", "right"),
         ("", "", "right", "right"),
+        ("New York", "new-york", "right", "wrong"),
+        ("room 5", "Room5", "right", "wrong"),
+        ("-1", "1", "wrong", "wrong"),
+        ("3.14", "314", "wrong", "wrong"),
+        ("1.2.3.4", "12.34", "wrong", "wrong"),
+        ("2024-1-11", "2024-11-1", "wrong", "wrong"),
+        ("x^2", "x2", "wrong", "wrong"),
+        ("x - 1", "X-1", "right", "wrong"),
+        ("12 5", "125", "wrong", "wrong"),
+        (".", "", "wrong", "wrong"),
+        ("*", "/", "wrong", "wrong"),
+        ("café", "cafe\u0301", "right", "wrong"),
     ],
 )
 def test_case_and_some_signs_in_strings_count_only_if_asked(
@@ -258,7 +270,7 @@ HELD = '{"name": "timer", "arguments": {"minutes": 5}}'
     ("text", "finish_reason", "reason"),
     [
         ("", "stop", "empty"),
-        ("", "content_filter", "empty"),
+        ("", "content_filter", "refusal"),
         ("<|im_end|>", "stop", "empty"),
         ("<think>hm", "stop", "unparsed"),
         (f"<tool_call>{HELD}</tool_call>", "stop", "unparsed"),
@@ -273,6 +285,68 @@ def test_nothing_and_a_call_left_in_the_text_are_no_answer_whatever_was_due(
 ) -> None:
     score = judged(target, text=text, finish_reason=finish_reason)
     assert (score.outcome, score.value, score.reason) == ("no_answer", 0.0, reason)
+
+
+@pytest.mark.parametrize("raw", ["", "  ", "null", " null\n", "{}", '"{}"'])
+def test_no_arguments_may_be_written_as_nothing_where_none_are_due(raw: str) -> None:
+    assert judged([{"name": "now"}], ToolCall("now", None, raw)).outcome == "right"
+    optional = [{"name": "now", "arguments": {"zone": "UTC"}, "optional": ["zone"]}]
+    assert judged(optional, ToolCall("now", None, raw)).outcome == "right"
+
+
+@pytest.mark.parametrize("raw", ["", "null", '{"minutes": 1e999}', '{"minutes": NaN}'])
+def test_arguments_that_are_due_and_cannot_be_read_are_no_answer(raw: str) -> None:
+    assert judged([TIMER], ToolCall("timer", None, raw)).reason == "unparsed"
+
+
+def test_arguments_that_were_read_too_loosely_are_no_json() -> None:
+    made = ToolCall("timer", {"minutes": float("inf")}, '{"minutes": 1e999}')
+    assert judged([TIMER], made).reason == "unparsed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "In HTML, <function> is not a tag.",
+        "Use <function foo> here.",
+        "The model writes <tool_call> and </tool_call> around a call.",
+        "To call a function in C, write `f()`.",
+    ],
+)
+def test_speaking_of_a_tag_is_no_call(text: str) -> None:
+    assert judged([], text=text).outcome == "right"
+    assert judged([TIMER], text=text).outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<tool_call>\n{HELD}\n</tool_call>",
+        f"<function_call>[{HELD}]",
+        f"<tool_call>```json\n{HELD}```",
+        '<function=timer>{"minutes": 5}</function>',
+        "<tool_call>\n<function=timer>\n<parameter=minutes>\n5\n</parameter>",
+        "<tool_call>timer\n<arg_key>minutes</arg_key>",
+        '<function_calls><invoke name="timer">',
+        "[TOOL_CALLS] [",
+        "<|python_tag|>timer(minutes=5)",
+        "Let me see. <tool_call>",
+    ],
+)
+def test_a_call_in_a_models_own_format_is_a_call_that_was_not_read(text: str) -> None:
+    assert judged([], text=text).reason == judged([TIMER], text=text).reason == "unparsed"
+
+
+def test_a_text_of_many_lines_without_a_call_is_read_in_one_pass() -> None:
+    """Tried again from every line, this would take minutes."""
+    for _ in range(5):
+        assert judged([], text="\n" * 40_000 + "x").outcome == "right"
+
+
+def test_calls_that_the_content_filter_ended_are_a_refusal() -> None:
+    assert judged([OSLO, TIMER], MADE_OSLO, finish_reason="content_filter").reason == "refusal"
+    cut = ToolCall("timer", None, '{"min')
+    assert judged([TIMER], cut, finish_reason="content_filter").reason == "refusal"
 
 
 def test_some_of_the_calls_wanted_are_truncated_where_the_limit_ended_them() -> None:

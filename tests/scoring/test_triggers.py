@@ -13,7 +13,7 @@ from pytest_llmeval.scoring import (
     committed_number,
     corrections,
     denials,
-    extraction,
+    markup,
     standing,
 )
 from pytest_llmeval.scoring.triggers import lower, matches_at, starts_of
@@ -24,7 +24,7 @@ PATTERNS = [
     (committed_number._ANCHOR, committed_number._ANCHOR_WORDS),
     (corrections._TAKEN_BACK, corrections._TAKING_BACK),
     (standing._DENIED_BEFORE, standing._DENYING),
-    (extraction._TAG, extraction._TAG_STARTS),
+    (markup._TAG, markup._TAG_STARTS),
 ]
 FRAGMENTS = [
     *{word for _, words in PATTERNS for word in words},
