@@ -82,8 +82,8 @@ def pilot_lines(wish: Wish, run: str, plans: Sequence[PairPlan]) -> Iterator[str
         yield f"  {_pair_words(plan)}"
         if pair.stopped:
             yield (
-                "  biased: the suite stopped early, at an item that these answers chose; ask it "
-                "without stop for a plan to rely on"
+                "  biased: the suite stopped early, at an item that these answers chose;\n"
+                "  ask it without stop for a plan to rely on"
             )
         yield f"  {_points(wish.difference)}: {_need_words(wish, plan)}"
         if plan.pair.disagreement > 0 and plan.reach.margin is not None:

@@ -236,10 +236,10 @@ def test_a_run_that_stopped_early_says_that_its_pairs_are_biased(run: Path) -> N
     assert "biased" not in from_run(run).stdout
     significance(run, *TEN_TO_FIVE, binary=True, not_needed=30)
     lines = from_run(run).stdout.splitlines()
-    assert lines[4] == (
-        "  biased: the suite stopped early, at an item that these answers chose; ask it without "
-        "stop for a plan to rely on"
-    )
+    assert lines[4:6] == [
+        "  biased: the suite stopped early, at an item that these answers chose;",
+        "  ask it without stop for a plan to rely on",
+    ]
     (plan,) = json.loads(from_run(run, "--json").stdout)["pairs"]
     assert plan["pair"]["stopped"] is True
 
