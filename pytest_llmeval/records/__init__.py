@@ -1,0 +1,85 @@
+"""The words of the project as plain, frozen data.
+
+Every room speaks in these records and none of them knows a room. The words are those of the
+blueprint: an *item* is asked under a *condition*, which makes a *trial*; what came back, stored, is
+its *prediction*; a *score* judges a prediction; a *metric* is a number over scores with an interval
+and counts; a *comparison* sets two conditions side by side on the same items; a *gate* decides.
+"""
+
+from pytest_llmeval.records.answered import (
+    Answer,
+    Attempt,
+    Failure,
+    FinishReason,
+    NoAnswerReason,
+    Outcome,
+    Prediction,
+    Score,
+    Scored,
+    Settled,
+    ToolCall,
+    Unneeded,
+    Usage,
+)
+from pytest_llmeval.records.asked import (
+    Condition,
+    GateKind,
+    GateSpec,
+    Item,
+    Message,
+    PromptVariant,
+    Request,
+    Sampling,
+    ScorerSpec,
+    StopSpec,
+    Suite,
+    Trial,
+)
+from pytest_llmeval.records.worth import (
+    Comparison,
+    Effect,
+    Evidence,
+    GateResult,
+    GateVerdict,
+    Interval,
+    Metric,
+    Reading,
+    Sensitivity,
+)
+
+__all__ = [
+    "Answer",
+    "Attempt",
+    "Comparison",
+    "Condition",
+    "Effect",
+    "Evidence",
+    "Failure",
+    "FinishReason",
+    "GateKind",
+    "GateResult",
+    "GateSpec",
+    "GateVerdict",
+    "Interval",
+    "Item",
+    "Message",
+    "Metric",
+    "NoAnswerReason",
+    "Outcome",
+    "Prediction",
+    "PromptVariant",
+    "Reading",
+    "Request",
+    "Sampling",
+    "Score",
+    "Scored",
+    "ScorerSpec",
+    "Sensitivity",
+    "Settled",
+    "StopSpec",
+    "Suite",
+    "ToolCall",
+    "Trial",
+    "Unneeded",
+    "Usage",
+]
