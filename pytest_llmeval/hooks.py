@@ -215,6 +215,8 @@ class OwnerHooks(Hooks):
     def _refuse_mistakes(self) -> None:
         mistakes = self.evaluation.settings.mistakes
         if mistakes:
+            # Nothing ran, so that to syrupy every snapshot would look unused, and be deleted.
+            self.config.option.update_snapshots = False
             raise pytest.UsageError(*mistakes, "llmeval: nothing was sent")
 
     def _conclude(self, *, stopped: str) -> None:

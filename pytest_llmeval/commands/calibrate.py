@@ -130,8 +130,8 @@ def _source(rates: Sequence[Rate]) -> str:
 
 def _promise(rates: Sequence[Rate]) -> str:
     if rates[0].question in ("gate", "graded gate"):
-        where = "from 100 items on, where at least 5 % change"
-        return f"promised: at most {100 * MOST_ERRORS:g} % {where}"
+        where = "from 100 items on, if 5 % or more change"
+        return f"promised: first two at most {100 * MOST_ERRORS:g} % {where}"
     if rates[0].question == "shaped gate":
         return f"promised: at most {100 * MOST_ERRORS:g} %, false passes on average"
     if rates[0].question in _BY_METHOD:

@@ -128,6 +128,8 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
             prompt=tuple(requests.get(trial.trial_id, {}).get("messages", ())),
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
+            # Of a scorer that failed, its message is the last of the stages.
+            error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
 
 

@@ -21,6 +21,7 @@ from pytest_llmeval.results.wording import (
     pair_words,
     percent,
     procedures,
+    scorers_note,
     several_methods,
     shows_items,
     stopped_words,
@@ -86,8 +87,9 @@ def _scores(report: RunReport, width: int) -> list[str]:
     if all(row[-1] == "-" for row in rows):
         head, rows = head[:-1], [row[:-1] for row in rows]
     lines = _table(*_spared(head, rows, width), width)
-    note = incomplete_note(metrics)
-    return lines + (_wrapped([f"* {note}"], width) if note else [])
+    note, by_which = incomplete_note(metrics), scorers_note(report.metrics)
+    lines += _wrapped([f"* {note}"], width) if note else []
+    return lines + (_wrapped([by_which], width) if by_which else [])
 
 
 def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -> list[str]:

@@ -236,6 +236,30 @@ def shows_fixed_set(metrics: Iterable[Metric]) -> bool:
     return any(metric.fixed_set is not None for metric in metrics)
 
 
+def scorers_note(metrics: Sequence[Metric]) -> str:
+    """By which scorer a suite's row is, where that does not go without saying; "" where it does.
+
+    It does where there is only one, and a row's percentage is its right of answered.
+    """
+    told = []
+    for suite, its in by_suite(metrics).items():
+        first = its[0]
+        names = list(dict.fromkeys(metric.scorer for metric in its))
+        graded = any(_is_graded(metric) for metric in its if metric.scorer == first.scorer)
+        words = [f"{suite} by {first.scorer}"]
+        words += [f"{counted(len(names) - 1, 'other scorer')} in the report"] if names[1:] else []
+        words += ["% is the mean of graded scores"] if graded else []
+        told += [", ".join(words)] if words[1:] else []
+    return f"shown: {'; '.join(told)}" if told else ""
+
+
+def _is_graded(metric: Metric) -> bool:
+    """Whether some score lies between right and wrong: the mean is then not right of answered."""
+    if metric.mean is None or metric.items != metric.answered:
+        return False
+    return abs(metric.mean * metric.answered - metric.right) > _AS_GOOD_AS_NONE
+
+
 def several_methods(metrics: Iterable[Metric]) -> bool:
     """Whether each row of a table has to name the method of its interval."""
     return len({m.interval.method for m in metrics if m.interval.low is not None}) > 1

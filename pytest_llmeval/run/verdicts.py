@@ -72,7 +72,15 @@ def decide(suite: Suite, gate: GateSpec, grounds: Grounds | None, *, stopped: st
     if grounds is None or not its:
         message = "was not measured: none of its trials was selected"
         return GateResult(suite.name, gate, "inconclusive", message)
-    return GateResult(suite.name, gate, *_DECISIONS[gate.kind](gate, its, grounds))
+    verdict, message, evidence = _DECISIONS[gate.kind](gate, its, grounds)
+    return GateResult(suite.name, gate, verdict, _of_which(suite, gate) + message, evidence)
+
+
+def _of_which(suite: Suite, gate: GateSpec) -> str:
+    """The scorer's name, where it is not the one whose figures the table shows."""
+    headline = suite.scorers[0].name if suite.scorers else gate.metric
+    of_a_scorer = gate.kind in ("at_least", "not_worse_than")
+    return f"{gate.metric} " if of_a_scorer and not gate.detail and gate.metric != headline else ""
 
 
 def in_order(decided: Iterable[tuple[SelectedGate, GateResult]]) -> tuple[GateResult, ...]:

@@ -93,7 +93,16 @@ def check_gates(suite: Suite, conditions: Sequence[Condition]) -> None:
 
 def check_stop(suite: Suite, conditions: Sequence[Condition]) -> None:
     """Raise SuiteError when a suite that stops once it has decided has nothing to decide."""
-    if suite.stop is not None and not suite.gates and len(conditions) < 2:
+    if suite.stop is None:
+        return
+    if suite.gates and all(gate.kind != "at_least" for gate in suite.gates):
+        raise SuiteError(
+            "stop: none of the suite's gates can be decided early; only at_least can. Add such a "
+            "gate, or remove stop: its intervals are wider",
+            path=suite.origin,
+            line=suite.stop.line,
+        )
+    if not suite.gates and len(conditions) < 2:
         raise SuiteError(
             f"stop: there is nothing to decide: no gate, and only one condition, "
             f"{conditions[0].name}. Add a gate, or something to compare with (a model, a prompt, "

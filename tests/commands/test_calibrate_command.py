@@ -29,7 +29,7 @@ def test_the_tables_name_each_default_its_promise_and_how_it_was_measured() -> N
         "  1,000      4.6    4.5    4.9    4.9    5.0    5.0",
         "False alarms REAL after Holm",
         "Errors of the gate not_worse_than, Tango 90 %",
-        "  promised: at most 5.5 % from 100 items on, where at least 5 % change",
+        "  promised: first two at most 5.5 % from 100 items on, if 5 % or more change",
         "  2 and 3 % change: the same where that is all; of few items, or of rare",
         "  changes, often none is seen: no_change lets that through, by decision",
         "    100           5.0         5.3          5.8        13.3         8.3",

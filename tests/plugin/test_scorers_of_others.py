@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from pytest_llmeval.commands.show import Wanted, find
 from pytest_llmeval.scoring import overlap
 from pytest_llmeval.scoring import scorer as registry
 from pytest_llmeval.scoring.scorer import BUILT_IN
@@ -116,6 +117,14 @@ def test_what_a_scorer_raises_is_told_and_the_run_goes_on(
     assert outcomes == [("exact", "right"), ("theirs", "failure")]
     assert any(words in row["stages"] for row in project.rows("per_item_scores"))
     assert "Traceback" not in words_of(result)
+
+
+def test_llmeval_show_says_why_a_scorer_failed(project: Project) -> None:
+    conftest(project, "return 1 // 0")
+    project.suite("polite", [project.right("a")], score="theirs")
+    project.run()
+    found = find(project.latest_run(), Wanted(frozenset({"failed"})))
+    assert "ZeroDivisionError" in found.trials[0].error
 
 
 def test_a_run_leaves_no_process_of_a_scorer(project: Project) -> None:

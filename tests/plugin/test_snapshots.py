@@ -222,6 +222,17 @@ def test_one_that_no_test_uses_any_more_is_told_and_deleted_on_request(quality: 
     assert not quality.snapshot.exists()
 
 
+def test_a_mistake_before_anything_ran_deletes_no_snapshot(quality: Quality) -> None:
+    """Every snapshot looks unused then, and was accepted by somebody."""
+    quality.accept(right(4))
+    quality.project.config()
+    quality.project.suite("sums", [quality.project.right("a")], score="exacto")
+    quality.project.write("scores.json", json.dumps(right(4)))
+    result = quality.project.run("--snapshot-update", plugins=["syrupy"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert quality.snapshot.exists()
+
+
 def test_without_syrupy_it_says_what_is_missing(quality: Quality) -> None:
     quality.project.write("scores.json", "{}")
     result = quality.project.pytest()

@@ -16,6 +16,7 @@ suite       condition       right      %  95 % Wilson  no answer  failed  tok/s
 arithmetic  tiny-l/plain  188/200  94.0    89.8..96.5          0       0  2,140
             tiny-s/terse  118/200  59.0    52.1..65.6          9       0      -
 capitals    tiny-l/plain   90/100  90.0    82.6..94.5          0       0      -
+shown: arithmetic by exact, 1 other scorer in the report
 Is it real? (same items, McNemar mid-p, Holm; 3 of 4 pairs, all in the report)
 arithmetic  tiny-l over tiny-s, plain
     +28.5 [+21.5, +35.8]  p < 0.001  REAL
@@ -38,6 +39,7 @@ suite       condition       right      %  95 % Wilson  no answer  failed  tok/s
 arithmetic  tiny-l/plain  188/200  94.0    89.8..96.5          0       0  2,140
             tiny-s/terse  118/200  59.0    52.1..65.6          9       0      -
 capitals    tiny-l/plain   90/100  90.0    82.6..94.5          0       0      -
+shown: arithmetic by exact, 1 other scorer in the report
 Is it real? (same items, McNemar mid-p, Holm; 3 of 4 pairs, all in the report)
 arithmetic  tiny-l over tiny-s, plain  +28.5 [+21.5, +35.8]  p < 0.001  REAL
 capitals    tiny-l over tiny-s, plain   +2.5 [ -3.8,  +9.1]  p 0.42     not shown; needs about 1,360 items
@@ -97,7 +99,7 @@ def test_without_comparisons_gates_or_figures_their_parts_are_left_out(samples: 
     )
     lines = summary_lines(report, 80)
     assert [line.split()[0] for line in lines[1:]] == [
-        *("suite", "arithmetic", "tiny-s/terse", "capitals", "41", "report:"),
+        *("suite", "arithmetic", "tiny-s/terse", "capitals", "shown:", "41", "report:"),
     ]
     assert "tok/s" not in lines[1]
     assert lines[-2] == "41 s"

@@ -281,3 +281,15 @@ def test_a_real_difference_whose_wider_interval_has_0_says_why(samples: Any) -> 
 
     assert advice(-0.01) == "its interval is of a wider procedure"
     assert advice(0.01) == advice(-0.01, "tango") == advice(-0.01, p=0.2) == ""
+
+
+def test_a_row_says_by_which_scorer_it_is_where_that_does_not_go_without_saying(
+    samples: Any,
+) -> None:
+    plain = samples.metric_of("sums", "m", 3, 5)
+    assert wording.scorers_note([plain]) == ""
+    first = samples.metric_of("both", "m", 3, 5, scorer="token_f1", mean=0.8)
+    other = samples.metric_of("both", "m", 5, 5, scorer="exact", headline=False)
+    assert wording.scorers_note([plain, first, other]) == (
+        "shown: both by token_f1, 1 other scorer in the report, % is the mean of graded scores"
+    )

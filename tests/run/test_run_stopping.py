@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.records import Prediction, Trial, Unneeded
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
@@ -171,9 +172,18 @@ def no_baseline(*_: object) -> Decision:
 
 
 def test_a_gate_of_another_kind_needs_everything(two: Workbench) -> None:
-    gates = [{"only": "l", "metric": "tokens", "at_most": 64}]
+    gates = [
+        {"only": "s", "metric": "exact", "at_least": 0.5},
+        {"only": "l", "metric": "tokens", "at_most": 64},
+    ]
     (question,) = wishes_of(trials_of(two, gates=gates), [["l", "s"]])["l"].questions
     assert question.needs_all
+
+
+def test_stop_is_refused_where_no_gate_can_be_decided_early(two: Workbench) -> None:
+    gates = [{"only": "l", "metric": "tokens", "at_most": 64}]
+    with pytest.raises(SuiteError, match="none of the suite's gates can be decided early; only at"):
+        trials_of(two, gates=gates)
 
 
 # What it is worth ---------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_the_baseline_is_asked_with_the_outcomes_of_the_gate_s_scorer(
         return Decision("no_change", "as before")
 
     result = verdict(trials, gate, grounds(trials, scores, against_baseline=against))
-    assert (result.verdict, result.message) == ("no_change", "as before")
+    assert (result.verdict, result.message) == ("no_change", "includes as before")
     given = {f"add-{n}": [1.0, None] for n in (1, 2, 3)} | {"add-4": [None, None]}
     gaps = "5 of 8 trials of the suite have no outcome (m 5)"
     assert asked == [(trials, gate, given, gaps)]
