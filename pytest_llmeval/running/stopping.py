@@ -127,6 +127,8 @@ class SuiteWatch:
         condition = trial.condition.name
         if self._place[trial.id] < self._needed[condition]:
             return 0
+        if self._wishes[condition].fulfilled:  # decided this very moment, and not told yet
+            return self._items * trial.condition.repeats
         awaited = [
             self._complete[name]
             for question in self._wishes[condition].questions

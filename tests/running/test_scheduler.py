@@ -502,9 +502,7 @@ def test_a_quick_model_does_not_run_away_from_the_one_it_is_compared_with(start:
         pass
     while scheduler.wait(second[-1].id) is None:
         pass
-    # Up to and with the one that leads the sixth by 2 x 3, and what each slot may send while the
-    # decision is being taken in.
-    assert len(quick.asked) <= (6 + 2 * 3 + 1) + 3
+    assert len(quick.asked) <= 6 + 2 * 3 + 3  # the lead, and what each slot may yet send
     assert len(slow.asked) <= 6 + 3 + 3
 
 
