@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from pytest_llmeval.errors import ConfigError
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.records import Answer, Likelihood, Request
 
 GROUP = "pytest_llmeval.engines"
 """The entry-point group under which other packages offer engines: kind = "module:factory"."""
@@ -33,13 +33,14 @@ class Endpoint:
 
     `model` is the name sent with each request, None to send none. `timeout` is in seconds, from
     sending a request (connecting included) to the last byte of its answer. `api_key` never shows
-    in a repr or a message.
+    in a repr or a message. `settings` are what only engines of one kind know, by the config's keys.
     """
 
     url: str
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 600.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +59,62 @@ class EndpointFacts:
 
 
 class Engine(Protocol):
-    """Speaks to one endpoint. Its methods belong to one event loop and may run concurrently."""
+    """Speaks to one endpoint. Its methods belong to one event loop and may run concurrently.
+
+    Each but `close` raises subclasses of `EngineError` and nothing else, and cancelling it gives
+    the connection up, so that the server can stop working. What an engine cannot honestly do it
+    refuses by raising `Unsupported`; `Refusing` does so for whatever is not overridden. A factory
+    may also have a function `refuse(request)` that raises `Unsupported` for requests of which that
+    is known before anything is contacted.
+    """
 
     async def describe(self) -> EndpointFacts:
-        """Ask the endpoint about itself; raises `EngineError` when it cannot be reached."""
+        """Ask the endpoint about itself."""
         ...
 
     async def complete(self, request: Request) -> Answer:
-        """Make one attempt at a request; raises subclasses of `EngineError` and nothing else.
+        """Make one attempt at an answer."""
+        ...
 
-        Cancelling it gives the connection up, so that the server can stop working on the answer.
-        """
+    async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
+        """Make one attempt at the likelihoods of the request's continuations, in their order."""
+        ...
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the model's token ids of a text, without any that mark a beginning or an end."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Return a vector for each text, in their order, all of one length."""
         ...
 
     async def close(self) -> None:
         """Close every connection; requests still in flight fail as unreachable."""
         ...
+
+
+class Refusing:
+    """What engines of a kind cannot do, refused by its name: a base class for engines."""
+
+    kind: ClassVar[str]
+
+    async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
+        """Refuse: a likelihood that is not the model's own would be invented."""
+        del request
+        raise Unsupported(
+            f"The engine {self.kind} cannot say how likely a given text is; the engines embedded, "
+            f"llama-server and llama-cpp-python can."
+        )
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Refuse: the endpoint has no tokenizer that could be asked."""
+        del text
+        raise Unsupported(f"The engine {self.kind} has no tokenizer that could be asked.")
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Refuse: the endpoint gives no embeddings."""
+        del texts
+        raise Unsupported(f"The engine {self.kind} gives no embeddings.")
 
 
 EngineFactory = Callable[[Endpoint], Engine]
@@ -101,12 +142,23 @@ def make_engine(kind: str, endpoint: Endpoint) -> Engine:
 
     Modules are imported, and entry points looked up, only for the kind that is asked for.
     """
+    return _factory(kind)(endpoint)
+
+
+def refuse_request(kind: str, request: Request) -> None:
+    """Raise `Unsupported` for a request that no engine of this kind can honestly fulfil."""
+    refuse: Callable[[Request], None] | None = getattr(_factory(kind), "refuse", None)
+    if refuse is not None:
+        refuse(request)
+
+
+def _factory(kind: str) -> EngineFactory:
     if kind not in _registered:
         if kind in _BUILT_IN:
             importlib.import_module(_BUILT_IN[kind])
         else:
             _registered[kind] = _from_entry_point(kind)
-    return _registered[kind](endpoint)
+    return _registered[kind]
 
 
 def _offered() -> tuple[EntryPoint, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, register
+from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.fake_rules import Fault, Rule, load_script
 from pytest_llmeval.errors import (
     EndpointBusy,
@@ -32,7 +32,7 @@ _FAULTS: dict[Fault, Callable[[str], EngineError]] = {
 }
 
 
-class FakeEngine:
+class FakeEngine(Refusing):
     """Answers by the first rule that matches, else by `answer`, else with plain nonsense.
 
     The nonsense is "fake answer to: " and the question, cut to `max_tokens` words. Tokens are
@@ -41,6 +41,8 @@ class FakeEngine:
     at once. `slots` is what it says of itself; it takes any number of requests at once, so that a
     test can see who sends too many.
     """
+
+    kind = "fake"
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_llmeval.engines.engine import register
 from pytest_llmeval.engines.openai import OpenAIEngine
+from pytest_llmeval.records import Request
 
 
 @register("embedded")
@@ -11,4 +12,9 @@ from pytest_llmeval.engines.openai import OpenAIEngine
 class LlamaServerEngine(OpenAIEngine):
     """Chat completions with llama.cpp's own sampling keys and control of its prompt cache."""
 
+    kind = "llama-server"
     llama_cpp = True
+
+    @staticmethod
+    def refuse(request: Request) -> None:
+        """Refuse nothing: it understands every key there is."""

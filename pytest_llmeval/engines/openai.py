@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,7 +17,7 @@ from pytest_llmeval.engines.chat import (
     refuse_llama_cpp_keys,
 )
 from pytest_llmeval.engines.connection import Reply
-from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, register
+from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.refusals import error_from_reply
 from pytest_llmeval.engines.wire import make_wire
 from pytest_llmeval.errors import EngineError
@@ -28,21 +29,25 @@ _TELLING = frozenset({401, 403, 429, 502, 503, 504})
 
 
 @register("openai")
-class OpenAIEngine:
+class OpenAIEngine(Refusing):
     """Speaks to an adopted endpoint. Its url may end in /v1 or a later version, or leave it out."""
 
+    kind = "openai"
     llama_cpp = False
 
     def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
         url = endpoint.url.strip().rstrip("/")
         version = _VERSIONED.search(url)
         self._version = version.group() if version else "/v1"
-        self._endpoint = Endpoint(
-            _VERSIONED.sub("", url), endpoint.model, endpoint.api_key, endpoint.timeout
-        )
+        self._endpoint = dataclasses.replace(endpoint, url=_VERSIONED.sub("", url))
         self._clock = clock
         self._wire = make_wire(self._endpoint)
         self._chat_path = f"{self._version}/chat/completions"
+
+    @staticmethod
+    def refuse(request: Request) -> None:
+        """Raise `Unsupported` for what OpenAI's API cannot say."""
+        refuse_llama_cpp_keys(request)
 
     async def describe(self) -> EndpointFacts:
         """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
@@ -55,9 +60,8 @@ class OpenAIEngine:
         return facts_from(_json_object(props), _json_object(models), self._endpoint.model)
 
     async def complete(self, request: Request) -> Answer:
-        """Make one attempt; raises `Unsupported` for what OpenAI's API cannot say."""
-        if not self.llama_cpp:
-            refuse_llama_cpp_keys(request)
+        """Make one attempt."""
+        self.refuse(request)
         endpoint = self._endpoint
         body = encode_body(chat_body(request, endpoint.model, llama_cpp=self.llama_cpp))
         reply = await self._wire.send("POST", self._chat_path, body)

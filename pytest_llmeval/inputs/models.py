@@ -12,35 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from pytest_llmeval.inputs.mistakes import shown, unknown
+from pytest_llmeval.inputs.engine_keys import ENGINES, known_engine, wrong_keys
+from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.sections import Section
-
-
-@dataclass(frozen=True, slots=True)
-class EngineKeys:
-    """Which keys a model of an engine must have, and which it may have besides `COMMON_KEYS`."""
-
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-
-COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
-
-_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
-
-ENGINES: Mapping[str, EngineKeys] = {
-    "embedded": EngineKeys(("gguf",), _OWN_SERVER),
-    "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
-    "openai": EngineKeys(("url",), ("api_key_env",)),
-    "fake": EngineKeys((), ("script",)),
-}
-"""Every engine a config may name. This is the one list of them."""
-
-
-def _engine(value: str) -> str:
-    if value not in ENGINES:
-        raise ValueError(unknown("engine", value, ENGINES))
-    return value
 
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
@@ -129,7 +103,7 @@ class ModelSection(Section):
     """A model: its weights or its address, and what runs it."""
 
     engine: Annotated[
-        str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
+        str, AfterValidator(known_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
     url: Annotated[str, AfterValidator(_url)] | None = Field(
@@ -186,16 +160,8 @@ class ModelConfig:
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
     """What is wrong with the choice of keys, by key; a missing one under its own name."""
-    keys = ENGINES[section.engine]
     given = {key for key in section.model_fields_set if getattr(section, key) is not None}
-    allowed = (*COMMON_KEYS, *keys.required, *keys.optional)
-    mistakes = {
-        key: f"engine {section.engine} takes no {key!r} (allowed: {', '.join(allowed)})"
-        for key in sorted(given - set(allowed))
-    }
-    for key in keys.required:
-        if key not in given:
-            mistakes[key] = f"engine {section.engine} needs the key {key!r}"
+    mistakes = wrong_keys(section.engine, given)
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
     return mistakes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_llmeval.inputs.config import ConfigFile
+from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES
 from pytest_llmeval.inputs.gate_forms import MEASURED
-from pytest_llmeval.inputs.models import COMMON_KEYS, ENGINES
 from pytest_llmeval.inputs.sections import NAME, Section
 from pytest_llmeval.inputs.suite_file import SuiteFile
 

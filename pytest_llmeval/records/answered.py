@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +34,31 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token that was written and its natural log probability, by the model's raw logits.
+
+    `top` holds the likeliest tokens at this place with theirs, the likeliest first.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a given text is as a continuation: the natural log probability of each token."""
+
+    continuation: str
+    token_logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """The log likelihood of the whole text, in nats."""
+        return math.fsum(self.token_logprobs)
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache."""
 
@@ -47,7 +73,8 @@ class Answer:
     """What an engine gives back for a request it could fulfil.
 
     `first_token_ms` (its prompt time) and `service_ms` (prompt and writing together) are the
-    server's own figures where it has them, else None.
+    server's own figures where it has them, else None. `logprobs` are there when they were asked
+    for; `likelihoods` when that is what was asked, in the order of the request's continuations.
     """
 
     text: str
@@ -57,6 +84,8 @@ class Answer:
     usage: Usage = Usage()
     first_token_ms: float | None = None
     service_ms: float | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

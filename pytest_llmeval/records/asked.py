@@ -9,6 +9,9 @@ from typing import Any, Literal
 GateKind = Literal["at_least", "not_worse_than", "latency", "tokens", "failures"]
 """What a gate requires; the last part of its node's name."""
 
+RequestForm = Literal["chat", "completion"]
+"""Messages through the model's chat template, or a text that is continued as it stands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -170,9 +173,21 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an engine is asked, complete and independent of any suite."""
+    """What an engine is asked, complete and independent of any suite.
+
+    `form` says whether the messages go through the model's chat template, or their texts, joined,
+    are continued as they stand. `json_schema` or `grammar` (llama.cpp's GBNF) is what the answer
+    has to obey. `top_logprobs` asks for the log probability of every token that is written, and of
+    so many alternatives to it; None asks for none. With `continuations` nothing is written: asked
+    is how likely each of these texts is as the continuation.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     tools: tuple[Mapping[str, Any], ...] = ()
     cache_prompt: bool = True
+    form: RequestForm = "chat"
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    top_logprobs: int | None = None
+    continuations: tuple[str, ...] = ()

@@ -16,7 +16,9 @@ from pytest_llmeval.records import (
     Answer,
     Attempt,
     Failure,
+    Likelihood,
     Prediction,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -47,6 +49,11 @@ def prediction_to_line(prediction: Prediction) -> bytes:
         unlike = _arguments_unlike_raw(answer.tool_calls)
         if unlike is not None:
             ours["arguments"] = unlike
+        if answer.likelihoods:
+            ours["likelihoods"] = [
+                {"continuation": each.continuation, "token_logprobs": each.token_logprobs}
+                for each in answer.likelihoods
+            ]
     line = {
         "custom_id": prediction.trial_id,
         "response": None if answer is None else {"status_code": 200, "body": _body(answer)},
@@ -104,9 +111,12 @@ def _body(answer: Answer) -> dict[str, Any]:
         if usage.prompt is None or usage.completion is None
         else usage.prompt + usage.completion
     )
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+    if answer.logprobs:
+        choice["logprobs"] = {"content": list(map(_logprob, answer.logprobs))}
     return {
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
+        "choices": [choice],
         "usage": {
             "prompt_tokens": usage.prompt,
             "completion_tokens": usage.completion,
@@ -137,7 +147,22 @@ def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
         ),
         first_token_ms=ours["first_token_ms"],
         service_ms=ours["service_ms"],
+        logprobs=tuple(map(_token, (choice.get("logprobs") or {}).get("content", ()))),
+        likelihoods=tuple(
+            Likelihood(_text(each["continuation"]), tuple(each["token_logprobs"]))
+            for each in ours.get("likelihoods", ())
+        ),
     )
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    top = [{"token": text, "logprob": logprob} for text, logprob in token.top]
+    return {"token": token.token, "logprob": token.logprob, "top_logprobs": top}
+
+
+def _token(entry: Mapping[str, Any]) -> TokenLogprob:
+    top = tuple((each["token"], each["logprob"]) for each in entry["top_logprobs"])
+    return TokenLogprob(_text(entry["token"]), entry["logprob"], top)
 
 
 def _text(value: Any) -> str:

@@ -7,12 +7,13 @@ from functools import partial
 
 from platformdirs import user_cache_path
 
-from pytest_llmeval.engines.chat import refuse_llama_cpp_keys
+from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.records import Answer, Prediction, Trial
-from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight, memory_of
+from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
@@ -38,14 +39,13 @@ def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
     conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
     for trial in conditions.values():
         model = settings.config.models[trial.condition.model]
-        if model.engine == "openai":
-            try:
-                refuse_llama_cpp_keys(request_of(trial, model))
-            except Unsupported as error:
-                raise ConfigError(
-                    f"{trial.condition.name} in suite {trial.suite.name}: {error}",
-                    path=settings.config.path,
-                ) from error
+        try:
+            refuse_request(model.engine, request_of(trial, model))
+        except Unsupported as error:
+            raise ConfigError(
+                f"{trial.condition.name} in suite {trial.suite.name}: {error}",
+                path=settings.config.path,
+            ) from error
 
 
 def live_models(

@@ -142,10 +142,15 @@ class LiveModel:
         self._engine = engine
 
     async def ask(self, request: Request) -> Answer:
-        """Make one attempt; raises EngineError."""
+        """Make one attempt, at an answer or at likelihoods; raises EngineError."""
         if self._engine is None:
             raise EndpointUnreachable(f"{self.name} is not open")
-        return await self._engine.complete(request)
+        if not request.continuations:
+            return await self._engine.complete(request)
+        found = await self._engine.likelihoods(request)
+        return Answer(
+            max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
+        )
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.

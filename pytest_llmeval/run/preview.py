@@ -10,8 +10,8 @@ from itertools import groupby
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
-from pytest_llmeval.run.backing import memory_of
 from pytest_llmeval.run.ledger import DRY_RUN
+from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
 

@@ -48,7 +48,7 @@ def test_a_package_that_does_not_load_says_why_and_what_to_install() -> None:
 
 
 def test_every_engine_a_config_may_name_is_examined() -> None:
-    from pytest_llmeval.inputs.models import ENGINES
+    from pytest_llmeval.inputs.engine_keys import ENGINES
 
     found = {finding.name for finding in examine().engines}
     assert found == set(ENGINES)

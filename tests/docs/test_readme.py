@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmeval.inputs.models import ENGINES
+from pytest_llmeval.inputs.engine_keys import ENGINES
 from pytest_llmeval.scoring.scorer import BUILT_IN
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from pytest_llmeval import errors, plugin
 from pytest_llmeval.commands.llmeval import app
 from pytest_llmeval.engines.fake_rules import Fault, Rule
 from pytest_llmeval.inputs.documents import parse_value
-from pytest_llmeval.inputs.models import COMMON_KEYS, ENGINES
+from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES
 from pytest_llmeval.inputs.schema import config_schema, suite_schema
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SuiteFile
 from pytest_llmeval.records import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -9,11 +10,12 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pytest_llmeval.engines import engine as engines
-from pytest_llmeval.engines.engine import Endpoint, kinds, make_engine, register
+from pytest_llmeval.engines.engine import Endpoint, kinds, make_engine, refuse_request, register
 from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.engines.openai import OpenAIEngine
-from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.records import Message, Request, Sampling
 
 HERE = Endpoint("http://127.0.0.1:1")
 
@@ -92,3 +94,23 @@ def test_asking_over_plain_http_does_without_httpx() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert shown.stdout.strip() == b"False"
+
+
+def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
+    engine = make_engine("openai", Endpoint("http://127.0.0.1:9"))
+    request = Request((Message("user", "a"),), Sampling(1), continuations=(" b",))
+    for asked, words in (
+        (engine.likelihoods(request), "The engine openai cannot say how likely a given text is"),
+        (engine.tokenize("a"), "The engine openai has no tokenizer that could be asked"),
+        (engine.embed(["a"]), "The engine openai gives no embeddings"),
+    ):
+        with pytest.raises(Unsupported, match=words):
+            asyncio.run(asked)
+
+
+def test_a_request_can_be_refused_before_anything_is_contacted() -> None:
+    request = Request((Message("user", "a"),), Sampling(1, top_k=3))
+    with pytest.raises(Unsupported, match="top_k"):
+        refuse_request("openai", request)
+    refuse_request("llama-server", request)
+    refuse_request("fake", request)

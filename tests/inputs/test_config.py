@@ -7,7 +7,7 @@ import pytest
 
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.config import Config, find_config, load_config
-from pytest_llmeval.inputs.models import ENGINES
+from pytest_llmeval.inputs.engine_keys import ENGINES
 from pytest_llmeval.inputs.overrides import parse_overrides
 from pytest_llmeval.records import Sampling
 

@@ -15,7 +15,9 @@ from pytest_llmeval.records import (
     Attempt,
     Failure,
     FinishReason,
+    Likelihood,
     Prediction,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -55,6 +57,11 @@ usages = st.builds(
     st.none() | st.integers(0),
     st.sampled_from(["server", "none"]),
 )
+logprobs = st.floats(-1e9, 0)
+token_logprobs = st.builds(
+    TokenLogprob, texts, logprobs, st.lists(st.tuples(texts, logprobs), max_size=2).map(tuple)
+)
+likelihoods = st.builds(Likelihood, texts, st.lists(logprobs, max_size=3).map(tuple))
 answers = st.builds(
     Answer,
     text=texts,
@@ -64,6 +71,8 @@ answers = st.builds(
     usage=usages,
     first_token_ms=st.none() | numbers,
     service_ms=st.none() | numbers,
+    logprobs=st.lists(token_logprobs, max_size=2).map(tuple),
+    likelihoods=st.lists(likelihoods, max_size=2).map(tuple),
 )
 attempts = st.builds(Attempt, numbers, st.none() | texts, st.none() | st.integers(100, 599))
 
@@ -97,7 +106,10 @@ def test_the_strategy_above_knows_every_field_of_the_records() -> None:
     """Whoever adds a field to these records must carry it through the journal."""
     names = {
         record.__name__: [field.name for field in dataclasses.fields(record)]
-        for record in (Prediction, Answer, Usage, Attempt, Failure, ToolCall)
+        for record in (
+            *(Prediction, Answer, Usage, Attempt, Failure, ToolCall),
+            *(TokenLogprob, Likelihood),
+        )
     }
     assert names == {
         "Prediction": [
@@ -105,12 +117,14 @@ def test_the_strategy_above_knows_every_field_of_the_records() -> None:
         ],
         "Answer": [
             *("text", "finish_reason", "tool_calls", "reasoning", "usage"),
-            *("first_token_ms", "service_ms"),
+            *("first_token_ms", "service_ms", "logprobs", "likelihoods"),
         ],
         "Usage": ["prompt", "completion", "cached", "source"],
         "Attempt": ["ms", "error", "status"],
         "Failure": ["reason", "message"],
         "ToolCall": ["name", "arguments", "raw"],
+        "TokenLogprob": ["token", "logprob", "top"],
+        "Likelihood": ["continuation", "token_logprobs"],
     }
 
 

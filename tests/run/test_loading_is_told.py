@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_llmeval.run.backing import _reporter
+from pytest_llmeval.run.managed import _reporter
 
 
 def told_at(seconds: int) -> list[str]:

@@ -16,15 +16,13 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run.backing import (
     FAKE_URL,
-    TELL_EVERY,
     backing_of,
-    context_of,
     fake_backing,
     in_flight,
     is_healthy,
-    memory_of,
     what_computes,
 )
+from pytest_llmeval.run.managed import TELL_EVERY, context_of, memory_of
 from pytest_llmeval.servers.gguf import read_gguf
 
 if TYPE_CHECKING:
@@ -166,7 +164,7 @@ def test_loading_is_told_soon_and_then_less_and_less_often(
     said: list[str] = []
     reports: list[Any] = []
     monkeypatch.setattr(
-        "pytest_llmeval.run.backing.Server", lambda *_, report: reports.append(report)
+        "pytest_llmeval.run.managed.Server", lambda *_, report: reports.append(report)
     )
     backing = backing_of(
         model_of(bench, **EMBEDDED), bench.settings().config, bench.root, said.append

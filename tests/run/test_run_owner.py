@@ -15,8 +15,8 @@ from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import is_being_written
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly, owner
-from pytest_llmeval.run.backing import memory_of
 from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.running.lanes import Lane
 
 if TYPE_CHECKING:

@@ -1,0 +1,82 @@
+"""Models that answer at an address already, and what every engine behind an address needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
+from pytest_llmeval.engines.fetch import fetch
+from pytest_llmeval.errors import ConfigError, EndpointUnreachable
+from pytest_llmeval.inputs.config import Config
+from pytest_llmeval.inputs.engine_keys import ENGINES
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.run.models import Backing
+from pytest_llmeval.servers.health import check_health
+
+#: Seconds that a health check waits for an answer.
+HEALTH_TIMEOUT = 5.0
+
+
+def adopted_backing(model: ModelConfig, config: Config) -> Backing:
+    """How a model is reached that somebody else serves at its `url`. Raises ConfigError."""
+    url, key = model.url or "", api_key_of(model, config)
+    return Backing(
+        make_server=None,
+        make_engine=partial(engine_of, model, key),
+        url=url,
+        digest=no_digest,
+        is_loading=lambda: health_of(url, key) == "loading",
+    )
+
+
+def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:
+    """The engine of a model that answers at a url."""
+    values = {key: getattr(model, key) for key in ENGINES[model.engine].passed}
+    endpoint = Endpoint(
+        url,
+        model=model.sent_name,
+        api_key=api_key,
+        timeout=model.timeout,
+        settings={key: value for key, value in values.items() if value is not None},
+    )
+    return make_engine(model.engine, endpoint)
+
+
+def api_key_of(model: ModelConfig, config: Config) -> str | None:
+    """The key that requests to a model carry; ConfigError when its variable holds none."""
+    if model.api_key_env is None:
+        return None
+    key = os.environ.get(model.api_key_env)
+    if not key:
+        raise ConfigError(
+            f"models: {model.name}: api_key_env names the environment variable "
+            f"{model.api_key_env}, which is not set; set it to the key",
+            path=config.path,
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"models: {model.name}: the environment variable {model.api_key_env} holds characters "
+            "that no HTTP header can carry, such as a line break; set it to the key alone",
+            path=config.path,
+        )
+    return key
+
+
+def health_of(url: str, key: str | None) -> str:
+    """The state of an endpoint's health right now, in the words of the servers room."""
+    return check_health(fetch_for_health, url.removesuffix("/v1"), key).state
+
+
+def fetch_for_health(url: str, api_key: str | None) -> tuple[int, bytes]:
+    """What the servers room asks of the engines room."""
+    found = fetch(url, HEALTH_TIMEOUT, api_key)
+    if found.status is None:
+        raise EndpointUnreachable(found.error)
+    return found.status, found.body
+
+
+def no_digest(_cancelled: Callable[[], bool]) -> None:
+    """Nothing: the weights are not ours to read."""
+    return
