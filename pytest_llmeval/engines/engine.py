@@ -47,7 +47,8 @@ class Endpoint:
 class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
-    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8.
+    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8;
+    `served` are the names of the models it lists.
     """
 
     slots: int | None = None
@@ -56,6 +57,7 @@ class EndpointFacts:
     model_name: str | None = None
     build: str | None = None
     template_sha256: str | None = None
+    served: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.records import Answer, Check, Request
+from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.servers.server import Server
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -41,6 +42,8 @@ class LiveModel:
 
     `place` says where the user wrote it, for messages. `opened` is called when the endpoint has
     said what it is, before anything is asked; what it raises (LlmevalError) refuses the model.
+    `examine` is the preflight of its endpoint, None for a model that there is nothing to find out
+    about.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class LiveModel:
         say: Callable[[str], None],
         place: str,
         opened: Callable[[LiveModel], None] = lambda _: None,
+        examine: Examine | None = None,
     ):
         self.name = name
         self._logs = logs
@@ -58,6 +62,7 @@ class LiveModel:
         self._place = place
         self._backing = backing
         self._opened = opened
+        self._examine = examine
         self._server: Server | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
@@ -65,6 +70,7 @@ class LiveModel:
         self._refused: LlmevalError | None = None
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
+        self.checks: tuple[Check, ...] = ()
 
     @property
     def url(self) -> str:
@@ -135,6 +141,9 @@ class LiveModel:
         try:
             self.facts = await engine.describe()
             self.digest = await digest
+            if self._examine is not None:
+                found = await self._examine(engine, self.facts, self.digest)
+                self.checks = found.checks
             self._opened(self)
         except BaseException:
             await engine.close()
