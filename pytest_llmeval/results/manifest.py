@@ -102,9 +102,22 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """A LoRA adapter that is put on a model's weights: its file, sha256 and scale."""
+
+    file: str
+    digest: str
+    scale: float
+
+    def __str__(self) -> str:
+        return f"{self.file} (sha256 {self.digest}, scale {self.scale:g})"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
-    endpoint; `computes` says in words what does the work ("CPU only").
+    endpoint; `digest` is the sha256 of its weights without `adapters`, `computes` says in words
+    what does the work ("CPU only").
     """
 
     name: str
@@ -116,6 +129,22 @@ class ModelFacts:
     slots: int | None = None
     context: int | None = None
     computes: str | None = None
+    adapters: tuple[AdapterFacts, ...] = ()
+
+    @property
+    def weights(self) -> str | None:
+        """The digest of all that decides what the model writes: weights and adapters."""
+        return weights_digest(self.digest, self.adapters)
+
+
+def weights_digest(digest: str | None, adapters: Sequence[AdapterFacts]) -> str | None:
+    """The digest of weights together with their adapters: that of the weights where there are none,
+    None where it is not known.
+    """
+    if digest is None or not adapters:
+        return digest
+    text = json.dumps([digest, *([each.digest, each.scale] for each in adapters)])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,10 @@ def _weights_changed(
     models: Iterable[ModelFacts], digests: Mapping[str, str | None]
 ) -> Iterator[str]:
     for model in models:
-        now = digests.get(model.name)
-        if model.digest and now and model.digest != now:
-            yield f"model {model.name}: sha256 of the weights was {model.digest}, is {now}"
+        before, now = model.weights, digests.get(model.name)
+        if before and now and before != now:
+            what = "weights and their adapters" if model.adapters else "weights"
+            yield f"model {model.name}: sha256 of the {what} was {before}, is {now}"
 
 
 def _config_changed(

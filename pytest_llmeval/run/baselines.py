@@ -190,7 +190,7 @@ def accepting(options: Options, suite: Suite) -> str:
 
 def weights_of(manifest: Manifest) -> dict[str, str | None]:
     """The digest of each model's weights, as far as it is known."""
-    return {model.name: model.digest for model in manifest.models}
+    return {model.name: model.weights for model in manifest.models}
 
 
 def unused_baselines(root: Path, selection: Selection) -> list[str]:
