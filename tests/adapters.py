@@ -1,4 +1,4 @@
-"""LoRA adapters for tests: small files that llama.cpp loads, and that change what a model writes."""
+"""LoRA adapters for tests: small files that change what a model writes."""
 
 from __future__ import annotations
 

@@ -67,8 +67,9 @@ class SuitePlan:
 class AskedPlan:
     """What one suite asks of one condition: its prompt by hash, its sampling in full.
 
-    `tools_hash` is over the tools that every request offers, "" without any; `exact` requests go
-    out without a prompt cache.
+    `tools_hash` is over the tools that every request offers, "" without any; likewise `schema_hash`
+    and `grammar_hash` over what answers are held to. `exact` requests go out without a prompt
+    cache; `logprobs` is the number of alternatives they ask for, None for no log probabilities.
     """
 
     suite: str
@@ -79,6 +80,10 @@ class AskedPlan:
     trials: int
     tools_hash: str = ""
     exact: bool = False
+    form: str = "chat"
+    schema_hash: str = ""
+    grammar_hash: str = ""
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,16 +279,19 @@ def _asked_plan(suite: Suite, condition: Condition, trials: int) -> AskedPlan:
         sampling=plain(condition.sampling),
         repeats=condition.repeats,
         trials=trials,
-        tools_hash=_tools_hash(suite.tools),
+        tools_hash=_hash(suite.tools) if suite.tools else "",
         exact=suite.exact,
+        form=suite.form,
+        schema_hash=_hash(suite.json_schema) if suite.json_schema is not None else "",
+        grammar_hash=_hash(suite.grammar) if suite.grammar is not None else "",
+        logprobs=suite.logprobs,
     )
 
 
-def _tools_hash(tools: Sequence[Mapping[str, Any]]) -> str:
-    if not tools:
-        return ""
-    # Keys stay in their order: a chat template shows them to the model as they are written.
-    text = json.dumps(plain(tools), separators=(",", ":"), allow_nan=False)
+def _hash(value: Any) -> str:
+    # Keys stay in their order: a chat template shows tools to the model as they are written, and an
+    # answer has the properties of its schema in their order.
+    text = json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -118,6 +118,9 @@ class Baselines:
             values=dict(_complete(outcomes)),
             weights=self._weights.get(condition.model),
             made_by=__version__,
+            form=asked.form,
+            json_schema=asked.schema_hash,
+            grammar=asked.grammar_hash,
         )
 
     def _compared(
