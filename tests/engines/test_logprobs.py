@@ -114,5 +114,6 @@ def test_an_answer_that_wrote_something_has_some(answer: Answer) -> None:
         check_logprobs(answer)
 
 
-def test_an_answer_that_wrote_nothing_may_have_none() -> None:
-    assert check_logprobs(Answer("", "stop")) == Answer("", "stop")
+@pytest.mark.parametrize("text", ["", "\ufffd\ufffd"], ids=["nothing", "pieces"])
+def test_an_answer_that_wrote_no_character_may_have_none(text: str) -> None:
+    assert check_logprobs(Answer(text, "length")) == Answer(text, "length")
