@@ -115,7 +115,7 @@ class Run:
             self.settings,
             trials,
             now,
-            digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
+            digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
         )
         self._models = live_models(
             self.settings, backings, ledger, self._say, trials, salt=now.isoformat()
