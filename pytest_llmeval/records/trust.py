@@ -8,6 +8,7 @@ from typing import Literal
 CheckName = Literal[
     "alive",
     "model",
+    "adapters",
     "context",
     "usage",
     "template",

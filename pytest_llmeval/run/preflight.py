@@ -60,6 +60,7 @@ def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> 
         digest=digest,
         context=facts.context,
         context_asked=model.context,
+        adapters=tuple(f"{each.path.name} at scale {each.scale:g}" for each in model.lora),
     )
 
 

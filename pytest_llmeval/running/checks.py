@@ -25,7 +25,7 @@ class Subject:
     `name` is that of the model which requests carry, where the user wrote one, and `served` those
     that the endpoint lists. `weights` is the file it is to have loaded, `loaded` the one it says it
     has, `digest` that of its bytes. `context` is what it says of its context, in tokens, and
-    `context_asked` what the user wrote.
+    `context_asked` what the user wrote. `adapters` are those that its server has said are active.
     """
 
     name: str | None = None
@@ -35,6 +35,7 @@ class Subject:
     digest: str | None = None
     context: int | None = None
     context_asked: int | None = None
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ def _alike(wanted: str, served: str) -> bool:
     """
     one, other = (_file_name(name).casefold().removesuffix(".gguf") for name in (wanted, served))
     return one in other or other in one
+
+
+def adapters(subject: Subject) -> Check:
+    """Which adapters are active: a server that has not all of them is refused before."""
+    active = ", ".join(subject.adapters)
+    return _check("adapters", "ok", f"its server has said that they are active: {active}")
 
 
 def context(subject: Subject, reply: Reply | None) -> Check:

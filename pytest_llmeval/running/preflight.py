@@ -119,7 +119,9 @@ class _Examination:
         found = [checks.alive(plain)]
         if "model" in wanted:
             found.append(checks.model(self._subject))
-        left = wanted - {"alive", "model"}
+        if self._subject.adapters:
+            found.append(checks.adapters(self._subject))
+        left = wanted - {"alive", "model", "adapters"}
         if found[0].verdict != "ok":
             return found + [_skipped(name, "a plain question was not answered") for name in left]
         groups: list[tuple[set[CheckName], Callable[[Reply], Awaitable[list[Check]]]]] = [
