@@ -48,10 +48,11 @@ def examine(
 
 def text_lines(model: ExaminedModel) -> Iterator[str]:
     """One model: a line for each check, and with what is not ok the request that showed it."""
-    yield visible(f"{model.name} ({model.computes})")
+    nothing = "" if model.checks or model.trouble else ": nothing to examine"
+    yield visible(f"{model.name} ({model.computes}){nothing}")
     for line in model.trouble.splitlines():
         yield visible(f"  {line}")
-    if model.trouble:
+    if not model.checks:
         return
     for check in model.checks:
         yield from _check_lines(check, model.asked_for)

@@ -51,12 +51,13 @@ async def examine_models(
 ) -> AsyncIterator[ExaminedModel]:
     """Examine one model after the other, starting servers as needed; they log into a folder.
 
-    `salt` is unlike that of any other examination. The fake engine is passed over.
+    `salt` is unlike that of any other examination. The fake engine has nothing to examine.
     """
     for model in config.models.values():
-        if model.engine == "fake":
-            continue
         found = ExaminedModel(model.name, what_computes(model), asked_for(config, model))
+        if model.engine == "fake":
+            yield found
+            continue
         try:
             examined = await _examine(model, config, logs, salt, say)
         except LlmevalError as error:
