@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
-from pytest_llmeval.records import Check, Doubt
+from pytest_llmeval.records import Check, CheckVerdict, Doubt
 from pytest_llmeval.results.manifest import ModelFacts
 
 
@@ -32,6 +33,11 @@ def doubt_words(doubt: Doubt) -> str:
     return f"{doubt.suite} {doubt.condition}: {doubt.message} For instance {doubt.example}"
 
 
-def not_ok(checks: Sequence[Check]) -> list[Check]:
-    """The checks that a reader wants to see one by one."""
-    return [check for check in checks if check.verdict != "ok"]
+def preflight_words(checks: Sequence[Check]) -> str:
+    """What was looked at, by verdict, and why where it is not ok; "" where nothing was."""
+    told = []
+    for verdict in get_args(CheckVerdict):
+        its = [check for check in checks if check.verdict == verdict]
+        names = [c.name if verdict == "ok" else f"{c.name} ({c.found})" for c in its]
+        told += [f"{verdict}: {', '.join(names)}"] if names else []
+    return "; ".join(told)

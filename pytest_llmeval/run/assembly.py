@@ -139,7 +139,7 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         gatekeeper.admit(trial, live.checks, live.facts.context if live.facts else None)
         request = request_of(trial, model)
         answer = await live.ask(request)
-        refuse_dishonest(request, answer)
+        refuse_dishonest(request, answer, model.engine)
         return answer
 
     def width() -> int:

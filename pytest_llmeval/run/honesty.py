@@ -18,13 +18,19 @@ since texts are cut at spaces first; those that learn tokens across spaces stop 
 (SuperBPE: Liu et al. 2025).
 """
 
+LEAVING_OUT_CACHED = ("ollama",)
+"""Engines whose endpoints do not count what a prompt cache held (Ollama's prompt_eval_count)."""
+
 _ROUNDING = 1e-3
 
 
-def refuse_dishonest(request: Request, answer: Answer) -> None:
-    """Raise PromptTruncated or BadLogprobs for an answer that cannot be one to this request."""
+def refuse_dishonest(request: Request, answer: Answer, engine: str) -> None:
+    """Raise PromptTruncated or BadLogprobs for an answer that cannot be one to this request, of an
+    engine of this kind.
+    """
+    counted = answer.usage.source == "server" and engine not in LEAVING_OUT_CACHED
     read, least = answer.usage.prompt, least_tokens(request)
-    if answer.usage.source == "server" and read is not None and read < least:
+    if counted and read is not None and read < least:
         raise PromptTruncated(
             f"the prompt has {words_in(request):,} words and the endpoint has read {read:,} tokens "
             f"of it, which cannot hold more than {WORDS_PER_TOKEN * read:,}: it was cut short in "

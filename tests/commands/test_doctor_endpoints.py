@@ -34,10 +34,15 @@ def adopted(url: str) -> dict[str, Any]:
     return {"engine": "openai", "url": url}
 
 
-def test_a_model_of_ours_is_started_examined_and_stopped(doctor: Any) -> None:
-    gguf = str(MODELS / "tiny-s.gguf")
-    keys = {"engine": "embedded", "gguf": gguf, "context": 256, "slots": 2, "threads": 1}
-    done = doctor({"tiny-s": keys})
+@pytest.mark.parametrize("engine", ["embedded", "llama-server"])
+@pytest.mark.parametrize("name", ["tiny-l", "tiny-s"])
+def test_a_model_of_ours_is_started_and_can_all_that_llama_cpp_can(
+    doctor: Any, engine: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    keys = {"gguf": str(MODELS / f"{name}.gguf"), "context": 256, "slots": 2, "threads": 1}
+    if engine == "llama-server":
+        keys["executable"] = str(request.getfixturevalue("real_llama_server"))
+    done = doctor({name: {"engine": engine, **keys}})
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()[1:]]
     told = {words[1]: words[0] for words in lines if words[0] in {"ok", "lacking"}}
     told.pop("likelihoods", None)

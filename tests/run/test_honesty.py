@@ -27,7 +27,7 @@ def counted(prompt: int | None, source: str = "server") -> Answer:
 
 def test_fewer_tokens_than_the_words_can_be_in_mean_that_the_prompt_was_cut() -> None:
     with pytest.raises(PromptTruncated) as refusal:
-        refuse_dishonest(asking(1000), counted(249))
+        refuse_dishonest(asking(1000), counted(249), "openai")
     assert refusal.value.reason == "prompt_truncated"
     assert not refusal.value.retryable
     assert str(refusal.value) == (
@@ -45,7 +45,11 @@ def test_fewer_tokens_than_the_words_can_be_in_mean_that_the_prompt_was_cut() ->
     ],
 )
 def test_what_may_be_whole_is_let_through(answer: Answer) -> None:
-    refuse_dishonest(asking(1000), answer)
+    refuse_dishonest(asking(1000), answer, "openai")
+
+
+def test_who_leaves_out_what_a_cache_held_is_not_held_to_the_count() -> None:
+    refuse_dishonest(asking(1000), counted(3), "ollama")
 
 
 def test_what_a_model_is_said_to_have_answered_counts_nothing() -> None:
@@ -67,12 +71,12 @@ def test_log_probabilities_that_are_none_are_a_failure(value: float, place: str)
     likelihoods = (Likelihood("a", (-1.0, value)),) if place == "likelihood" else ()
     answer = Answer("a", "stop", logprobs=tokens.get(place, ()), likelihoods=likelihoods)
     with pytest.raises(BadLogprobs, match=f"gives {value} for a log probability"):
-        refuse_dishonest(asking(1), answer)
+        refuse_dishonest(asking(1), answer, "openai")
 
 
 def test_true_log_probabilities_are_let_through() -> None:
     tokens = (TokenLogprob("a", -1.0, (("a", -1.0), ("b", -2.0))), TokenLogprob("", 0.0))
-    refuse_dishonest(asking(1), Answer("a", "stop", logprobs=tokens))
+    refuse_dishonest(asking(1), Answer("a", "stop", logprobs=tokens), "openai")
 
 
 def test_both_are_errors_of_an_attempt() -> None:

@@ -14,11 +14,21 @@ import pytest
 from pytest_llmeval.engines.engine import Endpoint, make_engine
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling
+from pytest_llmeval.records import (
+    Check,
+    CheckName,
+    Message,
+    Request,
+    Sampling,
+    TokenLogprob,
+)
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.run.backing import backing_of
+from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.preflight import (
     WAYS_OUT,
+    Examine,
     Gatekeeper,
     examiner,
     needs_of,
@@ -63,12 +73,15 @@ def model_of(url: str = "", **keys: Any) -> ModelConfig:
 
 
 def examined(
-    standin: Deficient, wanted: Collection[CheckName] = LOOKED_AT, **keys: Any
+    standin: Deficient,
+    wanted: Collection[CheckName] = LOOKED_AT,
+    kind: str = "llama-server",
+    **keys: Any,
 ) -> Examined:
     model = model_of(standin.url)
 
     async def look() -> Examined:
-        engine = make_engine("llama-server", Endpoint(standin.url))
+        engine = make_engine(kind, Endpoint(standin.url))
         try:
             facts = await engine.describe()
             return await examiner(model, wanted, salt="", **keys)(engine, facts, "0f" * 32)
@@ -92,7 +105,7 @@ def test_an_endpoint_that_can_everything_is_found_to() -> None:
     assert standin.complaints == []
 
 
-@pytest.mark.parametrize("lack", LACKS)
+@pytest.mark.parametrize("lack", FOUND)
 def test_each_lack_is_found_by_its_check_and_by_no_other(lack: Lack) -> None:
     name, words = FOUND[lack]
     with serving(lack) as standin:
@@ -101,6 +114,18 @@ def test_each_lack_is_found_by_its_check_and_by_no_other(lack: Lack) -> None:
     check = next(check for check in checks if check.name == name)
     assert check.found.startswith(words)
     assert bool(check.asked and check.answered) is (name != "model")
+
+
+def test_every_fault_of_the_stand_in_has_its_check() -> None:
+    assert set(FOUND) == set(LACKS) - {"props"}
+
+
+def test_what_an_endpoint_does_not_say_of_itself_is_unknown() -> None:
+    with serving("props") as standin:
+        checks = {check.name: check for check in examined(standin, kind="openai").checks}
+    assert checks["context"].found == "the endpoint does not say how large its context is"
+    assert checks["model"].found == "it serves /models/meant.gguf; the config names none"
+    assert {checks[name].verdict for name in ("context", "model")} == {"unknown"}
 
 
 def test_a_prompt_that_is_cut_short_shows_even_where_tokens_are_not_counted() -> None:
@@ -232,6 +257,27 @@ def test_an_endpoint_that_cuts_prompts_gets_no_suite_whose_prompts_may_be_too_lo
 # In a run -----------------------------------------------------------------------------------------
 
 
+def test_preflight_changes_no_bit_of_what_an_exact_model_says_after_it(bench: Workbench) -> None:
+    bench.config(models=bench.real("tiny-s", slots=1, exact=True))
+    config = bench.settings().config
+    model = config.models["tiny-s"]
+    sums = [Message("user", f"{a} + {a + 19} =") for a in range(20, 30)]
+    asked = [Request((s,), Sampling(8, temperature=0), (), False, top_logprobs=3) for s in sums]
+
+    async def answers(examine: Examine | None) -> list[tuple[str, tuple[TokenLogprob, ...]]]:
+        backing = backing_of(model, config, bench.root / "cache", print)
+        live = LiveModel("tiny-s", backing, bench.root, print, "local.yaml", examine=examine)
+        try:
+            await live.open()
+            assert bool(live.checks) is (examine is not None)
+            return [(a.text, a.logprobs) for a in [await live.ask(request) for request in asked]]
+        finally:
+            await live.close()
+
+    looking = examiner(model, ALL, salt="")
+    assert asyncio.run(answers(looking)) == asyncio.run(answers(None))
+
+
 def test_a_run_goes_on_without_the_suite_that_cannot_be_asked(bench: Workbench) -> None:
     plain = bench.suite("plain", prompt="Say {{ a }}.")
     terse = bench.suite("terse", prompt=[{"system": "Be terse."}, {"user": "Tell {{ a }}."}])
@@ -250,6 +296,18 @@ def test_a_run_goes_on_without_the_suite_that_cannot_be_asked(bench: Workbench) 
     assert lacking(model.preflight) == {"system"}
     report = (folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert "> m lacks system: a system message does not reach the model" in report
+
+
+def test_a_prompt_that_was_cut_in_a_run_is_a_failure_and_told(bench: Workbench) -> None:
+    items = [{"id": f"i{n}", "a": "word " * n, "answer": "2"} for n in (8, 2000, 4000)]
+    with serving("props", "context") as standin:
+        bench.config(models={"m": {"engine": "openai", "url": standin.url}})
+        folder = bench.run(bench.suite(items=items))
+    failures = {p.trial_id: p.failure for p in read_run(folder).values() if p.failure}
+    assert set(failures) == {"sums::m::i2000", "sums::m::i4000"}
+    assert {failure.reason for failure in failures.values()} == {"prompt_truncated"}
+    (doubt,) = read_manifest(folder).doubts
+    assert (doubt.kind, doubt.count, doubt.of) == ("prompt_truncated", 2, 3)
 
 
 def test_what_preflight_asks_is_in_no_count_of_the_run(bench: Workbench) -> None:

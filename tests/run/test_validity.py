@@ -348,16 +348,12 @@ def looks_cut(prompts: Sequence[tuple[int, int]]) -> list[Trial]:
         suite_of(items),
         lambda item: Answer("x", "stop", usage=Usage(tokens[item.id], 1, None, "server")),
     )
-    group = looks.Group(
-        found.trials,
-        found.predictions,
-        found.scores,
-        [
-            looks.Judged(t, found.predictions[t.id].answer, found.scores[t.id][0])
-            for t in found.trials
-        ],  # type: ignore[arg-type] # all are answered
-        [],
-    )
+    judged = [
+        looks.Judged(trial, answer, found.scores[trial.id][0])
+        for trial in found.trials
+        if (answer := found.predictions[trial.id].answer)
+    ]
+    group = looks.Group(found.trials, found.predictions, found.scores, judged, judged)
     return looks.cut_at_a_limit(group)
 
 

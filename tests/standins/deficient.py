@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, get_args
 
 Lack = Literal[
+    "props",
     "model",
     "context",
     "usage",
@@ -38,7 +39,9 @@ Lack = Literal[
     "tools_in_text",
     "reasoning",
 ]
-"""What it can be told to do badly, each a fault that some server has had."""
+"""What it can be told to do badly, each a fault that some server has had; not a fault but usual is
+that one has no /props.
+"""
 
 LACKS: tuple[Lack, ...] = get_args(Lack)
 
@@ -95,7 +98,7 @@ class Deficient:
         """Status and body of the reply to a GET (without a body) or a POST."""
         if path == "/health":
             return 200, {"status": "ok"}
-        if path == "/props":
+        if path == "/props" and "props" not in self.lacks:
             return 200, self._props()
         if path == "/v1/models":
             return 200, {"object": "list", "data": [{"id": self._model}]}
