@@ -33,7 +33,7 @@ def examine(
     """
     options = Options(config, root, root / "runs", overrides=tuple(overrides))
     settings = Settings.read(options)
-    salt = datetime.now(timezone.utc).isoformat()
+    salt = f"{datetime.now(timezone.utc):%y%m%d-%H%M%S}"
 
     async def look(logs: Path) -> list[ExaminedModel]:
         found = []

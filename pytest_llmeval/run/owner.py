@@ -118,7 +118,7 @@ class Run:
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
         )
         self._models = live_models(
-            self.settings, backings, ledger, self._say, trials, salt=now.isoformat()
+            self.settings, backings, ledger, self._say, trials, salt=f"{now:%y%m%d-%H%M%S}"
         )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)

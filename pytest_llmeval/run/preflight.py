@@ -114,13 +114,18 @@ def needs_by_suite(
 
 
 class Gatekeeper:
-    """Lets no trial through whose suite needs what its endpoint lacks."""
+    """Lets no trial through whose suite needs what its endpoint lacks.
+
+    All there is to tell of a lack stands once, with the first trial that it stops: there may be
+    thousands.
+    """
 
     def __init__(self, model: ModelConfig, trials: Sequence[Trial]):
         self._model = model
         self._trials = trials
         self._needs = needs_by_suite(trials, model)
         self._long: dict[Key, bool] = {}
+        self._told: dict[CheckName, str] = {}
 
     def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
         """Raise Unsupported unless the endpoint, of which so much was found, can be asked this."""
@@ -130,8 +135,14 @@ class Gatekeeper:
         if check is not None:
             raise Unsupported(
                 f"suite {trial.suite.name} needs what {self._model.name} lacks: "
-                f"{check_words(check)}. {WAYS_OUT[check.name]}"
+                f"{self._told_once(check, trial)}"
             )
+
+    def _told_once(self, check: Check, trial: Trial) -> str:
+        first = self._told.setdefault(check.name, trial.id)
+        if first == trial.id:
+            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
+        return f"{check.name}: {check.found}; in full with {first}"
 
     def _may_not_fit(self, trial: Trial, context: int | None) -> bool:
         """Whether some prompt of the trial's suite may be longer than the context."""

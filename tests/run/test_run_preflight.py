@@ -235,6 +235,8 @@ def test_a_suite_is_not_asked_where_it_needs_what_is_lacking(bench: Workbench) -
         "HTTP 400: no system role). Put the system message's words into the user's, or use another "
         "chat template"
     )
+    with pytest.raises(Unsupported, match="it is refused; in full with terse::m::add-4"):
+        keeper.admit(trials[-2], [lack], CONTEXT)
 
 
 @pytest.mark.parametrize(("words", "refused"), [(4, False), (200, True)])
