@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
+from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.servers.server import Server
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -26,7 +28,8 @@ class Backing:
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
     adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so. `is_loading` asks an adopted endpoint whether it is still loading.
+    says so. `is_loading` asks an adopted endpoint whether it is still loading. `tokenizer` counts
+    where the endpoint does not.
     """
 
     make_server: Callable[[Path], Server] | None
@@ -34,6 +37,7 @@ class Backing:
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    tokenizer: Tokenizer | None = None
 
 
 class LiveModel:
@@ -58,6 +62,7 @@ class LiveModel:
         self._place = place
         self._backing = backing
         self._opened = opened
+        self._counter = TokenCounter(backing.tokenizer)
         self._server: Server | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
@@ -146,7 +151,8 @@ class LiveModel:
         if self._engine is None:
             raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            return await self._engine.complete(request)
+            answer = await self._engine.complete(request)
+            return await self._counter.completed(self._engine, request, answer)
         found = await self._engine.likelihoods(request)
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
