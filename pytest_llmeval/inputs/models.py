@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from pytest_llmeval.inputs.engine_keys import ENGINES, known_engine, wrong_keys
+from pytest_llmeval.inputs.adapters import Adapter, Adapters
+from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
+from pytest_llmeval.inputs.prices import Price, PriceSection
 from pytest_llmeval.inputs.sections import Section, Size
+
+OFFERED_ENGINES = "offered_engines"
+"""Under this name a section's context has the engines that other packages offer."""
 
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
@@ -63,6 +68,10 @@ def _variable(value: str) -> str:
     return value
 
 
+def _engine(value: str, info: ValidationInfo) -> str:
+    return known_engine(value, (info.context or {}).get(OFFERED_ENGINES, ()))
+
+
 GpuLayers = Annotated[
     Any,
     PlainValidator(_gpu_layers),
@@ -99,18 +108,11 @@ class ServerSection(Section):
     )
 
 
-class PriceSection(Section):
-    """What an answer costs, per million tokens, in whatever currency."""
-
-    prompt: float = Field(ge=0, description="Per million tokens that are read.")
-    completion: float = Field(ge=0, description="Per million tokens that are written.")
-
-
 class ModelSection(Section):
     """A model: its weights or its address, and what runs it."""
 
     engine: Annotated[
-        str, AfterValidator(known_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
+        str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
     url: Annotated[str, AfterValidator(_url)] | None = Field(
@@ -147,14 +149,15 @@ class ModelSection(Section):
         default=None, description="What it takes once loaded, such as 6 GiB."
     )
     price: PriceSection | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a million tokens cost, those read and those written."""
-
-    prompt: float
-    completion: float
+    lora: Adapters | None = Field(
+        default=None, description="LoRA adapters: a file, or a list of files or {path, scale}."
+    )
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="What the chat template gets too, such as enable_thinking."
+    )
+    options: dict[str, Any] | None = Field(
+        default=None, description="For an engine that another package offers."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +186,18 @@ class ModelConfig:
     tokenizer: str | None = None
     memory: int | None = None
     price: Price | None = None
+    lora: tuple[Adapter, ...] = ()
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
+
+
+def _given(section: ModelSection) -> set[str]:
+    return {key for key in section.model_fields_set if getattr(section, key) is not None}
 
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
     """What is wrong with the choice of keys, by key; a missing one under its own name."""
-    given = {key for key in section.model_fields_set if getattr(section, key) is not None}
-    mistakes = wrong_keys(section.engine, given)
+    mistakes = wrong_keys(section.engine, _given(section))
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
     return mistakes
@@ -199,7 +208,7 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
 
     Keys are those of `ModelConfig`; what an engine has no use for is left out.
     """
-    keys = ENGINES[section.engine]
+    keys = keys_of(section.engine, _given(section))
     used = {*keys.required, *keys.optional, "slots", "timeout", "memory", "tokenizer"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     for key in sorted(used):
@@ -211,6 +220,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         settings["args"] = [*shared, *section.args]
     if section.price is not None:
         settings["price"] = section.price.model_dump()
+    if section.lora is not None:
+        settings["lora"] = [adapter.model_dump() for adapter in section.lora]
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}
