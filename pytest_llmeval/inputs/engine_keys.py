@@ -28,6 +28,7 @@ _OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
 ENGINES: Mapping[str, EngineKeys] = {
     "embedded": EngineKeys(("gguf",), _OWN_SERVER),
     "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
+    "llama-cpp-python": EngineKeys(("gguf",), ("context", "gpu_layers", "threads", "instances")),
     "openai": EngineKeys(("url",), ("api_key_env",)),
     "fake": EngineKeys((), ("script",)),
 }

@@ -123,6 +123,9 @@ class ModelSection(Section):
     context: Context | None = None
     gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
     threads: Threads | None = None
+    instances: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Processes of llama-cpp-python, each with the model; default 1."
+    )
     executable: Executable | None = None
     port: int | None = Field(
         default=None, ge=1, le=65535, description="A free one is chosen if unset."
@@ -160,7 +163,8 @@ class Price:
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where nobody wrote one.
+    requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
+    load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
     """
 
     name: str
@@ -183,6 +187,8 @@ class ModelConfig:
     tokenizer: str | None = None
     memory: int | None = None
     price: Price | None = None
+    instances: int = 1
+    asked_slots: int | None = None
 
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
@@ -191,6 +197,8 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
     mistakes = wrong_keys(section.engine, given)
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
+    if section.exact and (section.instances or 1) > 1:
+        mistakes["instances"] = f"exact: true means one slot, found instances: {section.instances}"
     return mistakes
 
 
@@ -211,6 +219,10 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         settings["args"] = [*shared, *section.args]
     if section.price is not None:
         settings["price"] = section.price.model_dump()
+    if "instances" in used:  # an instance is a slot, and there are no others
+        asked = section.slots or (server.slots if "slots" in server.model_fields_set else None)
+        instances = section.instances or 1
+        settings |= {"instances": instances, "slots": instances, "asked_slots": asked}
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

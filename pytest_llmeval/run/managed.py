@@ -54,13 +54,19 @@ def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
         header = read_gguf(model.gguf)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
-    size = estimate(
-        header.size,
+    size = header.size + beside_the_weights(model, header)
+    return placed(size, gpu_layers=layers, layers=header.layers)
+
+
+def beside_the_weights(model: ModelConfig, header: GgufHeader) -> int:
+    """Bytes that a model takes besides its weights, which are mapped from their file."""
+    return estimate(
+        0,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
+        processes=model.instances,
     )
-    return placed(size, gpu_layers=layers, layers=header.layers)
 
 
 def fit_of(model: ModelConfig, free: Memory) -> str:
@@ -98,7 +104,9 @@ def context_of(model: ModelConfig, header: GgufHeader) -> int:
 
 
 def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:
-    return Server(_server_spec(model, logs), fetch_for_health, report=_reporter(model.name, say))
+    return Server(
+        _server_spec(model, logs), fetch_for_health, report=loading_reporter(model.name, say)
+    )
 
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
@@ -119,7 +127,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     )
 
 
-def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+def loading_reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
     """Tell of a server that takes long to load: soon at first, then less and less often."""
     next_at = TELL_AFTER
 

@@ -14,6 +14,7 @@ from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError
 from pytest_llmeval.records import Answer, Request
 from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.several import ServerGroup
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
@@ -32,7 +33,7 @@ class Backing:
     where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server] | None
+    make_server: Callable[[Path], Server | ServerGroup] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
@@ -63,7 +64,7 @@ class LiveModel:
         self._backing = backing
         self._opened = opened
         self._counter = TokenCounter(backing.tokenizer)
-        self._server: Server | None = None
+        self._server: Server | ServerGroup | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
@@ -195,7 +196,7 @@ class LiveModel:
         return str(ServerError(str(error), log_tail=self._server.log_tail()))
 
 
-async def _has_ended(server: Server, patience: float) -> bool:
+async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:
     while server.alive() and patience > 0:
         await asyncio.sleep(0.05)
         patience -= 0.05
