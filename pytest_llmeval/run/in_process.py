@@ -39,7 +39,7 @@ def in_process_backing(model: ModelConfig, cache: Path, say: Callable[[str], Non
 def forced_slots(config: Config) -> Iterator[str]:
     """A warning for each model that was to have more slots than it has instances."""
     for name, model in config.models.items():
-        if model.asked_slots is not None and model.asked_slots > model.slots:
+        if (model.asked_slots or 0) > model.slots and not model.exact:
             yield (
                 f"{name}: {model.asked_slots} slots were asked for, and engine {ENGINE} answers "
                 f"one request at a time in each process: they are forced to {model.slots} unless "
