@@ -11,9 +11,15 @@ from pytest_llmeval.errors import ServerStartError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import computing_cores
-from pytest_llmeval.machine.memory import free_memory
+from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.run.adopted import engine_of, fetch_for_health
-from pytest_llmeval.run.managed import beside_the_weights, context_of, loading_reporter
+from pytest_llmeval.run.managed import (
+    beside_the_weights,
+    context_of,
+    in_gib,
+    loading_reporter,
+    weights_of,
+)
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
@@ -47,37 +53,39 @@ def forced_slots(config: Config) -> Iterator[str]:
             )
 
 
-def memory_trouble(model: ModelConfig, header: GgufHeader, free: int) -> str | None:
-    """What to warn of before a model is loaded into `free` bytes of memory; None for nothing.
+def memory_trouble(model: ModelConfig, header: GgufHeader, free: Memory) -> str | None:
+    """What to warn of before a model is loaded into what is free; None for nothing.
 
-    Raises ServerStartError where it cannot work: what stands beside the weights has to fit, while
-    weights are read from their file again when they do not, and may be on a GPU altogether.
+    Raises ServerStartError where it cannot work: what stands beside the weights has to fit into
+    main memory, while weights are read from their file again when they do not.
     """
-    beside = beside_the_weights(model, header)
-    if beside > free:
+    layers = model.gpu_layers
+    beside, weights = beside_the_weights(model, header, layers), weights_of(model, header, layers)
+    if beside.ram > free.ram:
         raise ServerStartError(
             f"{model.name}: its {model.slots} × {context_of(model, header):,} tokens of context "
-            f"need about {_shown(beside)} of memory beside the weights, and {_shown(free)} are "
-            "free: lower `context` or `instances`, or close other programs"
+            f"need about {in_gib(beside.ram)} of memory beside the weights, and "
+            f"{in_gib(free.ram)} are free: lower `context` or `instances`, or close other programs"
         )
-    needed = header.size + beside
-    if needed > free and not model.gpu_layers:
+    on_gpu = (weights.vram or 0) + (beside.vram or 0)
+    if free.vram is not None and on_gpu > free.vram:
         return (
-            f"{model.name} needs about {_shown(needed)} of memory and {_shown(free)} are free: its "
-            "weights will be read from the disk again and again, which is slow; a smaller "
-            "quantisation would fit"
+            f"{model.name} needs about {in_gib(on_gpu)} on the GPU, which has {in_gib(free.vram)} "
+            "free: it may not load; lower `gpu_layers`, `context` or `instances`"
+        )
+    if weights.ram + beside.ram > free.ram:
+        return (
+            f"{model.name} needs about {in_gib(weights.ram + beside.ram)} of memory and "
+            f"{in_gib(free.ram)} are free: its weights will be read from the disk again and again, "
+            "which is slow; a smaller quantisation would fit"
         )
     return None
-
-
-def _shown(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def _workers(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server | ServerGroup:
     assert model.gguf is not None, "the config has seen to it"
     header = read_gguf(model.gguf)
-    warning = memory_trouble(model, header, free_memory())
+    warning = memory_trouble(model, header, free_now())
     if warning is not None:
         say(f"llmeval: {warning}")
     threads = model.threads or max(1, computing_cores() // model.slots)

@@ -17,6 +17,9 @@ from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
+GpuLayers = int | str | None
+"""Layers on the GPU: a number, `all`, or what the server chooses."""
+
 #: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
 USUAL_CONTEXT = 4096
 
@@ -54,19 +57,29 @@ def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
         header = read_gguf(model.gguf)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
-    size = header.size + beside_the_weights(model, header)
-    return placed(size, gpu_layers=layers, layers=header.layers)
+    weights = weights_of(model, header, layers)
+    beside = beside_the_weights(model, header, layers)
+    return Memory(weights.ram + beside.ram, (weights.vram or 0) + (beside.vram or 0))
 
 
-def beside_the_weights(model: ModelConfig, header: GgufHeader) -> int:
-    """Bytes that a model takes besides its weights, which are mapped from their file."""
-    return estimate(
+def weights_of(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """Where a model's weights come to lie: each process puts its own on a GPU, while in main memory
+    all map the one file.
+    """
+    one = placed(header.size, gpu_layers=layers, layers=header.layers)
+    return Memory(one.ram, (one.vram or 0) * model.instances)
+
+
+def beside_the_weights(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """What a model takes besides its weights: cache and overhead."""
+    size = estimate(
         0,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
         processes=model.instances,
     )
+    return placed(size, gpu_layers=layers, layers=header.layers)
 
 
 def fit_of(model: ModelConfig, free: Memory) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmeval.errors import ConfigError, ServerStartError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.machine.memory import OVERHEAD
+from pytest_llmeval.machine.memory import OVERHEAD, Memory
 from pytest_llmeval.run import in_process
 from pytest_llmeval.run.backing import backing_of, in_flight, what_computes
 from pytest_llmeval.run.in_process import forced_slots, memory_trouble
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 GGUF = Path(__file__).parents[2] / "models" / "tiny-s.gguf"
 IN_PROCESS = {"engine": "llama-cpp-python", "gguf": str(GGUF), "context": 256}
 GIB = 2**30
-HEADER = GgufHeader(4096, 4 * GIB, 4 * GIB, kv_bytes_per_token=2**17)  # 1 GiB in 8,192 tokens
+HEADER = GgufHeader(8192, 4 * GIB, 4 * GIB, kv_bytes_per_token=2**17, layers=31)
+"""A model of 4 GiB, whose 8,192 tokens of context take 1 GiB."""
 
 
 def model_of(bench: Workbench, **keys: Any) -> ModelConfig:
@@ -149,38 +150,58 @@ def test_instances_share_the_weights_and_have_a_cache_and_an_overhead_each(
     assert one is not None
     assert two is not None
     assert three is not None
-    assert two - one == three - two > OVERHEAD
-    assert one - (two - one) == GGUF.stat().st_size
+    assert two.ram - one.ram == three.ram - two.ram > OVERHEAD
+    assert one.ram - (two.ram - one.ram) == GGUF.stat().st_size
+
+
+def test_on_a_gpu_each_instance_has_weights_of_its_own(bench: Workbench) -> None:
+    one, two = (memory_of(model_of(bench, instances=n, gpu_layers="all")) for n in (1, 2))
+    assert one is not None
+    assert two is not None
+    assert (one.ram, two.ram) == (0, 0)
+    assert two.vram == 2 * (one.vram or 0)
 
 
 def test_what_fits_is_not_spoken_of(bench: Workbench) -> None:
-    assert memory_trouble(model_of(bench, context=8192), HEADER, 6 * GIB) is None
+    assert memory_trouble(model_of(bench, context=8192), HEADER, Memory(6 * GIB)) is None
 
 
 def test_weights_that_do_not_fit_are_warned_of_with_both_figures(bench: Workbench) -> None:
-    warning = memory_trouble(model_of(bench, context=8192), HEADER, 3 * GIB)
+    warning = memory_trouble(model_of(bench, context=8192), HEADER, Memory(3 * GIB))
     assert warning is not None
-    assert "m needs about 5.2 GiB of memory and 3.0 GiB are free" in warning
+    assert "m needs about 5.25 GiB of memory and 3.00 GiB are free" in warning
     assert "read from the disk again and again" in warning
 
 
-def test_weights_on_a_gpu_need_not_fit_into_memory(bench: Workbench) -> None:
-    assert memory_trouble(model_of(bench, context=8192, gpu_layers="all"), HEADER, 3 * GIB) is None
+def test_what_lies_on_a_gpu_need_not_fit_into_memory(bench: Workbench) -> None:
+    model = model_of(bench, context=8192, gpu_layers="all")
+    assert memory_trouble(model, HEADER, Memory(GIB, 8 * GIB)) is None
+    assert memory_trouble(model, HEADER, Memory(GIB, None)) is None  # nobody can tell
+    half = model_of(bench, context=8192, gpu_layers=16)
+    warning = memory_trouble(half, HEADER, Memory(2 * GIB, 8 * GIB))
+    assert warning is not None
+    assert "needs about 2.62 GiB of memory and 2.00 GiB are free" in warning
+
+
+def test_a_gpu_without_room_is_warned_of(bench: Workbench) -> None:
+    model = model_of(bench, context=8192, gpu_layers="all", instances=2)
+    warning = memory_trouble(model, HEADER, Memory(64 * GIB, 8 * GIB))
+    assert warning is not None
+    assert "m needs about 10.50 GiB on the GPU, which has 8.00 GiB free" in warning
+    assert "lower `gpu_layers`, `context` or `instances`" in warning
 
 
 def test_a_context_that_does_not_fit_is_refused_with_the_way_out(bench: Workbench) -> None:
     with pytest.raises(ServerStartError) as refusal:
-        memory_trouble(model_of(bench, context=8192, instances=4), HEADER, 2 * GIB)
+        memory_trouble(model_of(bench, context=8192, instances=4), HEADER, Memory(2 * GIB))
     words = str(refusal.value)
-    assert (
-        "its 4 × 8,192 tokens of context need about 5.0 GiB of memory beside the weights" in words
-    )
-    assert "2.0 GiB are free: lower `context` or `instances`" in words
+    assert "its 4 × 8,192 tokens of context need about 5.00 GiB of memory beside the" in words
+    assert "2.00 GiB are free: lower `context` or `instances`" in words
 
 
 def test_it_is_looked_at_before_a_model_is_loaded(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_process, "free_memory", lambda: 1000)
-    with pytest.raises(ServerStartError, match=r"0\.0 GiB are free"):
+    monkeypatch.setattr(in_process, "free_now", lambda: Memory(1000))
+    with pytest.raises(ServerStartError, match=r"0\.00 GiB are free"):
         workers_of(bench)
