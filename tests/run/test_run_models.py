@@ -71,9 +71,11 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
             with pytest.raises(EndpointUnreachable) as lost:
                 await model.ask(ASKED)
             assert "its last words" in model.explain(lost.value)
+            assert "; the server ended: SIGKILL (killed, by hand" in model.explain(lost.value)
             await asyncio.gather(model.recover(), model.recover())
             assert model.restarts == 1
             assert (await model.ask(ASKED)).text == first.text
+            assert "; the server ended: SIGKILL" in model.explain(lost.value)  # the one before
             assert any("its server ended (SIGKILL" in line for line in said)
 
             await model.close()
