@@ -59,6 +59,7 @@ class LoadedModel:
         import llama_cpp
 
         trained = read_gguf(gguf).context_length or context
+        self.version = str(llama_cpp.__version__)
         self.c = llama_cpp.llama_cpp
         # Flash attention where the backend has it, as llama.cpp's servers do. `Llama` knows on and
         # off only, and off, its default, changed 12 of 2,858 greedy answers of the shipped models.

@@ -31,7 +31,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ class Worker:
             "default_generation_settings": {"n_ctx": model.context},
             "model_path": str(model.gguf),
             "chat_template": model.template,
-            "build_info": f"llama-cpp-python {metadata.version('llama-cpp-python')}",
+            "build_info": f"llama-cpp-python {model.version}",
         }
 
 
