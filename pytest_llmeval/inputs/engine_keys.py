@@ -36,6 +36,7 @@ ENGINES: Mapping[str, EngineKeys] = {
         _TEMPLATE,
         adopted=EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
     ),
+    "llama-cpp-python": EngineKeys(("gguf",), ("context", "gpu_layers", "threads", "instances")),
     "openai": EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
     "fake": EngineKeys((), ("script",)),
 }

@@ -125,6 +125,9 @@ class ModelSection(Section):
     context: Context | None = None
     gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
     threads: Threads | None = None
+    instances: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Processes of llama-cpp-python, each with the model; default 1."
+    )
     executable: Executable | None = None
     port: int | None = Field(
         default=None, ge=1, le=65535, description="A free one is chosen if unset."
@@ -163,7 +166,8 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where nobody wrote one.
+    requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
+    load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
     """
 
     name: str
@@ -189,6 +193,8 @@ class ModelConfig:
     lora: tuple[Adapter, ...] = ()
     chat_template_kwargs: Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
+    instances: int = 1
+    asked_slots: int | None = None
 
 
 def _given(section: ModelSection) -> set[str]:
@@ -200,6 +206,8 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
     mistakes = wrong_keys(section.engine, _given(section))
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
+    if section.exact and (section.instances or 1) > 1:
+        mistakes["instances"] = f"exact: true means one slot, found instances: {section.instances}"
     return mistakes
 
 
@@ -222,6 +230,10 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         settings["price"] = section.price.model_dump()
     if section.lora is not None:
         settings["lora"] = [adapter.model_dump() for adapter in section.lora]
+    if "instances" in used:  # an instance is a slot, and there are no others
+        asked = section.slots or (server.slots if "slots" in server.model_fields_set else None)
+        instances = section.instances or 1
+        settings |= {"instances": instances, "slots": instances, "asked_slots": asked}
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

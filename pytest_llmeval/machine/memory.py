@@ -52,10 +52,13 @@ def placed(size: int, *, gpu_layers: int | str | None, layers: int | None) -> Me
     return Memory(size - on_gpu, on_gpu)
 
 
-def estimate(size: int, *, slots: int, context: int, kv_bytes_per_token: int | None) -> int:
+def estimate(
+    size: int, *, slots: int, context: int, kv_bytes_per_token: int | None, processes: int = 1
+) -> int:
     """Bytes that a server needs: size of the GGUF + slots × context × KV bytes + overhead.
 
     `context` is tokens per slot; `kv_bytes_per_token` is what a GGUF's header says of a cache in
-    f16, or None where it is silent, and then the cache counts for nothing.
+    f16, or None where it is silent, and then the cache counts for nothing. Several `processes` map
+    the same weights once, and each has the overhead.
     """
-    return size + slots * context * (kv_bytes_per_token or 0) + OVERHEAD
+    return size + slots * context * (kv_bytes_per_token or 0) + processes * OVERHEAD

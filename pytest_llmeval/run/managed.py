@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
+
+GpuLayers = int | str | None
+"""Layers on the GPU: a number, `all`, or what the server chooses."""
 
 #: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
 USUAL_CONTEXT = 4096
@@ -70,11 +74,27 @@ def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
         adapters = sum(read_gguf(adapter.path).size for adapter in model.lora)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
+    weights = weights_of(model, replace(header, size=header.size + adapters), layers)
+    beside = beside_the_weights(model, header, layers)
+    return Memory(weights.ram + beside.ram, (weights.vram or 0) + (beside.vram or 0))
+
+
+def weights_of(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """Where a model's weights come to lie: each process puts its own on a GPU, while in main memory
+    all map the one file.
+    """
+    one = placed(header.size, gpu_layers=layers, layers=header.layers)
+    return Memory(one.ram, (one.vram or 0) * model.instances)
+
+
+def beside_the_weights(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """What a model takes besides its weights: cache and overhead."""
     size = estimate(
-        header.size + adapters,
+        0,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
+        processes=model.instances,
     )
     return placed(size, gpu_layers=layers, layers=header.layers)
 
@@ -118,7 +138,7 @@ def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Serve
         _server_spec(model, logs),
         fetch_for_health,
         post=post_to_server,
-        report=_reporter(model.name, say),
+        report=loading_reporter(model.name, say),
     )
 
 
@@ -143,7 +163,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     )
 
 
-def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+def loading_reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
     """Tell of a server that takes long to load: soon at first, then less and less often."""
     next_at = TELL_AFTER
 

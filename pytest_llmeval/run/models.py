@@ -15,6 +15,7 @@ from pytest_llmeval.records import Answer, Request
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.several import ServerGroup
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
@@ -37,7 +38,7 @@ class Backing:
     whether it is still loading. `tokenizer` counts where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server] | None
+    make_server: Callable[[Path], Server | ServerGroup] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
@@ -73,7 +74,8 @@ class LiveModel:
         self._backing = backing
         self._opened = opened
         self._counter = TokenCounter(backing.tokenizer)
-        self._server: Server | None = None
+        self._server: Server | ServerGroup | None = None
+        self._ended_by: str | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
@@ -182,10 +184,8 @@ class LiveModel:
             server = self._server
             if server is None or not await _has_ended(server, patience):
                 return
-            self._say(
-                f"llmeval: {self.name}: its server ended ({server.exit_description}); "
-                "starting again"
-            )
+            self._ended_by = server.exit_description
+            self._say(f"llmeval: {self.name}: its server ended ({self._ended_by}); starting again")
             await asyncio.to_thread(server.restart)
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
@@ -203,13 +203,16 @@ class LiveModel:
                 await asyncio.to_thread(self._server.stop)
 
     def explain(self, error: EngineError) -> str:
-        """The error's words, and for a lost connection the server's last ones."""
+        """The error's words, and for a lost connection what ended the server and its last ones."""
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
-        return str(ServerError(str(error), log_tail=self._server.log_tail()))
+        # Its process may not be seen to be dead yet; then it is known what ended the one before.
+        ended_by = self._server.exit_description or self._ended_by
+        words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
+        return str(ServerError(words, log_tail=self._server.log_tail()))
 
 
-async def _has_ended(server: Server, patience: float) -> bool:
+async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:
     while server.alive() and patience > 0:
         await asyncio.sleep(0.05)
         patience -= 0.05

@@ -38,6 +38,7 @@ from pytest_llmeval.run.conclusion import (
     selected_parts,
     worth_of,
 )
+from pytest_llmeval.run.in_process import forced_slots
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
@@ -111,6 +112,8 @@ class Run:
     def _begin(self, trials: Sequence[Trial]) -> None:
         self._began = time.perf_counter()
         backings = backings_of(self.settings, self._say)
+        for words in forced_slots(self.settings.config):
+            self._warn(words)
         refuse_the_impossible(self.settings, trials)
         ledger = self._ledger = Ledger.open(
             self.settings,
