@@ -17,6 +17,7 @@ LlmevalError                 its text is a complete message for the user
 │   └── ServerLostError      it died more often than its restart policy allows
 └── EngineError              one attempt at a request brought no answer
     ├── EndpointUnreachable  refused, reset, or closed in mid-answer
+    │   └── EndpointKilled   closed by dying over this very request, which is not asked again
     ├── EndpointTimeout      no complete answer in time
     ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
     ├── RequestRefused       any other 4xx or 5xx, with the server's own words
@@ -165,6 +166,12 @@ class EndpointUnreachable(EngineError):
 
     reason = "unreachable"
     retryable = True
+
+
+class EndpointKilled(EndpointUnreachable):
+    """It died over a request of the kind that does so every time."""
+
+    retryable = False
 
 
 class EndpointTimeout(EngineError):

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_llmeval import __version__
+from pytest_llmeval.servers.llama_cpp_loading import explain_import
 
 PACKAGES = ("pytest", "pytest-xdist", "pydantic", "numpy", "scipy", "httpx", "httptools")
 """What the plugin runs on, by the names of the distributions."""
@@ -78,6 +79,7 @@ def examine(
     engines = (
         _embedded(version_of, problem_of),
         _llama_server(which),
+        _llama_cpp_python(version_of, problem_of),
         Finding("openai", True, "any server you started yourself, by its url"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
@@ -115,6 +117,23 @@ def _llama_server(which: Callable[[str], str | None]) -> Finding:
     return Finding("llama-server", False, "not on PATH", needs)
 
 
+def _llama_cpp_python(
+    version_of: Callable[[str], str | None], problem_of: Callable[[str], str]
+) -> Finding:
+    version = version_of("llama-cpp-python")
+    if version is None:
+        needs = (
+            'pip install "pytest-llmeval-local[llama-cpp]", which builds it and needs a C++ '
+            'compiler; for an NVIDIA GPU with CMAKE_ARGS="-DGGML_CUDA=on" set'
+        )
+        return Finding("llama-cpp-python", False, "not installed", needs)
+    problem = problem_of("llama_cpp")
+    if not problem:
+        return Finding("llama-cpp-python", True, f"{version}, in a process of its own")
+    found = f"{version} does not load"
+    return Finding("llama-cpp-python", False, found, explain_import(problem))
+
+
 def _metrics(version_of: Callable[[str], str | None]) -> Finding:
     missing = [package for package in METRICS if version_of(package) is None]
     if not missing:
@@ -150,6 +169,6 @@ def _version_of(distribution: str) -> str | None:
 def _problem_of(module: str) -> str:
     try:
         importlib.import_module(module)
-    except (ImportError, OSError) as error:  # OSError: a library it links is missing on Windows
+    except (ImportError, OSError, RuntimeError) as error:  # what ctypes raises, bare or wrapped
         return str(error)
     return ""

@@ -22,7 +22,7 @@ class EngineKeys:
     adopted: EngineKeys | None = None
 
 
-COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
+COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout", "memory", "price", "tokenizer")
 """What a model of any engine may have."""
 
 _TEMPLATE = ("chat_template_kwargs",)
@@ -36,6 +36,7 @@ ENGINES: Mapping[str, EngineKeys] = {
         _TEMPLATE,
         adopted=EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
     ),
+    "llama-cpp-python": EngineKeys(("gguf",), ("context", "gpu_layers", "threads", "instances")),
     "openai": EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
     "fake": EngineKeys((), ("script",)),
 }

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 from pytest_llmeval.inputs.adapters import Adapter, Adapters
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
-from pytest_llmeval.inputs.sections import Section
+from pytest_llmeval.inputs.prices import Price, PriceSection
+from pytest_llmeval.inputs.sections import Section, Size
 
 OFFERED_ENGINES = "offered_engines"
 """Under this name a section's context has the engines that other packages offer."""
@@ -124,6 +125,9 @@ class ModelSection(Section):
     context: Context | None = None
     gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
     threads: Threads | None = None
+    instances: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Processes of llama-cpp-python, each with the model; default 1."
+    )
     executable: Executable | None = None
     port: int | None = Field(
         default=None, ge=1, le=65535, description="A free one is chosen if unset."
@@ -139,6 +143,15 @@ class ModelSection(Section):
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
+    tokenizer: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Counts tokens where the endpoint does not: a file, or tiktoken:NAME.",
+    )
+    memory: Size | None = Field(
+        default=None, description="What it takes once loaded, such as 6 GiB."
+    )
+    price: PriceSection | None = None
     lora: Adapters | None = Field(
         default=None, description="LoRA adapters: a file, or a list of files or {path, scale}."
     )
@@ -153,7 +166,8 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where nobody wrote one.
+    requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
+    load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
     """
 
     name: str
@@ -173,9 +187,14 @@ class ModelConfig:
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
     script: Path | None = None
+    tokenizer: str | None = None
+    memory: int | None = None
+    price: Price | None = None
     lora: tuple[Adapter, ...] = ()
     chat_template_kwargs: Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
+    instances: int = 1
+    asked_slots: int | None = None
 
 
 def _given(section: ModelSection) -> set[str]:
@@ -187,6 +206,8 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
     mistakes = wrong_keys(section.engine, _given(section))
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
+    if section.exact and (section.instances or 1) > 1:
+        mistakes["instances"] = f"exact: true means one slot, found instances: {section.instances}"
     return mistakes
 
 
@@ -196,7 +217,7 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     Keys are those of `ModelConfig`; what an engine has no use for is left out.
     """
     keys = keys_of(section.engine, _given(section))
-    used = {*keys.required, *keys.optional, "slots", "timeout"}
+    used = {*keys.required, *keys.optional, "slots", "timeout", "memory", "tokenizer"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     for key in sorted(used):
         value = getattr(section, key)
@@ -205,8 +226,14 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []
         settings["args"] = [*shared, *section.args]
+    if section.price is not None:
+        settings["price"] = section.price.model_dump()
     if section.lora is not None:
         settings["lora"] = [adapter.model_dump() for adapter in section.lora]
+    if "instances" in used:  # an instance is a slot, and there are no others
+        asked = section.slots or (server.slots if "slots" in server.model_fields_set else None)
+        instances = section.instances or 1
+        settings |= {"instances": instances, "slots": instances, "asked_slots": asked}
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

@@ -23,6 +23,7 @@ from pytest_llmeval.records.answered import (
     ToolCall,
     Unneeded,
     Usage,
+    UsageSource,
 )
 from pytest_llmeval.records.asked import (
     Condition,
@@ -95,4 +96,5 @@ __all__ = [
     "Trial",
     "Unneeded",
     "Usage",
+    "UsageSource",
 ]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import Engine
+from pytest_llmeval.engines.tokens import load_tokenizer
+from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import adopted_backing, api_key_of, fetch_for_health, no_digest
+from pytest_llmeval.run.in_process import ENGINE as IN_PROCESS
+from pytest_llmeval.run.in_process import in_process_backing
 from pytest_llmeval.run.managed import managed_backing
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.health import check_health
@@ -27,8 +32,23 @@ def backing_of(
     model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
 ) -> Backing:
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
+    made = _backing_of(model, config, cache, say)
+    if model.tokenizer is None:
+        return made
+    try:
+        return replace(made, tokenizer=load_tokenizer(model.tokenizer))
+    except ConfigError as error:
+        line = config.model_lines.get(model.name)
+        raise ConfigError(f"models: {model.name}: {error}", path=config.path, line=line) from error
+
+
+def _backing_of(
+    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
+) -> Backing:
     if model.engine in MANAGED and model.gguf is not None:
         return managed_backing(model, cache, say)
+    if model.engine == IN_PROCESS:
+        return in_process_backing(model, cache, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
     return adopted_backing(model, config)
@@ -50,12 +70,12 @@ def in_flight(model: ModelConfig, slots: int, *, timed: bool, dry_run: bool) -> 
     """How many requests are under way at once.
 
     One more than there are slots keeps a server busy during the client's round trip; a fake engine
-    has no round trip, and an exact model gets one request at a time. A model whose latency decides
-    something (`timed`) has no request waiting at its server.
+    has no round trip, a worker of llama-cpp-python no queue, and an exact model gets one request at
+    a time. A model whose latency decides something (`timed`) has no request waiting at its server.
     """
     if model.exact:
         return 1
-    return slots if timed or dry_run or model.engine == "fake" else slots + 1
+    return slots if timed or dry_run or model.engine in {"fake", IN_PROCESS} else slots + 1
 
 
 def what_computes(model: ModelConfig) -> str:
@@ -65,6 +85,10 @@ def what_computes(model: ModelConfig) -> str:
     if model.engine == "llama-server" and model.url is None:
         layers = model.gpu_layers
         return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
+    if model.engine == IN_PROCESS:
+        processes = "a process" if model.slots == 1 else f"{model.slots} processes"
+        gpu = "" if model.gpu_layers is None else f", gpu_layers: {model.gpu_layers}"
+        return f"llama-cpp-python in {processes} of its own{gpu}"
     if model.engine == "fake":
         return "fake: no model at all"
     if model.url is None:
@@ -77,4 +101,6 @@ def is_healthy(config: Config, name: str, url: str) -> bool:
     if url in {FAKE_URL, NO_URL}:
         return True
     key = api_key_of(config.models[name], config)
-    return check_health(fetch_for_health, url.removesuffix("/v1"), key).ready
+    return all(
+        check_health(fetch_for_health, each.removesuffix("/v1"), key).ready for each in url.split()
+    )

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
+from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Check, Request
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
+from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.several import ServerGroup
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
@@ -33,14 +36,15 @@ class Backing:
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
     adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
     says so; `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint
-    whether it is still loading.
+    whether it is still loading. `tokenizer` counts where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server] | None
+    make_server: Callable[[Path], Server | ServerGroup] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
 
     def weights(self, cancelled: Callable[[], bool]) -> str | None:
@@ -74,7 +78,9 @@ class LiveModel:
         self._backing = backing
         self._opened = opened
         self._examine = examine
-        self._server: Server | None = None
+        self._counter = TokenCounter(backing.tokenizer)
+        self._server: Server | ServerGroup | None = None
+        self._ended_by: str | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
@@ -170,7 +176,8 @@ class LiveModel:
         if self._engine is None:
             raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            return await self._engine.complete(request)
+            answer = await self._engine.complete(request)
+            return await self._counter.completed(self._engine, request, answer)
         found = await self._engine.likelihoods(request)
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
@@ -186,10 +193,8 @@ class LiveModel:
             server = self._server
             if server is None or not await _has_ended(server, patience):
                 return
-            self._say(
-                f"llmeval: {self.name}: its server ended ({server.exit_description}); "
-                "starting again"
-            )
+            self._ended_by = server.exit_description
+            self._say(f"llmeval: {self.name}: its server ended ({self._ended_by}); starting again")
             await asyncio.to_thread(server.restart)
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
@@ -207,13 +212,16 @@ class LiveModel:
                 await asyncio.to_thread(self._server.stop)
 
     def explain(self, error: EngineError) -> str:
-        """The error's words, and for a lost connection the server's last ones."""
+        """The error's words, and for a lost connection what ended the server and its last ones."""
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
-        return str(ServerError(str(error), log_tail=self._server.log_tail()))
+        # Its process may not be seen to be dead yet; then it is known what ended the one before.
+        ended_by = self._server.exit_description or self._ended_by
+        words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
+        return str(ServerError(words, log_tail=self._server.log_tail()))
 
 
-async def _has_ended(server: Server, patience: float) -> bool:
+async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:
     while server.alive() and patience > 0:
         await asyncio.sleep(0.05)
         patience -= 0.05

@@ -26,6 +26,9 @@ API_KEYS = frozenset({"LLAMA_API_KEY", "LLAMA_ARG_API_KEY"})
 EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
 """Our own launcher around xllamacpp, which takes llama-server's flags."""
 
+WORKER = (sys.executable, "-m", "pytest_llmeval.servers.llama_cpp_worker", "--lifeline")
+"""Our worker around llama-cpp-python, which takes them too."""
+
 
 def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[str, ...]:
     """The argument list that starts `spec` on `port`; the spec's own `args` come last and win.
@@ -77,16 +80,25 @@ def round_up(context: int) -> int:
 def find_program(spec: ServerSpec, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The program that serves `spec`, with the arguments that make it a llama-server.
 
-    Raises MissingExtraError (embedded) or ServerStartError (llama-server) when it is not there.
+    Raises MissingExtraError (Python packages) or ServerStartError (llama-server) when it is not
+    there.
     """
     if spec.kind == "llama-server":
         name = spec.executable or "llama-server"
         return (find_executable(name, environ.get("PATH", os.defpath), model=spec.name),)
-    if importlib.util.find_spec("xllamacpp") is None:
+    module, package, extra, program = _IN_PYTHON[spec.kind]
+    if importlib.util.find_spec(module) is None:
         raise MissingExtraError(
-            f"engine: embedded (model {spec.name})", package="xllamacpp", extra="embedded"
+            f"engine: {spec.kind} (model {spec.name})", package=package, extra=extra
         )
-    return EMBEDDED
+    return program
+
+
+_IN_PYTHON = {
+    "embedded": ("xllamacpp", "xllamacpp", "embedded", EMBEDDED),
+    "llama-cpp-python": ("llama_cpp", "llama-cpp-python", "llama-cpp", WORKER),
+}
+"""Of servers that are Python packages: module, distribution, extra and program."""
 
 
 def find_executable(name: str, search_path: str, *, model: str) -> str:

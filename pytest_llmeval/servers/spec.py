@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ServerKind = Literal["embedded", "llama-server"]
+ServerKind = Literal["embedded", "llama-server", "llama-cpp-python"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ def test_a_bare_machine_is_told_the_exact_line_for_each_missing_piece() -> None:
     assert 'needs: pip install "pytest-llmeval-local[parquet]"' in text
     assert "not installed: math-verify, rapidfuzz, rouge-score, sacrebleu" in text
     assert "winget install llama.cpp" in text
+    assert 'needs: pip install "pytest-llmeval-local[llama-cpp]"' in text
     assert "no nvidia-smi on PATH" in text
     assert "scipy         not installed" in text
 
@@ -45,6 +46,8 @@ def test_a_package_that_does_not_load_says_why_and_what_to_install() -> None:
     text = lines_of(examine(version_of=lambda _: "1.2", which=bare, problem_of=problem))
     assert "xllamacpp 1.2 does not load: libgomp.so.1" in text
     assert "needs: apt-get install libgomp1" in text
+    assert "llama-cpp-python  1.2 does not load" in text
+    assert "what is missing is libgomp.so.1: apt-get install libgomp1" in text
 
 
 def test_every_engine_a_config_may_name_is_examined() -> None:

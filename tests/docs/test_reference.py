@@ -49,6 +49,7 @@ PAGE = re.sub(
 HEADINGS = {
     "ConfigFile": "## The config file",
     "ModelSection": "### Models",
+    "PriceSection": "### Models",
     "ServerSection": "### Server",
     "ConfigSamplingSection": "### Sampling",
     "SamplingSection": "### Sampling",

@@ -20,6 +20,7 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run.backing import backing_of
 from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.servers.server import Server
 from tools.real_runs import becomes_true
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
             assert model.restarts == 0  # it lives, so nothing is done
 
             server = model._server
-            assert server is not None
+            assert isinstance(server, Server)
             psutil.Process(server.pid).kill()
             await asyncio.to_thread(becomes_true, lambda: not server.alive())
             with pytest.raises(EndpointUnreachable) as lost:
                 await model.ask(ASKED)
             assert "its last words" in model.explain(lost.value)
+            assert "; the server ended: SIGKILL (killed, by hand" in model.explain(lost.value)
             await asyncio.gather(model.recover(), model.recover())
             assert model.restarts == 1
             assert (await model.ask(ASKED)).text == first.text
+            assert "; the server ended: SIGKILL" in model.explain(lost.value)  # the one before
             assert any("its server ended (SIGKILL" in line for line in said)
 
             await model.close()
