@@ -62,7 +62,8 @@ the words of the shortest. Texts whose words differ by half and whose tokens do 
 times at the very maximum, are no coincidence that happens: tokens vary with words.
 """
 
-CHOICE = "choice"
+CHOICES = frozenset(("choice", "choice_per_byte", "choice_per_token"))
+"""Scorers by which an answer takes one of an item's options."""
 
 WORDS: Mapping[DoubtKind, str] = {
     "prompt_truncated": (
@@ -207,7 +208,7 @@ def _all_alike(group: Group) -> Iterator[Doubt]:
 def _by_chance(group: Group) -> Iterator[Doubt]:
     """Choices that are right no more often than guesses."""
     for spec in group.trials[0].suite.scorers:
-        found = list(_choices(group, spec)) if spec.name == CHOICE else []
+        found = list(_choices(group, spec)) if spec.name in CHOICES else []
         right = sum(outcome == "right" for _, outcome, _ in found)
         if not right:
             continue  # not one right has a doubt of its own

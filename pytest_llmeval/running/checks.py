@@ -328,7 +328,7 @@ def logprobs(reply: Reply) -> Check:
         return _check("logprobs", "lacking", "log probabilities are no numbers up to 0", reply)
     if not any(token.top for token in tokens):
         return _check("logprobs", "lacking", "the alternatives to a token are missing", reply)
-    return _check("logprobs", "ok", f"log probabilities of {len(tokens)} tokens", reply)
+    return _check("logprobs", "ok", "every token has its log probability", reply)
 
 
 def likelihoods(reply: Reply) -> Check:
