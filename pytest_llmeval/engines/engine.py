@@ -23,6 +23,7 @@ _BUILT_IN = {
     "embedded": "pytest_llmeval.engines.llama_server",
     "fake": "pytest_llmeval.engines.fake",
     "llama-server": "pytest_llmeval.engines.llama_server",
+    "ollama": "pytest_llmeval.engines.ollama",
     "openai": "pytest_llmeval.engines.openai",
 }
 
@@ -47,7 +48,8 @@ class Endpoint:
 class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
-    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8.
+    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
+    `digest` the sha256 of the weights, in hex.
     """
 
     slots: int | None = None
@@ -56,6 +58,7 @@ class EndpointFacts:
     model_name: str | None = None
     build: str | None = None
     template_sha256: str | None = None
+    digest: str | None = None
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""One small GET for health checks, which run in threads of their own and must never raise."""
+"""One small request for health checks, which run in threads of their own and must never raise."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a GET brought: a status and a body, or else `error` says why there is none."""
+    """What a request brought: a status and a body, or else `error` says why there is none."""
 
     status: int | None
     body: bytes = b""
     error: str = ""
 
 
-def fetch(url: str, timeout: float, api_key: str | None = None) -> Fetched:
-    """Get a url directly, whatever proxies the environment names.
+def fetch(
+    url: str, timeout: float, api_key: str | None = None, *, content: bytes | None = None
+) -> Fetched:
+    """Get a url directly, whatever proxies the environment names; with `content`, post it there.
 
     `timeout` is in seconds for each wait: for the connection, and between pieces of the answer.
     """
     import httpx  # takes 0.1 s to import
 
     try:
-        response = httpx.get(
+        response = httpx.request(
+            "GET" if content is None else "POST",
             url,
+            content=content,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=timeout,
             trust_env=False,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_llmeval.inputs.mistakes import unknown
 
@@ -13,21 +14,33 @@ class EngineKeys:
     """Which keys a model of an engine must have, and which it may have besides `COMMON_KEYS`.
 
     The values of those in `passed` are the `settings` of its endpoint, for the engine to read.
+    `defaults` hold where the model says nothing, whatever the server section says.
     """
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
 """What a model of any engine may have."""
+
+_OLLAMA = ("context", "keep_alive", "think", "pull", "remote")
 
 _OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
 
 ENGINES: Mapping[str, EngineKeys] = {
     "embedded": EngineKeys(("gguf",), _OWN_SERVER),
     "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
+    "ollama": EngineKeys(
+        (),
+        (*_OLLAMA, "url", "api_key_env", "executable"),
+        passed=_OLLAMA,
+        # Ollama does not tell its slots and has one unless it was told otherwise; the executable of
+        # the server section is llama-server's.
+        defaults={"slots": 1, "executable": "ollama"},
+    ),
     "openai": EngineKeys(("url",), ("api_key_env",)),
     "fake": EngineKeys((), ("script",)),
 }

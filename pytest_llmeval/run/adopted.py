@@ -33,15 +33,19 @@ def adopted_backing(model: ModelConfig, config: Config) -> Backing:
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     """The engine of a model that answers at a url."""
+    return make_engine(model.engine, endpoint_of(model, api_key, url))
+
+
+def endpoint_of(model: ModelConfig, api_key: str | None, url: str) -> Endpoint:
+    """A url with all that the config says of the model that answers there."""
     values = {key: getattr(model, key) for key in ENGINES[model.engine].passed}
-    endpoint = Endpoint(
+    return Endpoint(
         url,
         model=model.sent_name,
         api_key=api_key,
         timeout=model.timeout,
         settings={key: value for key, value in values.items() if value is not None},
     )
-    return make_engine(model.engine, endpoint)
 
 
 def api_key_of(model: ModelConfig, config: Config) -> str | None:

@@ -11,6 +11,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import adopted_backing, api_key_of, fetch_for_health, no_digest
 from pytest_llmeval.run.managed import managed_backing
 from pytest_llmeval.run.models import Backing
+from pytest_llmeval.run.ollama import ollama_backing, what_ollama_computes
 from pytest_llmeval.servers.health import check_health
 
 #: Engines whose server we start ourselves.
@@ -26,6 +27,8 @@ def backing_of(
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
     if model.engine in MANAGED:
         return managed_backing(model, cache, say)
+    if model.engine == "ollama":
+        return ollama_backing(model, config, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
     return adopted_backing(model, config)
@@ -62,6 +65,8 @@ def what_computes(model: ModelConfig) -> str:
     if model.engine == "llama-server":
         layers = model.gpu_layers
         return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
+    if model.engine == "ollama":
+        return what_ollama_computes(model)
     if model.engine == "fake":
         return "fake: no model at all"
     return f"{model.engine} at {model.url}, adopted: never started or stopped here"

@@ -60,7 +60,9 @@ def context_of(model: ModelConfig, header: GgufHeader) -> int:
 
 
 def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:
-    return Server(_server_spec(model, logs), fetch_for_health, report=_reporter(model.name, say))
+    return Server(
+        _server_spec(model, logs), fetch_for_health, report=loading_reporter(model.name, say)
+    )
 
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
@@ -81,7 +83,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     )
 
 
-def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+def loading_reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
     """Tell of a server that takes long to load: soon at first, then less and less often."""
     next_at = TELL_AFTER
 

@@ -25,15 +25,18 @@ class Backing:
     """How a model is reached.
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
-    adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so. `is_loading` asks an adopted endpoint whether it is still loading.
+    adopted at `url`; it may give None itself, where somebody's turns out to answer at `url`.
+    `digest` computes that of the weights, and gives up when the function it gets says so.
+    `is_loading` asks an adopted endpoint whether it is still loading, `unload` has it give back the
+    memory that the model takes there.
     """
 
-    make_server: Callable[[Path], Server] | None
+    make_server: Callable[[Path], Server | None] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    unload: Callable[[Engine], Awaitable[None]] | None = None
 
 
 class LiveModel:
@@ -116,6 +119,7 @@ class LiveModel:
         try:
             if self._backing.make_server is not None:
                 self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
+            if self._server is not None:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
@@ -134,7 +138,7 @@ class LiveModel:
     async def _greet(self, engine: Engine, digest: Awaitable[str | None]) -> None:
         try:
             self.facts = await engine.describe()
-            self.digest = await digest
+            self.digest = self.facts.digest or await digest
             self._opened(self)
         except BaseException:
             await engine.close()
@@ -170,6 +174,16 @@ class LiveModel:
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
                 await old.close()
+
+    async def give_way(self) -> None:
+        """Close the model so that the next ones have its memory, whoever's the server is."""
+        engine, unload = self._engine, self._backing.unload
+        if self._server is None and engine is not None and unload is not None:
+            try:
+                await unload(engine)
+            except EngineError as error:
+                self._say(f"llmeval: {self.name} was not unloaded and still takes memory: {error}")
+        await self.close()
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.errors import MissingExtraError, ServerStartError
@@ -24,6 +25,22 @@ API_KEYS = frozenset({"LLAMA_API_KEY", "LLAMA_ARG_API_KEY"})
 
 EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
 """Our own launcher around xllamacpp, which takes llama-server's flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An executable that a model needs, in words, and how to come to it."""
+
+    what: str
+    ways_out: str
+
+
+LLAMA_SERVER = Need(
+    "llama-server",
+    "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
+    "called `llama.cpp releases`, and name it with `executable:`; "
+    "or write `engine: embedded`, which needs no executable",
+)
 
 
 def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[str, ...]:
@@ -77,7 +94,7 @@ def find_program(spec: ServerSpec, environ: Mapping[str, str]) -> tuple[str, ...
     return EMBEDDED
 
 
-def find_executable(name: str, search_path: str, *, model: str) -> str:
+def find_executable(name: str, search_path: str, *, model: str, need: Need = LLAMA_SERVER) -> str:
     """The path of an executable: a bare name is looked up on the search path, a path is taken.
 
     Raises ServerStartError, which says what was looked for, where, and the ways out.
@@ -92,9 +109,4 @@ def find_executable(name: str, search_path: str, *, model: str) -> str:
     else:
         folders = [folder for folder in search_path.split(os.pathsep) if folder]
         looked = f"no executable `{name}` in the {len(folders)} folders of PATH"
-    raise ServerStartError(
-        f"model {model} needs llama-server, but {looked}. "
-        "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
-        "called `llama.cpp releases`, and name it with `executable:`; "
-        "or write `engine: embedded`, which needs no executable"
-    )
+    raise ServerStartError(f"model {model} needs {need.what}, but {looked}. {need.ways_out}")
