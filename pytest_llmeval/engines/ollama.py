@@ -213,7 +213,8 @@ class OllamaEngine(Refusing):
 
     async def unload(self) -> None:
         """Have the model taken out of memory, so that another one has room."""
-        await self._wire.send("POST", GENERATE, encode_body(unloading_body(self._manner)))
+        body = encode_body(unloading_body(self._manner))
+        self._object(await self._wire.send("POST", GENERATE, body))
 
     async def close(self) -> None:
         """Close every connection."""
