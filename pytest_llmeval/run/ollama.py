@@ -47,13 +47,26 @@ def what_ollama_computes(model: ModelConfig) -> str:
     """One line for the header."""
     slots = "1 slot" if model.slots == 1 else f"{model.slots} slots"
     place = url_of(model, os.environ)
-    otherwise = "; started here if it does not answer" if _is_ours_to_start(model, place) else ""
-    return f"ollama: {model.sent_name} at {place}, {slots}{otherwise}"
+    otherwise = ", or started here if none answers" if _is_ours_to_start(model, place) else ""
+    return f"ollama, {model.sent_name}, {slots}: at {place}{otherwise}"
 
 
 def url_of(model: ModelConfig, environ: Mapping[str, str]) -> str:
     """Where Ollama is: where the config says, else OLLAMA_HOST, else where it usually is."""
-    return base_of(model.url or _url_of_host(environ.get("OLLAMA_HOST", "").strip(" \t\"'")))
+    return base_of(model.url or usual_url(environ))
+
+
+def usual_url(environ: Mapping[str, str]) -> str:
+    """Where Ollama is for everybody here: what OLLAMA_HOST means to Ollama's own client."""
+    return _url_of_host(environ.get("OLLAMA_HOST", "").strip(" \t\"'"))
+
+
+def version_there(url: str) -> str | None:
+    """The version of the Ollama that answers at a url of this machine; None where none does."""
+    if not _is_here(url):
+        return None
+    found = fetch(f"{url}/api/version", HEALTH_TIMEOUT)
+    return str(_object(found.body)["version"]) if is_ollama(found.status, found.body) else None
 
 
 def digest_there(name: str, url: str, key: str | None) -> str | None:
@@ -89,6 +102,7 @@ def _server_unless_there(
     found = fetch(f"{url}/api/version", HEALTH_TIMEOUT, key)
     if is_ollama(found.status, found.body) or not _is_ours_to_start(model, url):
         return None
+    say(f"llmeval: {model.name}: no Ollama answers at {url}; starting one")
     spec = ServerSpec(
         name=model.name,
         kind="ollama",
@@ -105,12 +119,15 @@ def _server_unless_there(
 
 def _is_ours_to_start(model: ModelConfig, url: str) -> bool:
     """Whether an Ollama of ours could take the place of one at `url`: plain, of this machine."""
+    return model.api_key_env is None and _is_here(url)
+
+
+def _is_here(url: str) -> bool:
     try:
         address = parse_address(url)
     except ConfigError:
         return False
-    plain = address.scheme == "http" and not address.path and model.api_key_env is None
-    return plain and address.is_loopback
+    return address.scheme == "http" and not address.path and address.is_loopback
 
 
 def _refuse_other_machines(model: ModelConfig, config: Config) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -137,11 +136,3 @@ class Make:
 @pytest.fixture
 def make() -> type[Make]:
     return Make
-
-
-@pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else can, and that refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]

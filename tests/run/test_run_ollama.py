@@ -17,7 +17,7 @@ from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run import Run, Selection
 from pytest_llmeval.run.backing import backing_of, in_flight, is_healthy, what_computes
 from pytest_llmeval.run.models import LiveModel
-from pytest_llmeval.run.ollama import digest_there, url_of
+from pytest_llmeval.run.ollama import digest_there, url_of, usual_url
 from tests.standins.ollama import Model, Ollama, write_executable, write_store
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ def test_the_slots_of_the_server_section_are_not_ollamas(bench: Workbench) -> No
 def test_the_header_says_where_and_what_happens_if_it_is_not_there(bench: Workbench) -> None:
     here = model_of(bench, url="http://127.0.0.1:8000")
     assert what_computes(here) == (
-        "ollama: tiny at http://127.0.0.1:8000, 1 slot; started here if it does not answer"
+        "ollama, tiny, 1 slot: at http://127.0.0.1:8000, or started here if none answers"
     )
     there = model_of(bench, url="http://box:8000", slots=2)
-    assert what_computes(there) == "ollama: tiny at http://box:8000, 2 slots"
+    assert what_computes(there) == "ollama, tiny, 2 slots: at http://box:8000"
 
 
 # Adopted ------------------------------------------------------------------------------------------
@@ -227,8 +227,10 @@ def test_another_machines_ollama_is_never_replaced_by_one_of_ours(
 
 
 def test_where_none_answers_one_is_started_and_ended(bench: Workbench, executable: Path) -> None:
+    said: list[str] = []
+
     async def story() -> None:
-        model = live(bench, [], slots=3, context=2048)
+        model = live(bench, said, slots=3, context=2048)
         await model.open()
         assert model.digest == "a" * 64
         assert model.log_path == str(bench.root / "logs" / "m.log")
@@ -236,6 +238,7 @@ def test_where_none_answers_one_is_started_and_ended(bench: Workbench, executabl
         await model.close()
 
     asyncio.run(story())
+    assert said == [f"llmeval: m: no Ollama answers at {usual_url(os.environ)}; starting one"]
     (record,) = records_in(executable)
     assert record["complaints"] == []
     assert record["loads"] == ["tiny:latest"]

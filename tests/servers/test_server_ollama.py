@@ -121,7 +121,7 @@ def test_what_is_started_must_be_ollama(tmp_path: Path) -> None:
     kind = OllamaServer(ServerSpec("m", "ollama", None, 1, 1, tmp_path / "m.log"))
     for status, body in ((404, b""), (200, b"<html>"), (200, b"[]"), (200, b'{"version": 1}')):
         answer = (status, body)
-        fault = kind.find_fault(lambda *_, answer=answer: answer, "http://127.0.0.1:1")  # type: ignore[misc]  # bound now
+        fault = kind.find_fault(lambda *_, answer=answer: answer, "http://127.0.0.1:1")
         assert fault == "what was started is not Ollama"
     assert kind.find_fault(lambda *_: (200, b'{"version": "0.14.2"}'), "http://x") is None
 

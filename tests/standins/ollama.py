@@ -255,6 +255,7 @@ class Ollama:
         self._under_way = 0
         self._slots = threading.Semaphore(slots)
         self._state = threading.Lock()
+        self._over = threading.Event()
         self._fetched: dict[str, int] = {}
         self._http = ThreadingHTTPServer(address, type("ItsHandler", (Handler,), {"ollama": self}))
         self._http.daemon_threads = True
@@ -273,6 +274,7 @@ class Ollama:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -365,6 +367,8 @@ class Ollama:
             inner = {"code": 400, "message": words, "type": "exceed_context_size_error"}
             return 400, {"error": json.dumps({"error": inner})}
         fault = self.faults.pop(0) if self.faults else ""
+        if fault == "hang":
+            self._over.wait()
         if fault in REFUSALS:
             return REFUSALS[fault]
         says = self.says.get(texts[-1]) or arithmetic(texts[-1])
