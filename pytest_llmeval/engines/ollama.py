@@ -114,14 +114,8 @@ class OllamaEngine(Refusing):
         version = str((await self._greet()).get("version", ""))
         refuse_version(version)
         shown = await self._get_shown()
-        await self._load(shown)
-        running, listed = await self._get("/api/ps"), await self._get("/api/tags")
-        context = loaded_context(running, self._model)
-        if context is not None and context < self._manner.context:
-            raise Unsupported(
-                f"A context of {self._manner.context:,} tokens was asked for and Ollama gives "
-                f"{context:,}: write `context: {context}` or less."
-            )
+        context = await self._load(shown)
+        listed = await self._get("/api/tags")
         return EndpointFacts(
             context=context or self._manner.context,
             model_name=self._model,
@@ -161,12 +155,16 @@ class OllamaEngine(Refusing):
         refuse_remote(data, allowed=self._may_leave)
         return read_shown(data)
 
-    async def _load(self, shown: Shown) -> None:
+    async def _load(self, shown: Shown) -> int | None:
+        """Load the model as requests will want it; the context that it then has, None if unknown.
+
+        A model that is elsewhere, or that would not stay, is not loaded ahead.
+        """
         path, body = GENERATE, loading_body(self._manner)
         if not shown.writes:
             path, body = EMBED, embedding_body((), self._manner)
-        if body is None or self._may_leave:
-            return
+        if body is None or shown.elsewhere:
+            return None
         wire = make_wire(dataclasses.replace(self._endpoint, timeout=LOAD_TIMEOUT))
         telling = asyncio.get_running_loop().call_later(
             TELL_AFTER, self._tell, f"Ollama is loading {self._model}"
@@ -176,6 +174,13 @@ class OllamaEngine(Refusing):
         finally:
             telling.cancel()
             await wire.close()
+        context = loaded_context(await self._get("/api/ps"), self._model)
+        if context is not None and context < self._manner.context:
+            raise Unsupported(
+                f"A context of {self._manner.context:,} tokens was asked for and Ollama gives "
+                f"{context:,}: write `context: {context}` or less."
+            )
+        return context
 
     # What it does ---------------------------------------------------------------------------------
 

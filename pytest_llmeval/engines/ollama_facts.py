@@ -35,6 +35,7 @@ class Shown:
     own_stops: tuple[str, ...]
     writes: bool
     thinks: bool
+    elsewhere: bool
 
 
 def read_shown(shown: Mapping[str, Any]) -> Shown:
@@ -48,6 +49,7 @@ def read_shown(shown: Mapping[str, Any]) -> Shown:
         own_stops=_own_stops(_text(shown, "parameters")),
         writes="completion" in known,
         thinks="thinking" in known,
+        elsewhere=bool(shown.get("remote_host") or shown.get("remote_model")),
     )
 
 

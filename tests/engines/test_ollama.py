@@ -461,8 +461,17 @@ def test_loading_belongs_to_describing_and_happens_once(ollama: Ollama) -> None:
 
 def test_a_model_that_does_not_stay_loaded_is_not_loaded_ahead(ollama: Ollama) -> None:
     """With keep_alive 0, a request to load is one to unload."""
-    describe(ollama, keep_alive=0)
+    ollama.running["tiny:latest"] = (512, True)  # for somebody else, and otherwise
+    assert describe(ollama, keep_alive=0).context == 4096
     assert ollama.asked("/api/generate") == []
+
+
+def test_loading_that_takes_long_is_told(ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(ollama)
+    assert TOLD == []
+    monkeypatch.setattr("pytest_llmeval.engines.ollama.TELL_AFTER", 0)
+    describe(ollama)
+    assert TOLD == ["Ollama is loading tiny"]
 
 
 def test_a_model_of_vectors_is_loaded_by_a_request_without_texts(ollama: Ollama) -> None:
@@ -537,6 +546,7 @@ def test_a_model_on_another_machine_is_refused_unless_it_is_asked_for(ollama: Ol
         describe(ollama)
     assert not ollama.asked("/api/chat")
     assert describe(ollama, remote=True).build == "ollama 0.14.2"
+    assert ollama.loads == []  # there is nothing to load here
 
 
 def test_unloading_takes_the_model_out_of_memory(ollama: Ollama) -> None:

@@ -138,6 +138,7 @@ def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Wo
     backing = backing_of(model, bench.settings().config, bench.root, print)
     assert backing.make_server is not None
     server = backing.make_server(bench.root / "logs")
+    assert server is not None
     spec = server.spec
     assert (spec.kind, spec.slots, spec.context, spec.threads) == ("embedded", 3, 256, 1)
     assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")

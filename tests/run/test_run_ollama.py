@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from pytest_llmeval.errors import ConfigError, LlmevalError
@@ -19,6 +20,7 @@ from pytest_llmeval.run.backing import backing_of, in_flight, is_healthy, what_c
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.ollama import digest_there, url_of, usual_url
 from tests.standins.ollama import Model, Ollama, write_executable, write_store
+from tools.real_runs import becomes_true
 
 if TYPE_CHECKING:
     from tests.run.conftest import Workbench
@@ -245,6 +247,30 @@ def test_where_none_answers_one_is_started_and_ended(bench: Workbench, executabl
     told = record["environment"]
     assert (told["OLLAMA_NUM_PARALLEL"], told["OLLAMA_CONTEXT_LENGTH"]) == ("3", "2048")
     assert told["OLLAMA_NO_CLOUD"] == "1"
+
+
+def test_one_that_dies_is_started_again_and_asked_as_before(
+    bench: Workbench, executable: Path
+) -> None:
+    write_store(executable, Model(trained=1024))
+    said: list[str] = []
+
+    async def story() -> None:
+        model = live(bench, said)
+        await model.open()
+        server = model._server
+        assert server is not None
+        psutil.Process(server.pid).kill()
+        await asyncio.to_thread(becomes_true, lambda: not server.alive())
+        await model.recover()
+        assert (await model.ask(ASKED)).text == "42"
+        await model.close()
+
+    asyncio.run(story())
+    assert any("its server ended" in words for words in said)
+    (record,) = records_in(executable)  # the killed one could leave none
+    assert record["complaints"] == []
+    assert record["paths"][-2:] == ["/api/show", "/api/chat"]
 
 
 def test_without_an_executable_every_way_out_is_told_with_its_place(bench: Workbench) -> None:
