@@ -19,6 +19,7 @@ from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
 from pytest_llmeval.inputs.models import (
     ModelConfig,
     ModelSection,
+    Price,
     ServerSection,
     checked_url,
     expand_variables,
@@ -65,6 +66,9 @@ class ConfigFile(Section):
     )
     repeats: Repeats = 1
     failures: FailuresSection = FailuresSection()
+    telemetry: bool = Field(
+        default=False, description="Sample GPU, CPU and memory twice a second during the run."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class Config:
 
     `samplings` has the one key "" when the sampling has no name. `canonical` is the resolved config
     for the manifest, paths and variables as written, so that it holds no secret and is the same on
-    every machine; `digest` is its sha256. `model_lines` says where the file writes each model.
+    every machine; `digest` is its sha256. `model_lines` says where the file writes each model,
+    `telemetry` whether the machine is watched while it runs.
     """
 
     path: Path
@@ -83,6 +88,7 @@ class Config:
     canonical: Mapping[str, Any]
     digest: str
     model_lines: Mapping[str, int | None]
+    telemetry: bool = False
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -125,7 +131,8 @@ def load_config(
     canonical = _canonical(settings, samplings, file)
     lines = {name: document.line_of(("models", name)) for name in models}
     at_most = file.failures.at_most
-    return Config(path, models, samplings, at_most, canonical, _digest(canonical), lines)
+    digest, telemetry = _digest(canonical), file.telemetry
+    return Config(path, models, samplings, at_most, canonical, digest, lines, telemetry)
 
 
 def _refuse_secrets(document: Document) -> None:
@@ -188,10 +195,12 @@ def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str])
     if isinstance(value, list):
         return tuple(expand_variables(text, environment) for text in value)
     if not isinstance(value, str):
-        return value
+        return Price(**value) if key == "price" else value
     text = expand_variables(value, environment)
     if key in {"gguf", "script"}:
         return located(text, folder)
+    if key == "tokenizer":
+        return text if text.startswith("tiktoken:") else str(located(text, folder))
     if key == "executable":
         return located_executable(text, folder)
     return checked_url(text) if key == "url" else text

@@ -23,7 +23,7 @@ class EngineKeys:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
+COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout", "memory", "price", "tokenizer")
 """What a model of any engine may have."""
 
 _OLLAMA = ("context", "keep_alive", "think", "pull", "remote")

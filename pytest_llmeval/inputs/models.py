@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from pytest_llmeval.inputs.engine_keys import ENGINES, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
-from pytest_llmeval.inputs.sections import Section
+from pytest_llmeval.inputs.sections import Section, Size
 
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
@@ -135,6 +135,13 @@ class ServerSection(Section):
     )
 
 
+class PriceSection(Section):
+    """What an answer costs, per million tokens, in whatever currency."""
+
+    prompt: float = Field(ge=0, description="Per million tokens that are read.")
+    completion: float = Field(ge=0, description="Per million tokens that are written.")
+
+
 class ModelSection(Section):
     """A model: its weights or its address, and what runs it."""
 
@@ -179,6 +186,23 @@ class ModelSection(Section):
     remote: bool | None = Field(
         default=None, description="Allow a model that runs on another machine."
     )
+    tokenizer: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Counts tokens where the endpoint does not: a file, or tiktoken:NAME.",
+    )
+    memory: Size | None = Field(
+        default=None, description="What it takes once loaded, such as 6 GiB."
+    )
+    price: PriceSection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost, those read and those written."""
+
+    prompt: float
+    completion: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +232,9 @@ class ModelConfig:
     think: bool | str | None = None
     pull: bool = False
     remote: bool = False
+    tokenizer: str | None = None
+    memory: int | None = None
+    price: Price | None = None
 
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
@@ -225,7 +252,7 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     Keys are those of `ModelConfig`; what an engine has no use for is left out.
     """
     keys = ENGINES[section.engine]
-    used = {*keys.required, *keys.optional, "slots", "timeout"}
+    used = {*keys.required, *keys.optional, "slots", "timeout", "memory", "tokenizer"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     for key in sorted(used):
         value = getattr(section, key)
@@ -235,6 +262,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []
         settings["args"] = [*shared, *section.args]
+    if section.price is not None:
+        settings["price"] = section.price.model_dump()
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

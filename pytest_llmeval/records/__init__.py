@@ -22,6 +22,7 @@ from pytest_llmeval.records.answered import (
     ToolCall,
     Unneeded,
     Usage,
+    UsageSource,
 )
 from pytest_llmeval.records.asked import (
     Condition,
@@ -88,4 +89,5 @@ __all__ = [
     "Trial",
     "Unneeded",
     "Usage",
+    "UsageSource",
 ]

@@ -58,14 +58,23 @@ class Likelihood:
         return math.fsum(self.token_logprobs)
 
 
+UsageSource = Literal["server", "server_tokenizer", "tokenizer", "characters", "none"]
+"""Who counted tokens: the endpoint with its answer, its tokenizer when asked, the tokenizer that
+the config names, nobody but the length of the texts; `none` where nothing is counted.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache."""
+    """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache.
+
+    Where the endpoint has counted some of them, `source` is who counted the rest.
+    """
 
     prompt: int | None = None
     completion: int | None = None
     cached: int | None = None
-    source: Literal["server", "none"] = "none"
+    source: UsageSource = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class ConditionFigures:
     `seconds` is how long at least one of its requests was under way; `tokens_per_second` counts
     the written ones only. `cache_hit` is the share of prompt tokens that came from the prompt
     cache, `slots_busy` that of the model's slots × time at work, both in [0, 1]. None: unknown.
+    `usage_sources` says of how many answers who counted the tokens.
     """
 
     condition: str
@@ -43,6 +44,7 @@ class ConditionFigures:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    usage_sources: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def _figures(
         prompt_tokens=prompt,
         completion_tokens=completion,
         cached_tokens=sum(cached),
+        usage_sources=dict(sorted(Counter(usage.source for usage in usages).items())),
     )
 
 

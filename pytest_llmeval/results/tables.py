@@ -14,10 +14,9 @@ from typing import IO, Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, Score, Trial
-from pytest_llmeval.results.atomic import replacing, replacing_text, write_json
+from pytest_llmeval.results.atomic import replacing, replacing_text
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.report import ConditionFigures
 from pytest_llmeval.results.rows import (
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
@@ -113,14 +112,3 @@ def read_predictions(run: Path) -> Iterator[dict[str, str]]:
     """Read the rows of predictions.csv of all conditions of a run, condition by condition."""
     paths = sorted(run.glob("*/predictions.csv"))
     return itertools.chain.from_iterable(map(read_table, paths))
-
-
-def write_costs(path: Path, figures: Sequence[ConditionFigures]) -> None:
-    """Write costs.json: tokens and seconds of each condition in each suite, and their sums."""
-    total = {
-        "prompt_tokens": sum(f.prompt_tokens for f in figures),
-        "completion_tokens": sum(f.completion_tokens for f in figures),
-        "cached_tokens": sum(f.cached_tokens for f in figures),
-        "tokens": sum(f.tokens for f in figures),
-    }
-    write_json(path, {"schema": 1, "conditions": list(figures), "total": total})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from platformdirs import user_cache_path
 
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
-from pytest_llmeval.machine.memory import free_memory
+from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.records import Answer, Prediction, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.ledger import Ledger
@@ -86,14 +86,24 @@ def turns_of(
         name: _lane(settings, models[name], its)
         for name, its in by_model(left, settings.models).items()
     }
-    sizes = {name: _memory_of(settings, name) for name in lanes}
-    return [[lanes[name] for name in turn] for turn in take_turns(sizes, free_memory())]
+    return [[lanes[name] for name in turn] for turn in _turns(settings, lanes)]
 
 
 def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
     """Which of the models asked are loaded together, turn after turn, as memory allows now."""
-    sizes = {name: _memory_of(settings, name) for name in by_model(trials, settings.models)}
-    return take_turns(sizes, free_memory())
+    return _turns(settings, by_model(trials, settings.models))
+
+
+def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Which of these models are loaded together, turn after turn."""
+    if settings.options.dry_run:
+        return take_turns({name: {} for name in names}, {})
+    free = free_now()
+    needs = {}
+    for name in names:
+        need = memory_of(settings.config.models[name], has_gpu=bool(free.vram)) or Memory(0)
+        needs[name] = {"ram": need.ram, "vram": need.vram or 0}
+    return take_turns(needs, {"ram": free.ram, "vram": free.vram})
 
 
 def is_answered(prediction: Prediction | None) -> bool:
@@ -130,7 +140,3 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         close=live.give_way,
         explain=live.explain,
     )
-
-
-def _memory_of(settings: Settings, name: str) -> int | None:
-    return None if settings.options.dry_run else memory_of(settings.config.models[name])

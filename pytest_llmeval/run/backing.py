@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import Engine
+from pytest_llmeval.engines.tokens import load_tokenizer
+from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import adopted_backing, api_key_of, fetch_for_health, no_digest
@@ -25,6 +28,19 @@ def backing_of(
     model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
 ) -> Backing:
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
+    made = _backing_of(model, config, cache, say)
+    if model.tokenizer is None:
+        return made
+    try:
+        return replace(made, tokenizer=load_tokenizer(model.tokenizer))
+    except ConfigError as error:
+        line = config.model_lines.get(model.name)
+        raise ConfigError(f"models: {model.name}: {error}", path=config.path, line=line) from error
+
+
+def _backing_of(
+    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
+) -> Backing:
     if model.engine in MANAGED:
         return managed_backing(model, cache, say)
     if model.engine == "ollama":

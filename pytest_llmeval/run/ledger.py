@@ -154,6 +154,12 @@ class Ledger:
         """Write down which suites may stop early in this session."""
         self._write(stopping=tuple(sorted(suites)))
 
+    def predictions_by_part(
+        self, predictions: Mapping[str, Prediction]
+    ) -> dict[tuple[str, int], list[Prediction]]:
+        """The predictions of each part, by its condition and number."""
+        return {(p.condition, p.number): list(_of_part(p, predictions)) for p in self.parts}
+
     def close(
         self,
         predictions: Mapping[str, Prediction],

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.machine.memory import estimate
+from pytest_llmeval.machine.cards import best_fit
+from pytest_llmeval.machine.memory import Memory, estimate, placed
 from pytest_llmeval.run.adopted import engine_of, fetch_for_health
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.digest import file_digest
@@ -36,20 +37,57 @@ def managed_backing(model: ModelConfig, cache: Path, say: Callable[[str], None])
     )
 
 
-def memory_of(model: ModelConfig) -> int | None:
-    """Bytes a model will take once loaded, None when we do not load it or it cannot be read."""
+def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
+    """What a model will take once loaded, None when we do not load it or it cannot be read.
+
+    What the config declares wins. `has_gpu` says that there is a GPU to be seen: llama-server and
+    Ollama take it, where nobody says how many layers.
+    """
+    layers = model.gpu_layers
+    if layers is None and has_gpu and model.engine in {"llama-server", "ollama"}:
+        layers = "all"
+    if model.memory is not None:
+        return placed(model.memory, gpu_layers=layers, layers=None)
     if model.gguf is None:
         return None
     try:
         header = read_gguf(model.gguf)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
-    return estimate(
+    size = estimate(
         header.size,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
     )
+    return placed(size, gpu_layers=layers, layers=header.layers)
+
+
+def fit_of(model: ModelConfig, free: Memory) -> str:
+    """Which slots and context the GPU has room for, in words; "" where nothing lies on one."""
+    if model.gguf is None or not model.gpu_layers:
+        return ""
+    if free.vram is None:
+        return "how much its GPU has free cannot be told"
+    try:
+        header = read_gguf(model.gguf)
+    except LlmevalError:
+        return ""
+    fit = best_fit(
+        free.vram,
+        header.size,
+        kv_bytes_per_token=header.kv_bytes_per_token,
+        trained=header.context_length,
+    )
+    room = f"its GPU has {in_gib(free.vram)} free: "
+    if fit is None:
+        return f"{room}too little for all layers, take fewer (gpu_layers) or a smaller file"
+    return f"{room}room for slots: {fit.slots}, context: {fit.context}"
+
+
+def in_gib(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:,.2f} GiB"
 
 
 def context_of(model: ModelConfig, header: GgufHeader) -> int:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
+from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.servers.server import Server
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -28,7 +30,7 @@ class Backing:
     adopted at `url`; it may give None itself, where somebody's turns out to answer at `url`.
     `digest` computes that of the weights, and gives up when the function it gets says so.
     `is_loading` asks an adopted endpoint whether it is still loading, `unload` has it give back the
-    memory that the model takes there.
+    memory that the model takes there. `tokenizer` counts where the endpoint does not.
     """
 
     make_server: Callable[[Path], Server | None] | None
@@ -37,6 +39,7 @@ class Backing:
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
     unload: Callable[[Engine], Awaitable[None]] | None = None
+    tokenizer: Tokenizer | None = None
 
 
 class LiveModel:
@@ -61,6 +64,7 @@ class LiveModel:
         self._place = place
         self._backing = backing
         self._opened = opened
+        self._counter = TokenCounter(backing.tokenizer)
         self._server: Server | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
@@ -150,7 +154,8 @@ class LiveModel:
         if self._engine is None:
             raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            return await self._engine.complete(request)
+            answer = await self._engine.complete(request)
+            return await self._counter.completed(self._engine, request, answer)
         found = await self._engine.likelihoods(request)
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found

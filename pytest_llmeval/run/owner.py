@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
 import time
@@ -21,7 +22,7 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
-from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
+from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
     backings_of,
     is_answered,
@@ -44,6 +45,7 @@ from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.stopping import stopping_of
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
+from pytest_llmeval.run.watching import Watch
 from pytest_llmeval.running.scheduler import Scheduler
 from pytest_llmeval.running.stopping import Stopping
 
@@ -63,6 +65,7 @@ class Run:
         self._ledger: Ledger | None = None
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
+        self._watch: Watch | None = None
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
@@ -126,6 +129,8 @@ class Run:
             elapsed=self._elapsed,
             stopping=self._stopping,
         )
+        if self.settings.config.telemetry and not self.settings.options.dry_run:
+            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
         self._scheduler.start()
 
     def _warn(self, words: str) -> None:
@@ -133,6 +138,8 @@ class Run:
         self._say(f"llmeval: {words}")
 
     async def _shut_down(self) -> None:
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.stop)
         await close_all(list(self._models.values()))
 
     # While it lives -------------------------------------------------------------------------------
@@ -270,6 +277,8 @@ class Run:
             time.perf_counter() - self._began + self._elapsed,
             unneeded,
             self._stopping.suites,
+            prices=prices_of(self.settings.config),
+            parts=self._ledger.predictions_by_part(predictions) if self._watch else {},
         )
         folder, options = self._ledger.folder, self.settings.options
         report = report_of(folder, self._ledger.manifest, outcome, options.root)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.managed import memory_of
+from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
 
@@ -76,8 +77,14 @@ def _time(loads: Sequence[Load], speed: float | None) -> str:
 
 
 def _memory(settings: Settings, model: str) -> str:
-    size = memory_of(settings.config.models[model])
-    return "memory not ours to tell" if size is None else f"about {size / 2**30:,.2f} GiB of memory"
+    config = settings.config.models[model]
+    free = free_now()
+    need = memory_of(config, has_gpu=bool(free.vram))
+    if need is None:
+        return "memory not ours to tell"
+    parts = [f"{in_gib(need.ram)} of memory"] if need.ram else []
+    parts += [f"{in_gib(need.vram)} of GPU memory"] if need.vram else []
+    return "; ".join(filter(None, [f"about {' and '.join(parts)}", fit_of(config, free)]))
 
 
 def _speeds(settings: Settings) -> Mapping[str, float]:

@@ -98,6 +98,10 @@ class Scheduler:
         """What ended the scheduler before its time, for instance a full disk."""
         return self._broken
 
+    def seconds(self) -> float:
+        """How long ago the run began, its earlier sessions included: the time of predictions."""
+        return self._clock() - self._began
+
     def news(self, since: int) -> list[Settled]:
         """What was settled after the first `since`, in that order."""
         return self._log[since:]

@@ -92,13 +92,15 @@ class GgufHeader:
     `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes
     and both the sum over the files of a model that is split.
     `kv_bytes_per_token` is what one token takes in a KV cache of f16:
-    2 bytes × sum over layers of KV heads × (key length + value length).
+    2 bytes × sum over layers of KV heads × (key length + value length). `layers` are the model's
+    own, without the output.
     """
 
     context_length: int | None
     size: int
     expected_size: int
     kv_bytes_per_token: int | None
+    layers: int | None = None
 
 
 def read_gguf(path: Path) -> GgufHeader:
@@ -295,6 +297,7 @@ def _header(values: Mapping[str, Value], size: int, expected: int) -> GgufHeader
         size=size,
         expected_size=expected,
         kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),
+        layers=_integer(values.get(f"{architecture}.block_count")),
     )
 
 

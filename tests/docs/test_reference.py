@@ -44,6 +44,7 @@ PAGE = re.sub(
 HEADINGS = {
     "ConfigFile": "## The config file",
     "ModelSection": "### Models",
+    "PriceSection": "### Models",
     "ServerSection": "### Server",
     "ConfigSamplingSection": "### Sampling",
     "SamplingSection": "### Sampling",

@@ -16,7 +16,6 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Answer, Attempt, Prediction, Score, ToolCall
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_from_line
-from pytest_llmeval.results.report import condition_figures
 from pytest_llmeval.results.rows import (
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
@@ -28,7 +27,6 @@ from pytest_llmeval.results.rows import (
 from pytest_llmeval.results.tables import (
     read_predictions,
     read_table,
-    write_costs,
     write_tables,
 )
 
@@ -214,27 +212,6 @@ def test_a_target_is_itself_or_its_json(target: object, text: str) -> None:
 def test_a_table_that_is_gone_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"predictions\.csv: cannot be read"):
         list(read_table(tmp_path / "predictions.csv"))
-
-
-def test_costs_name_tokens_and_seconds_of_each_condition_and_their_sum(
-    tmp_path: Path, samples: Any
-) -> None:
-    trials = samples.trials_of(samples.suite_of("s", ["a", "b"]), ("m", "l"))
-    predictions = {t.id: samples.answered(t.id, started=i * 0.5) for i, t in enumerate(trials)}
-    write_costs(tmp_path / "costs.json", condition_figures(trials, predictions, {"m": 0.9}))
-    costs = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
-    assert costs["total"] == {
-        "prompt_tokens": 124,
-        "completion_tokens": 36,
-        "cached_tokens": 48,
-        "tokens": 160,
-    }
-    first = costs["conditions"][0]
-    assert (first["suite"], first["condition"], first["tokens"]) == ("s", "m/plain", 80)
-    assert first["seconds"] == pytest.approx(0.043)
-    assert first["tokens_per_second"] == pytest.approx(18 / 0.043)
-    assert (first["cache_hit"], first["slots_busy"]) == (pytest.approx(24 / 62), 0.9)
-    assert costs["conditions"][1]["slots_busy"] is None
 
 
 def test_an_argument_that_json_does_not_have_is_written_as_the_model_wrote_it() -> None:

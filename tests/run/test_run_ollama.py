@@ -14,9 +14,11 @@ import pytest
 
 from pytest_llmeval.errors import ConfigError, LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.run import Run, Selection
 from pytest_llmeval.run.backing import backing_of, in_flight, is_healthy, what_computes
+from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.ollama import digest_there, url_of, usual_url
 from tests.standins.ollama import Model, Ollama, write_executable, write_store
@@ -193,10 +195,7 @@ def test_one_that_cannot_be_unloaded_is_told_and_closed(bench: Workbench, ollama
     assert words.startswith("llmeval: m was not unloaded and still takes memory: HTTP 401: who are")
 
 
-def test_models_that_take_turns_are_never_loaded_together(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pytest_llmeval.run.assembly.memory_of", lambda _: 10**15)
+def test_models_that_take_turns_are_never_loaded_together(bench: Workbench) -> None:
     with Ollama(Model(), Model("other:1b")) as ollama:
         loaded: list[set[str]] = []
         load = ollama._load
@@ -206,7 +205,7 @@ def test_models_that_take_turns_are_never_loaded_together(
             loaded.append(set(ollama.running))
 
         ollama._load = loading  # type: ignore[method-assign]  # it still loads
-        keys = {"engine": "ollama", "url": ollama.url}
+        keys = {"engine": "ollama", "url": ollama.url, "memory": "900000 GiB"}
         bench.config(models={"a": {**keys, "name": "tiny"}, "b": {**keys, "name": "other:1b"}})
         bench.run(bench.suite())
     assert {frozenset(each) for each in loaded} == {
@@ -331,3 +330,10 @@ def test_what_no_ollama_says_is_no_digest(dead_port: int, ollama: Ollama) -> Non
     assert digest_there("unknown", ollama.url, None) is None
     ollama.models["tiny:latest"].adapter = "b" * 64
     assert digest_there("tiny", ollama.url, None) == ollama.models["tiny:latest"].digest
+
+
+def test_a_declared_size_lies_on_the_gpu_where_there_is_one(bench: Workbench) -> None:
+    model = model_of(bench, memory="6 GiB")
+    assert memory_of(model, has_gpu=True) == Memory(ram=0, vram=6 * 2**30)
+    assert memory_of(model, has_gpu=False) == Memory(ram=6 * 2**30, vram=0)
+    assert memory_of(model_of(bench)) is None
