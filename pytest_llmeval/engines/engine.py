@@ -24,6 +24,7 @@ _BUILT_IN = {
     "fake": "pytest_llmeval.engines.fake",
     "llama-cpp-python": "pytest_llmeval.engines.llama_cpp_python",
     "llama-server": "pytest_llmeval.engines.llama_server",
+    "ollama": "pytest_llmeval.engines.ollama",
     "openai": "pytest_llmeval.engines.openai",
 }
 
@@ -48,7 +49,8 @@ class Endpoint:
 class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
-    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8.
+    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
+    `digest` the sha256 of the weights, in hex.
     """
 
     slots: int | None = None
@@ -57,6 +59,7 @@ class EndpointFacts:
     model_name: str | None = None
     build: str | None = None
     template_sha256: str | None = None
+    digest: str | None = None
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,31 @@ def _gpu_layers(value: Any) -> int | Literal["all"] | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ValueError(f"expected a number of layers from 0, or all, found {shown(value)}")
+
+
+_EFFORTS = ("low", "medium", "high", "max")
+_GO_TIME = re.compile(r"-?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+")
+
+
+def _keep_alive(value: Any) -> str | float | None:
+    """Seconds, or a time as Go writes it; below 0 is for ever."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        value is None
+        or (is_number and math.isfinite(value))
+        or (isinstance(value, str) and _GO_TIME.fullmatch(value))
+    ):
+        return value  # type: ignore[no-any-return]  # narrowed by what it was found to be
+    raise ValueError(
+        f"expected seconds, or a time such as 30s, 10m or 1h30m, found {shown(value)}; "
+        "-1 is for ever, 0 unloads the model after each request"
+    )
+
+
+def _think(value: Any) -> bool | str | None:
+    if value is None or isinstance(value, bool) or value in _EFFORTS:
+        return value  # type: ignore[no-any-return]  # narrowed by what it was found to be
+    raise ValueError(f"expected true, false, {', '.join(_EFFORTS)}, found {shown(value)}")
 
 
 def checked_url(value: str) -> str:
@@ -78,6 +104,16 @@ GpuLayers = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "all"}, {"type": "null"}]}
     ),
+]
+KeepAlive = Annotated[
+    Any,
+    PlainValidator(_keep_alive),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
+]
+Think = Annotated[
+    Any,
+    PlainValidator(_think),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": list(_EFFORTS)}, {"type": "null"}]}),
 ]
 Executable = Annotated[str, Field(min_length=1, description="A name on PATH, or a path.")]
 Slots = Annotated[int, Field(ge=1, description="Requests answered at the same time.")]
@@ -143,6 +179,18 @@ class ModelSection(Section):
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
+    keep_alive: KeepAlive = Field(
+        default=None, description="How long Ollama keeps the model: seconds, or a time such as 10m."
+    )
+    think: Think = Field(
+        default=None, description="Whether the model thinks before it answers, or how hard."
+    )
+    pull: bool | None = Field(
+        default=None, description="Have Ollama pull the model when it does not have it."
+    )
+    remote: bool | None = Field(
+        default=None, description="Allow a model that runs on another machine."
+    )
     tokenizer: str | None = Field(
         default=None,
         min_length=1,
@@ -187,6 +235,10 @@ class ModelConfig:
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
     script: Path | None = None
+    keep_alive: str | float | None = None
+    think: bool | str | None = None
+    pull: bool = False
+    remote: bool = False
     tokenizer: str | None = None
     memory: int | None = None
     price: Price | None = None
@@ -221,7 +273,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     for key in sorted(used):
         value = getattr(section, key)
-        settings[key] = getattr(server, key, None) if value is None else value
+        usual = keys.defaults.get(key, getattr(server, key, None))
+        settings[key] = usual if value is None else value
     if "args" in used:
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []

@@ -34,14 +34,18 @@ def adopted_backing(model: ModelConfig, config: Config) -> Backing:
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     """The engine of a model that answers at a url."""
-    endpoint = Endpoint(
+    return make_engine(model.engine, endpoint_of(model, api_key, url))
+
+
+def endpoint_of(model: ModelConfig, api_key: str | None, url: str) -> Endpoint:
+    """A url with all that the config says of the model that answers there."""
+    return Endpoint(
         url,
         model=model.sent_name,
         api_key=api_key,
         timeout=model.timeout,
         settings=_settings_of(model),
     )
-    return make_engine(model.engine, endpoint)
 
 
 def _settings_of(model: ModelConfig) -> dict[str, Any]:

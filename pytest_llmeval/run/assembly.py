@@ -137,6 +137,6 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         ask=ask,
         open=live.open,
         recover=live.recover,
-        close=live.close,
+        close=live.give_way,
         explain=live.explain,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import adopted_backing, api_key_of, fetch_for_health, no_digest
 from pytest_llmeval.run.in_process import ENGINE as IN_PROCESS
-from pytest_llmeval.run.in_process import in_process_backing
+from pytest_llmeval.run.in_process import in_process_backing, what_workers_compute
 from pytest_llmeval.run.managed import managed_backing
 from pytest_llmeval.run.models import Backing
+from pytest_llmeval.run.ollama import ollama_backing, what_ollama_computes
 from pytest_llmeval.servers.health import check_health
 
 #: Engines whose server we start ourselves.
@@ -49,6 +50,8 @@ def _backing_of(
         return managed_backing(model, cache, say)
     if model.engine == IN_PROCESS:
         return in_process_backing(model, cache, say)
+    if model.engine == "ollama":
+        return ollama_backing(model, config, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
     return adopted_backing(model, config)
@@ -80,20 +83,31 @@ def in_flight(model: ModelConfig, slots: int, *, timed: bool, dry_run: bool) -> 
 
 def what_computes(model: ModelConfig) -> str:
     """One line for the header: what does the work behind a model."""
-    if model.engine == "embedded":
-        return "embedded: CPU only; for your GPU use engine: llama-server"
-    if model.engine == "llama-server" and model.url is None:
-        layers = model.gpu_layers
-        return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
-    if model.engine == IN_PROCESS:
-        processes = "a process" if model.slots == 1 else f"{model.slots} processes"
-        gpu = "" if model.gpu_layers is None else f", gpu_layers: {model.gpu_layers}"
-        return f"llama-cpp-python in {processes} of its own{gpu}"
-    if model.engine == "fake":
-        return "fake: no model at all"
+    if model.engine in _COMPUTES:
+        return _COMPUTES[model.engine](model)
     if model.url is None:
         return f"{model.engine}, an engine of another package"
+    return _adopted(model)
+
+
+def _adopted(model: ModelConfig) -> str:
     return f"{model.engine} at {model.url}, adopted: never started or stopped here"
+
+
+def _llama_server(model: ModelConfig) -> str:
+    if model.url is not None:
+        return _adopted(model)
+    layers = model.gpu_layers
+    return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
+
+
+_COMPUTES: Mapping[str, Callable[[ModelConfig], str]] = {
+    "embedded": lambda _: "embedded: CPU only; for your GPU use engine: llama-server",
+    "fake": lambda _: "fake: no model at all",
+    "llama-server": _llama_server,
+    "ollama": what_ollama_computes,
+    IN_PROCESS: what_workers_compute,
+}
 
 
 def is_healthy(config: Config, name: str, url: str) -> bool:

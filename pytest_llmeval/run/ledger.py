@@ -29,7 +29,7 @@ from pytest_llmeval.results.manifest import (
     settle_part,
     write_manifest,
 )
-from pytest_llmeval.results.resume import check_resumable
+from pytest_llmeval.results.resume import check_resumable, weights_changed
 from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.requests import request_bodies
@@ -131,8 +131,14 @@ class Ledger:
             threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
-        """Write down by which weights a model's answers are made, before it gives any."""
+        """Write down by which weights a model's answers are made, before it gives any.
+
+        Raises RunError when the run has answers of it by others: not every endpoint could be asked
+        for them before it was open.
+        """
         facts = _model_facts(model, config)
+        for change in weights_changed(self._manifest.models, {facts.name: facts.digest}):
+            raise RunError(f"the run has answers by other weights; {change}. Start a new run")
         others = tuple(known for known in self._manifest.models if known.name != model.name)
         # By name, whichever server was the first to be healthy.
         models = sorted((*others, facts), key=lambda known: known.name)

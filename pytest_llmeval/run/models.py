@@ -33,16 +33,19 @@ class Backing:
     """How a model is reached.
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
-    adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so; `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint
-    whether it is still loading. `tokenizer` counts where the endpoint does not.
+    adopted at `url`; it may give None itself, where somebody's turns out to answer at `url`.
+    `digest` computes that of the weights, and gives up when the function it gets says so;
+    `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint whether
+    it is still loading, `unload` has it give back the memory that the model takes there.
+    `tokenizer` counts where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server | ServerGroup] | None
+    make_server: Callable[[Path], Server | ServerGroup | None] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    unload: Callable[[Engine], Awaitable[None]] | None = None
     tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
 
@@ -134,6 +137,7 @@ class LiveModel:
         try:
             if self._backing.make_server is not None:
                 self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
+            if self._server is not None:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
@@ -155,7 +159,8 @@ class LiveModel:
     async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
             self.facts = await engine.describe()
-            self.digest, self.adapters = await digests
+            digest, self.adapters = await digests
+            self.digest = self.facts.digest or digest
             self._opened(self)
         except BaseException:
             await engine.close()
@@ -190,6 +195,16 @@ class LiveModel:
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
                 await old.close()
+
+    async def give_way(self) -> None:
+        """Close the model so that the next ones have its memory, whoever's the server is."""
+        engine, unload = self._engine, self._backing.unload
+        if self._server is None and engine is not None and unload is not None:
+            try:
+                await unload(engine)
+            except EngineError as error:
+                self._say(f"llmeval: {self.name} was not unloaded and still takes memory: {error}")
+        await self.close()
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""
