@@ -22,7 +22,9 @@ LlmevalError                 its text is a complete message for the user
     ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
     ├── RequestRefused       any other 4xx or 5xx, with the server's own words
     ├── BadAnswer            the endpoint answered 200 with something that is no answer
-    └── Unsupported          the engine cannot honestly do what was asked
+    ├── PromptTruncated      the model has read less than it was asked
+    ├── BadLogprobs          log probabilities that are none, such as NaN
+    └── Unsupported          the engine, or its endpoint, cannot honestly do what was asked
 """
 
 from __future__ import annotations
@@ -194,7 +196,19 @@ class BadAnswer(EngineError):
     """The endpoint answered 200 with something that is no answer."""
 
 
+class PromptTruncated(EngineError):
+    """The model has read less than it was asked, and nobody said so."""
+
+    reason = "prompt_truncated"
+
+
+class BadLogprobs(EngineError):
+    """Log probabilities were asked for, and some are no number up to 0."""
+
+    reason = "bad_logprobs"
+
+
 class Unsupported(EngineError):
-    """The engine cannot honestly do what was asked."""
+    """The engine, or the endpoint behind it, cannot honestly do what was asked."""
 
     reason = "unsupported"

@@ -85,13 +85,47 @@ def llmeval(
 
 @app.command()
 def doctor(
+    config: Annotated[
+        str | None,
+        typer.Option("--llm-config", metavar="FILE", help="Examine the models of this config."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--llm-set", metavar="KEY=VALUE", help="Override a key of the config."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Say what is installed, which engines can run here, and what each missing piece needs."""
+    """Say what is installed, which engines can run here, and what each missing piece needs.
+
+    With a config: start or find its models and see by small requests what each can do. Exit status
+    1 when something that the config asks for is not there.
+    """
+    if config is not None:
+        _examine_endpoints(config, overrides or [], as_json)
+        return
+    if overrides:
+        raise typer.BadParameter("--llm-set needs --llm-config, whose keys it overrides")
     from pytest_llmeval.commands import doctor as checks
 
     report = checks.examine()
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+
+
+def _examine_endpoints(config: str, overrides: list[str], as_json: bool) -> None:
+    from pytest_llmeval.commands import endpoints
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    def tell(model: Any) -> None:
+        if not as_json:
+            typer.echo("\n".join(endpoints.text_lines(model)))
+
+    found = endpoints.examine(config, overrides, Path.cwd(), say=say, tell=tell)
+    if as_json:
+        typer.echo(json.dumps(endpoints.as_json(found), indent=2))
+    if any(model.broken for model in found):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -50,7 +50,7 @@ class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
     `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
-    `digest` the sha256 of the weights, in hex.
+    `digest` the sha256 of the weights, in hex; `served` are the names of the models it lists.
     """
 
     slots: int | None = None
@@ -60,6 +60,7 @@ class EndpointFacts:
     build: str | None = None
     template_sha256: str | None = None
     digest: str | None = None
+    served: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

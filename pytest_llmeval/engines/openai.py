@@ -129,15 +129,21 @@ def facts_from(
         model_name=model_name or _only_model(models),
         build=_text(props.get("build_info")),
         template_sha256=template and hashlib.sha256(template.encode("utf-8")).hexdigest(),
+        served=_served(models),
     )
 
 
 def _only_model(models: dict[str, Any]) -> str | None:
     """Return the name of the model when there is just one."""
+    served = _served(models)
+    return served[0] if len(served) == 1 else None
+
+
+def _served(models: dict[str, Any]) -> tuple[str, ...]:
     data = models.get("data")
-    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
-        return None
-    return _text(data[0].get("id"))
+    entries = data if isinstance(data, list) else []
+    names = [_text(each.get("id")) for each in entries if isinstance(each, dict)]
+    return tuple(name for name in names if name)
 
 
 def _json_object(reply: Reply) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.report import Example, RunReport
+from pytest_llmeval.results.trust import preflight_words
 
 _VERDICTS = {
     "pass": "pass",
@@ -49,6 +50,7 @@ def html_report(report: RunReport) -> str:
         "gate_words": wording.gate_words,
         "judged_words": wording.judged_words,
         "fixed_set_words": wording.fixed_set_words,
+        "preflight_words": preflight_words,
         "procedure": wording.procedure,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Condition, Prediction, Suite, Trial
+from pytest_llmeval.records import Check, Condition, Doubt, Prediction, Suite, Trial
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 
@@ -122,7 +122,8 @@ class AdapterFacts:
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
     endpoint; `digest` is the sha256 of its weights without `adapters`, `computes` says in words
-    what does the work ("CPU only").
+    what does the work ("CPU only"), `preflight` what was found out about its endpoint before it
+    was asked.
     """
 
     name: str
@@ -135,6 +136,7 @@ class ModelFacts:
     context: int | None = None
     computes: str | None = None
     adapters: tuple[AdapterFacts, ...] = ()
+    preflight: tuple[Check, ...] = ()
 
     @property
     def weights(self) -> str | None:
@@ -178,6 +180,7 @@ class Manifest:
     `rotation` says which models were to be loaded together, turn after turn, when the run began; it
     is kept where a suite may stop early, whose first models are then asked in full. `stopping`
     names the suites that might: those that say so, but for what was asked in full all the same.
+    `doubts` are why some of its numbers may not mean what they seem to.
     """
 
     id: str
@@ -193,6 +196,7 @@ class Manifest:
     rescored_from: str | None = None
     rotation: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property

@@ -9,6 +9,7 @@ from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.report import Example, RunReport
+from pytest_llmeval.results.trust import preflight_words
 
 _VERDICTS: dict[GateVerdict, str] = {
     "pass": "PASS",
@@ -205,6 +206,13 @@ def _provenance(report: RunReport) -> Iterator[str]:
     ]
     head = ["model", "engine", "weights, sha256", "server", "chat template, sha256"]
     yield table([*head, "slots", "context"], models, names=5)
+    looked_at = [
+        f"- Preflight of {inline(model.name)}: {inline(preflight_words(model.preflight))}"
+        for model in report.models
+        if model.preflight
+    ]
+    if looked_at:
+        yield "\n".join(looked_at)
     suites = [
         [
             suite.origin,

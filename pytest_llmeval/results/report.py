@@ -9,6 +9,7 @@ from typing import Literal
 
 from pytest_llmeval.records import (
     Comparison,
+    Doubt,
     GateResult,
     Message,
     Metric,
@@ -85,7 +86,8 @@ class RunReport:
     """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
 
     `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
-    score. Metrics come in the order in which they are to be shown.
+    score. Metrics come in the order in which they are to be shown. `warnings` say all that a reader
+    should know, the `doubts` among it.
     """
 
     id: str
@@ -106,6 +108,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def began(self) -> str:

@@ -29,6 +29,7 @@ from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.step_summary import append_step_summary
 from pytest_llmeval.results.tables import write_tables
 from pytest_llmeval.results.telemetry import PartKey, part_loads, read_telemetry
+from pytest_llmeval.results.trust import trust_warnings
 from pytest_llmeval.run.conclusion import Worth, slots_busy
 from pytest_llmeval.statistics.comparisons import SEED
 
@@ -74,7 +75,8 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         no_answer=counts["no_answer"],
         failed=counts["failure"],
         slots_busy=_mean(list(busy.values())),
-        warnings=manifest.warnings,
+        warnings=(*manifest.warnings, *trust_warnings(manifest.models, manifest.doubts)),
+        doubts=manifest.doubts,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
     )
@@ -139,6 +141,7 @@ def write_artifacts(
             worth.comparisons,
             outcome.gates,
             stopped=report.stopped,
+            doubts=report.doubts,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),

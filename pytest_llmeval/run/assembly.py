@@ -9,12 +9,15 @@ from platformdirs import user_cache_path
 
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.records import Answer, Prediction, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
+from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
+from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
@@ -53,11 +56,18 @@ def live_models(
     backings: Mapping[str, Backing],
     ledger: Ledger,
     say: Callable[[str], None],
+    trials: Sequence[Trial] = (),
+    salt: str = "",
 ) -> dict[str, LiveModel]:
-    """The config's models, ready to be opened; their servers will log into the run's folder."""
+    """The config's models, ready to be opened; their servers will log into the run's folder.
+
+    Whether they can do what `trials` ask of them is looked at when they are opened; `salt` is
+    unlike that of any other session.
+    """
     logs = ledger.folder.path / "logs"
     logs.mkdir(exist_ok=True)
     models = settings.config.models
+    by_name = by_model(trials, settings.models)
     return {
         name: LiveModel(
             name,
@@ -66,9 +76,21 @@ def live_models(
             say,
             place=_place(settings, name),
             opened=partial(ledger.model_opened, config=models[name]),
+            examine=_examine(settings, models[name], by_name.get(name, ()), salt),
         )
         for name, made in backings.items()
     }
+
+
+def _examine(
+    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
+) -> Examine | None:
+    """The preflight of a model; None for the fake engine, which can do everything."""
+    if settings.options.dry_run or model.engine == "fake":
+        return None
+    exact = any(trial.suite.exact for trial in trials)
+    wanted = wanted_for(trials, model)
+    return examiner(model, wanted, salt=salt, one_at_a_time=exact)
 
 
 def _place(settings: Settings, name: str) -> str:
@@ -121,9 +143,14 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
     exact = any(trial.suite.exact for trial in trials)
     timed = any(map(is_timed, trials))
+    gatekeeper = Gatekeeper(model, trials)
 
     async def ask(trial: Trial) -> Answer:
-        return await live.ask(request_of(trial, model))
+        gatekeeper.admit(trial, live.checks, live.facts.context if live.facts else None)
+        request = request_of(trial, model)
+        answer = await live.ask(request)
+        refuse_dishonest(request, answer, model.engine)
+        return answer
 
     def width() -> int:
         slots = live.slots or model.slots

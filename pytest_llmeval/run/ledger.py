@@ -14,7 +14,7 @@ from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import Doubt, Prediction, Trial
 from pytest_llmeval.results.atomic import write_json
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -167,12 +167,14 @@ class Ledger:
         reason: str,
         *,
         warnings: Iterable[str] = (),
+        doubts: Iterable[Doubt] = (),
         unneeded: Collection[str] = (),
     ) -> None:
         """Settle the parts and close the journal.
 
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
-        of the numbers should know; `unneeded` trials may be without a prediction.
+        of the numbers should know, `doubts` why they may not mean what they seem to; `unneeded`
+        trials may be without a prediction.
         """
         try:
             self._journal.close()
@@ -196,6 +198,7 @@ class Ledger:
             finished=now.isoformat(),
             exit_reason=reason or "finished",
             warnings=(*lasting, *warnings),
+            doubts=tuple(doubts),
         )
 
     def _write(self, **changes: object) -> None:
@@ -309,4 +312,5 @@ def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
         context=facts.context if facts else None,
         computes=what_computes(config),
         adapters=model.adapters,
+        preflight=model.checks,
     )

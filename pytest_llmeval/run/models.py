@@ -11,9 +11,10 @@ from pathlib import Path
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.records import Answer, Check, Request
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
+from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
 
@@ -59,6 +60,8 @@ class LiveModel:
 
     `place` says where the user wrote it, for messages. `opened` is called when the endpoint has
     said what it is, before anything is asked; what it raises (LlmevalError) refuses the model.
+    `examine` is the preflight of its endpoint, None for a model that there is nothing to find out
+    about.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class LiveModel:
         say: Callable[[str], None],
         place: str,
         opened: Callable[[LiveModel], None] = lambda _: None,
+        examine: Examine | None = None,
     ):
         self.name = name
         self._logs = logs
@@ -76,6 +80,7 @@ class LiveModel:
         self._place = place
         self._backing = backing
         self._opened = opened
+        self._examine = examine
         self._counter = TokenCounter(backing.tokenizer)
         self._server: Server | ServerGroup | None = None
         self._ended_by: str | None = None
@@ -86,6 +91,7 @@ class LiveModel:
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
         self.adapters: tuple[AdapterFacts, ...] = ()
+        self.checks: tuple[Check, ...] = ()
 
     @property
     def url(self) -> str:
@@ -161,6 +167,9 @@ class LiveModel:
             self.facts = await engine.describe()
             digest, self.adapters = await digests
             self.digest = self.facts.digest or digest
+            if self._examine is not None:
+                found = await self._examine(engine, self.facts, self.digest)
+                self.checks = found.checks
             self._opened(self)
         except BaseException:
             await engine.close()

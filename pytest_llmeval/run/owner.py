@@ -45,6 +45,7 @@ from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.stopping import stopping_of
+from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
 from pytest_llmeval.run.watching import Watch
 from pytest_llmeval.running.scheduler import Scheduler
@@ -115,13 +116,16 @@ class Run:
         for words in forced_slots(self.settings.config):
             self._warn(words)
         refuse_the_impossible(self.settings, trials)
+        now = datetime.now(timezone.utc)
         ledger = self._ledger = Ledger.open(
             self.settings,
             trials,
-            datetime.now(timezone.utc),
+            now,
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
         )
-        self._models = live_models(self.settings, backings, ledger, self._say)
+        self._models = live_models(
+            self.settings, backings, ledger, self._say, trials, salt=f"{now:%y%m%d-%H%M%S}"
+        )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
@@ -254,8 +258,18 @@ class Run:
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
         self._score_the_rest(needed, predictions)
+        dry_run = self.settings.options.dry_run
+        if not dry_run:
+            self._scores = explained(needed, predictions, self._scores)
         now = datetime.now(timezone.utc)
-        self._ledger.close(predictions, now, stopped, warnings=self._warnings(), unneeded=unneeded)
+        self._ledger.close(
+            predictions,
+            now,
+            stopped,
+            warnings=self._warnings(),
+            doubts=() if dry_run else doubts_of(needed, predictions, self._scores),
+            unneeded=unneeded,
+        )
         worth = worth_of(needed, self._scores, self._stopping.suites)
         grounds = Grounds(
             needed,

@@ -19,7 +19,7 @@ from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError, ScorerError, SuiteError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.suites import load_suite
-from pytest_llmeval.records import GateResult, Prediction, Sampling, Score, Suite, Trial
+from pytest_llmeval.records import Doubt, GateResult, Prediction, Sampling, Score, Suite, Trial
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
@@ -47,6 +47,7 @@ from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of
+from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.plan import (
     NamedSampling,
@@ -114,6 +115,10 @@ def rescore(
     stopping = {suite.name for suite in suites} & set(origin.stopping)
     unneeded = _not_needed(origin, trials, predictions, scores)
     needed = [trial for trial in trials if trial.id not in unneeded]
+    doubts: tuple[Doubt, ...] = ()
+    if DRY_RUN not in origin.warnings:
+        scores = explained(needed, predictions, scores)
+        doubts = tuple(doubts_of(needed, predictions, scores))
     worth = worth_of(needed, scores, stopping)
     grounds = Grounds(needed, predictions, scores, worth, baselines.decide)
     outcome = Outcome(
@@ -129,7 +134,8 @@ def rescore(
     conditions = {trial.condition.name: None for trial in trials}
     folder = RunFolder.create(run_dir, now.astimezone(), conditions)
     try:
-        manifest = _write(folder, run, origin, plan, now, outcome, requests)
+        before = dataclasses.replace(origin, doubts=doubts)
+        manifest = _write(folder, run, before, plan, now, outcome, requests)
         report = report_of(folder, manifest, outcome, root)
         problems = write_artifacts(folder, outcome, report)
     except BaseException as error:

@@ -22,6 +22,9 @@ from pytest_llmeval.inputs.schema import config_schema, suite_schema
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SuiteFile
 from pytest_llmeval.records import (
     Answer,
+    CheckName,
+    CheckVerdict,
+    DoubtKind,
     FinishReason,
     Item,
     NoAnswerReason,
@@ -31,6 +34,8 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.manifest import JobStatus
 from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS
+from pytest_llmeval.run.validity import SAME_ANSWER
+from pytest_llmeval.scoring.judging import TEMPLATE_MARKERS
 from pytest_llmeval.scoring.math_process import MATH
 from pytest_llmeval.scoring.scorer import BUILT_IN, make_scorer
 
@@ -250,7 +255,15 @@ def test_every_outcome_and_every_reason_is_in_the_tables() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     failures = {each.reason for each in kinds if issubclass(each, errors.EngineError)}
     ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, "server", "scorer"}
+    ours |= {TEMPLATE_MARKERS, SAME_ANSWER}
     assert told - {"outcome", "reason", "---"} == ours
+
+
+def test_every_check_and_every_doubt_is_in_its_table() -> None:
+    table = [row[0] for row in rows("## Preflight and doubts")]
+    told = {name for cell in table for name in code_in(cell)}
+    assert told == {*get_args(CheckName), *get_args(DoubtKind)}
+    assert set(get_args(CheckVerdict)) <= words_in(section("## Preflight and doubts"))
 
 
 @pytest.mark.parametrize(

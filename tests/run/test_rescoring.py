@@ -77,6 +77,17 @@ def files(run: Path) -> dict[str, bytes]:
 # New scores ---------------------------------------------------------------------------------------
 
 
+def test_doubts_are_those_of_the_new_scores(asked: Workbench, again: Again) -> None:
+    items = [{"id": f"i{n}", "ask": f"say It is {n}.", "answer": str(n)} for n in range(20)]
+    run = asked.run(suite(asked, items=items, only="m"))
+    assert [doubt.kind for doubt in read_manifest(run).doubts] == ["all_wrong"]
+    suite(asked, items=items, only="m", score="numeric")
+    done = again(run)
+    assert [doubt.kind for doubt in read_manifest(done.folder.path).doubts] == ["all_right"]
+    assert not any("not one of 20 items" in warning for warning in done.report.warnings)
+    assert any("all 20 items are right" in warning for warning in done.report.warnings)
+
+
 def test_a_new_scorer_judges_the_old_answers(asked: Workbench, again: Again) -> None:
     run = asked.run(suite(asked))
     assert outcomes(run)["wordy"] == "wrong"
