@@ -38,6 +38,7 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
+from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
 from pytest_llmeval.records.worth import (
     Comparison,
     Effect,
@@ -86,6 +87,8 @@ __all__ = [
     "TokenLogprob",
     "ToolCall",
     "Trial",
+    "TrialId",
     "Unneeded",
     "Usage",
+    "parse_trial_id",
 ]
