@@ -17,7 +17,7 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, RunPlan, moment
+from pytest_llmeval.results.manifest import ModelFacts, PartFacts, RunPlan, moment
 from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200
@@ -104,6 +104,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
+    parts: tuple[PartFacts, ...] = ()
 
     @property
     def began(self) -> str:

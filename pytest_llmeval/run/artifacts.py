@@ -70,6 +70,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         warnings=manifest.warnings,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
+        parts=manifest.parts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import threading
@@ -30,8 +31,10 @@ from pytest_llmeval.results.manifest import (
     write_manifest,
 )
 from pytest_llmeval.results.resume import check_resumable
+from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
@@ -39,17 +42,11 @@ from pytest_llmeval.running.plan import split_into_parts
 #: The manifest's warning that no model was asked.
 DRY_RUN = "dry run: every model was played by the fake engine"
 
+#: Seconds between two writings of the manifest while parts begin and end.
+MANIFEST_PAUSE = 0.2
+
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """A slice of a condition's trials, numbered from 1."""
-
-    condition: str
-    number: int
-    trials: Sequence[Trial]
 
 
 class Ledger:
@@ -72,6 +69,13 @@ class Ledger:
         self._journal = journal
         self._manifest = manifest
         self._unsynced = 0
+        self._progress = Progress(parts, known)
+        self._strays: dict[tuple[str, int], Strays] = {}
+        self._changing = threading.Lock()
+        self._writing = threading.Lock()
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._writer: threading.Thread | None = None
 
     @classmethod
     def open(
@@ -124,11 +128,22 @@ class Ledger:
     def record(self, prediction: Prediction) -> None:
         """Write a prediction down, before anyone sees it."""
         self._journal.append(prediction)
+        if self._progress.recorded(prediction):
+            self._write_soon()
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self._unsynced = 0
             # fsync takes milliseconds, which the scheduler's loop does not have.
             threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
+
+    def sending(self, trial: Trial) -> None:
+        """A trial is about to be sent: its part is running."""
+        if self._progress.sending(trial):
+            self._write_soon()
+
+    def note_strays(self, condition: str, number: int, odd: Strays) -> None:
+        """Keep by which ids what came back for a part differs from what it had asked."""
+        self._strays[condition, number] = odd
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
         """Write down by which weights a model's answers are made, before it gives any."""
@@ -162,6 +177,7 @@ class Ledger:
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
         of the numbers should know; `unneeded` trials may be without a prediction.
         """
+        self._stop_writer()
         try:
             self._journal.close()
         except OSError as error:
@@ -169,15 +185,7 @@ class Ledger:
         # What an earlier session has warned of holds no more, or is said again.
         lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
         settled = tuple(
-            settle_part(
-                facts,
-                _of_part(part, predictions),
-                not_needed=sum(
-                    trial.id in unneeded and trial.id not in predictions for trial in part.trials
-                ),
-                ended=not reason,
-            )
-            for part, facts in zip(self.parts, self._manifest.parts, strict=True)
+            self._settled(part, predictions, unneeded, ended=not reason) for part in self.parts
         )
         self._write(
             parts=settled,
@@ -186,9 +194,66 @@ class Ledger:
             warnings=(*lasting, *warnings),
         )
 
+    def _settled(
+        self,
+        part: Part,
+        predictions: Mapping[str, Prediction],
+        unneeded: Collection[str],
+        *,
+        ended: bool,
+    ) -> PartFacts:
+        out = [predictions[trial.id] for trial in part.trials if trial.id in predictions]
+        absent = [trial.id for trial in part.trials if trial.id not in predictions]
+        missing = tuple(trial_id for trial_id in absent if trial_id not in unneeded)
+        odd = self._strays.get((part.condition, part.number), NO_STRAYS)
+        return settle_part(
+            PartFacts(part.condition, part.number, len(part.trials)),
+            out,
+            not_needed=len(absent) - len(missing),
+            ended=ended,
+            odd=dataclasses.replace(odd, missing=missing),
+        )
+
     def _write(self, **changes: object) -> None:
-        self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
-        write_manifest(self.folder.path, self._manifest)
+        self._change(**changes)
+        self._write_latest()
+
+    def _change(self, **changes: object) -> None:
+        with self._changing:
+            self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
+
+    def _write_latest(self) -> None:
+        """Write the manifest as it is by now: of two threads the later one has the newer."""
+        with self._writing:
+            with self._changing:
+                manifest = self._manifest
+            write_manifest(self.folder.path, manifest)
+
+    def _write_soon(self) -> None:
+        """Have a thread write how far the parts are: the scheduler's loop has no time for it."""
+        self._change(parts=self._progress.facts)
+        self._news.set()
+        if self._writer is None:
+            self._writer = threading.Thread(
+                target=self._keep_writing, name="llmeval-manifest", daemon=True
+            )
+            self._writer.start()
+
+    def _keep_writing(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            if self._closing.is_set():
+                return
+            with contextlib.suppress(OSError):  # a full disk is told when the run is closed
+                self._write_latest()
+            self._closing.wait(MANIFEST_PAUSE)
+
+    def _stop_writer(self) -> None:
+        self._closing.set()
+        self._news.set()
+        if self._writer is not None:
+            self._writer.join()
 
     def _write_what_is_asked(self, settings: Settings) -> None:
         for part in self.parts:
@@ -197,10 +262,7 @@ class Ledger:
         environment = describe_environment(settings.options.root)
         write_json(self.folder.path / "environment.json", environment)
         self._write(
-            parts=tuple(
-                PartFacts(part.condition, part.number, len(part.trials), "running")
-                for part in self.parts
-            ),
+            parts=self._progress.facts,
             finished=None,  # a resumed run goes on
             exit_reason=None,
         )
@@ -213,10 +275,6 @@ def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
     for condition, its_trials in by_condition.items():
         for number, some in enumerate(split_into_parts(its_trials, count), start=1):
             yield Part(condition, number, some)
-
-
-def _of_part(part: Part, predictions: Mapping[str, Prediction]) -> Iterable[Prediction]:
-    return (predictions[trial.id] for trial in part.trials if trial.id in predictions)
 
 
 def _seeds(settings: Settings) -> dict[str, int]:

@@ -125,6 +125,7 @@ class Run:
             known=[known for known in ledger.known.values() if is_answered(known)],
             elapsed=self._elapsed,
             stopping=self._stopping,
+            sending=ledger.sending,
         )
         self._scheduler.start()
 

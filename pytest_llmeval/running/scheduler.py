@@ -46,7 +46,8 @@ class Scheduler:
     scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
     whatever the reason. `known` predictions are of earlier sessions of the run, which took
     `elapsed` seconds together: the times of this one count on from there. `stopping` says which
-    trials need not be asked any more; theirs and others' fates are settled as it says.
+    trials need not be asked any more; theirs and others' fates are settled as it says. `sending` is
+    told, in the scheduler's thread too, of each trial that is about to be sent.
     """
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
@@ -58,6 +59,7 @@ class Scheduler:
         known: Iterable[Prediction] = (),
         elapsed: float = 0.0,
         stopping: Stopping | None = None,
+        sending: Callable[[Trial], None] = lambda _: None,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -65,6 +67,7 @@ class Scheduler:
         self._turns = turns
         self._record = record
         self._shutdown = shutdown
+        self._sending = sending
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
@@ -255,6 +258,7 @@ class Scheduler:
             jitter=self._jitter,
             began=self._began,
             admit=lambda trial: self._settling.admit(trial, lane.in_flight()),
+            sending=self._sending,
         )
 
     def _needs(self, lane: Lane) -> bool:
