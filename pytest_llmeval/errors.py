@@ -21,6 +21,8 @@ LlmevalError                 its text is a complete message for the user
     ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
     ├── RequestRefused       any other 4xx or 5xx, with the server's own words
     ├── BadAnswer            the endpoint answered 200 with something that is no answer
+    ├── JobGone              the service knows no batch job of this name
+    ├── ResultMissing        a batch job has ended without a result for this request
     └── Unsupported          the engine cannot honestly do what was asked
 """
 
@@ -185,6 +187,16 @@ class RequestRefused(EngineError):
 
 class BadAnswer(EngineError):
     """The endpoint answered 200 with something that is no answer."""
+
+
+class JobGone(EngineError):
+    """The service knows no batch job of this name: it was never made, or is deleted."""
+
+
+class ResultMissing(EngineError):
+    """A batch job has ended without a result for this request."""
+
+    reason = "missing"
 
 
 class Unsupported(EngineError):
