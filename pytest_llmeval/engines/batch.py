@@ -113,8 +113,8 @@ def result_of_line(line: bytes, *, secret: str | None = None) -> tuple[str, Batc
     try:
         data = json.loads(line.decode("utf-8"))
         custom_id = data["custom_id"]
-    except (UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError("no object with a custom_id") from error
+    except (UnicodeDecodeError, RecursionError, KeyError, TypeError) as problem:
+        raise ValueError("no object with a custom_id") from problem
     if not isinstance(custom_id, str):
         raise ValueError("its custom_id is no text")  # noqa: TRY004 - of the line, not of the call
     response, error = data.get("response"), data.get("error")
@@ -126,9 +126,9 @@ def result_of_line(line: bytes, *, secret: str | None = None) -> tuple[str, Batc
 
 
 def _outcome(response: dict[str, Any], secret: str | None) -> BatchOutcome:
-    status, body = 200, response
-    if "status_code" in response:
-        status, body = response["status_code"], response.get("body")
+    wrapped = "status_code" in response
+    status = response["status_code"] if wrapped else 200
+    body = response.get("body") if wrapped else response
     if status != 200:
         return _refusal(status, body, secret)
     try:

@@ -39,40 +39,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote as quoted
 
-from pytest_llmeval.engines.batch import BatchResults, BatchState, BatchStatus, read_results
-from pytest_llmeval.engines.chat import answer_from_chat, chat_body, encode_body
+from pytest_llmeval.engines.batch import BatchResults, BatchStatus, read_results
+from pytest_llmeval.engines.chat import answer_from_chat, encode_body
 from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
+from pytest_llmeval.engines.fireworks_format import request_body, request_lines, status_of
 from pytest_llmeval.engines.refusals import error_from_reply
 from pytest_llmeval.engines.web import WebClient
 from pytest_llmeval.engines.wire import make_wire
 from pytest_llmeval.errors import BadAnswer, EndpointBusy, EngineError, JobGone, Unsupported
 from pytest_llmeval.records import Answer, Request
 
-UPLOAD_LIMIT = 150_000_000
-"""Bytes that the service takes in one upload."""
-
 _READY_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds between looks at a dataset that was uploaded and is not ready yet."""
-
-_STATES: Mapping[str, BatchState] = {
-    "UNSPECIFIED": "pending",
-    "VALIDATING": "pending",
-    "PENDING": "pending",
-    "CREATING": "pending",
-    "CREATING_INPUT_DATASET": "pending",
-    "RE_QUEUEING": "pending",
-    "COMPLETED": "completed",
-    "FAILED": "failed",
-    "EXPIRED": "failed",
-    "EARLY_STOPPED": "failed",
-    "CANCELLED": "failed",
-    "DELETING": "failed",
-    "DELETING_CLEANING_UP": "failed",
-    "DELETED": "failed",
-    "ARCHIVED": "failed",
-}
-"""Every other state is one of a job that goes on."""
 
 
 @register("fireworks")
@@ -137,7 +116,7 @@ class FireworksEngine(Refusing):
 
     async def submit(self, name: str, requests: Mapping[str, Request], label: str) -> str:
         """Upload the requests and make the job, each step only where it is not done yet."""
-        content = request_lines(requests)
+        content = await asyncio.to_thread(request_lines, requests)
         dataset = f"{name}-in"
         created = await self._web.post(
             self._path("datasets"),
@@ -180,7 +159,7 @@ class FireworksEngine(Refusing):
         if not isinstance(urls, dict) or not all(isinstance(url, str) for url in urls.values()):
             raise BadAnswer("the service names no files to download (filenameToSignedUrls)")
         lines = [line for name in sorted(urls) async for line in self._web.lines(urls[name])]
-        return read_results(lines, secret=self._endpoint.api_key)
+        return await asyncio.to_thread(read_results, lines, secret=self._endpoint.api_key)
 
     async def _job(self, job: str) -> dict[str, Any]:
         reply = await self._web.get(self._path(f"batchInferenceJobs/{quoted(job, safe='')}"))
@@ -217,67 +196,6 @@ class FireworksEngine(Refusing):
 def root_of(url: str) -> str:
     """The service's address without the path of its inference API, which its guides give."""
     return url.strip().rstrip("/").removesuffix("/inference/v1").rstrip("/")
-
-
-def request_body(request: Request) -> dict[str, Any]:
-    """A chat completion in the service's words, without `model`."""
-    sampling = request.sampling
-    body = chat_body(request, None, llama_cpp=False)
-    renamed = {
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "repetition_penalty": sampling.repeat_penalty,
-    }
-    body |= {key: value for key, value in renamed.items() if value is not None}
-    if request.json_schema is not None:
-        schema = {"name": "answer", "schema": request.json_schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif request.grammar is not None:
-        body["response_format"] = {"type": "grammar", "grammar": request.grammar}
-    body["context_length_exceeded_behavior"] = "error"
-    return body
-
-
-def request_lines(requests: Mapping[str, Request]) -> bytes:
-    """The file of a batch; raises `Unsupported` for one that is too large for an upload."""
-    lines = [
-        encode_body({"custom_id": custom_id, "body": request_body(request)}) + b"\n"
-        for custom_id, request in requests.items()
-    ]
-    size = sum(map(len, lines))
-    if size > UPLOAD_LIMIT:
-        raise Unsupported(
-            f"The requests of one part take {size / 1e6:,.0f} MB, and Fireworks takes "
-            f"{UPLOAD_LIMIT / 1e6:,.0f} MB at once. Split them into more parts: --llm-parts"
-        )
-    return b"".join(lines)
-
-
-def status_of(job: Mapping[str, Any]) -> BatchStatus:
-    """Read how far a job is; raises `BadAnswer` for what is no job."""
-    state = job.get("state")
-    if not isinstance(state, str):
-        raise BadAnswer(f"the service tells no state of the job: {json.dumps(job)[:200]}")
-    name = state.removeprefix("JOB_STATE_")
-    told = job.get("status")
-    message = told.get("message") if isinstance(told, dict) else None
-    progress = job.get("jobProgress")
-    counts = progress if isinstance(progress, dict) else {}
-    words = name.replace("_", " ").lower()
-    return BatchStatus(
-        _STATES.get(name, "running"),
-        f"{words}: {message}" if isinstance(message, str) and message else words,
-        _count(counts.get("totalInputRequests")),
-        _count(counts.get("successfullyProcessedRequests")),
-        _count(counts.get("failedRequests")),
-    )
-
-
-def _count(value: object) -> int | None:
-    """A count, which the service may write as a text."""
-    if isinstance(value, str) and value.isdigit():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _object(reply: Reply) -> dict[str, Any]:

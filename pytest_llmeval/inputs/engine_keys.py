@@ -29,6 +29,7 @@ ENGINES: Mapping[str, EngineKeys] = {
     "embedded": EngineKeys(("gguf",), _OWN_SERVER),
     "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
     "openai": EngineKeys(("url",), ("api_key_env",)),
+    "fireworks": EngineKeys(("url", "api_key_env"), ("account", "batch"), passed=("account",)),
     "fake": EngineKeys((), ("script",)),
 }
 """Every engine a config may name. This is the one list of them."""

@@ -86,6 +86,10 @@ class RunFolder:
         """Where a part's journal lies."""
         return self.condition(condition) / "parts" / f"part-{part:04d}.results.jsonl"
 
+    def jobs(self, condition: str, part: int = 1) -> Path:
+        """Where the batch jobs of a part are written down."""
+        return self.condition(condition) / "parts" / f"part-{part:04d}.jobs.json"
+
     def _make_folders(self) -> None:
         self.reports.mkdir(exist_ok=True)
         for slug in self.slugs.values():

@@ -12,11 +12,13 @@ from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.records import Answer, Prediction, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
+from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
 
@@ -34,11 +36,18 @@ def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Bac
 
 def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
     """Raise ConfigError for what an engine cannot do, instead of failing trial by trial."""
-    if settings.options.dry_run:
-        return
     conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
     for trial in conditions.values():
         model = settings.config.models[trial.condition.model]
+        if model.batch and is_timed(trial):
+            raise ConfigError(
+                f"{trial.condition.name} in suite {trial.suite.name} has a gate on latency, and "
+                f"models.{model.name} is asked in batches, which have none: remove the gate, or "
+                f"batch: true",
+                path=settings.config.path,
+            )
+        if settings.options.dry_run:
+            continue
         try:
             refuse_request(model.engine, request_of(trial, model))
         except Unsupported as error:
@@ -78,12 +87,18 @@ def _place(settings: Settings, name: str) -> str:
 
 
 def turns_of(
-    settings: Settings, models: Mapping[str, LiveModel], trials: Sequence[Trial], ledger: Ledger
-) -> list[list[Lane]]:
+    settings: Settings,
+    models: Mapping[str, LiveModel],
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> list[list[Lane | BatchLane]]:
     """A lane for every model that has trials left; those of a turn fit into memory together."""
     left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
-    lanes = {
+    lanes: dict[str, Lane | BatchLane] = {
         name: _lane(settings, models[name], its)
+        if not settings.config.models[name].batch
+        else _batch_lane(settings, models[name], its, ledger, say)
         for name, its in by_model(left, settings.models).items()
     }
     sizes = {name: _memory_of(settings, name) for name in lanes}
@@ -130,6 +145,18 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         close=live.close,
         explain=live.explain,
     )
+
+
+def _batch_lane(
+    settings: Settings,
+    live: LiveModel,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> BatchLane:
+    polling = AT_ONCE if settings.options.dry_run else PollPolicy()
+    asking = Asking(live, settings.config.models[live.name], ledger, say)
+    return batch_lane(asking, trials, polling)
 
 
 def _memory_of(settings: Settings, name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def backing_of(
         return managed_backing(model, cache, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
-    return adopted_backing(model, config)
+    adopted = adopted_backing(model, config)
+    if model.engine == "fireworks":  # it loads nothing that one would wait for
+        return dataclasses.replace(adopted, is_loading=None)
+    return adopted
 
 
 def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:
@@ -64,6 +68,8 @@ def what_computes(model: ModelConfig) -> str:
         return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
     if model.engine == "fake":
         return "fake: no model at all"
+    if model.engine == "fireworks":
+        return f"fireworks at {model.url}{', in batches' if model.batch else ''}: not this machine"
     return f"{model.engine} at {model.url}, adopted: never started or stopped here"
 
 

@@ -143,7 +143,10 @@ class Ledger:
 
     def note_strays(self, condition: str, number: int, odd: Strays) -> None:
         """Keep by which ids what came back for a part differs from what it had asked."""
-        self._strays[condition, number] = odd
+        before = self._strays.get((condition, number), NO_STRAYS)
+        self._strays[condition, number] = Strays(
+            doubled=before.doubled + odd.doubled, unknown=before.unknown + odd.unknown
+        )
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
         """Write down by which weights a model's answers are made, before it gives any."""

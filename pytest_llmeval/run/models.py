@@ -72,6 +72,13 @@ class LiveModel:
         return self._server.url if self._server is not None else self._backing.url
 
     @property
+    def engine(self) -> Engine:
+        """What speaks to it; raises EndpointUnreachable while it is not open."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return self._engine
+
+    @property
     def slots(self) -> int | None:
         """How many requests it answers at once, as far as it says so."""
         return self.facts.slots if self.facts is not None else None
@@ -143,11 +150,9 @@ class LiveModel:
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
-        if self._engine is None:
-            raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            return await self._engine.complete(request)
-        found = await self._engine.likelihoods(request)
+            return await self.engine.complete(request)
+        found = await self.engine.likelihoods(request)
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
         )

@@ -119,7 +119,7 @@ class Run:
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, ledger),
+            turns_of(self.settings, self._models, trials, ledger, self._say),
             ledger.record,
             self._shut_down,
             known=[known for known in ledger.known.values() if is_answered(known)],

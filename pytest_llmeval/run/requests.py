@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.chat import chat_body
+from pytest_llmeval.engines.fireworks_format import request_body
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import Request, Trial
@@ -29,4 +30,11 @@ def request_bodies(
     for trial in trials:
         model = models[trial.condition.model]
         request = request_of(trial, model)
-        yield trial.id, chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")
+        yield trial.id, body_of(request, model)
+
+
+def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
+    """A request as it is sent to the model, in OpenAI's shape with what its engine adds."""
+    if model.engine == "fireworks":
+        return {"model": model.sent_name, **request_body(request)}
+    return chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Prediction, Settled, Trial
 
+from .batches import BatchLane, BatchRunner
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
 from .settling import Settling
@@ -52,7 +53,7 @@ class Scheduler:
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
         self,
-        turns: Sequence[Sequence[Lane]],
+        turns: Sequence[Sequence[Lane | BatchLane]],
         record: Callable[[Prediction], None],
         shutdown: Callable[[], Awaitable[None]],
         *,
@@ -80,7 +81,7 @@ class Scheduler:
         self._arrival = asyncio.Event()
         self._log: list[Settled] = []
         self._results: dict[str, Settled] = {}
-        self._runners: dict[str, LaneRunner] = {}
+        self._runners: dict[str, LaneRunner | BatchRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
         for prediction in self.predictions.values():
@@ -249,7 +250,17 @@ class Scheduler:
                 for lane in turn:
                     await lane.close()
 
-    def _runner(self, lane: Lane) -> LaneRunner:
+    def _runner(self, lane: Lane | BatchLane) -> LaneRunner | BatchRunner:
+        if isinstance(lane, BatchLane):
+            return BatchRunner(
+                lane,
+                self._arrive,
+                policy=self._policy,
+                clock=self._clock,
+                jitter=self._jitter,
+                began=self._began,
+                sending=self._sending,
+            )
         return LaneRunner(
             lane,
             self._arrive,
@@ -261,7 +272,7 @@ class Scheduler:
             sending=self._sending,
         )
 
-    def _needs(self, lane: Lane) -> bool:
+    def _needs(self, lane: Lane | BatchLane) -> bool:
         return any(trial.id not in self._settling.unneeded for trial in lane.trials)
 
     def _arrive(self, prediction: Prediction) -> None:

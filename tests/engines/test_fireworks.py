@@ -10,12 +10,8 @@ import pytest
 
 from pytest_llmeval.engines.batch import BatchEngine
 from pytest_llmeval.engines.engine import Endpoint, make_engine, refuse_request
-from pytest_llmeval.engines.fireworks import (
-    FireworksEngine,
-    request_lines,
-    root_of,
-    status_of,
-)
+from pytest_llmeval.engines.fireworks import FireworksEngine, root_of
+from pytest_llmeval.engines.fireworks_format import request_lines, status_of
 from pytest_llmeval.errors import (
     BadAnswer,
     EndpointBusy,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmeval.records import Trial
+from pytest_llmeval.records import Prediction, Trial
 from pytest_llmeval.run.progress import Part, Progress
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ def trials(bench: Workbench) -> list[Trial]:
     return bench.trials(bench.settings(), bench.suite())
 
 
-def progress_of(trials: list[Trial], *known: object) -> Progress:
+def progress_of(trials: list[Trial], *known: Prediction) -> Progress:
     parts = [Part("m", 1, trials[:2]), Part("m", 2, trials[2:])]
-    return Progress(parts, {p.trial_id: p for p in known})  # type: ignore[attr-defined]
+    return Progress(parts, {p.trial_id: p for p in known})
 
 
 def statuses(progress: Progress) -> list[str]:
