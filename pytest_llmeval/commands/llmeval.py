@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.batch import app as batch_app
 from pytest_llmeval.errors import LlmevalError
 
 RunDir = Annotated[
@@ -62,6 +63,7 @@ runs_app = typer.Typer(
     no_args_is_help=True, help="List the runs there are, or clear old ones away."
 )
 app.add_typer(runs_app, name="runs")
+app.add_typer(batch_app, name="batch")
 
 
 def _version(wanted: bool) -> None:

@@ -58,6 +58,19 @@ class RunFolder:
         return folder
 
     @classmethod
+    def at(cls, path: Path, conditions: Iterable[str]) -> RunFolder:
+        """Make the folder of a run at a place of the user's choice, which must be empty or new."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunError(f"{path} is not empty: choose a new folder, or delete that one")
+            folder = cls(path, condition_slugs(conditions))
+            folder._make_folders()
+        except OSError as error:
+            raise RunError(f"cannot make a folder at {path}: {error.strerror or error}") from error
+        return folder
+
+    @classmethod
     def open(cls, path: Path, conditions: Iterable[str]) -> RunFolder:
         """Go back to a run of the same conditions, as `find_run` found it."""
         folder = cls(path, condition_slugs(conditions))

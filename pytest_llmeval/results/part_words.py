@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pytest_llmeval.results.manifest import PartFacts
 
 
-def part_lines(parts: Sequence[PartFacts]) -> list[str]:
-    """A line for every part, in their order."""
-    return [line for _, line in _lines(parts)]
+def part_lines(parts: Sequence[PartFacts], some: Sequence[PartFacts] | None = None) -> list[str]:
+    """A line for every part, in their order, or for `some` of them."""
+    return [line for part, line in _lines(parts) if some is None or part in some]
 
 
 def telling_lines(parts: Sequence[PartFacts]) -> list[str]:

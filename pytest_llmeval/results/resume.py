@@ -25,7 +25,7 @@ def check_resumable(
     `digests` gives the weights of each model now, None where they are not known; what was unknown
     on either side is no difference. How answers are scored may change: scoring comes after.
     """
-    found = list(_weights_changed(manifest.models, digests))
+    found = list(weights_changed(manifest.models, digests))
     if manifest.plan_hash == plan_hash(plan):
         return found
     before = manifest.plan
@@ -42,9 +42,10 @@ def questions_changed(before: RunPlan, now: RunPlan) -> list[str]:
     ]
 
 
-def _weights_changed(
+def weights_changed(
     models: Iterable[ModelFacts], digests: Mapping[str, str | None]
 ) -> Iterator[str]:
+    """Say in words which models have other weights by now, as far as both are known."""
     for model in models:
         now = digests.get(model.name)
         if model.digest and now and model.digest != now:

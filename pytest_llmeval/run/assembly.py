@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import free_memory
-from pytest_llmeval.records import Answer, Prediction, Trial
+from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.ledger import Ledger
@@ -21,6 +22,8 @@ from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
+
+AnyLane = Lane | BatchLane
 
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
@@ -60,11 +63,14 @@ def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
 def live_models(
     settings: Settings,
     backings: Mapping[str, Backing],
-    ledger: Ledger,
+    logs: Path,
     say: Callable[[str], None],
+    opened: Callable[[LiveModel, ModelConfig], None],
 ) -> dict[str, LiveModel]:
-    """The config's models, ready to be opened; their servers will log into the run's folder."""
-    logs = ledger.folder.path / "logs"
+    """The config's models, ready to be opened; their servers will log into the folder `logs`.
+
+    `opened` is told of each that has said what it is, before it is asked anything.
+    """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
     return {
@@ -74,7 +80,7 @@ def live_models(
             logs,
             say,
             place=_place(settings, name),
-            opened=partial(ledger.model_opened, config=models[name]),
+            opened=lambda live: opened(live, models[live.name]),
         )
         for name, made in backings.items()
     }
@@ -92,15 +98,20 @@ def turns_of(
     trials: Sequence[Trial],
     ledger: Ledger,
     say: Callable[[str], None],
-) -> list[list[Lane | BatchLane]]:
+) -> list[list[AnyLane]]:
     """A lane for every model that has trials left; those of a turn fit into memory together."""
     left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
-    lanes: dict[str, Lane | BatchLane] = {
+    lanes: dict[str, AnyLane] = {
         name: _lane(settings, models[name], its)
         if not settings.config.models[name].batch
         else _batch_lane(settings, models[name], its, ledger, say)
         for name, its in by_model(left, settings.models).items()
     }
+    return in_turns(settings, lanes)
+
+
+def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyLane]]:
+    """Put lanes, by model, into turns of those that fit into memory together."""
     sizes = {name: _memory_of(settings, name) for name in lanes}
     return [[lanes[name] for name in turn] for turn in take_turns(sizes, free_memory())]
 
@@ -124,15 +135,34 @@ def is_timed(trial: Trial) -> bool:
 
 def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
-    exact = any(trial.suite.exact for trial in trials)
-    timed = any(map(is_timed, trials))
+    return lane_of(
+        live,
+        model,
+        trials,
+        lambda trial: request_of(trial, model),
+        exact=any(trial.suite.exact for trial in trials),
+        timed=any(map(is_timed, trials)),
+        dry_run=settings.options.dry_run,
+    )
+
+
+def lane_of(
+    live: LiveModel,
+    model: ModelConfig,
+    trials: Sequence[Trial],
+    request_for: Callable[[Trial], Request],
+    *,
+    exact: bool,
+    timed: bool,
+    dry_run: bool,
+) -> Lane:
+    """A lane that keeps a model's slots full; with `exact` one request is under way at a time."""
 
     async def ask(trial: Trial) -> Answer:
-        return await live.ask(request_of(trial, model))
+        return await live.ask(request_for(trial))
 
     def width() -> int:
         slots = live.slots or model.slots
-        dry_run = settings.options.dry_run
         return 1 if exact else in_flight(model, slots, timed=timed, dry_run=dry_run)
 
     return Lane(
@@ -155,7 +185,8 @@ def _batch_lane(
     say: Callable[[str], None],
 ) -> BatchLane:
     polling = AT_ONCE if settings.options.dry_run else PollPolicy()
-    asking = Asking(live, settings.config.models[live.name], ledger, say)
+    model = settings.config.models[live.name]
+    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
     return batch_lane(asking, trials, polling)
 
 

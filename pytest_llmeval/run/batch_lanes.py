@@ -14,14 +14,12 @@ from typing import Any
 
 from pytest_llmeval.engines.batch import BatchEngine, BatchResults, BatchStatus
 from pytest_llmeval.errors import EngineError, JobGone, ResultMissing, Unsupported
-from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.results.jobs import BatchJob, read_jobs, write_jobs
 from pytest_llmeval.results.strays import Strays
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part
-from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.running.batches import Batch, BatchLane, PollPolicy
 
 #: The fake engine's jobs need no waiting for.
@@ -35,10 +33,10 @@ def new_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What all jobs of a model have in common. `name` gives a name for a new job."""
+    """What all jobs of a model have in common: how a trial is asked, and a name for a new job."""
 
     live: LiveModel
-    model: ModelConfig
+    request_for: Callable[[Trial], Request]
     ledger: Ledger
     say: Callable[[str], None]
     name: Callable[[], str] = new_name
@@ -181,7 +179,7 @@ class PartJob:
         """What the job asks, which may be more than is left."""
         wanted = set(self._job.trials)
         its = [trial for trial in self._part.trials if trial.id in wanted]
-        return {trial.id: request_of(trial, self._asking.model) for trial in its}
+        return {trial.id: self._asking.request_for(trial) for trial in its}
 
     async def _is_there(self, engine: BatchEngine) -> bool:
         assert self._job.id is not None
@@ -194,7 +192,7 @@ class PartJob:
     def _engine(self) -> BatchEngine:
         engine = self._asking.live.engine
         if not isinstance(engine, BatchEngine):
-            raise Unsupported(f"The engine {self._asking.model.engine} takes no batches.")
+            raise Unsupported(f"The engine of {self._asking.live.name} takes no batches.")
         return engine
 
     def _tell(self, words: str) -> None:

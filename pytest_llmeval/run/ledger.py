@@ -84,8 +84,10 @@ class Ledger:
         trials: Sequence[Trial],
         now: datetime,
         digests: Callable[[], Mapping[str, str | None]] = dict,
+        place: Path | None = None,
     ) -> Ledger:
-        """Make the folder of a new run, or go back to the one that --llm-resume names.
+        """Make the folder of a new run, at `place` if it is given, or go back to the one that
+        --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
         Every request is rendered and written before anything is sent. Raises RunError when the
@@ -102,7 +104,10 @@ class Ledger:
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
-            folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            if place is None:
+                folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            else:
+                folder = RunFolder.at(place, conditions)
             parts = list(_parts(trials, settings.options.parts))
             manifest = _new_manifest(folder, plan, parts, settings, now)
         else:
@@ -113,12 +118,33 @@ class Ledger:
         try:
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
             ledger._write_what_is_asked(settings)
+            ledger.begin(settings.options.root)
         except BaseException:
             journal.close()
             if settings.options.resume is None:
                 shutil.rmtree(folder.path, ignore_errors=True)
             raise
         return ledger
+
+    @classmethod
+    def of_folder(cls, path: Path, manifest: Manifest, parts: Sequence[Part]) -> Ledger:
+        """Go back to a folder whose requests are there, whatever wrote them; see `begin`."""
+        folder = RunFolder.open(path, [condition.name for condition in manifest.plan.conditions])
+        part_of = {trial.id: part.number for part in parts for trial in part.trials}
+        journal = Journal(folder, lambda trial_id: part_of[trial_id])
+        try:
+            return cls(folder, journal, parts, manifest, read_run(path))
+        except BaseException:
+            journal.close()
+            raise
+
+    def begin(self, root: Path, **changes: object) -> None:
+        """Write down what it runs on, and that it is at work; a resumed run goes on.
+
+        `changes` are to other fields of the manifest.
+        """
+        write_json(self.folder.path / "environment.json", describe_environment(root))
+        self._write(parts=self._progress.facts, finished=None, exit_reason=None, **changes)
 
     @property
     def manifest(self) -> Manifest:
@@ -262,13 +288,6 @@ class Ledger:
         for part in self.parts:
             bodies = request_bodies(part.trials, settings.config.models)
             write_requests(self.folder.requests(part.condition, part.number), bodies)
-        environment = describe_environment(settings.options.root)
-        write_json(self.folder.path / "environment.json", environment)
-        self._write(
-            parts=self._progress.facts,
-            finished=None,  # a resumed run goes on
-            exit_reason=None,
-        )
 
 
 def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
@@ -296,13 +315,14 @@ def _new_manifest(
         started=now.isoformat(),
         plan=plan,
         plan_hash=plan_hash(plan),
-        versions=_versions(),
+        versions=versions_here(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
         warnings=(DRY_RUN,) if settings.options.dry_run else (),
     )
 
 
-def _versions() -> dict[str, str | None]:
+def versions_here() -> dict[str, str | None]:
+    """The packages of this machine that could make a difference; None for one that is not there."""
     versions: dict[str, str | None] = {"pytest-llmeval-local": __version__}
     for package in ("pytest", "pytest-xdist", "xllamacpp"):
         try:

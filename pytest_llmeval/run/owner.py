@@ -115,7 +115,8 @@ class Run:
             datetime.now(timezone.utc),
             digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
         )
-        self._models = live_models(self.settings, backings, ledger, self._say)
+        logs = ledger.folder.path / "logs"
+        self._models = live_models(self.settings, backings, logs, self._say, ledger.model_opened)
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(

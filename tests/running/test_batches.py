@@ -33,7 +33,6 @@ from pytest_llmeval.running.plan import trials_of
 from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.running.scheduler import Scheduler
 
-
 POLLING = PollPolicy(initial=1.0, multiplier=2.0, cap=5.0, patience=3)
 
 
