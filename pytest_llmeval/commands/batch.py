@@ -65,7 +65,8 @@ def run(
     requests failed.
     """
     from pytest_llmeval.results.part_words import part_lines
-    from pytest_llmeval.run.batch_run import run_files, run_folder
+    from pytest_llmeval.run.batch_folder import run_folder
+    from pytest_llmeval.run.batch_loose_files import run_files
 
     settings = _settings(config, dry_run=dry_run)
     folder, only = _folder_of([place.absolute() for place in places])

@@ -79,6 +79,7 @@ def examine(
         _embedded(version_of, problem_of),
         _llama_server(which),
         Finding("openai", True, "any server you started yourself, by its url"),
+        Finding("fireworks", True, "a service elsewhere, by its url and your key"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
     return Examination(tuple(facts), engines, (_metrics(version_of), _parquet(version_of)))

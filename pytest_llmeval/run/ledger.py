@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 import threading
@@ -28,11 +27,11 @@ from pytest_llmeval.results.manifest import (
     plan_of,
     read_manifest,
     settle_part,
-    write_manifest,
 )
 from pytest_llmeval.results.resume import check_resumable
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
@@ -41,9 +40,6 @@ from pytest_llmeval.running.plan import split_into_parts
 
 #: The manifest's warning that no model was asked.
 DRY_RUN = "dry run: every model was played by the fake engine"
-
-#: Seconds between two writings of the manifest while parts begin and end.
-MANIFEST_PAUSE = 0.2
 
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
@@ -67,15 +63,10 @@ class Ledger:
         self.parts = parts
         self.known = known
         self._journal = journal
-        self._manifest = manifest
+        self._manifest = KeptManifest(folder.path, manifest)
         self._unsynced = 0
         self._progress = Progress(parts, known)
         self._strays: dict[tuple[str, int], Strays] = {}
-        self._changing = threading.Lock()
-        self._writing = threading.Lock()
-        self._news = threading.Event()
-        self._closing = threading.Event()
-        self._writer: threading.Thread | None = None
 
     @classmethod
     def open(
@@ -144,18 +135,18 @@ class Ledger:
         `changes` are to other fields of the manifest.
         """
         write_json(self.folder.path / "environment.json", describe_environment(root))
-        self._write(parts=self._progress.facts, finished=None, exit_reason=None, **changes)
+        self._manifest.write(parts=self._progress.facts, finished=None, exit_reason=None, **changes)
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it was last written."""
-        return self._manifest
+        """The manifest as it is by now."""
+        return self._manifest.value
 
     def record(self, prediction: Prediction) -> None:
         """Write a prediction down, before anyone sees it."""
         self._journal.append(prediction)
         if self._progress.recorded(prediction):
-            self._write_soon()
+            self._manifest.write_soon(parts=self._progress.facts)
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self._unsynced = 0
@@ -165,7 +156,7 @@ class Ledger:
     def sending(self, trial: Trial) -> None:
         """A trial is about to be sent: its part is running."""
         if self._progress.sending(trial):
-            self._write_soon()
+            self._manifest.write_soon(parts=self._progress.facts)
 
     def note_strays(self, condition: str, number: int, odd: Strays) -> None:
         """Keep by which ids what came back for a part differs from what it had asked."""
@@ -177,20 +168,20 @@ class Ledger:
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
         """Write down by which weights a model's answers are made, before it gives any."""
         facts = _model_facts(model, config)
-        others = tuple(known for known in self._manifest.models if known.name != model.name)
+        others = tuple(known for known in self.manifest.models if known.name != model.name)
         # By name, whichever server was the first to be healthy.
         models = sorted((*others, facts), key=lambda known: known.name)
-        self._write(models=tuple(models))
+        self._manifest.write(models=tuple(models))
 
     def keep_rotation(self, rotation: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         """Write down which models take turns, once for all sessions of the run; what holds."""
-        if not self._manifest.rotation:
-            self._write(rotation=tuple(map(tuple, rotation)))
-        return self._manifest.rotation
+        if not self.manifest.rotation:
+            self._manifest.write(rotation=tuple(map(tuple, rotation)))
+        return self.manifest.rotation
 
     def keep_stopping(self, suites: Iterable[str]) -> None:
         """Write down which suites may stop early in this session."""
-        self._write(stopping=tuple(sorted(suites)))
+        self._manifest.write(stopping=tuple(sorted(suites)))
 
     def close(
         self,
@@ -206,17 +197,17 @@ class Ledger:
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
         of the numbers should know; `unneeded` trials may be without a prediction.
         """
-        self._stop_writer()
+        self._manifest.settle()
         try:
             self._journal.close()
         except OSError as error:
             reason = reason or f"the journal could not be closed: {error}"
         # What an earlier session has warned of holds no more, or is said again.
-        lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
+        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
         settled = tuple(
             self._settled(part, predictions, unneeded, ended=not reason) for part in self.parts
         )
-        self._write(
+        self._manifest.write(
             parts=settled,
             finished=now.isoformat(),
             exit_reason=reason or "finished",
@@ -242,47 +233,6 @@ class Ledger:
             ended=ended,
             odd=dataclasses.replace(odd, missing=missing),
         )
-
-    def _write(self, **changes: object) -> None:
-        self._change(**changes)
-        self._write_latest()
-
-    def _change(self, **changes: object) -> None:
-        with self._changing:
-            self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
-
-    def _write_latest(self) -> None:
-        """Write the manifest as it is by now: of two threads the later one has the newer."""
-        with self._writing:
-            with self._changing:
-                manifest = self._manifest
-            write_manifest(self.folder.path, manifest)
-
-    def _write_soon(self) -> None:
-        """Have a thread write how far the parts are: the scheduler's loop has no time for it."""
-        self._change(parts=self._progress.facts)
-        self._news.set()
-        if self._writer is None:
-            self._writer = threading.Thread(
-                target=self._keep_writing, name="llmeval-manifest", daemon=True
-            )
-            self._writer.start()
-
-    def _keep_writing(self) -> None:
-        while True:
-            self._news.wait()
-            self._news.clear()
-            if self._closing.is_set():
-                return
-            with contextlib.suppress(OSError):  # a full disk is told when the run is closed
-                self._write_latest()
-            self._closing.wait(MANIFEST_PAUSE)
-
-    def _stop_writer(self) -> None:
-        self._closing.set()
-        self._news.set()
-        if self._writer is not None:
-            self._writer.join()
 
     def _write_what_is_asked(self, settings: Settings) -> None:
         for part in self.parts:
