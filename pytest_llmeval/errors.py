@@ -24,6 +24,8 @@ LlmevalError                 its text is a complete message for the user
     ├── BadAnswer            the endpoint answered 200 with something that is no answer
     ├── PromptTruncated      the model has read less than it was asked
     ├── BadLogprobs          log probabilities that are none, such as NaN
+    ├── JobGone              the service knows no batch job of this name
+    ├── ResultMissing        a batch job has ended without a result for this request
     └── Unsupported          the engine, or its endpoint, cannot honestly do what was asked
 """
 
@@ -206,6 +208,16 @@ class BadLogprobs(EngineError):
     """Log probabilities were asked for, and some are no number up to 0."""
 
     reason = "bad_logprobs"
+
+
+class JobGone(EngineError):
+    """The service knows no batch job of this name: it was never made, or is deleted."""
+
+
+class ResultMissing(EngineError):
+    """A batch job has ended without a result for this request."""
+
+    reason = "missing"
 
 
 class Unsupported(EngineError):

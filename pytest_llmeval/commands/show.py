@@ -13,6 +13,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.wording import visible
 
@@ -74,6 +75,17 @@ def find(run: Path, wanted: Wanted) -> Found:
     rows = [row for row in read_predictions(run) if _matches(row, wanted)]
     shown = tuple(_shown(row) for row in rows[: wanted.limit or None])
     return Found(run.name, tuple(_completed(run, shown)), len(rows))
+
+
+def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
+    """A line for each part of a run, or of one of its conditions, as its manifest has it by now.
+
+    Raises `RunError` when the run has no such condition.
+    """
+    manifest = read_manifest(run)
+    _check("condition", condition, [each.name for each in manifest.plan.conditions])
+    chosen = [part for part in manifest.parts if condition in (None, part.condition)]
+    return [visible(line) for line in part_lines(chosen)]
 
 
 def _check(kind: str, name: str | None, known: list[str]) -> None:

@@ -22,6 +22,7 @@ GROUP = "pytest_llmeval.engines"
 _BUILT_IN = {
     "embedded": "pytest_llmeval.engines.llama_server",
     "fake": "pytest_llmeval.engines.fake",
+    "fireworks": "pytest_llmeval.engines.fireworks",
     "llama-cpp-python": "pytest_llmeval.engines.llama_cpp_python",
     "llama-server": "pytest_llmeval.engines.llama_server",
     "ollama": "pytest_llmeval.engines.ollama",

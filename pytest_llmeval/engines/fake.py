@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
+from pytest_llmeval.engines.fake_batches import FakeBatches
 from pytest_llmeval.engines.fake_rules import Fault, Rule, load_script
 from pytest_llmeval.errors import (
     EndpointBusy,
@@ -32,7 +33,7 @@ _FAULTS: dict[Fault, Callable[[str], EngineError]] = {
 }
 
 
-class FakeEngine(Refusing):
+class FakeEngine(FakeBatches, Refusing):
     """Answers by the first rule that matches, else by `answer`, else with plain nonsense.
 
     The nonsense is "fake answer to: " and the question, cut to `max_tokens` words. Tokens are
@@ -52,6 +53,7 @@ class FakeEngine(Refusing):
         slots: int | None = None,
         remember: bool = True,
     ) -> None:
+        super().__init__()
         self.requests: list[Request] = []
         self.busiest = 0
         self._rules = tuple(rules)

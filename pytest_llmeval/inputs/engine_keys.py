@@ -50,6 +50,7 @@ ENGINES: Mapping[str, EngineKeys] = {
         defaults={"slots": 1, "executable": "ollama"},
     ),
     "openai": EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
+    "fireworks": EngineKeys(("url", "api_key_env"), ("account", "batch"), passed=("account",)),
     "fake": EngineKeys((), ("script",)),
 }
 """Every engine of this package that a config may name. This is the one list of them."""

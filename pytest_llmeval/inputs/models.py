@@ -172,6 +172,12 @@ class ModelSection(Section):
     api_key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
         default=None, description="The NAME of the environment variable that holds the key."
     )
+    account: str | None = Field(
+        default=None, min_length=1, description="Your account's id, which batches need."
+    )
+    batch: bool | None = Field(
+        default=None, description="Ask each part by one batch job, not request by request."
+    )
     exact: bool = Field(
         default=False, description="One slot and no prompt cache: repeats are bit-equal."
     )
@@ -234,6 +240,8 @@ class ModelConfig:
     port: int | None = None
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
+    account: str | None = None
+    batch: bool = False
     script: Path | None = None
     keep_alive: str | float | None = None
     think: bool | str | None = None
@@ -260,6 +268,8 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
     if section.exact and (section.instances or 1) > 1:
         mistakes["instances"] = f"exact: true means one slot, found instances: {section.instances}"
+    if section.batch and not section.account:
+        mistakes.setdefault("account", "batch: true needs the key 'account', your account's id")
     return mistakes
 
 

@@ -40,6 +40,7 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
+from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
@@ -94,7 +95,9 @@ __all__ = [
     "TokenLogprob",
     "ToolCall",
     "Trial",
+    "TrialId",
     "Unneeded",
     "Usage",
     "UsageSource",
+    "parse_trial_id",
 ]

@@ -14,6 +14,7 @@ from importlib import resources
 from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
 
@@ -77,6 +78,7 @@ def html_report(report: RunReport) -> str:
         scale=scale,
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
+        parts=part_lines(report.parts) if shows_parts(report.parts) else [],
         examples=example_groups(report.examples),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.manifest import RunPlan
+from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
 
@@ -29,6 +30,7 @@ def markdown_report(report: RunReport) -> str:
         *_scores(report),
         *_pairs(report),
         *_gates(report),
+        *_parts(report),
         *_examples(report),
         *_provenance(report),
     ]
@@ -44,6 +46,7 @@ def markdown_summary(report: RunReport) -> str:
         *_gates(report),
         *_scores(report),
         *_pairs(report),
+        *_bullets(telling_lines(report.parts)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -169,6 +172,17 @@ def _gates(report: RunReport) -> Iterator[str]:
             f"- **{_VERDICTS[gate.verdict]}** {inline(wording.gate_words(gate))}"
             for gate in report.gates
         )
+
+
+def _parts(report: RunReport) -> Iterator[str]:
+    if shows_parts(report.parts):
+        yield "## Parts"
+        yield from _bullets(part_lines(report.parts))
+
+
+def _bullets(lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield "\n".join(f"- {inline(line)}" for line in lines)
 
 
 def _examples(report: RunReport) -> Iterator[str]:

@@ -18,7 +18,7 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, RunPlan, moment
+from pytest_llmeval.results.manifest import ModelFacts, PartFacts, RunPlan, moment
 from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200
@@ -109,6 +109,7 @@ class RunReport:
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    parts: tuple[PartFacts, ...] = ()
 
     @property
     def began(self) -> str:

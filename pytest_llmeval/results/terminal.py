@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pytest_llmeval.records import GateResult, GateVerdict, Metric
+from pytest_llmeval.results.part_words import telling_lines
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
     PairWords,
@@ -40,6 +41,7 @@ _VERDICTS: dict[GateVerdict, tuple[str, Paint]] = {
 }
 _VERDICT_WIDTH = 14
 _GAP = "  "
+_SHOWN_PARTS = 5
 _NARROWEST = 16
 """What a condition's name is given at least; a longer one is shortened to it."""
 
@@ -56,6 +58,7 @@ def summary_lines(
         *_scores(report, width),
         *_pairs(report, width, colour),
         *_gates(report.gates, width, colour),
+        *_wrapped(_parts(report), width),
         *_wrapped([f"warning: {warning}" for warning in report.warnings], width),
         *_footer(report, width),
     ]
@@ -252,6 +255,14 @@ def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
 def _told(line: str, width: int) -> list[str]:
     """A line of a gate's message; a command is never wrapped: it is there to be copied."""
     return [visible(line)] if line.startswith("pytest ") else _wrapped([line], width)
+
+
+def _parts(report: RunReport) -> list[str]:
+    """The parts that did not go well, as many as fit below the scores."""
+    lines = telling_lines(report.parts)
+    more = len(lines) - _SHOWN_PARTS
+    rest = [f"{more:,} more parts with failures: llmeval show last --parts"] if more > 0 else []
+    return lines[:_SHOWN_PARTS] + rest
 
 
 def _footer(report: RunReport, width: int) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmeval.engines.engine import Engine
@@ -37,7 +37,7 @@ def backing_of(
     if model.tokenizer is None:
         return made
     try:
-        return replace(made, tokenizer=load_tokenizer(model.tokenizer))
+        return dataclasses.replace(made, tokenizer=load_tokenizer(model.tokenizer))
     except ConfigError as error:
         line = config.model_lines.get(model.name)
         raise ConfigError(f"models: {model.name}: {error}", path=config.path, line=line) from error
@@ -54,7 +54,10 @@ def _backing_of(
         return ollama_backing(model, config, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
-    return adopted_backing(model, config)
+    adopted = adopted_backing(model, config)
+    if model.engine == "fireworks":  # it loads nothing that one would wait for
+        return dataclasses.replace(adopted, is_loading=None)
+    return adopted
 
 
 def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:

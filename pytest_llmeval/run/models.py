@@ -99,6 +99,13 @@ class LiveModel:
         return self._server.url if self._server is not None else self._backing.url
 
     @property
+    def engine(self) -> Engine:
+        """What speaks to it; raises EndpointUnreachable while it is not open."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return self._engine
+
+    @property
     def slots(self) -> int | None:
         """How many requests it answers at once, as far as it says so."""
         return self.facts.slots if self.facts is not None else None
@@ -178,12 +185,10 @@ class LiveModel:
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
-        if self._engine is None:
-            raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            answer = await self._engine.complete(request)
-            return await self._counter.completed(self._engine, request, answer)
-        found = await self._engine.likelihoods(request)
+            answer = await self.engine.complete(request)
+            return await self._counter.completed(self.engine, request, answer)
+        found = await self.engine.likelihoods(request)
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_llmeval.engines.chat import chat_body
 from pytest_llmeval.engines.completion import completion_body
+from pytest_llmeval.engines.fireworks_format import request_body
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import Request, Trial
@@ -33,10 +34,14 @@ def request_bodies(
     """Trial id and request body, one by one, in the shape of OpenAI's batch files."""
     for trial in trials:
         model = models[trial.condition.model]
-        yield trial.id, _body(request_of(trial, model), model)
+        request = request_of(trial, model)
+        yield trial.id, body_of(request, model)
 
 
-def _body(request: Request, model: ModelConfig) -> dict[str, Any]:
+def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
+    """A request as it is sent to the model, in OpenAI's shape with what its engine adds."""
+    if model.engine == "fireworks":
+        return {"model": model.sent_name, **request_body(request)}
     llama_cpp = model.engine != "openai"
     if request.form == "completion":
         return completion_body(request, model.sent_name, llama_cpp=llama_cpp)

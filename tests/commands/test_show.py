@@ -150,3 +150,21 @@ def test_an_encoding_that_lacks_a_letter_does_not_stop_it(run: Path) -> None:
         check=True,
     )
     assert b"\\u91cc\\u65af\\u672c" in found.stdout
+
+
+def test_each_part_is_told_in_a_line_with_its_first_failure(run: Path) -> None:
+    found = show(run, "last", "--parts")
+    assert sorted(found.stdout.splitlines()) == [
+        f"{model}/plain: 4 in, 3 answered, 1 failed (1 timeout; first "
+        f"capitals::{model}/plain::Chile: no answer in 60 s)"
+        for model in ("l", "m")
+    ]
+    assert show(run, "last", "--parts", "--condition", "m/plain").stdout.startswith("m/plain: 4 in")
+
+
+def test_a_run_without_tables_tells_of_its_parts_too(stopped: Path) -> None:
+    found = show(stopped, "last", "--parts", "--condition", "l/plain")
+    assert found.exit_code == 0
+    assert "running" in found.stdout
+    wrong = show(stopped, "last", "--parts", "--condition", "l/plai")
+    assert (wrong.exit_code, "did you mean l/plain?" in wrong.output) == (1, True)
