@@ -18,8 +18,11 @@ LlmevalError                 its text is a complete message for the user
 └── EngineError              one attempt at a request brought no answer
     ├── EndpointUnreachable  refused, reset, or closed in mid-answer
     ├── EndpointTimeout      no complete answer in time
-    ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
+    ├── EndpointBusy         429, 502, 503, 504 or 529; may say when to come back
     ├── RequestRefused       any other 4xx or 5xx, with the server's own words
+    │   ├── WrongKey         401 or 403: the API key is missing, wrong, or not allowed this
+    │   ├── UnknownModel     the endpoint has no model of that name
+    │   └── ContextOverflow  the prompt, or prompt and answer, do not fit into the context
     ├── BadAnswer            the endpoint answered 200 with something that is no answer
     └── Unsupported          the engine cannot honestly do what was asked
 """
@@ -173,7 +176,7 @@ class EndpointTimeout(EngineError):
 
 
 class EndpointBusy(EngineError):
-    """429, 502, 503 or 504: worth asking again later."""
+    """429, 502, 503, 504 or 529: worth asking again later."""
 
     reason = "busy"
     retryable = True
@@ -182,9 +185,31 @@ class EndpointBusy(EngineError):
 class RequestRefused(EngineError):
     """The server understood and said no (4xx), or broke over the request (500)."""
 
+    reason = "refused"
+
+
+class WrongKey(RequestRefused):
+    """The API key is missing, wrong, or does not allow this (401, 403)."""
+
+    reason = "wrong_key"
+
+
+class UnknownModel(RequestRefused):
+    """The endpoint says that it has no model of the name that the request carries."""
+
+    reason = "unknown_model"
+
+
+class ContextOverflow(RequestRefused):
+    """The prompt, or prompt and answer together, do not fit into the model's context."""
+
+    reason = "context_overflow"
+
 
 class BadAnswer(EngineError):
     """The endpoint answered 200 with something that is no answer."""
+
+    reason = "bad_answer"
 
 
 class Unsupported(EngineError):
