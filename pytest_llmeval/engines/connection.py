@@ -80,9 +80,7 @@ class Connection(asyncio.Protocol):
         self._received = 0
         self.reusable = False
 
-    def send(
-        self, payload: bytes, now: float, sink: Sink | None = None
-    ) -> asyncio.Future[Reply]:
+    def send(self, payload: bytes, now: float, sink: Sink | None = None) -> asyncio.Future[Reply]:
         """Write a request; the future brings its reply or an `EngineError`.
 
         With a sink the body of an event stream goes there.

@@ -12,19 +12,22 @@ from typing import Any
 
 from pytest_llmeval.engines.chat import (
     answer_from_chat,
+    answer_from_object,
     chat_body,
     encode_body,
     refuse_llama_cpp_keys,
 )
+from pytest_llmeval.engines.chunks import Chunks
 from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.refusals import error_from_reply
-from pytest_llmeval.engines.wire import make_wire
+from pytest_llmeval.engines.streamed import Streaming
+from pytest_llmeval.engines.wire import Wire, make_wire
 from pytest_llmeval.errors import EngineError
 from pytest_llmeval.records import Answer, Request
 
 _VERSIONED = re.compile(r"/v\d+$")
-_TELLING = frozenset({401, 403, 429, 502, 503, 504})
+_TELLING = frozenset({401, 403, 429, 502, 503, 504, 529})
 """Statuses of /v1/models that speak of the endpoint as a whole, not of a path it lacks."""
 
 
@@ -36,13 +39,15 @@ class OpenAIEngine(Refusing):
     llama_cpp = False
 
     def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
-        url = endpoint.url.strip().rstrip("/")
-        version = _VERSIONED.search(url)
-        self._version = version.group() if version else "/v1"
-        self._endpoint = dataclasses.replace(endpoint, url=_VERSIONED.sub("", url))
+        base, self._version = base_and_version(endpoint.url)
+        self._endpoint = dataclasses.replace(endpoint, url=base)
         self._clock = clock
         self._wire = make_wire(self._endpoint)
         self._chat_path = f"{self._version}/chat/completions"
+        streams = endpoint.settings.get("stream", False)
+        self._streaming = (
+            Streaming(self._wire, self._refusal, endpoint.api_key) if streams else None
+        )
 
     @staticmethod
     def refuse(request: Request) -> None:
@@ -51,20 +56,19 @@ class OpenAIEngine(Refusing):
 
     async def describe(self) -> EndpointFacts:
         """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
-        props = await self._wire.send("GET", "/props")
-        if self.llama_cpp and props.status != 200:
-            raise self._refusal(props)
-        models = await self._wire.send("GET", f"{self._version}/models")
-        if models.status in _TELLING:
-            raise self._refusal(models)
-        return facts_from(_json_object(props), _json_object(models), self._endpoint.model)
+        model, must = self._endpoint.model, self.llama_cpp
+        return await facts_behind(self._wire, self._version, model, self._refusal, must=must)
 
     async def complete(self, request: Request) -> Answer:
         """Make one attempt."""
         self.refuse(request)
         endpoint = self._endpoint
-        body = encode_body(chat_body(request, endpoint.model, llama_cpp=self.llama_cpp))
-        reply = await self._wire.send("POST", self._chat_path, body)
+        body = chat_body(request, endpoint.model, llama_cpp=self.llama_cpp)
+        if self._streaming is not None:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+            chunks = Chunks(answer_from_object, endpoint.api_key)
+            return await self._streaming.ask(self._chat_path, encode_body(body), chunks)
+        reply = await self._wire.send("POST", self._chat_path, encode_body(body))
         if reply.status != 200:
             raise self._refusal(reply)
         return answer_from_chat(reply.body, secret=endpoint.api_key)
@@ -77,6 +81,31 @@ class OpenAIEngine(Refusing):
         return error_from_reply(
             reply.status, reply.headers, reply.body, now=self._clock, secret=self._endpoint.api_key
         )
+
+
+def base_and_version(url: str) -> tuple[str, str]:
+    """Take an API's version off the end of a url: `/v1`, also where none is written."""
+    url = url.strip().rstrip("/")
+    version = _VERSIONED.search(url)
+    return _VERSIONED.sub("", url), version.group() if version else "/v1"
+
+
+async def facts_behind(
+    wire: Wire,
+    version: str,
+    model_name: str | None,
+    refusal: Callable[[Reply], EngineError],
+    *,
+    must: bool = False,
+) -> EndpointFacts:
+    """Ask llama.cpp's /props, which few others have but some `must`, and the list of models."""
+    props = await wire.send("GET", "/props")
+    if must and props.status != 200:
+        raise refusal(props)
+    models = await wire.send("GET", f"{version}/models")
+    if models.status in _TELLING:
+        raise refusal(models)
+    return facts_from(_json_object(props), _json_object(models), model_name)
 
 
 def facts_from(

@@ -39,7 +39,9 @@ _STATUS_OF_TYPE = {
 }
 """What an error inside a stream, whose own status is 200, would have had as a status."""
 
-_TOO_MUCH = r"exceed\w*|too (?:long|large|many)|longer than|larger than|greater than|maximum|overflow"
+_TOO_MUCH = (
+    r"exceed\w*|too (?:long|large|many)|longer than|larger than|greater than|maximum|overflow"
+)
 _OVERFLOW = re.compile(
     rf"exceed_context_size|context_length_exceeded|prompt is too long"
     rf"|(?:{_TOO_MUCH})\b.*\bcontext\b|\bcontext\b.*\b(?:{_TOO_MUCH})",

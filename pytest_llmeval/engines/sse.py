@@ -24,7 +24,7 @@ class Event:
 
 
 class EventParser:
-    """Reads one stream of events. One that the stream's end cuts off is dropped, as the format says."""
+    """Reads one stream of events. An event that the stream's end cuts off is dropped."""
 
     def __init__(self) -> None:
         self._line: list[bytes] = []

@@ -26,9 +26,10 @@ COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
 _OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")
 
 ENGINES: Mapping[str, EngineKeys] = {
-    "embedded": EngineKeys(("gguf",), _OWN_SERVER),
-    "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable")),
-    "openai": EngineKeys(("url",), ("api_key_env",)),
+    "embedded": EngineKeys(("gguf",), (*_OWN_SERVER, "stream"), ("stream",)),
+    "llama-server": EngineKeys(("gguf",), (*_OWN_SERVER, "executable", "stream"), ("stream",)),
+    "openai": EngineKeys(("url",), ("api_key_env", "stream"), ("stream",)),
+    "anthropic": EngineKeys(("url",), ("api_key_env", "stream"), ("stream",)),
     "fake": EngineKeys((), ("script",)),
 }
 """Every engine a config may name. This is the one list of them."""

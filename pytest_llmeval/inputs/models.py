@@ -128,6 +128,9 @@ class ModelSection(Section):
         default=False, description="One slot and no prompt cache: repeats are bit-equal."
     )
     timeout: Timeout | None = None
+    stream: bool | None = Field(
+        default=None, description="Answers come in pieces; the first one's time is measured."
+    )
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
@@ -155,6 +158,7 @@ class ModelConfig:
     port: int | None = None
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
+    stream: bool = False
     script: Path | None = None
 
 
