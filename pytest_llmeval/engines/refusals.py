@@ -76,7 +76,7 @@ def error_from_reply(
     if status < 300:
         return BadAnswer(f"HTTP {status}: {words}", status=status)
     kind = _kind_of_refusal(status, data, words)
-    advice = without(_advice(kind, status, headers, data), secret)
+    advice = without(_advice(kind, status, headers, _sizes(data, words)), secret)
     return kind(f"HTTP {status}: {words}{advice}", status=status)
 
 
@@ -92,7 +92,7 @@ def error_from_frame(data: Mapping[str, Any], *, secret: str | None = None) -> E
     if status in _BUSY:
         return EndpointBusy(message, status=200)
     kind = _kind_of_refusal(status, data, words)
-    return kind(f"{message}{_advice(kind, status, {}, data)}", status=200)
+    return kind(f"{message}{_advice(kind, status, {}, _sizes(data, words))}", status=200)
 
 
 def retry_after(value: str | None, now: Callable[[], float]) -> float | None:
@@ -146,12 +146,11 @@ def _names_in(data: Mapping[str, Any]) -> list[str]:
     return [name for name in found if isinstance(name, str)]
 
 
-def _advice(
-    kind: type[RequestRefused], status: int, headers: Mapping[str, str], data: Mapping[str, Any]
-) -> str:
+def _advice(kind: type[RequestRefused], status: int, headers: Mapping[str, str], sizes: str) -> str:
+    """The way out, in brackets. `sizes` are those of a prompt that is too long."""
     if kind is ContextOverflow:
         return (
-            f" ({_sizes(data)}give the model a larger context, `context` in the config or an option"
+            f" ({sizes}give the model a larger context, `context` in the config or an option"
             f" of its server, or ask less: a shorter prompt, fewer examples, fewer max_tokens)"
         )
     if kind is WrongKey:
@@ -165,12 +164,12 @@ def _advice(
     return ""
 
 
-def _sizes(data: Mapping[str, Any]) -> str:
-    """The numbers that llama.cpp gives beside its sentence."""
+def _sizes(data: Mapping[str, Any], words: str) -> str:
+    """The numbers that llama.cpp gives beside its sentence, where they are not in it."""
     error = data.get("error")
     fields = error if isinstance(error, dict) else data
     asked, there = fields.get("n_prompt_tokens"), fields.get("n_ctx")
-    if not isinstance(asked, int) or not isinstance(there, int):
+    if not isinstance(asked, int) or not isinstance(there, int) or str(there) in words:
         return ""
     return f"the prompt has {asked:,} tokens, the context {there:,}: "
 

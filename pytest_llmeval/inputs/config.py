@@ -186,7 +186,8 @@ def _resolved(
 def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:
     """The value with its variables expanded, and a path where the key means one."""
     if isinstance(value, list):
-        return tuple(expand_variables(text, environment) for text in value)
+        texts = [expand_variables(text, environment) for text in value]
+        return tuple(map(checked_url, texts) if key == "urls" else texts)
     if not isinstance(value, str):
         return value
     text = expand_variables(value, environment)

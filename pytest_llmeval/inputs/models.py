@@ -16,6 +16,8 @@ from pytest_llmeval.inputs.engine_keys import ENGINES, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.sections import Section
 
+_EXAMPLE_URL = "http://127.0.0.1:8080/v1"
+
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
     if value is None or value == "all":
@@ -31,29 +33,46 @@ def checked_url(value: str) -> str:
     Raises ValueError for anything else that an engine could not use; what may be a secret, before
     the host or behind the path, is not repeated.
     """
-    example = "http://127.0.0.1:8080/v1"
     if "@" in value:
         raise ValueError(
-            f"expected a URL such as {example}, without '@': no user name or password belongs "
+            f"expected a URL such as {_EXAMPLE_URL}, without '@': no user name or password belongs "
             "into it; api_key_env names the environment variable that holds the key"
         )
     if "?" in value or "#" in value:
-        raise ValueError(f"expected a URL such as {example}, with no '?' or '#' behind its path")
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, with no '?' or '#' behind its path"
+        )
     try:
         parts = urlsplit(value.strip())
         host, port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError as problem:
         raise ValueError(
-            f"expected a URL such as {example}, found {shown(value)}: {problem}"
+            f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}: {problem}"
         ) from problem
     if parts.scheme not in {"http", "https"} or not host or port == 0:
-        raise ValueError(f"expected a URL such as {example}, found {shown(value)}")
+        raise ValueError(f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}")
     return value.strip().rstrip("/")
 
 
 def _url(value: str) -> str:
     # With variables in it, it is checked once they are known.
     return value if "${" in value else checked_url(value)
+
+
+def _where(value: Any) -> str | list[str]:
+    """One URL, or several different ones."""
+    if isinstance(value, str):
+        return _url(value)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, or a list of these, found {shown(value)}"
+        )
+    if len(value) < 2 or len(set(value)) < len(value):
+        raise ValueError(
+            f"expected at least two different URLs in the list, found {shown(value)}; one endpoint "
+            "takes more requests at once by slots"
+        )
+    return [_url(each) for each in value]
 
 
 def _variable(value: str) -> str:
@@ -63,6 +82,18 @@ def _variable(value: str) -> str:
     return value
 
 
+Where = Annotated[
+    Any,
+    PlainValidator(_where),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+            ]
+        }
+    ),
+]
 GpuLayers = Annotated[
     Any,
     PlainValidator(_gpu_layers),
@@ -106,8 +137,9 @@ class ModelSection(Section):
         str, AfterValidator(known_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
-    url: Annotated[str, AfterValidator(_url)] | None = Field(
-        default=None, description="Where it answers already, such as http://127.0.0.1:8080/v1."
+    url: Where = Field(
+        default=None,
+        description="Where it answers already, such as http://127.0.0.1:8080/v1; or several URLs.",
     )
     name: str | None = Field(
         default=None, min_length=1, description="The model name requests carry."
@@ -139,7 +171,8 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where nobody wrote one.
+    requests carry; `context` is per slot, and None where nobody wrote one. `urls` are those of
+    several endpoints that share the requests, each with `slots`, and `url` is the first of them.
     """
 
     name: str
@@ -151,6 +184,7 @@ class ModelConfig:
     start_timeout: float
     gguf: Path | None = None
     url: str | None = None
+    urls: tuple[str, ...] = ()
     context: int | None = None
     gpu_layers: int | Literal["all"] | None = None
     threads: int | None = None
@@ -186,6 +220,9 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []
         settings["args"] = [*shared, *section.args]
+    if isinstance(settings.get("url"), list):
+        settings["urls"] = settings["url"]
+        settings["url"] = settings["urls"][0]
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
 from pytest_llmeval.engines.fetch import fetch
 from pytest_llmeval.errors import ConfigError, EndpointUnreachable
@@ -22,13 +23,25 @@ HEALTH_TIMEOUT = 5.0
 def adopted_backing(model: ModelConfig, config: Config) -> Backing:
     """How a model is reached that somebody else serves at its `url`. Raises ConfigError."""
     url, key = model.url or "", api_key_of(model, config)
+    several = partial(balanced_engine_of, model, key) if model.urls else None
     return Backing(
         make_server=None,
-        make_engine=partial(engine_of, model, key),
+        make_engine=several or partial(engine_of, model, key),
         url=url,
         digest=no_digest,
-        is_loading=lambda: health_of(url, key) == "loading",
+        is_loading=lambda: any(health_of(each, key) == "loading" for each in urls_of(model)),
     )
+
+
+def urls_of(model: ModelConfig) -> tuple[str, ...]:
+    """Everywhere that an adopted model answers."""
+    return model.urls or ((model.url,) if model.url else ())
+
+
+def balanced_engine_of(model: ModelConfig, api_key: str | None, _url: str) -> Engine:
+    """The engine of a model that answers at several urls."""
+    engines = [(url, engine_of(model, api_key, url)) for url in model.urls]
+    return BalancedEngine(engines, model.slots)
 
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:

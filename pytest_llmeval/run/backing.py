@@ -8,7 +8,13 @@ from pathlib import Path
 from pytest_llmeval.engines.engine import Engine
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.run.adopted import adopted_backing, api_key_of, fetch_for_health, no_digest
+from pytest_llmeval.run.adopted import (
+    adopted_backing,
+    api_key_of,
+    fetch_for_health,
+    no_digest,
+    urls_of,
+)
 from pytest_llmeval.run.managed import managed_backing
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.health import check_health
@@ -48,11 +54,13 @@ def in_flight(model: ModelConfig, slots: int, *, timed: bool, dry_run: bool) -> 
 
     One more than there are slots keeps a server busy during the client's round trip; a fake engine
     has no round trip, and an exact model gets one request at a time. A model whose latency decides
-    something (`timed`) has no request waiting at its server.
+    something (`timed`) has no request waiting at its server. Several endpoints (`slots` of all) get
+    no more than they have: one ahead would wait at one of them while another has a free slot.
     """
     if model.exact:
         return 1
-    return slots if timed or dry_run or model.engine == "fake" else slots + 1
+    none_ahead = timed or dry_run or model.engine == "fake" or model.urls
+    return slots if none_ahead else slots + 1
 
 
 def what_computes(model: ModelConfig) -> str:
@@ -64,12 +72,19 @@ def what_computes(model: ModelConfig) -> str:
         return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
     if model.engine == "fake":
         return "fake: no model at all"
-    return f"{model.engine} at {model.url}, adopted: never started or stopped here"
+    where = ", ".join(urls_of(model))
+    return f"{model.engine} at {where}, adopted: never started or stopped here"
 
 
 def is_healthy(config: Config, name: str, url: str) -> bool:
-    """Whether the server of a model, found at `url`, says right now that it is healthy."""
+    """Whether the server of a model, found at `url`, says right now that it is healthy; of several
+    servers, whether all do.
+    """
     if url == FAKE_URL:
         return True
-    key = api_key_of(config.models[name], config)
-    return check_health(fetch_for_health, url.removesuffix("/v1"), key).ready
+    model = config.models[name]
+    key = api_key_of(model, config)
+    return all(
+        check_health(fetch_for_health, each.removesuffix("/v1"), key).ready
+        for each in model.urls or (url,)
+    )

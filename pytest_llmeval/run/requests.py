@@ -29,4 +29,5 @@ def request_bodies(
     for trial in trials:
         model = models[trial.condition.model]
         request = request_of(trial, model)
-        yield trial.id, chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")
+        llama_cpp = model.engine not in ("anthropic", "openai")
+        yield trial.id, chat_body(request, model.sent_name, llama_cpp=llama_cpp)
