@@ -4,7 +4,8 @@ Facts of the format: `message_start` holds the message without content; each blo
 `content_block_start`, any number of `content_block_delta` and a `content_block_stop` of its index;
 `message_delta` brings the stop reason and the tokens so far (cumulative); `message_stop` is the
 last. `ping` and events of types yet unknown may stand anywhere and are passed over, as the API's
-rules ask of clients. An `error` ends it.
+rules ask of clients. An `error` ends it. llama.cpp leaves `message_start` out where the first token
+is not a whole character; then nobody has counted the prompt.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class MessageEvents:
 
     def __init__(self, secret: str | None = None) -> None:
         self._secret = secret
-        self._message: dict[str, Any] | None = None
+        self._message: dict[str, Any] = {}
         self._blocks: list[_Block] = []
         self._stopped = False
         self.begun = False
@@ -67,22 +68,20 @@ class MessageEvents:
         Raises `EndpointUnreachable` for a stream that ended in the middle of the message, and
         `Unexpected` for one that ended behind it without saying so.
         """
-        message = self._message
-        if message is None or message.get("stop_reason") is None:
+        if self._message.get("stop_reason") is None:
             raise EndpointUnreachable("The stream ended in the middle of an answer")
         if not self._stopped:
             raise Unexpected("its stream ended without a message_stop")
-        return answer_from_message({**message, "content": [b.whole() for b in self._blocks]})
+        content = [block.whole() for block in self._blocks]
+        return answer_from_message({**self._message, "content": content})
 
     def _start(self, data: dict[str, Any]) -> None:
         message = optional(data, "message", dict)
-        if message is None or self._message is not None:
-            raise Unexpected("message_start brings no message, or a second one")
+        if message is None or self._message or self._blocks:
+            raise Unexpected("message_start brings no message, or comes too late")
         self._message = message
 
     def _update(self, data: dict[str, Any]) -> None:
-        if self._message is None:
-            raise Unexpected("message_delta comes before message_start")
         delta = optional(data, "delta", dict) or {}
         usage = optional(data, "usage", dict) or {}
         before = optional(self._message, "usage", dict) or {}
@@ -91,8 +90,8 @@ class MessageEvents:
 
     def _open(self, data: dict[str, Any]) -> None:
         block = optional(data, "content_block", dict)
-        if block is None or self._message is None:
-            raise Unexpected("content_block_start brings no block, or comes before message_start")
+        if block is None:
+            raise Unexpected("content_block_start brings no block")
         if data.get("index") != len(self._blocks):
             raise Unexpected(f"content block {data.get('index')!r} is not the next one")
         self._blocks.append(_Block(block))
