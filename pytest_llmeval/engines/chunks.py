@@ -19,6 +19,9 @@ from pytest_llmeval.engines.sse import Event
 from pytest_llmeval.errors import EndpointUnreachable
 from pytest_llmeval.records import Answer
 
+Read = Callable[[dict[str, Any]], Answer]
+"""Reads an answer that is JSON already; raises `Unexpected`."""
+
 _DONE = b"[DONE]"
 _BESIDES = ("usage", "timings")
 
@@ -29,12 +32,12 @@ class Chunks:
     `read` makes the answer of the object; `secret` is taken out of a server's words.
     """
 
-    def __init__(self, read: Callable[[dict[str, Any]], Answer], secret: str | None = None) -> None:
+    def __init__(self, read: Read, secret: str | None = None) -> None:
         self._read = read
         self._secret = secret
         self._written: dict[str, list[str]] = {}
         self._calls: list[_Call] = []
-        self._logprobs: list[Any] = []
+        self._logprobs: dict[str, list[Any]] = {}
         self._finish_reason: object = None
         self._besides: dict[str, Any] = {}
         self._done = False
@@ -74,15 +77,16 @@ class Chunks:
             raise EndpointUnreachable("The stream ended in the middle of an answer")
         if not self._done:
             raise Unexpected("its stream ended without data: [DONE]")
-        written: dict[str, Any] = {key: "".join(parts) for key, parts in self._written.items()}
+        written = {key: "".join(parts) for key, parts in self._written.items()}
         choice: dict[str, Any] = {"finish_reason": self._finish_reason}
         if "text" in written:
             choice["text"] = written.pop("text")
+        message: dict[str, Any] = {key: text for key, text in written.items() if text}
         if self._calls:
-            written["tool_calls"] = [call.whole() for call in self._calls]
+            message["tool_calls"] = [call.whole() for call in self._calls]
         if self._logprobs:
-            choice["logprobs"] = {"content": self._logprobs}
-        return {"choices": [{**choice, "message": written}], **self._besides}
+            choice["logprobs"] = self._logprobs
+        return {"choices": [{**choice, "message": message}], **self._besides}
 
     def _take(self, choice: object) -> None:
         if not isinstance(choice, dict):
@@ -93,16 +97,18 @@ class Chunks:
         calls = optional(delta, "tool_calls", list) or ()
         pieces = [(key, optional(delta, key, str)) for key in ("content", "reasoning_content")]
         pieces.append(("text", optional(choice, "text", str)))
-        written = [(key, piece) for key, piece in pieces if piece]
-        if written or calls:
+        if calls or any(piece for _, piece in pieces):
             self.begun = True
             if self._finish_reason is not None:
                 raise Unexpected("it goes on behind its finish_reason")
-        for key, piece in written:
-            self._written.setdefault(key, []).append(piece)
+        for key, piece in pieces:
+            if piece is not None:
+                self._written.setdefault(key, []).append(piece)
         for call in calls:
             self._take_call(call)
-        self._logprobs += optional(optional(choice, "logprobs", dict) or {}, "content", list) or ()
+        for key, tokens in (optional(choice, "logprobs", dict) or {}).items():
+            if isinstance(tokens, list):
+                self._logprobs.setdefault(key, []).extend(tokens)
         self._finish(choice.get("finish_reason"))
 
     def _finish(self, reason: object) -> None:
@@ -135,3 +141,39 @@ class _Call:
 
     def whole(self) -> dict[str, Any]:
         return {"function": {"name": self.name, "arguments": "".join(self.arguments)}}
+
+
+class LlamaCppPieces:
+    """The same for llama.cpp's own /completion: pieces of `content`, of which the last one, with
+    `stop: true`, holds everything else of the reply.
+    """
+
+    def __init__(self, read: Read, secret: str | None = None) -> None:
+        self._read = read
+        self._secret = secret
+        self._content: list[str] = []
+        self._logprobs: list[Any] = []
+        self._last: dict[str, Any] | None = None
+        self.begun = False
+
+    def add(self, event: Event) -> bool:
+        """Take an event; returns whether it was the last one; raises as `Chunks.add`."""
+        piece = json_object(event.data)
+        if "error" in piece:
+            raise error_from_frame(piece, secret=self._secret)
+        content = optional(piece, "content", str)
+        if content is None:
+            raise Unexpected("it has no content")
+        self._content.append(content)
+        self._logprobs += optional(piece, "completion_probabilities", list) or ()
+        self.begun = self.begun or bool(content)
+        if piece.get("stop") is True:
+            self._last = piece
+        return self._last is not None
+
+    def answer(self) -> Answer:
+        """Return what an unstreamed reply would have said; raises as `Chunks.answer`."""
+        if self._last is None:
+            raise EndpointUnreachable("The stream ended in the middle of an answer")
+        joined = {"content": "".join(self._content), "completion_probabilities": self._logprobs}
+        return self._read({**self._last, **joined})

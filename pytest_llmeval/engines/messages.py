@@ -11,12 +11,11 @@ from typing import Any
 
 from pytest_llmeval.engines.reading import (
     Unexpected,
-    bad_answer,
     call_of,
     count,
-    json_object,
     kind_of,
     optional,
+    read_reply,
 )
 from pytest_llmeval.engines.refusals import words_of
 from pytest_llmeval.errors import Unsupported
@@ -118,10 +117,7 @@ def answer_from_messages(body: bytes, *, secret: str | None = None) -> Answer:
     Raises `BadAnswer` for anything that is not what the API promises, quoting how the body begins;
     `secret` is taken out of the quotation.
     """
-    try:
-        return answer_from_message(json_object(body))
-    except Unexpected as problem:
-        raise bad_answer(problem, body, secret) from None
+    return read_reply(body, answer_from_message, secret)
 
 
 def answer_from_message(data: dict[str, Any]) -> Answer:

@@ -7,21 +7,24 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pytest_llmeval.engines.chat import (
-    answer_from_chat,
-    answer_from_object,
+    chat_answer,
     chat_body,
     encode_body,
     refuse_llama_cpp_keys,
 )
-from pytest_llmeval.engines.chunks import Chunks
+from pytest_llmeval.engines.chunks import Chunks, Read
+from pytest_llmeval.engines.completion import completion_answer, completion_body, prompt_of
 from pytest_llmeval.engines.connection import Reply
+from pytest_llmeval.engines.embeddings import Vectors, embeddings_body, vectors_from
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
+from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.engines.refusals import error_from_reply
-from pytest_llmeval.engines.streamed import Streaming
+from pytest_llmeval.engines.streamed import Assembler, Streaming
 from pytest_llmeval.engines.wire import Wire, make_wire
 from pytest_llmeval.errors import EngineError
 from pytest_llmeval.records import Answer, Request
@@ -43,7 +46,6 @@ class OpenAIEngine(Refusing):
         self._endpoint = dataclasses.replace(endpoint, url=base)
         self._clock = clock
         self._wire = make_wire(self._endpoint)
-        self._chat_path = f"{self._version}/chat/completions"
         streams = endpoint.settings.get("stream", False)
         self._streaming = (
             Streaming(self._wire, self._refusal, endpoint.api_key) if streams else None
@@ -53,6 +55,8 @@ class OpenAIEngine(Refusing):
     def refuse(request: Request) -> None:
         """Raise `Unsupported` for what OpenAI's API cannot say."""
         refuse_llama_cpp_keys(request)
+        if request.form == "completion":
+            prompt_of(request)
 
     async def describe(self) -> EndpointFacts:
         """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
@@ -62,16 +66,53 @@ class OpenAIEngine(Refusing):
     async def complete(self, request: Request) -> Answer:
         """Make one attempt."""
         self.refuse(request)
+        return await (
+            self._continue(request) if request.form == "completion" else self._chat(request)
+        )
+
+    async def _chat(self, request: Request) -> Answer:
         endpoint = self._endpoint
-        body = chat_body(request, endpoint.model, llama_cpp=self.llama_cpp)
-        if self._streaming is not None:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-            chunks = Chunks(answer_from_object, endpoint.api_key)
-            return await self._streaming.ask(self._chat_path, encode_body(body), chunks)
-        reply = await self._wire.send("POST", self._chat_path, encode_body(body))
+        body = chat_body(
+            request,
+            endpoint.model,
+            llama_cpp=self.llama_cpp,
+            template_kwargs=endpoint.settings.get("chat_template_kwargs"),
+        )
+        read = partial(chat_answer, top_logprobs=request.top_logprobs)
+        return await self._ask(f"{self._version}/chat/completions", body, read)
+
+    async def _continue(self, request: Request) -> Answer:
+        body = completion_body(request, self._endpoint.model, llama_cpp=False)
+        read = partial(completion_answer, top_logprobs=request.top_logprobs)
+        return await self._ask(f"{self._version}/completions", body, read)
+
+    async def _ask(
+        self,
+        path: str,
+        body: dict[str, Any],
+        read: Read,
+        assemble: Callable[[Read, str | None], Assembler] = Chunks,
+    ) -> Answer:
+        """Make one attempt at an answer, whole or streamed and then assembled."""
+        secret = self._endpoint.api_key
+        if self._streaming is None:
+            return read_reply(await self._post(path, body), read, secret)
+        payload = encode_body({**body, "stream": True, "stream_options": {"include_usage": True}})
+        return await self._streaming.ask(path, payload, assemble(read, secret))
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Ask for the vectors of some texts, all in one request."""
+        endpoint = self._endpoint
+        body = embeddings_body(texts, endpoint.model)
+        reply = await self._post(f"{self._version}/embeddings", body)
+        return vectors_from(reply, len(texts), secret=endpoint.api_key)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Send a request and return the body of its reply, which must have status 200."""
+        reply = await self._wire.send("POST", path, encode_body(body))
         if reply.status != 200:
             raise self._refusal(reply)
-        return answer_from_chat(reply.body, secret=endpoint.api_key)
+        return reply.body
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,28 +1,44 @@
-"""What servers send, read with care: JSON objects, their fields, and words for what is wrong. Pure.
+"""What an endpoint has sent, read strictly: what breaks its promise is named. Pure.
 
-Whatever a field promises and does not keep is `Unexpected`; only the reader of the whole knows what
-to quote, and makes a `BadAnswer` of it (`bad_answer`).
+Readers raise `Unexpected` with what is wrong; `read_reply` makes the complete message of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast, get_args
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from pytest_llmeval.engines.refusals import quote, without
 from pytest_llmeval.errors import BadAnswer
-from pytest_llmeval.records import FinishReason, ToolCall
+from pytest_llmeval.records import ToolCall
 
-FINISH_REASONS = get_args(FinishReason)
-_LONGEST_VALUE = 200
+T = TypeVar("T")
+
+LONGEST_VALUE = 200
+"""So many characters of a value are shown in a message."""
+
+_LONGEST_MS = 1e12
 _GZIP = b"\x1f\x8b"
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unexpected(Exception):
-    """Says what is wrong with something that came, without saying what came."""
+    """Says what is wrong with a body, for `read_reply` to complete."""
+
+
+def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | None = None) -> T:
+    """Read the JSON object that is the body of a reply with status 200.
+
+    Raises `BadAnswer` for anything that is not what `read` expects, quoting how the body begins;
+    `secret` is taken out of the quotation.
+    """
+    try:
+        return read(json_object(body))
+    except Unexpected as problem:
+        raise bad_answer(problem, body, secret) from None
 
 
 def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> BadAnswer:
@@ -32,9 +48,9 @@ def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> BadAnswe
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Read a body, or the data of an event, as a JSON object."""
+    """Return the object that a body, or the data of an event, holds."""
     try:
-        data = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        data = json.loads(body.decode("utf-8"), parse_constant=no_constant)
     except UnicodeDecodeError as error:
         packed = body.startswith(_GZIP)
         problem = "it is compressed (gzip), which nobody asked for" if packed else "it is not UTF-8"
@@ -44,6 +60,11 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Unexpected(f"it is {kind_of(data)}, not an object")
     return data
+
+
+def no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python would read."""
+    raise Unexpected(f"it holds {name}, which is not JSON")
 
 
 def optional(data: Mapping[str, Any], key: str, expected: type) -> Any:
@@ -62,28 +83,30 @@ def count(data: Mapping[str, Any], key: str) -> int | None:
     return cast("int | None", value)
 
 
-def finish_reason(value: object) -> FinishReason:
-    """Return one of OpenAI's finish reasons as it is."""
-    if value not in FINISH_REASONS:
-        known = ", ".join(FINISH_REASONS)
-        raise Unexpected(
-            f"finish_reason is {json.dumps(value)[:_LONGEST_VALUE]}, not one of {known}"
-        )
-    return cast(FinishReason, value)
+def milliseconds(timings: dict[str, Any], key: str) -> float | None:
+    """Return one of llama.cpp's times, None when it is null or missing."""
+    value = timings.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unexpected(f"timings.{key} is {kind_of(value)}, not a number")
+    if not 0 <= value < _LONGEST_MS:
+        raise Unexpected(f"timings.{key} is {value}, not a time")
+    return float(value)
 
 
 def call_of(name: str, arguments: object) -> ToolCall:
-    """Return a tool call with arguments that are an object, or a text that may hold one."""
+    """Return a tool call whose arguments are an object, or a text that may hold one."""
     if isinstance(arguments, dict):
         return ToolCall(name, _recordable(arguments), encode(arguments))
     if isinstance(arguments, str):
-        return ToolCall(name, _parsed(arguments), arguments)
+        return ToolCall(name, _parsed_arguments(arguments), arguments)
     return ToolCall(name, None, "" if arguments is None else encode(arguments))
 
 
-def _parsed(raw: str) -> Mapping[str, Any] | None:
+def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
+        value = json.loads(raw, parse_constant=no_constant)
     except (ValueError, RecursionError, Unexpected):
         return None
     return _recordable(value) if isinstance(value, dict) else None
@@ -100,9 +123,13 @@ def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return arguments
 
 
-def _no_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which Python would read."""
-    raise Unexpected(f"it holds {name}, which is not JSON")
+def finite(value: object, what: str) -> float:
+    """Return a number that is one, also where JSON has written 1e999; `what` names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unexpected(f"{what} is {kind_of(value)}, not a number")
+    if not math.isfinite(value):
+        raise Unexpected(f"{what} is {value}, not a number")
+    return float(value)
 
 
 _KINDS: dict[type, str] = {
@@ -117,5 +144,5 @@ _KINDS: dict[type, str] = {
 
 
 def kind_of(value: object) -> str:
-    """Return what kind of JSON value this is, in words."""
+    """Say what kind of JSON a value is."""
     return _KINDS[type(value)]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.engines.chat import answer_from_object
-from pytest_llmeval.engines.chunks import Chunks
+from pytest_llmeval.engines.chat import chat_answer
+from pytest_llmeval.engines.chunks import Chunks, LlamaCppPieces
+from pytest_llmeval.engines.completion import llama_cpp_answer
 from pytest_llmeval.engines.reading import Unexpected
 from pytest_llmeval.engines.sse import Event
 from pytest_llmeval.errors import (
@@ -38,7 +39,7 @@ def call(index: int | None, name: str | None = None, arguments: object = None, *
 
 def chunks_of(*chunks: Any) -> Chunks:
     """An assembler that has taken these; only the last of them may have been the last."""
-    assembler = Chunks(answer_from_object, "sk-secret")
+    assembler = Chunks(chat_answer, "sk-secret")
     for chunk in chunks:
         data = chunk if isinstance(chunk, str) else json.dumps(chunk)
         assert assembler.add(Event("", data.encode())) is (chunk == DONE)
@@ -122,6 +123,20 @@ def test_the_log_probabilities_of_all_pieces_stand_in_one_list() -> None:
     assert whole["choices"][0]["logprobs"] == {"content": [token, token]}
 
 
+def test_log_probabilities_side_by_side_are_put_together_list_by_list() -> None:
+    lists = {"tokens": ["4"], "token_logprobs": [-0.1], "text_offset": [0]}
+    piece = {"choices": [{"text": "4", "logprobs": lists}]}
+    last = {"choices": [{"text": "", "logprobs": None, "finish_reason": "stop"}]}
+    (choice,) = chunks_of(piece, piece, last, DONE).whole()["choices"]
+    assert choice["logprobs"] == {key: 2 * value for key, value in lists.items()}
+
+
+def test_a_raw_completion_may_be_empty() -> None:
+    last = {"choices": [{"text": "", "finish_reason": "stop"}]}
+    (choice,) = chunks_of(last, DONE).whole()["choices"]
+    assert choice["text"] == ""
+
+
 def test_a_raw_completion_has_its_text_in_the_choice() -> None:
     pieces = [{"choices": [{"text": text, "index": 0, "finish_reason": None}]} for text in " 42"]
     last = {"choices": [{"text": "", "index": 0, "finish_reason": "stop"}]}
@@ -192,3 +207,35 @@ def test_an_error_in_the_middle_is_what_it_stands_for(
     assert f"HTTP 200, and then an error in the stream: {words}" in str(told.value)
     assert "sk-secret" not in str(told.value)
     assert told.value.status == 200
+
+
+# llama.cpp's own completions ----------------------------------------------------------------------
+
+
+def pieces_of(*pieces: Any) -> LlamaCppPieces:
+    """An assembler that has taken these."""
+    assembler = LlamaCppPieces(lambda data: llama_cpp_answer(data, 8), "sk-secret")
+    for piece in pieces:
+        done = assembler.add(Event("", json.dumps(piece).encode()))
+        assert done is (piece.get("stop") is True)
+    return assembler
+
+
+def test_the_last_piece_of_llama_cpp_holds_all_but_the_text() -> None:
+    last = {"content": "", "stop": True, "stop_type": "eos", "tokens_evaluated": 7}
+    pieces = ({"content": text, "stop": False} for text in " 42")
+    assembler = pieces_of(*pieces, last)
+    assert assembler.begun
+    assert assembler.answer() == Answer(" 42", "stop", usage=Usage(7, None, None, "server"))
+
+
+def test_without_its_last_piece_it_was_cut() -> None:
+    with pytest.raises(EndpointUnreachable, match="ended in the middle"):
+        pieces_of({"content": "4", "stop": False}).answer()
+
+
+def test_what_is_no_piece_is_named_and_an_error_is_what_it_stands_for() -> None:
+    with pytest.raises(Unexpected, match="it has no content"):
+        pieces_of({"stop": False})
+    with pytest.raises(EndpointBusy, match=r"an error in the stream: no, \[API key\]"):
+        pieces_of({"error": {"code": 503, "message": "no, sk-secret"}})

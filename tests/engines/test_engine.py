@@ -49,8 +49,8 @@ def test_an_unknown_kind_is_answered_with_what_there_is_and_the_nearest_match() 
     with pytest.raises(ConfigError) as told:
         make_engine("lama-server", HERE)
     assert str(told.value) == (
-        "There is no engine 'lama-server'; known are embedded, fake, llama-server, openai. "
-        "Did you mean 'llama-server'?"
+        "There is no engine 'lama-server'; known are anthropic, embedded, fake, llama-server, "
+        "openai. Did you mean 'llama-server'?"
     )
 
 
@@ -102,7 +102,6 @@ def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
     for asked, words in (
         (engine.likelihoods(request), "The engine openai cannot say how likely a given text is"),
         (engine.tokenize("a"), "The engine openai has no tokenizer that could be asked"),
-        (engine.embed(["a"]), "The engine openai gives no embeddings"),
     ):
         with pytest.raises(Unsupported, match=words):
             asyncio.run(asked)

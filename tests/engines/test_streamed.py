@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
 from pytest_llmeval.engines import connection as connections
 from pytest_llmeval.engines import secure
 from pytest_llmeval.engines.address import parse_address
-from pytest_llmeval.engines.chat import answer_from_object
+from pytest_llmeval.engines.chat import chat_answer
 from pytest_llmeval.engines.chunks import Chunks
 from pytest_llmeval.engines.connection import Connection, Reply, Sink
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
@@ -84,10 +85,10 @@ def make(request: pytest.FixtureRequest) -> Callable[[Endpoint], Wire]:
     return make_wire if request.param == "plain" else secure_wire
 
 
-def ask(wire: Wire, clock: Callable[[], float] | None = None) -> Awaitable[Answer]:
+def ask(wire: Wire, clock: Callable[[], float] = time.perf_counter) -> Awaitable[Answer]:
     """Ask for a stream once."""
-    streaming = Streaming(wire, refusal, **({"clock": clock} if clock else {}))
-    return streaming.ask("/chat", b"{}", Chunks(answer_from_object))
+    streaming = Streaming(wire, refusal, clock=clock)
+    return streaming.ask("/chat", b"{}", Chunks(chat_answer))
 
 
 def play(
@@ -387,6 +388,24 @@ def test_a_streamed_answer_is_the_unstreamed_one(llama_server: RealServer, kind:
         assert without_times(streamed) == without_times(replace(plain, usage=usage))
         assert streamed.first_token_ms is not None
         assert (streamed.service_ms is None) == (kind == "anthropic")
+
+
+@pytest.mark.parametrize("kind", ["embedded", "openai"])
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_log_probabilities_and_raw_completions_are_streamed_too(
+    llama_server: RealServer, kind: str, form: Literal["chat", "completion"]
+) -> None:
+    async def use(plain: Engine, streaming: Engine) -> tuple[Answer, Answer]:
+        sampling = Sampling(12, temperature=0.0)
+        request = Request((Message("user", "hello"),), sampling, form=form, top_logprobs=2)
+        await plain.complete(request)
+        return await plain.complete(request), await streaming.complete(request)
+
+    plain, streamed = with_engines(llama_server, use, kind, "sk-right")
+    assert len(plain.logprobs) > 1
+    assert without_times(streamed) == without_times(plain)
+    assert streamed.first_token_ms is not None
+    assert streamed.service_ms is not None
 
 
 @pytest.mark.parametrize("kind", ["embedded", "anthropic"])
