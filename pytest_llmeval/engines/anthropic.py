@@ -25,6 +25,11 @@ from pytest_llmeval.records import Answer, Request
 _API_VERSION = "2023-06-01"
 
 
+def messages_headers(api_key: str | None) -> dict[str, str]:
+    """What goes with every request: the API's version, and the key if there is one."""
+    return {"anthropic-version": _API_VERSION, **({"x-api-key": api_key} if api_key else {})}
+
+
 @register("anthropic")
 class AnthropicEngine(Refusing):
     """Speaks to an adopted endpoint. Its url may end in /v1, or leave it out."""
@@ -34,10 +39,9 @@ class AnthropicEngine(Refusing):
     def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
         base, self._version = base_and_version(endpoint.url)
         key = endpoint.api_key
-        headers = {"anthropic-version": _API_VERSION, **({"x-api-key": key} if key else {})}
         self._endpoint = dataclasses.replace(endpoint, url=base)
         self._clock = clock
-        self._wire = make_wire(self._endpoint, headers)
+        self._wire = make_wire(self._endpoint, messages_headers(key))
         self._path = f"{self._version}/messages"
         streams = endpoint.settings.get("stream", False)
         self._streaming = Streaming(self._wire, self._refusal, key) if streams else None

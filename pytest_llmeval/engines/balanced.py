@@ -22,8 +22,13 @@ from pytest_llmeval.records import Answer, Likelihood, Request
 FIRST_PROBE = 0.5
 """Seconds until an endpoint that was taken out is asked whether it is back; doubled each time."""
 
+RELAPSE_PROBE = 8.0
+"""The same for one that came back and failed again before it gave any answer: longer than all waits
+between the attempts at one trial, so that it cannot use them up.
+"""
+
 LAST_PROBE = 30.0
-"""The longest that such an endpoint waits between two of these questions."""
+"""The longest that an endpoint waits between two of these questions."""
 
 T = TypeVar("T")
 
@@ -89,12 +94,15 @@ class BalancedEngine:
         try:
             if member.out:
                 await member.greet()  # all are out: it may be back, and may not be the same
-            return await ask(member.engine)
+            answer = await ask(member.engine)
         except EngineError as error:
             if error.retryable:
                 self._take_out(member)
             _place(error, member.url)
             raise
+        else:
+            member.proven = True
+            return answer
         finally:
             member.busy -= 1
 
@@ -102,12 +110,13 @@ class BalancedEngine:
         member.last_failure = next(self._failures)
         if not member.out:
             member.out = True
-            probe = asyncio.ensure_future(self._bring_back(member))
+            wait = FIRST_PROBE if member.proven else RELAPSE_PROBE
+            member.proven = False
+            probe = asyncio.ensure_future(self._bring_back(member, wait))
             self._probes.add(probe)
             probe.add_done_callback(self._probes.discard)
 
-    async def _bring_back(self, member: _Member) -> None:
-        wait = FIRST_PROBE
+    async def _bring_back(self, member: _Member, wait: float) -> None:
         while member.out:
             await self._pause(wait)
             wait = min(LAST_PROBE, 2 * wait)
@@ -118,8 +127,8 @@ class BalancedEngine:
 
 
 class _Member:
-    """One endpoint: how many requests it has, whether it is taken out, and the number of its last
-    failure among all.
+    """One endpoint: how many requests it has, whether it is taken out, whether it has answered
+    since, and the number of its last failure among all.
     """
 
     def __init__(self, url: str, engine: Engine, slots: int) -> None:
@@ -128,6 +137,7 @@ class _Member:
         self.facts: EndpointFacts | None = None
         self.busy = 0
         self.out = False
+        self.proven = True
         self.last_failure = 0
         self._slots = slots
 
@@ -138,8 +148,8 @@ class _Member:
 
     @property
     def free(self) -> int:
-        """How many more it could take; negative where it has too many."""
-        return self.slots - self.busy
+        """How many more it should get: one in all until it is proven; negative for too many."""
+        return (self.slots if self.proven else 1) - self.busy
 
     async def greet(self) -> None:
         """Have it describe itself; it is in again if that is what it was before."""
@@ -154,13 +164,14 @@ class _Member:
 
 
 def freest(members: Sequence[_Member]) -> _Member:
-    """The member to ask: of those that are in the one with the most free slots, the first of equal
-    ones; where all are out the one that failed the longest ago, so that each is tried in turn.
+    """The member to ask: of those that are in the one with the most free slots, before any that has
+    to prove itself, and of equal ones the one whose last failure is the longest ago. Where all are
+    out each is tried in turn.
     """
     inside = [member for member in members if not member.out]
-    if inside:
-        return max(inside, key=lambda member: member.free)
-    return min(members, key=lambda member: member.last_failure)
+    if not inside:
+        return min(members, key=lambda member: member.last_failure)
+    return max(inside, key=lambda m: (m.free > 0, m.proven, m.free, -m.last_failure))
 
 
 def differences(first: EndpointFacts, other: EndpointFacts) -> list[str]:

@@ -11,13 +11,12 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import (
     adopted_backing,
     api_key_of,
-    fetch_for_health,
+    health_of,
     no_digest,
     urls_of,
 )
 from pytest_llmeval.run.managed import managed_backing
 from pytest_llmeval.run.models import Backing
-from pytest_llmeval.servers.health import check_health
 
 #: Engines whose server we start ourselves.
 MANAGED = ("embedded", "llama-server")
@@ -89,7 +88,4 @@ def is_healthy(config: Config, name: str, url: str) -> bool:
         return True
     model = config.models[name]
     key = api_key_of(model, config)
-    return all(
-        check_health(fetch_for_health, each.removesuffix("/v1"), key).ready
-        for each in model.urls or (url,)
-    )
+    return all(health_of(model, each, key).ready for each in model.urls or (url,))

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.engines.balanced import FIRST_PROBE, LAST_PROBE, BalancedEngine, differences
+from pytest_llmeval.engines.balanced import (
+    FIRST_PROBE,
+    LAST_PROBE,
+    RELAPSE_PROBE,
+    BalancedEngine,
+    differences,
+)
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, make_engine
 from pytest_llmeval.errors import (
     EndpointBusy,
@@ -20,6 +26,7 @@ from pytest_llmeval.errors import (
     Unsupported,
 )
 from pytest_llmeval.records import Answer, Message, Request, Sampling
+from pytest_llmeval.running.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from tests.engines.conftest import FaultServer, RealServer
@@ -75,7 +82,8 @@ class Pauses:
         await over.wait()
 
     async def end(self) -> None:
-        """End all pauses and let what waited for them go on."""
+        """End all pauses, those about to begin too, and let what waited for them go on."""
+        await settle()
         for over in self._over:
             over.set()
         await settle()
@@ -236,8 +244,61 @@ def test_an_endpoint_that_dies_gets_no_more_requests_until_it_is_back(death: Eng
         assert await texts(engine, 1) == ["second"]  # it did not describe itself
         first.fails = None
         await pauses.end()
-        assert await texts(engine, 1) == ["first"]
+        assert "first" in await texts(engine, 3)
         assert pauses.waited == [FIRST_PROBE, 2 * FIRST_PROBE]
+        await engine.close()
+
+    run(use)
+
+
+def test_one_that_is_back_gets_one_request_until_it_has_answered() -> None:
+    async def use() -> None:
+        first, second, pauses = Place("first"), Place("second"), Pauses()
+        engine = balanced(first, second, pause=pauses)
+        await engine.describe()
+        first.fails = EndpointUnreachable("gone")
+        with pytest.raises(EndpointUnreachable):
+            await engine.complete(ASKED)
+        first.fails = None
+        await pauses.end()
+        first.gate.clear()
+        second.gate.clear()
+        waiting = [asyncio.ensure_future(engine.complete(ASKED)) for _ in range(4)]
+        await settle()
+        assert (first.asked, second.asked) == (1 + 1, 3)
+        first.gate.set()
+        second.gate.set()
+        await asyncio.gather(*waiting)
+        assert sorted(await texts(engine, 4)) == ["first"] * 2 + ["second"] * 2
+
+    run(use)
+
+
+def test_one_that_only_seems_to_be_back_cannot_use_up_a_trials_attempts() -> None:
+    """It describes itself and answers nothing: from the second time on it stays out for longer than
+    all the waits between the attempts at one trial.
+    """
+
+    async def use() -> None:
+        place, pauses = Place("a"), Pauses()
+        engine = balanced(place, pause=pauses)
+        await engine.describe()
+        for _ in range(3):
+            place.fails = EndpointUnreachable("gone")
+            with pytest.raises(EndpointUnreachable):
+                await engine.complete(ASKED)
+            place.fails = None
+            await pauses.end()
+        policy = RetryPolicy()
+        longest = [policy.delay(EndpointUnreachable(""), made, 1.0) or 0.0 for made in (1, 2, 3)]
+        assert pauses.waited == [FIRST_PROBE, RELAPSE_PROBE, RELAPSE_PROBE]
+        assert sum(longest) < RELAPSE_PROBE
+        assert (await engine.complete(ASKED)).text == "a"
+        place.fails = EndpointUnreachable("gone")
+        with pytest.raises(EndpointUnreachable):
+            await engine.complete(ASKED)
+        await settle()
+        assert pauses.waited[-1] == FIRST_PROBE
         await engine.close()
 
     run(use)

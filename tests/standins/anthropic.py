@@ -95,7 +95,8 @@ class MessagesHandler(BaseHTTPRequestHandler):
         try:
             work(body)
         except Refused as error:
-            if error.status in (400, 404) and error.words != TOO_LONG and self.path != "/props":
+            known = self.path in ("/v1/messages", "/v1/models")
+            if known and error.status in (400, 404) and error.words != TOO_LONG:
                 self.state.complaints.append(error.words)
             shape = {"type": error.type, "message": error.words}
             content = {"type": "error", "error": shape, "request_id": "req_1"}

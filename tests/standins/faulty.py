@@ -241,11 +241,13 @@ ASKS = re.compile(rb"fault:(\w+)")
 class Faulty:
     """The server's state: how often each fault was asked for. It is strict about requests: what is
     no complete HTTP/1.1 request, or asks for a fault that there is not, lands in `complaints`.
+    `only` is a fault that it plays whatever it is asked for.
     """
 
     port: int = 0
     asked: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    only: str = ""
 
     @property
     def url(self) -> str:
@@ -281,12 +283,14 @@ class Faulty:
         return path, await reader.readexactly(int(headers.get("content-length", "0")))
 
     def _script(self, path: str, body: bytes) -> Script:
+        if path == "/health":
+            return [reply({"status": "ok"})]
         if path == "/v1/models":
             return [reply({"data": [{"id": "m"}]})]
         if path != "/v1/chat/completions":
             return error("404 Not Found", "File Not Found")
         found = ASKS.search(body)
-        name = found[1].decode() if found else "none"
+        name = self.only or (found[1].decode() if found else "none")
         self.asked[name] += 1
         return (STREAMED if json.loads(body).get("stream") else PLAIN)[name]
 
