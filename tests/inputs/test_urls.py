@@ -65,9 +65,8 @@ def test_variables_in_each_url_are_replaced_and_checked(tmp_path: Path) -> None:
         (f"['{ONE}']", "expected at least two different URLs in the list"),
         (f"['{ONE}', '{ONE}']", "one endpoint takes more requests at once by slots"),
         (f"['{ONE}', 'ftp://x']", "expected a URL such as http://127.0.0.1:8080/v1, found 'ftp"),
-        (f"['{ONE}', 'http://me@x']", "without '@': no user name or password belongs into"),
     ],
-    ids=range(6),
+    ids=range(5),
 )
 def test_what_is_no_list_of_urls_is_told_with_its_line(
     tmp_path: Path, url: str, words: str
