@@ -124,7 +124,7 @@ def test_the_log_probabilities_of_all_pieces_stand_in_one_list() -> None:
 
 
 def test_log_probabilities_side_by_side_are_put_together_list_by_list() -> None:
-    lists = {"tokens": ["4"], "token_logprobs": [-0.1], "text_offset": [0]}
+    lists: dict[str, list[Any]] = {"tokens": ["4"], "token_logprobs": [-0.1], "text_offset": [0]}
     piece = {"choices": [{"text": "4", "logprobs": lists}]}
     last = {"choices": [{"text": "", "logprobs": None, "finish_reason": "stop"}]}
     (choice,) = chunks_of(piece, piece, last, DONE).whole()["choices"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
@@ -34,6 +37,7 @@ from pytest_llmeval.errors import (
     WrongKey,
 )
 from pytest_llmeval.records import Answer, Message, Request, Sampling, Usage
+from pytest_llmeval.servers.ports import free_port
 
 if TYPE_CHECKING:
     from tests.engines.conftest import FaultServer, RealServer, Step
@@ -434,21 +438,41 @@ def test_a_wrong_key_is_refused_and_not_shown(llama_server: RealServer, kind: st
     with_engines(llama_server, use, kind, "sk-wrong")
 
 
-def busy_slots(server: RealServer) -> int:
-    """How many slots work, as the server says."""
-    slots = json.loads(fetch(f"{server.url}/slots", 5, server.api_key).body)
-    return sum(slot["is_processing"] for slot in slots)
+@pytest.fixture
+def long_winded(random_model: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server whose answers have 4,000 tokens, and the file that it logs to."""
+    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
+    port, log = free_port("127.0.0.1"), tmp_path / "server.log"
+    flags = ["-m", str(random_model), "--port", str(port), "-np", "1", "-c", "4096", "-t", "1"]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pytest_llmeval.servers.embedded", *flags],
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://127.0.0.1:{port}"
+    while fetch(f"{url}/health", 5).status != 200:
+        assert child.poll() is None
+    yield url, log
+    child.terminate()
+    child.wait()
 
 
 @pytest.mark.parametrize("kind", ["embedded", "anthropic"])
-def test_giving_up_frees_the_slot(llama_server: RealServer, kind: str) -> None:
-    async def use(_: Engine, streaming: Engine) -> None:
-        request = Request((Message("user", "hello"),), Sampling(100_000, temperature=0.0))
-        asking = asyncio.ensure_future(streaming.complete(request))
-        while not await asyncio.to_thread(busy_slots, llama_server):
-            assert not asking.done()
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        await until(lambda: not busy_slots(llama_server))
+def test_giving_up_frees_the_slot(long_winded: tuple[str, Path], kind: str) -> None:
+    url, log = long_winded
 
-    with_engines(llama_server, use, kind, "sk-right")
+    def said(words: str) -> bool:
+        return words in log.read_text(encoding="utf-8", errors="replace")
+
+    async def main() -> None:
+        engine = make_engine(kind, Endpoint(url, "x", settings={"stream": True}))
+        request = Request((Message("user", "hello"),), Sampling(100_000, temperature=0.0))
+        asking = asyncio.ensure_future(engine.complete(request))
+        await until(lambda: said("processing task"))
+        asking.cancel()
+        await until(lambda: said("stop processing"))
+        await engine.close()
+
+    asyncio.run(main())
+    assert said("cancel task")

@@ -278,7 +278,7 @@ def usage_for(asked: dict[str, Any], blocks: list[dict[str, Any]]) -> dict[str, 
 def events_for(message: dict[str, Any], *, broken: bool) -> Iterator[dict[str, Any]]:
     """The same answer in pieces, with what may stand between them."""
     usage = message["usage"]
-    beginning = {"content": [], "stop_reason": None, "stop_sequence": None}
+    beginning: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
     counted = {**usage, "output_tokens": 1}
     yield {"type": "message_start", "message": {**message, **beginning, "usage": counted}}
     yield {"type": "ping"}

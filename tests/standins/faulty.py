@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import itertools
 import json
 import re
 import socket
@@ -55,6 +54,11 @@ def error(status: str, message: str, *headers: str, **fields: Any) -> list[Step]
 def call(arguments: str) -> dict[str, Any]:
     function = {"name": "weather", "arguments": arguments}
     return {"content": None, "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+
+
+def dripping(data: bytes) -> list[Step]:
+    """The same piece for ten seconds."""
+    return [step for _ in range(200) for step in (data, 0.05)]
 
 
 HTML = b"<!doctype html><title>Sign in</title>"
@@ -112,7 +116,7 @@ PLAIN: dict[str, Script] = {
     "hang": ["hang"],
     "hang_after_headers": [HEAD, "hang"],
     "hang_in_body": [HALF, "hang"],
-    "drip": [HEAD, *itertools.chain.from_iterable((b" ", 0.05) for _ in range(200))],
+    "drip": [HEAD, *dripping(b" ")],
     # What is not HTTP, or too much of it
     "not_http": [b"SSH-2.0-OpenSSH_9.2\r\n", "hang"],
     "garbage_chunks": [JSON_CHUNKS + b"zz\r\n{}\r\n", "hang"],
@@ -193,7 +197,7 @@ STREAMED: dict[str, Script] = {
     "stream_of_nothing": [OPEN, END],
     # Does not end
     "stream_hangs": [*START, "hang"],
-    "stream_of_pings": [OPEN, *itertools.chain.from_iterable((PING, 0.05) for _ in range(200))],
+    "stream_of_pings": [OPEN, *dripping(PING)],
     "stream_hangs_behind_done": [*START, *FINISH, DONE, "hang"],
     "endless_stream": [OPEN, [frame({"choices": [], "x": "x" * 2**20})] * 65, "hang"],
     # Frames
@@ -314,21 +318,20 @@ def serve() -> Iterator[Faulty]:
 async def _play(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Do what a script says; whether the connection goes on."""
     for step in script:
-        if step == "hang":
-            await reader.read()  # until the client goes away
-            return False
-        if step in ("close", "reset"):
-            if step == "reset":
+        if isinstance(step, float):
+            await asyncio.sleep(step)
+        elif not isinstance(step, str):
+            for data in step if isinstance(step, list) else [step]:
+                writer.write(data)
+                await writer.drain()
+        else:
+            if step == "hang":
+                await reader.read()  # until the client goes away
+            elif step == "reset":
                 linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
                 sock: socket.socket = writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             return False
-        if isinstance(step, float):
-            await asyncio.sleep(step)
-        else:
-            for data in [step] if isinstance(step, bytes) else step:
-                writer.write(data)
-                await writer.drain()
     return True
 
 
