@@ -79,6 +79,7 @@ def examine(
         _embedded(version_of, problem_of),
         _llama_server(which),
         Finding("openai", True, "any server you started yourself, by its url"),
+        Finding("anthropic", True, "the same, where it has Anthropic's Messages API"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
     return Examination(tuple(facts), engines, (_metrics(version_of), _parquet(version_of)))

@@ -43,7 +43,7 @@ class AnthropicEngine(Refusing):
         self._clock = clock
         self._wire = make_wire(self._endpoint, messages_headers(key))
         self._path = f"{self._version}/messages"
-        streams = endpoint.settings.get("stream", False)
+        streams = endpoint.settings.get("stream")
         self._streaming = Streaming(self._wire, self._refusal, key) if streams else None
 
     @staticmethod

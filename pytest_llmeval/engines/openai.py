@@ -46,7 +46,7 @@ class OpenAIEngine(Refusing):
         self._endpoint = dataclasses.replace(endpoint, url=base)
         self._clock = clock
         self._wire = make_wire(self._endpoint)
-        streams = endpoint.settings.get("stream", False)
+        streams = endpoint.settings.get("stream")
         self._streaming = (
             Streaming(self._wire, self._refusal, endpoint.api_key) if streams else None
         )

@@ -209,7 +209,7 @@ class ModelConfig:
     port: int | None = None
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
-    stream: bool = False
+    stream: bool | None = None
     script: Path | None = None
     lora: tuple[Adapter, ...] = ()
     chat_template_kwargs: Mapping[str, Any] | None = None

@@ -87,7 +87,7 @@ def test_what_is_no_list_of_urls_is_told_with_its_line(
 )
 def test_streaming_is_asked_for_by_the_model_and_off_by_itself(tmp_path: Path, model: str) -> None:
     assert load(tmp_path, model).models["m"].stream is True
-    assert load(tmp_path, model.replace(", stream: true", "")).models["m"].stream is False
+    assert load(tmp_path, model.replace(", stream: true", "")).models["m"].stream is None
     assert "models.m.stream: expected true or false, found 'yes'" in refusal(
         tmp_path, model.replace("true", "'yes'")
     )
