@@ -88,6 +88,7 @@ def examine(
         _llama_cpp_python(version_of, problem_of),
         _ollama(which, ollama_version or _ollama_version),
         Finding("openai", True, "any server you started yourself, by its url"),
+        Finding("anthropic", True, "the same, where it has Anthropic's Messages API"),
         Finding("fireworks", True, "a service elsewhere, by its url and your key"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )

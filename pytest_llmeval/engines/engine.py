@@ -20,6 +20,7 @@ GROUP = "pytest_llmeval.engines"
 """The entry-point group under which other packages offer engines: kind = "module:factory"."""
 
 _BUILT_IN = {
+    "anthropic": "pytest_llmeval.engines.anthropic",
     "embedded": "pytest_llmeval.engines.llama_server",
     "fake": "pytest_llmeval.engines.fake",
     "fireworks": "pytest_llmeval.engines.fireworks",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from pytest_llmeval.engines.completion import answer_from_llama_cpp, completion_body, prompt_of
+from pytest_llmeval.engines.chunks import LlamaCppPieces
+from pytest_llmeval.engines.completion import completion_body, llama_cpp_answer, prompt_of
 from pytest_llmeval.engines.engine import register
 from pytest_llmeval.engines.openai import OpenAIEngine
 from pytest_llmeval.engines.reading import Unexpected, optional, read_reply
@@ -27,14 +29,13 @@ class LlamaServerEngine(OpenAIEngine):
 
     async def _continue(self, request: Request) -> Answer:
         """Ask at llama.cpp's own path: OpenAI's does not tell whether the prompt was cut."""
-        endpoint = self._endpoint
-        body = completion_body(request, endpoint.model, llama_cpp=True)
-        return answer_from_llama_cpp(
-            await self._post("/completion", body),
+        body = completion_body(request, self._endpoint.model, llama_cpp=True)
+        read = partial(
+            llama_cpp_answer,
             max_tokens=request.sampling.max_tokens,
-            secret=endpoint.api_key,
             top_logprobs=request.top_logprobs,
         )
+        return await self._ask("/completion", body, read, LlamaCppPieces)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Ask the server, which reads special tokens in a text as it does in a prompt."""

@@ -28,17 +28,17 @@ class EngineKeys:
 COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout", "memory", "price", "tokenizer")
 """What a model of any engine may have."""
 
-_TEMPLATE = ("chat_template_kwargs",)
+_ASKED = ("chat_template_kwargs", "stream")
 _OLLAMA = ("context", "keep_alive", "think", "pull", "remote")
-_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args", "lora", *_TEMPLATE)
+_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args", "lora")
 
 ENGINES: Mapping[str, EngineKeys] = {
-    "embedded": EngineKeys(("gguf",), _OWN_SERVER, _TEMPLATE),
+    "embedded": EngineKeys(("gguf",), (*_OWN_SERVER, *_ASKED), _ASKED),
     "llama-server": EngineKeys(
         ("gguf",),
-        (*_OWN_SERVER, "executable"),
-        _TEMPLATE,
-        adopted=EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
+        (*_OWN_SERVER, "executable", *_ASKED),
+        _ASKED,
+        adopted=EngineKeys(("url",), ("api_key_env", *_ASKED), _ASKED),
     ),
     "llama-cpp-python": EngineKeys(("gguf",), ("context", "gpu_layers", "threads", "instances")),
     "ollama": EngineKeys(
@@ -49,7 +49,8 @@ ENGINES: Mapping[str, EngineKeys] = {
         # the server section is llama-server's.
         defaults={"slots": 1, "executable": "ollama"},
     ),
-    "openai": EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
+    "openai": EngineKeys(("url",), ("api_key_env", *_ASKED), _ASKED),
+    "anthropic": EngineKeys(("url",), ("api_key_env", "stream"), ("stream",)),
     "fireworks": EngineKeys(("url", "api_key_env"), ("account", "batch"), passed=("account",)),
     "fake": EngineKeys((), ("script",)),
 }

@@ -19,6 +19,8 @@ from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.prices import Price, PriceSection
 from pytest_llmeval.inputs.sections import Section, Size
 
+_EXAMPLE_URL = "http://127.0.0.1:8080/v1"
+
 OFFERED_ENGINES = "offered_engines"
 """Under this name a section's context has the engines that other packages offer."""
 
@@ -62,29 +64,46 @@ def checked_url(value: str) -> str:
     Raises ValueError for anything else that an engine could not use; what may be a secret, before
     the host or behind the path, is not repeated.
     """
-    example = "http://127.0.0.1:8080/v1"
     if "@" in value:
         raise ValueError(
-            f"expected a URL such as {example}, without '@': no user name or password belongs "
+            f"expected a URL such as {_EXAMPLE_URL}, without '@': no user name or password belongs "
             "into it; api_key_env names the environment variable that holds the key"
         )
     if "?" in value or "#" in value:
-        raise ValueError(f"expected a URL such as {example}, with no '?' or '#' behind its path")
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, with no '?' or '#' behind its path"
+        )
     try:
         parts = urlsplit(value.strip())
         host, port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError as problem:
         raise ValueError(
-            f"expected a URL such as {example}, found {shown(value)}: {problem}"
+            f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}: {problem}"
         ) from problem
     if parts.scheme not in {"http", "https"} or not host or port == 0:
-        raise ValueError(f"expected a URL such as {example}, found {shown(value)}")
+        raise ValueError(f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}")
     return value.strip().rstrip("/")
 
 
 def _url(value: str) -> str:
     # With variables in it, it is checked once they are known.
     return value if "${" in value else checked_url(value)
+
+
+def _where(value: Any) -> str | list[str]:
+    """One URL, or several different ones."""
+    if isinstance(value, str):
+        return _url(value)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, or a list of these, found {shown(value)}"
+        )
+    if len(value) < 2 or len(set(value)) < len(value):
+        raise ValueError(
+            f"expected at least two different URLs in the list, found {shown(value)}; one endpoint "
+            "takes more requests at once by slots"
+        )
+    return [_url(each) for each in value]
 
 
 def _variable(value: str) -> str:
@@ -98,6 +117,18 @@ def _engine(value: str, info: ValidationInfo) -> str:
     return known_engine(value, (info.context or {}).get(OFFERED_ENGINES, ()))
 
 
+Where = Annotated[
+    Any,
+    PlainValidator(_where),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+            ]
+        }
+    ),
+]
 GpuLayers = Annotated[
     Any,
     PlainValidator(_gpu_layers),
@@ -151,8 +182,9 @@ class ModelSection(Section):
         str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
-    url: Annotated[str, AfterValidator(_url)] | None = Field(
-        default=None, description="Where it answers already, such as http://127.0.0.1:8080/v1."
+    url: Where = Field(
+        default=None,
+        description="Where it answers already, such as http://127.0.0.1:8080/v1; or several URLs.",
     )
     name: str | None = Field(
         default=None, min_length=1, description="The model name requests carry."
@@ -182,6 +214,9 @@ class ModelSection(Section):
         default=False, description="One slot and no prompt cache: repeats are bit-equal."
     )
     timeout: Timeout | None = None
+    stream: bool | None = Field(
+        default=None, description="Answers come in pieces; the first one's time is measured."
+    )
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
@@ -222,6 +257,8 @@ class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
     requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
     load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
+    `urls` are those of several endpoints that share the requests, each with `slots`, and `url` is
+    the first of them.
     """
 
     name: str
@@ -233,6 +270,7 @@ class ModelConfig:
     start_timeout: float
     gguf: Path | None = None
     url: str | None = None
+    urls: tuple[str, ...] = ()
     context: int | None = None
     gpu_layers: int | Literal["all"] | None = None
     threads: int | None = None
@@ -242,6 +280,7 @@ class ModelConfig:
     api_key_env: str | None = None
     account: str | None = None
     batch: bool = False
+    stream: bool | None = None
     script: Path | None = None
     keep_alive: str | float | None = None
     think: bool | str | None = None
@@ -291,6 +330,9 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         settings["args"] = [*shared, *section.args]
     if section.price is not None:
         settings["price"] = section.price.model_dump()
+    if isinstance(settings.get("url"), list):
+        settings["urls"] = settings["url"]
+        settings["url"] = settings["urls"][0]
     if section.lora is not None:
         settings["lora"] = [adapter.model_dump() for adapter in section.lora]
     if "instances" in used:  # an instance is a slot, and there are no others

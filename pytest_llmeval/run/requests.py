@@ -42,7 +42,7 @@ def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
     """A request as it is sent to the model, in OpenAI's shape with what its engine adds."""
     if model.engine == "fireworks":
         return {"model": model.sent_name, **request_body(request)}
-    llama_cpp = model.engine != "openai"
+    llama_cpp = model.engine not in ("anthropic", "openai")
     if request.form == "completion":
         return completion_body(request, model.sent_name, llama_cpp=llama_cpp)
     return chat_body(

@@ -111,7 +111,7 @@ def test_a_failure_stays_a_failure_and_is_no_score(asked: Workbench, again: Agai
     run = asked.run(suite(asked))
     suite(asked, score="includes")
     found = metric(again(run), "includes")
-    assert found.failures == {"error": 1}
+    assert found.failures == {"refused": 1}
     assert (found.answered, found.trials) == (4, 5)
 
 
