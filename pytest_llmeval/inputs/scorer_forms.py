@@ -10,6 +10,7 @@ from pytest_llmeval.inputs.mistakes import Mistakes, shown
 from pytest_llmeval.inputs.suite_file import ToolSection
 from pytest_llmeval.records import ScorerSpec
 
+# `choice` may be given what it judges by alone, since that is most of what there is to say.
 _SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
 
 
@@ -43,6 +44,8 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
         return ScorerSpec(entry, {}, line)
     if isinstance(entry, dict) and len(entry) == 1:
         ((name, options),) = entry.items()
+        if name == "choice" and isinstance(options, str):
+            options = {"by": options}
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return ScorerSpec(name, options or {}, line)
     return None

@@ -40,6 +40,7 @@ from pytest_llmeval.records.asked import (
 )
 from pytest_llmeval.records.worth import (
     Comparison,
+    Corpus,
     Effect,
     Evidence,
     GateResult,
@@ -55,6 +56,7 @@ __all__ = [
     "Attempt",
     "Comparison",
     "Condition",
+    "Corpus",
     "Effect",
     "Evidence",
     "Failure",

@@ -46,19 +46,6 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
-    """How likely a given text is as a continuation: the natural log probability of each token."""
-
-    continuation: str
-    token_logprobs: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        """The log likelihood of the whole text, in nats."""
-        return math.fsum(self.token_logprobs)
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache."""
 
@@ -66,6 +53,25 @@ class Usage:
     completion: int | None = None
     cached: int | None = None
     source: Literal["server", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a given text is as a continuation: the natural log probability of each token.
+
+    `usage` and `service_ms` are what asking for this one has taken, as far as the server says so;
+    an answer has their sums.
+    """
+
+    continuation: str
+    token_logprobs: tuple[float, ...]
+    usage: Usage = Usage()
+    service_ms: float | None = None
+
+    @property
+    def total(self) -> float:
+        """The log likelihood of the whole text, in nats."""
+        return math.fsum(self.token_logprobs)
 
 
 @dataclass(frozen=True, slots=True)

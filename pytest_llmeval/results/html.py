@@ -50,6 +50,7 @@ def html_report(report: RunReport) -> str:
         "judged_words": wording.judged_words,
         "fixed_set_words": wording.fixed_set_words,
         "procedure": wording.procedure,
+        "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
@@ -76,6 +77,8 @@ def html_report(report: RunReport) -> str:
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
         examples=example_groups(report.examples),
+        corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
+        corpus_head=wording.CORPUS_HEAD,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pytest_llmeval.records import (
     Comparison,
+    Corpus,
     GateResult,
     Message,
     Metric,
@@ -47,7 +48,10 @@ class ConditionFigures:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A trial that was not right, as a reader wants to see it."""
+    """A trial that was not right, as a reader wants to see it.
+
+    `likelihoods` are the texts whose likelihood was asked, with theirs in nats.
+    """
 
     suite: str
     condition: str
@@ -58,6 +62,7 @@ class Example:
     answer: str | None
     extracted: str | None
     target: str
+    likelihoods: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
+    corpora: tuple[Corpus, ...] = ()
 
     @property
     def began(self) -> str:
@@ -222,6 +228,7 @@ def _example(
     trial: Trial, prediction: Prediction, headline: Score | None, prompt: tuple[Message, ...]
 ) -> Example:
     outcome, reason = outcome_of(prediction, headline)
+    likelihoods = prediction.answer.likelihoods if prediction.answer else ()
     return Example(
         suite=trial.suite.name,
         condition=trial.condition.name,
@@ -232,4 +239,5 @@ def _example(
         answer=answer_text(prediction),
         extracted=headline.extracted if headline else None,
         target=target_text(trial.item.target),
+        likelihoods=tuple((each.continuation, each.total) for each in likelihoods),
     )

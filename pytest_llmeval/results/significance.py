@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Comparison, GateResult, Metric
+from pytest_llmeval.records import Comparison, Corpus, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
@@ -30,10 +30,11 @@ def write_significance(
     gates: Iterable[GateResult] = (),
     *,
     stopped: Iterable[StoppedSuite] = (),
+    corpora: Iterable[Corpus] = (),
     seed: int = 0,
 ) -> None:
     """Write significance.json; `seed` is that of the sign-flip test, `stopped` are the suites that
-    might stop early.
+    might stop early, `corpora` the texts whose likelihood was asked.
 
     Raises `ValueError` for a NaN: what is not defined is None.
     """
@@ -48,6 +49,7 @@ def write_significance(
             "comparisons": [comparison_data(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
             "stopping": [_stopping(suite) for suite in stopped],
+            "corpora": [plain(corpus) for corpus in corpora],
         },
     )
 

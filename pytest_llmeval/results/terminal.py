@@ -6,11 +6,13 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pytest_llmeval.records import GateResult, GateVerdict, Metric
+from pytest_llmeval.records import Corpus, GateResult, GateVerdict, Metric
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
+    CORPUS_HEAD,
     PairWords,
     basis_words,
+    corpus_words,
     counted,
     duration,
     gate_words,
@@ -54,6 +56,7 @@ def summary_lines(
     lines = [
         _title(report, width),
         *_scores(report, width),
+        *_corpora(report.corpora, width),
         *_pairs(report, width, colour),
         *_gates(report.gates, width, colour),
         *_wrapped([f"warning: {warning}" for warning in report.warnings], width),
@@ -105,6 +108,15 @@ def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -
         whole(sum(metric.failures.values())),
         whole(figures.tokens_per_second if figures else None),
     ]
+
+
+def _corpora(corpora: Sequence[Corpus], width: int) -> list[str]:
+    """The texts of each suite taken together, where their likelihood was asked."""
+    if not corpora:
+        return []
+    head = ["all texts", "condition", *CORPUS_HEAD]
+    rows = [[visible(c.suite), visible(c.condition), *corpus_words(c)] for c in corpora]
+    return _table(head, rows, width)
 
 
 def _spared(

@@ -27,6 +27,7 @@ from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.step_summary import append_step_summary
 from pytest_llmeval.results.tables import write_costs, write_tables
 from pytest_llmeval.run.conclusion import Worth, slots_busy
+from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
 
 
@@ -70,6 +71,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         warnings=manifest.warnings,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
+        corpora=corpora_of(_needed(outcome), outcome.predictions),
     )
 
 
@@ -132,6 +134,7 @@ def write_artifacts(
             worth.comparisons,
             outcome.gates,
             stopped=report.stopped,
+            corpora=report.corpora,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),

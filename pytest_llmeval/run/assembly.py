@@ -110,7 +110,9 @@ def is_timed(trial: Trial) -> bool:
 def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
     exact = any(trial.suite.exact for trial in trials)
-    timed = any(map(is_timed, trials))
+    # The texts of an item follow each other; a request ahead of them would take the slot whose
+    # cache holds their prompt.
+    timed = any(is_timed(trial) or trial.suite.continuations for trial in trials)
 
     async def ask(trial: Trial) -> Answer:
         return await live.ask(request_of(trial, model))

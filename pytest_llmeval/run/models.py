@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.records import Answer, Likelihood, Request, Usage
 from pytest_llmeval.servers.server import Server
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -147,10 +148,7 @@ class LiveModel:
             raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
             return await self._engine.complete(request)
-        found = await self._engine.likelihoods(request)
-        return Answer(
-            max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
-        )
+        return answer_of(await self._engine.likelihoods(request))
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
@@ -187,6 +185,37 @@ class LiveModel:
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
         return str(ServerError(str(error), log_tail=self._server.log_tail()))
+
+
+def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
+    """The answer to a question for likelihoods: the likeliest text, and what all took together.
+
+    Tokens and times are unknown as soon as one of them is.
+    """
+    usages = [each.usage for each in likelihoods]
+    times = [each.service_ms for each in likelihoods]
+    return Answer(
+        max(likelihoods, key=lambda each: each.total).continuation,
+        "stop",
+        usage=Usage(
+            _sum([usage.prompt for usage in usages]),
+            _sum([usage.completion for usage in usages]),
+            _sum([usage.cached for usage in usages]),
+            "server" if all(usage.source == "server" for usage in usages) else "none",
+        ),
+        service_ms=_sum(times),
+        likelihoods=tuple(
+            Likelihood(each.continuation, each.token_logprobs) for each in likelihoods
+        ),
+    )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _sum(numbers: Sequence[Number | None]) -> Number | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 async def _has_ended(server: Server, patience: float) -> bool:

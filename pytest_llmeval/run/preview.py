@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_llmeval.records import Trial
+from pytest_llmeval.records import Request, Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN
@@ -21,7 +21,10 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one suite asks under one condition; tokens are estimated, `written` is the most."""
+    """What one suite asks under one condition; tokens are estimated, `written` is the most.
+
+    Where likelihoods are asked nothing is written, and the prompt is read once for each text.
+    """
 
     suite: str
     condition: str
@@ -53,15 +56,20 @@ def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
     for (suite, condition), group in groupby(trials, _key):
         its = list(group)
         requests = [request_of(t, settings.config.models[t.condition.model]) for t in its]
-        characters = sum(len(m.content) for request in requests for m in request.messages)
         yield Load(
             suite=suite,
             condition=condition,
             model=its[0].condition.model,
             trials=len(its),
-            read=characters // CHARACTERS_PER_TOKEN,
-            written=sum(request.sampling.max_tokens for request in requests),
+            read=sum(map(_characters, requests)) // CHARACTERS_PER_TOKEN,
+            written=sum(0 if r.continuations else r.sampling.max_tokens for r in requests),
         )
+
+
+def _characters(request: Request) -> int:
+    prompt = sum(len(message.content) for message in request.messages)
+    texts = request.continuations or ("",)
+    return sum(prompt + len(text) for text in texts)
 
 
 def _key(trial: Trial) -> tuple[str, str]:

@@ -14,12 +14,26 @@ from pytest_llmeval.running.plan import sampling_of
 
 def request_of(trial: Trial, model: ModelConfig) -> Request:
     """The complete request of a trial; raises TemplateError when its prompt cannot be rendered."""
+    messages = render(trial.condition.prompt, trial.item)
     return Request(
-        messages=render(trial.condition.prompt, trial.item),
+        messages=messages,
         sampling=sampling_of(trial),
         tools=trial.suite.tools,
         cache_prompt=not (model.exact or trial.suite.exact),
+        form=trial.suite.form,
+        continuations=_continuations(trial, messages[-1].content),
     )
+
+
+def _continuations(trial: Trial, prompt: str) -> tuple[str, ...]:
+    """The texts whose likelihood is asked, with what stands between them and the prompt."""
+    suite = trial.suite
+    if not suite.continuations:
+        return ()
+    delimiter = suite.delimiter
+    if delimiter is None:
+        delimiter = " " if suite.form == "completion" and not prompt[-1:].isspace() else ""
+    return tuple(delimiter + text for text in suite.continuations[trial.item.id])
 
 
 def request_bodies(
@@ -29,4 +43,12 @@ def request_bodies(
     for trial in trials:
         model = models[trial.condition.model]
         request = request_of(trial, model)
-        yield trial.id, chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")
+        body = chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")
+        yield trial.id, _with_continuations(body, request)
+
+
+def _with_continuations(body: dict[str, Any], request: Request) -> dict[str, Any]:
+    """No API has a word for it; it is written down so that one can see what was asked."""
+    if not request.continuations:
+        return body
+    return body | {"continuations": list(request.continuations)}
