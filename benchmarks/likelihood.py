@@ -166,7 +166,7 @@ class TokenByToken(LlamaServerEngine):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._likelihood_asker.knows_token_grammar = False
+        self.likelihood_asker.knows_token_grammar = False
 
 
 def ask(

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from pytest_llmeval.engines.completion import prompt_of
 from pytest_llmeval.engines.likelihood_replies import (
     Pair,
     Timings,
@@ -62,13 +63,20 @@ PLAIN_TEXTS = ("a", "b")
 
 
 class LikelihoodAsker:
-    """Asks one server. `template_kwargs` go to its chat template with every prompt.
+    """Asks one server. `model` is named in every request, and `template_kwargs` go to its chat
+    template.
 
     `knows_token_grammar` is what is believed of it until it refuses one.
     """
 
-    def __init__(self, post: Post, template_kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        post: Post,
+        model: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         self._post = post
+        self._named: dict[str, Any] = {} if model is None else {"model": model}
         self._template_kwargs = template_kwargs
         self.knows_token_grammar = True
         self._certainty_is_true = False
@@ -95,7 +103,7 @@ class LikelihoodAsker:
     async def _prompt(self, request: Request) -> str:
         """The prompt as the model is given it."""
         if request.form == "completion":
-            return "".join(message.content for message in request.messages)
+            return prompt_of(request)
         body: dict[str, Any] = {
             "messages": [{"role": m.role, "content": m.content} for m in request.messages]
         }
@@ -103,11 +111,12 @@ class LikelihoodAsker:
             body["tools"] = list(request.tools)
         if self._template_kwargs:
             body["chat_template_kwargs"] = dict(self._template_kwargs)
-        return prompt_in(object_in(await self._post("/apply-template", body)))
+        return prompt_in(await self._ask("/apply-template", body))
 
     async def _tokens(self, text: str) -> tuple[Token, ...]:
         """A text's tokens, with what the model puts before a prompt."""
-        return tokens_in(object_in(await self._post("/tokenize", _whole(text))))
+        body = {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
+        return tokens_in(await self._ask("/tokenize", body))
 
     async def _likelihood(
         self, text: str, tokens: Sequence[Token], start: int, *, cache_prompt: bool
@@ -186,22 +195,20 @@ class LikelihoodAsker:
     ) -> list[Pair]:
         """The likeliest tokens that might stand at a place where another than `token` is forced."""
         if not self._plain:
-            replies = [await self._post("/tokenize", _whole(text)) for text in PLAIN_TEXTS]
-            self._plain = tuple(tokens_in(object_in(reply))[-1].id for reply in replies)
+            found = [await self._tokens(text) for text in PLAIN_TEXTS]
+            self._plain = tuple(tokens[-1].id for tokens in found)
         (forced, *_) = (each for each in self._plain if each != token)
         bias = [[forced, FORCING]]
         body = asked.body(prompt, n_predict=1, n_probs=many, logit_bias=bias)
         return alternatives_in(await self._complete(body, asked))
 
     async def _complete(self, body: Mapping[str, Any], asked: _Asked) -> dict[str, Any]:
-        reply = object_in(await self._post("/completion", body))
+        reply = await self._ask("/completion", body)
         asked.told.append(timings_in(reply))
         return reply
 
-
-def _whole(text: str) -> dict[str, Any]:
-    """A text to be cut into tokens, with what the model puts before a prompt, and their pieces."""
-    return {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
+    async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return object_in(await self._post(path, {**self._named, **body}))
 
 
 # What is sent, and what it took -------------------------------------------------------------------

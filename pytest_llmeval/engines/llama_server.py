@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pytest_llmeval.engines.chat import encode_body
+from pytest_llmeval.engines.completion import answer_from_llama_cpp, completion_body, prompt_of
 from pytest_llmeval.engines.engine import register
 from pytest_llmeval.engines.likelihood import LikelihoodAsker
 from pytest_llmeval.engines.openai import OpenAIEngine
-from pytest_llmeval.records import Likelihood, Request
+from pytest_llmeval.engines.reading import Unexpected, optional, read_reply
+from pytest_llmeval.records import Answer, Likelihood, Request
 
 
 @register("embedded")
 @register("llama-server")
 class LlamaServerEngine(OpenAIEngine):
-    """Chat completions with llama.cpp's own sampling keys and control of its prompt cache."""
+    """Chats and raw completions with llama.cpp's own sampling keys, grammars and prompt cache."""
 
     kind = "llama-server"
     llama_cpp = True
 
     @staticmethod
     def refuse(request: Request) -> None:
-        """Refuse nothing: it understands every key there is."""
+        """Raise `Unsupported` for what a raw completion has no place for; all else it can do."""
+        if request.form == "completion":
+            prompt_of(request)
+
+    async def _continue(self, request: Request) -> Answer:
+        """Ask at llama.cpp's own path: OpenAI's does not tell whether the prompt was cut."""
+        endpoint = self._endpoint
+        body = completion_body(request, endpoint.model, llama_cpp=True)
+        return answer_from_llama_cpp(
+            await self._post("/completion", body),
+            max_tokens=request.sampling.max_tokens,
+            secret=endpoint.api_key,
+            top_logprobs=request.top_logprobs,
+        )
 
     async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
         """Make one attempt; see `likelihood.py` for how."""
-        return await self._likelihood_asker.likelihoods(request)
+        return await self.likelihood_asker.likelihoods(request)
 
     @cached_property
-    def _likelihood_asker(self) -> LikelihoodAsker:
-        return LikelihoodAsker(self._post, self._endpoint.settings.get("chat_template_kwargs"))
+    def likelihood_asker(self) -> LikelihoodAsker:
+        """What asks the server for likelihoods, and remembers what it can do."""
+        template_kwargs = self._endpoint.settings.get("chat_template_kwargs")
+        return LikelihoodAsker(self._post, self._endpoint.model, template_kwargs)
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Give the body of a reply with status 200."""
-        named = body if self._endpoint.model is None else {"model": self._endpoint.model, **body}
-        reply = await self._wire.send("POST", path, encode_body(named))
-        if reply.status != 200:
-            raise self._refusal(reply)
-        return reply.body
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Ask the server, which reads special tokens in a text as it does in a prompt."""
+        body = {"content": text, "add_special": False, "parse_special": True}
+        reply = await self._post("/tokenize", body)
+        return read_reply(reply, _token_ids, self._endpoint.api_key)
+
+
+def _token_ids(data: dict[str, Any]) -> tuple[int, ...]:
+    tokens = optional(data, "tokens", list)
+    if tokens is None or not all(type(token) is int for token in tokens):
+        raise Unexpected("tokens is not a list of whole numbers")
+    return tuple(tokens)

@@ -117,9 +117,10 @@ class Suite:
     """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
     function) as pytest shows it, with forward slashes; node ids start with it. `items` stand in the
     order in which they are asked: with `stop` a random one. `seeds` are those of the choices that
-    were made by chance: `items` (limit, split), `few_shot` and `order`. `continuations` has for
-    each item's id the texts whose likelihood is asked, and is empty where answers are written;
-    `delimiter` stands before each of them, None leaves that to the request.
+    were made by chance: `items` (limit, split), `few_shot` and `order`. `form`, `json_schema` and
+    `grammar` are those of its requests, `logprobs` is the number of alternatives they ask for.
+    `continuations` has for each item's id the texts whose likelihood is asked, and is empty where
+    answers are written; `delimiter` stands before each of them, None leaves that to the request.
     """
 
     name: str
@@ -140,6 +141,9 @@ class Suite:
     seeds: Mapping[str, int] = field(default_factory=dict)
     stop: StopSpec | None = None
     form: RequestForm = "chat"
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    logprobs: int | None = None
     continuations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     delimiter: str | None = None
 

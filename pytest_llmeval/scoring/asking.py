@@ -22,6 +22,7 @@ def with_continuations(suite: Suite, scorers: Sequence[Scorer]) -> Suite:
     if not any(asking):
         return suite
     _refuse_mixtures(suite, asking)
+    _refuse_idle_keys(suite)
     return replace(
         suite,
         continuations={item.id: _asked(scorers, item, suite) for item in suite.items},
@@ -51,6 +52,20 @@ def _refuse_mixtures(suite: Suite, asking: Sequence[bool]) -> None:
                 f"scorer {spec.name} judges {wants[asks]}, and {first}, the first of the suite, "
                 f"{wants[asking[0]]}: a suite asks for one of the two. Give the other scorers a "
                 f"suite file of their own over the same items",
+                path=suite.origin,
+                line=spec.line,
+            )
+
+
+def _refuse_idle_keys(suite: Suite) -> None:
+    """Keys that speak of an answer that is written, in a suite that asks for none."""
+    keys = ("json_schema", "grammar", "logprobs")
+    for key in keys:
+        if getattr(suite, key) is not None:
+            spec = suite.scorers[0]
+            raise ScorerError(
+                f"scorer {spec.name} asks for likelihoods, and nothing is written that {key} could "
+                f"be about: remove {key}",
                 path=suite.origin,
                 line=spec.line,
             )
