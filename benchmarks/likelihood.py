@@ -28,6 +28,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,9 @@ class Bounds:
     largest: float | None = None
 
 
+#: llama-server's attention in 32 bits.
+EXACT = ("-ctk", "f32", "-ctv", "f32", "-fa", "off")
+
 ACROSS, WITHIN, ROUNDED = Bounds(largest=0.03), Bounds(largest=0.01), Bounds()
 """Across builds of llama.cpp, within one, and across builds with weights of 8 bits."""
 
@@ -70,33 +74,31 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a model is computed, by servers with these arguments and in process.
+    """How a model is computed, by servers and in process.
 
     `across` bounds what the embedded server, another build, says, and `within` what llama-server
-    does; without the first it is not asked, without both what is found is shown for scale.
+    does; without them what is found is shown for scale.
     """
 
     name: str
     f32: bool = False
     long: bool = False
     attention: Literal["usual", "exact"] = "usual"
-    arguments: tuple[str, ...] = ()
     across: Bounds | None = None
     within: Bounds | None = None
 
 
 SETTINGS = (
-    Setting("as shipped", across=ROUNDED, within=WITHIN),
-    Setting("weights f32", f32=True, across=ACROSS),
+    Setting("shipped", across=ROUNDED, within=WITHIN),
     Setting(
-        "all f32, long prompts",
+        "all f32, long",
         f32=True,
         long=True,
         attention="exact",
-        arguments=("-ctk", "f32", "-ctv", "f32", "-fa", "off"),
+        across=ACROSS,
         within=WITHIN,
     ),
-    Setting("as shipped, long prompts", long=True),
+    Setting("shipped, long", long=True),
 )
 
 
@@ -138,18 +140,21 @@ def _likeliest(item: Sequence[Sequence[float]]) -> int:
 # Asking -------------------------------------------------------------------------------------------
 
 
-def reference(folder: Path, model: Path, task: Task, attention: str) -> Values:
-    """What llama-cpp-python's full logits say."""
-    lines = "".join(json.dumps(_plain(request)) + "\n" for request in task.requests)
+def reference(
+    folder: Path, model: Path, tasks: Sequence[Task], attention: str
+) -> dict[str, Values]:
+    """What llama-cpp-python's full logits say, by task."""
+    requests = [request for task in tasks for request in task.requests]
     command = [sys.executable, str(ROOT / "benchmarks" / "likelihood_reference.py")]
     found = subprocess.run(
         [*command, str(folder), str(model), attention],
-        input=lines,
+        input="".join(json.dumps(_plain(request)) + "\n" for request in requests),
         stdout=subprocess.PIPE,
         encoding="utf-8",
         check=True,
     )
-    return [json.loads(line) for line in found.stdout.splitlines()]
+    values = iter(json.loads(line) for line in found.stdout.splitlines())
+    return {task.name: list(islice(values, len(task.requests))) for task in tasks}
 
 
 def _plain(request: Request) -> dict[str, object]:
@@ -198,14 +203,16 @@ async def _ask(engine: LlamaServerEngine, task: Task, slots: int) -> list[tuple[
 # Servers ------------------------------------------------------------------------------------------
 
 
-def embedded() -> Server:
+def embedded(attention: str) -> Server:
     """The server that xllamacpp brings, with four slots."""
-    command = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
-    return Server(command, 4)
+    usual = ("-m", "pytest_llmeval.servers.embedded", "--lifeline")
+    exact = (str(ROOT / "benchmarks" / "exact_embedded.py"),)
+    return Server((sys.executable, *(usual if attention == "usual" else exact)), 4)
 
 
-def real(folder: Path, arguments: Sequence[str], slots: int) -> Server:
+def real(folder: Path, attention: str, slots: int) -> Server:
     """llama.cpp's own, of the same build as llama-cpp-python."""
+    arguments = () if attention == "usual" else EXACT
     return Server((str(folder / "bin" / "llama-server"), *arguments), slots, folder / "lib")
 
 
@@ -296,52 +303,56 @@ def lines(items: int, models: Sequence[str] = MODELS) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(prefix="llmeval-likelihood-") as place:
         for name in models:
             model = ROOT / "models" / f"{name}.gguf"
-            for task in tasks(items):
-                yield from two_ways(f"{name}, {task.name}", model, task)
-            for setting in SETTINGS if folder else ():
+            yield from two_ways(name, model, tasks(items))
+            for setting in SETTINGS if folder is not None else ():
                 assert folder is not None
                 weights = in_f32(folder, model, Path(place)) if setting.f32 else model
-                for task in tasks(items, long=setting.long):
-                    label = f"{name} {setting.name}, {task.name}"
-                    yield from truth(label, folder, weights, task, setting)
+                asked = tasks(items, long=setting.long)
+                yield from truth(f"{name} {setting.name}", folder, weights, asked, setting)
 
 
-def two_ways(label: str, model: Path, task: Task) -> Iterator[Line]:
+def two_ways(label: str, model: Path, asked: Sequence[Task]) -> Iterator[Line]:
     """In one request and token by token: the same values, and what they cost."""
-    with serving(embedded(), model) as url:
-        at_once, slowly = (
-            ask(url, task, 4, engine) for engine in (LlamaServerEngine, TokenByToken)
-        )
-    yield judged(
-        f"{label}: one request, token by token", agreement(at_once.values, slowly.values), WITHIN
-    )
-    each = [f"{1000 * asked.seconds / len(task.requests):.2f}" for asked in (at_once, slowly)]
-    figure = f"{' / '.join(each)} ms"
-    yield Line("  an item, in one request / token by token", figure, "for scale", reached=True)
-    figure = f"{100 * at_once.cached:.0f} %"
-    yield Line("  of the tokens read, from the cache", figure, "for scale", reached=True)
+    with serving(embedded("usual"), model) as url:
+        for task in asked:
+            once, slowly = (ask(url, task, 4, kind) for kind in (LlamaServerEngine, TokenByToken))
+            what = f"{label}, {task.name}: one request / token by token"
+            yield judged(what, agreement(once.values, slowly.values), WITHIN)
+            each = [1000 * way.seconds / len(task.requests) for way in (once, slowly)]
+            figure = f"{each[0]:.2f} / {each[1]:.2f} ms"
+            yield Line("  an item, either way", figure, "for scale", reached=True)
+            figure = f"{100 * once.cached:.0f} %"
+            yield Line("  of the tokens read, from the cache", figure, "for scale", reached=True)
 
 
-def truth(label: str, folder: Path, model: Path, task: Task, setting: Setting) -> Iterator[Line]:
+def truth(
+    label: str, folder: Path, model: Path, asked: Sequence[Task], setting: Setting
+) -> Iterator[Line]:
     """Servers and full logits; a server with one slot and no cache, and one with many slots."""
-    logits = reference(folder, model, task, setting.attention)
-    if setting.across is not None:
-        with serving(embedded(), model) as url:
-            asked = ask(url, task, 4).values
-        yield judged(f"{label}: embedded / logits", agreement(asked, logits), setting.across)
-    if setting.across is not None and setting.within is None:
-        return
-    one, four = (
-        _by_server(real(folder, setting.arguments, slots), model, task) for slots in (1, 4)
+    logits = reference(folder, model, asked, setting.attention)
+    other, one, four = (
+        _by_server(server, model, asked)
+        for server in (
+            embedded(setting.attention),
+            real(folder, setting.attention, 1),
+            real(folder, setting.attention, 4),
+        )
     )
-    yield judged(f"{label}: 1 slot, no cache / logits", agreement(one, logits), setting.within)
-    yield judged(f"{label}: 4 slots, cache / logits", agreement(four, logits), setting.within)
-    yield judged(f"{label}: 1 slot / 4 slots", agreement(one, four), setting.within)
+    pairs = (
+        ("embedded / logits", other, logits, setting.across),
+        ("1 slot, no cache / logits", one, logits, setting.within),
+        ("4 slots, cache / logits", four, logits, setting.within),
+        ("1 slot / 4 slots", one, four, setting.within),
+    )
+    for task in asked:
+        for what, first, second, bounds in pairs:
+            found = agreement(first[task.name], second[task.name])
+            yield judged(f"{label}, {task.name}: {what}", found, bounds)
 
 
-def _by_server(server: Server, model: Path, task: Task) -> Values:
+def _by_server(server: Server, model: Path, asked: Sequence[Task]) -> dict[str, Values]:
     with serving(server, model) as url:
-        return ask(url, task, server.slots).values
+        return {task.name: ask(url, task, server.slots).values for task in asked}
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ and computed anew every time.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -89,8 +90,8 @@ class LikelihoodAsker:
         of its own.
         """
         text = await self._prompt(request)
-        prompt = await self._tokens(text)
-        whole = [await self._tokens(text + each) for each in request.continuations]
+        texts = [text, *(text + each for each in request.continuations)]
+        prompt, *whole = await asyncio.gather(*map(self._tokens, texts))
         start = _common_start(prompt, whole)
         _check_tokens(request.continuations, whole, start)
         return tuple(
