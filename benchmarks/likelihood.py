@@ -331,7 +331,7 @@ def truth(
     """Servers and full logits; a server with one slot and no cache, and one with many slots."""
     logits = reference(folder, model, asked, setting.attention)
     other, one, four = (
-        _by_server(server, model, asked)
+        by_server(server, model, asked)
         for server in (
             embedded(setting.attention),
             real(folder, setting.attention, 1),
@@ -350,7 +350,7 @@ def truth(
             yield judged(f"{label}, {task.name}: {what}", found, bounds)
 
 
-def _by_server(server: Server, model: Path, asked: Sequence[Task]) -> dict[str, Values]:
+def by_server(server: Server, model: Path, asked: Sequence[Task]) -> dict[str, Values]:
     with serving(server, model) as url:
         return {task.name: ask(url, task, server.slots).values for task in asked}
 

@@ -114,7 +114,7 @@ def _corpora(corpora: Sequence[Corpus], width: int) -> list[str]:
     """The texts of each suite taken together, where their likelihood was asked."""
     if not corpora:
         return []
-    head = ["all texts", "condition", *CORPUS_HEAD]
+    head = ["texts", "condition", *CORPUS_HEAD]
     rows = [[visible(c.suite), visible(c.condition), *corpus_words(c)] for c in corpora]
     return _table(head, rows, width)
 

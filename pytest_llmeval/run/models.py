@@ -219,9 +219,7 @@ def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
             "server" if all(usage.source == "server" for usage in usages) else "none",
         ),
         service_ms=_sum(times),
-        likelihoods=tuple(
-            Likelihood(each.continuation, each.token_logprobs) for each in likelihoods
-        ),
+        likelihoods=tuple(likelihoods),
     )
 
 

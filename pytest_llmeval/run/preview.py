@@ -77,10 +77,13 @@ def _key(trial: Trial) -> tuple[str, str]:
 
 
 def _time(loads: Sequence[Load], speed: float | None) -> str:
+    written = sum(load.written for load in loads)
+    if not written:
+        return "time unknown: nothing is written, and speed is that of writing"
     if not speed:
         return "time unknown until a first run has measured its speed"
-    seconds = sum(load.written for load in loads) / speed
-    return f"at most about {seconds:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    told = f"at most about {written / speed:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    return told if all(load.written for load in loads) else f"{told}, and the likelihoods"
 
 
 def _memory(settings: Settings, model: str) -> str:
