@@ -2,7 +2,7 @@
 
 What the engine says of generated texts is held against all logits of the model, computed in process
 by llama-cpp-python, and servers are held against each other. The exit status is 1 when a bound does
-not hold. Needs llama-cpp-python with its llama-server (CONTRIBUTING.md says how to get both);
+not hold. Needs llama-cpp-python with its llama-server (python tools/dev.py llama-cpp);
 without them only the two ways of the embedded server are compared.
 
 Two things could make a difference, the way of asking and llama.cpp's arithmetic. With weights and

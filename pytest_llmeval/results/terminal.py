@@ -147,8 +147,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
         lines = [(first, *row[1:]) for first, row in zip(firsts, rows, strict=True)]
         return [_line(line, widths, 2) for line in (head, *lines)]
     numbers = sum(widths[2:]) + len(_GAP) * len(widths[2:])
-    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, _NARROWEST))
     narrow = [f"{head[0]}, {head[1]}", *head[2:]]
+    needed = max(widths[1] + len(_GAP), len(narrow[0]))
+    widths[1] = min(needed, max(width - numbers, _NARROWEST))
     lines_out = [_line(narrow, widths[1:], 1)]
     for index, row in enumerate(rows):
         if not index or rows[index - 1][0] != row[0]:
