@@ -10,7 +10,14 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pytest_llmeval.engines import engine as engines
-from pytest_llmeval.engines.engine import Endpoint, kinds, make_engine, refuse_request, register
+from pytest_llmeval.engines.engine import (
+    Endpoint,
+    kinds,
+    make_engine,
+    offered,
+    refuse_request,
+    register,
+)
 from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.engines.openai import OpenAIEngine
@@ -105,6 +112,15 @@ def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
     ):
         with pytest.raises(Unsupported, match=words):
             asyncio.run(asked)
+    with pytest.raises(Unsupported, match="The engine fake gives no embeddings"):
+        asyncio.run(make_engine("fake", Endpoint("fake:")).embed(["a"]))
+
+
+def test_only_engines_that_are_not_built_in_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "their_engine:Theirs", engines.GROUP)
+    monkeypatch.setattr(engines, "_offered", lambda: (point,))
+    assert "theirs" in offered()
+    assert not {"fake", "openai", "embedded", "llama-server"} & set(offered())
 
 
 def test_a_request_can_be_refused_before_anything_is_contacted() -> None:
