@@ -10,7 +10,6 @@ from pytest_llmeval.inputs.mistakes import Mistakes, shown
 from pytest_llmeval.inputs.suite_file import ToolSection
 from pytest_llmeval.records import ScorerSpec
 
-# `choice` may be given what it judges by alone, since that is most of what there is to say.
 _SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
 
 
@@ -45,7 +44,7 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
     if isinstance(entry, dict) and len(entry) == 1:
         ((name, options),) = entry.items()
         if name == "choice" and isinstance(options, str):
-            options = {"by": options}
+            options = {"by": options}  # alone, since that is most of what there is to say
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return ScorerSpec(name, options or {}, line)
     return None
