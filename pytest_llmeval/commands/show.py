@@ -15,7 +15,7 @@ from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
-from pytest_llmeval.results.wording import visible
+from pytest_llmeval.results.wording import likelihood_lines, visible
 
 OUTCOMES = {
     "wrong": ("wrong", "graded"),
@@ -37,7 +37,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One trial to show. `prompt` is as it was sent, empty when no request was kept."""
+    """One trial to show. `prompt` is as it was sent, empty when no request was kept.
+
+    `likelihoods` are those of predictions.csv, empty where an answer was written; `judged` are the
+    stages of the headline scorer.
+    """
 
     trial_id: str
     suite: str
@@ -52,6 +56,8 @@ class Shown:
     extracted: str
     target: str
     error: str
+    likelihoods: tuple[Mapping[str, Any], ...] = ()
+    judged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,8 @@ def _shown(row: Mapping[str, str]) -> Shown:
         extracted="",
         target="",
         error=row["error"],
+        # Tables of older versions have no such column.
+        likelihoods=tuple(json.loads(row.get("likelihoods") or "[]")),
     )
 
 
@@ -140,6 +148,7 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
             prompt=_messages(requests.get(trial.trial_id, {})),
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
+            judged=score.get("stages", ""),
             # Of a scorer that failed, its message is the last of the stages.
             error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
@@ -178,7 +187,12 @@ def _block(trial: Shown) -> Iterator[str]:
     yield visible(f"{trial.trial_id}: {outcome}{reason}")
     asked = [message for message in trial.prompt if message.get("role") == "user"]
     yield from _field("asked", str(asked[-1].get("content", "")) if asked else "")
-    yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
+    if trial.likelihoods:
+        asked_for = [(each["continuation"], each["logprob"]) for each in trial.likelihoods]
+        yield from _field("likely", "\n".join(likelihood_lines(asked_for)))
+        yield from _field("judged", trial.judged)
+    else:
+        yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
     yield from _field("calls", trial.tool_calls)
     yield from _field("taken", "" if trial.extracted == trial.answer else trial.extracted)
     yield from _field("target", trial.target)

@@ -108,10 +108,7 @@ class Refusing:
     async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
         """Refuse: a likelihood that is not the model's own would be invented."""
         del request
-        raise Unsupported(
-            f"The engine {self.kind} cannot say how likely a given text is; the engines embedded, "
-            f"llama-server and llama-cpp-python can."
-        )
+        raise no_likelihoods(self.kind)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Refuse: the endpoint has no tokenizer that could be asked."""
@@ -122,6 +119,14 @@ class Refusing:
         """Refuse: the endpoint gives no embeddings."""
         del texts
         raise Unsupported(f"The engine {self.kind} gives no embeddings.")
+
+
+def no_likelihoods(kind: str) -> Unsupported:
+    """The error of an engine that cannot say how likely a given text is."""
+    return Unsupported(
+        f"The engine {kind} cannot say how likely a given text is; the engines embedded, "
+        f"llama-server and llama-cpp-python can."
+    )
 
 
 EngineFactory = Callable[[Endpoint], Engine]
@@ -159,7 +164,10 @@ def make_engine(kind: str, endpoint: Endpoint) -> Engine:
 
 def refuse_request(kind: str, request: Request) -> None:
     """Raise `Unsupported` for a request that no engine of this kind can honestly fulfil."""
-    refuse: Callable[[Request], None] | None = getattr(_factory(kind), "refuse", None)
+    factory = _factory(kind)
+    if request.continuations and getattr(factory, "likelihoods", None) is Refusing.likelihoods:
+        raise no_likelihoods(kind)
+    refuse: Callable[[Request], None] | None = getattr(factory, "refuse", None)
     if refuse is not None:
         refuse(request)
 

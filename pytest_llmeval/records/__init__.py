@@ -44,6 +44,7 @@ from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
+    Corpus,
     Effect,
     Evidence,
     GateResult,
@@ -62,6 +63,7 @@ __all__ = [
     "CheckVerdict",
     "Comparison",
     "Condition",
+    "Corpus",
     "Doubt",
     "DoubtKind",
     "Effect",

@@ -53,6 +53,7 @@ def html_report(report: RunReport) -> str:
         "fixed_set_words": wording.fixed_set_words,
         "preflight_words": preflight_words,
         "procedure": wording.procedure,
+        "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
@@ -80,6 +81,8 @@ def html_report(report: RunReport) -> str:
         how=wording.procedures(report.comparisons),
         parts=part_lines(report.parts) if shows_parts(report.parts) else [],
         examples=example_groups(report.examples),
+        corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
+        corpus_head=wording.CORPUS_HEAD,
     )
 
 

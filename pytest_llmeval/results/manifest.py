@@ -54,7 +54,8 @@ class SuitePlan:
     """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids.
 
     `seeds` are those by which its items and its worked examples were chosen and put in order;
-    `stop` says when it stops early, None when it does not.
+    `stop` says when it stops early, None when it does not. `continuations_hash` is over the texts
+    whose likelihood is asked, with what stands before them, "" where answers are written.
     """
 
     name: str
@@ -65,6 +66,7 @@ class SuitePlan:
     scorers: tuple[ScorerPlan, ...]
     seeds: Mapping[str, int] = field(default_factory=dict)
     stop: Mapping[str, Any] | None = None
+    continuations_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,15 @@ def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
         ),
         seeds=dict(suite.seeds),
         stop={"when": suite.stop.when, "alpha": suite.stop.alpha} if suite.stop else None,
+        continuations_hash=_continuations_hash(suite),
     )
+
+
+def _continuations_hash(suite: Suite) -> str:
+    if not suite.continuations:
+        return ""
+    asked = [suite.delimiter, *([item.id, suite.continuations[item.id]] for item in suite.items)]
+    return hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest()
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:

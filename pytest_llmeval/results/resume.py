@@ -92,6 +92,14 @@ def _suites_changed(before: Iterable[SuitePlan], now: Iterable[SuitePlan]) -> It
             yield f"suite {name}: its dataset has changed"
         elif old[name].items_hash != new[name].items_hash:
             yield f"suite {name}: other items, {old[name].items} then, {new[name].items} now"
+        elif old[name].continuations_hash != new[name].continuations_hash:
+            was, is_ = _asks(old[name]), _asks(new[name])
+            others = " of other texts" if was == is_ else ""
+            yield f"suite {name}: it asked for {was}, it asks for {is_}{others}"
+
+
+def _asks(suite: SuitePlan) -> str:
+    return "likelihoods" if suite.continuations_hash else "answers"
 
 
 def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Iterator[str]:

@@ -6,12 +6,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pytest_llmeval.records import GateResult, GateVerdict, Metric
+from pytest_llmeval.records import Corpus, GateResult, GateVerdict, Metric
 from pytest_llmeval.results.part_words import telling_lines
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
+    CORPUS_HEAD,
     PairWords,
     basis_words,
+    corpus_words,
     counted,
     duration,
     gate_words,
@@ -56,6 +58,7 @@ def summary_lines(
     lines = [
         _title(report, width),
         *_scores(report, width),
+        *_corpora(report.corpora, width),
         *_pairs(report, width, colour),
         *_gates(report.gates, width, colour),
         *_wrapped(_parts(report), width),
@@ -110,6 +113,15 @@ def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -
     ]
 
 
+def _corpora(corpora: Sequence[Corpus], width: int) -> list[str]:
+    """The texts of each suite taken together, where their likelihood was asked."""
+    if not corpora:
+        return []
+    head = ["texts", "condition", *CORPUS_HEAD]
+    rows = [[visible(c.suite), visible(c.condition), *corpus_words(c)] for c in corpora]
+    return _table(head, rows, width)
+
+
 def _spared(
     head: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
@@ -138,8 +150,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
         lines = [(first, *row[1:]) for first, row in zip(firsts, rows, strict=True)]
         return [_line(line, widths, 2) for line in (head, *lines)]
     numbers = sum(widths[2:]) + len(_GAP) * len(widths[2:])
-    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, _NARROWEST))
     narrow = [f"{head[0]}, {head[1]}", *head[2:]]
+    needed = max(widths[1] + len(_GAP), len(narrow[0]))
+    widths[1] = min(needed, max(width - numbers, _NARROWEST))
     lines_out = [_line(narrow, widths[1:], 1)]
     for index, row in enumerate(rows):
         if not index or rows[index - 1][0] != row[0]:

@@ -176,7 +176,9 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         trials,
         request_for,
         exact=any(trial.suite.exact for trial in trials),
-        timed=any(map(is_timed, trials)),
+        # The texts of an item follow each other; a request ahead of them would take the slot whose
+        # cache holds their prompt.
+        timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
         dry_run=settings.options.dry_run,
     )
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Check, Request
+from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.run.preflight import Examine
@@ -188,10 +189,7 @@ class LiveModel:
         if not request.continuations:
             answer = await self.engine.complete(request)
             return await self._counter.completed(self.engine, request, answer)
-        found = await self.engine.likelihoods(request)
-        return Answer(
-            max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
-        )
+        return answer_of(await self.engine.likelihoods(request))
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
@@ -239,6 +237,35 @@ class LiveModel:
         ended_by = self._server.exit_description or self._ended_by
         words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
         return str(ServerError(words, log_tail=self._server.log_tail()))
+
+
+def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
+    """The answer to a question for likelihoods: the likeliest text, and what all took together.
+
+    Tokens and times are unknown as soon as one of them is.
+    """
+    usages = [each.usage for each in likelihoods]
+    times = [each.service_ms for each in likelihoods]
+    return Answer(
+        max(likelihoods, key=lambda each: each.total).continuation,
+        "stop",
+        usage=Usage(
+            _sum([usage.prompt for usage in usages]),
+            _sum([usage.completion for usage in usages]),
+            _sum([usage.cached for usage in usages]),
+            "server" if all(usage.source == "server" for usage in usages) else "none",
+        ),
+        service_ms=_sum(times),
+        likelihoods=tuple(likelihoods),
+    )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _sum(numbers: Sequence[Number | None]) -> Number | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:

@@ -16,8 +16,9 @@ from pytest_llmeval.running.plan import sampling_of
 
 def request_of(trial: Trial, model: ModelConfig) -> Request:
     """The complete request of a trial; raises TemplateError when its prompt cannot be rendered."""
+    messages = render(trial.condition.prompt, trial.item)
     return Request(
-        messages=render(trial.condition.prompt, trial.item),
+        messages=messages,
         sampling=sampling_of(trial),
         tools=trial.suite.tools,
         cache_prompt=not (model.exact or trial.suite.exact),
@@ -25,7 +26,19 @@ def request_of(trial: Trial, model: ModelConfig) -> Request:
         json_schema=trial.suite.json_schema,
         grammar=trial.suite.grammar,
         top_logprobs=trial.suite.logprobs,
+        continuations=_continuations(trial, messages[-1].content),
     )
+
+
+def _continuations(trial: Trial, prompt: str) -> tuple[str, ...]:
+    """The texts whose likelihood is asked, with what stands between them and the prompt."""
+    suite = trial.suite
+    if not suite.continuations:
+        return ()
+    delimiter = suite.delimiter
+    if delimiter is None:
+        delimiter = " " if suite.form == "completion" and not prompt[-1:].isspace() else ""
+    return tuple(delimiter + text for text in suite.continuations[trial.item.id])
 
 
 def request_bodies(
@@ -35,7 +48,7 @@ def request_bodies(
     for trial in trials:
         model = models[trial.condition.model]
         request = request_of(trial, model)
-        yield trial.id, body_of(request, model)
+        yield trial.id, _with_continuations(body_of(request, model), request)
 
 
 def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
@@ -51,3 +64,10 @@ def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
         llama_cpp=llama_cpp,
         template_kwargs=model.chat_template_kwargs,
     )
+
+
+def _with_continuations(body: dict[str, Any], request: Request) -> dict[str, Any]:
+    """No API has a word for it; it is written down so that one can see what was asked."""
+    if not request.continuations:
+        return body
+    return body | {"continuations": list(request.continuations)}

@@ -331,6 +331,26 @@ def test_answers_to_other_questions_are_refused_by_name(
     assert len([path for path in run.parent.iterdir() if path.is_dir()]) == 1
 
 
+PICKS = [{"id": "a", "ask": "say x", "options": ["x", "y"], "answer": "A"}]
+
+
+def test_answers_are_no_likelihoods_and_likelihoods_of_some_texts_none_of_others(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked, items=PICKS, score="choice"))
+    suite(asked, items=PICKS, score={"choice": "loglikelihood"})
+    with pytest.raises(RunError, match="sums: it asked for answers, it asks for likelihoods"):
+        again(run)
+    run = asked.run(asked.root / "suites" / "sums.yaml")
+    suite(asked, items=PICKS, score="choice_per_byte")
+    assert metric(again(run), "choice_per_byte").right == 1
+    suite(asked, items=PICKS, score={"choice_per_byte": {"options_as": "label"}})
+    with pytest.raises(
+        RunError, match="it asked for likelihoods, it asks for likelihoods of other"
+    ):
+        again(run)
+
+
 def test_a_suites_tags_may_change(asked: Workbench, again: Again) -> None:
     run = asked.run(suite(asked))
     suite(asked, tags=["maths"])
