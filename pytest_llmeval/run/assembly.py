@@ -97,8 +97,10 @@ def live_models(
 def _examine(
     settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything."""
-    if settings.options.dry_run or model.engine == "fake":
+    """The preflight of a model; None for the fake engine, which can do everything, and for a
+    service that is asked in batches and by nothing else.
+    """
+    if settings.options.dry_run or model.engine == "fake" or model.batch:
         return None
     exact = any(trial.suite.exact for trial in trials)
     wanted = wanted_for(trials, model)
