@@ -1,9 +1,11 @@
-"""What all rooms' tests share: pytest's own fixture for testing plugins, and the real llama.cpp."""
+"""What all rooms' tests share: pytest's own fixture, the real llama.cpp, and a port of nobody."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,11 @@ def real_llama_server(llama_cpp_folder: Path) -> Path:
     if not server.is_file():
         pytest.skip(f"{llama_cpp_folder} has no llama-server: python tools/dev.py llama-cpp")
     return server
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else can, and that refuses connections."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]

@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.batch import app as batch_app
 from pytest_llmeval.errors import LlmevalError
 
 RunDir = Annotated[
@@ -62,6 +63,7 @@ runs_app = typer.Typer(
     no_args_is_help=True, help="List the runs there are, or clear old ones away."
 )
 app.add_typer(runs_app, name="runs")
+app.add_typer(batch_app, name="batch")
 
 
 def _version(wanted: bool) -> None:
@@ -270,6 +272,9 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     wrong: Annotated[bool, typer.Option("--wrong", help="Wrong or only partly right.")] = False,
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Nothing to judge.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="The machinery broke.")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="A line for each part instead, also while it runs.")
+    ] = False,
     suite: Annotated[str | None, typer.Option(help="Of this suite only.")] = None,
     condition: Annotated[str | None, typer.Option(help="Of this condition only.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 20,
@@ -284,8 +289,12 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     from pytest_llmeval.results.folder import find_run
 
     flags = {"wrong": wrong, "no_answer": no_answer, "failed": failed}
+    path = find_run(run_dir, run)
+    if parts:
+        typer.echo("\n".join(showing.lines_of_parts(path, condition)))
+        return
     wanted = showing.Wanted(frozenset(f for f, on in flags.items() if on), suite, condition, limit)
-    found = showing.find(find_run(run_dir, run), wanted)
+    found = showing.find(path, wanted)
     for line in showing.json_lines(found) if as_json else showing.text_lines(found):
         typer.echo(line)
 

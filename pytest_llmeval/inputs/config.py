@@ -220,6 +220,7 @@ _MEANT: Mapping[str, Callable[[Any, Path], Any]] = {
     "script": located,
     "tokenizer": _tokenizer,
     "url": lambda value, _: checked_url(value),
+    "urls": lambda value, _: tuple(map(checked_url, value)),
 }
 """What the values of these keys mean, seen from the config's folder."""
 

@@ -40,9 +40,11 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
+from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
+    Corpus,
     Effect,
     Evidence,
     GateResult,
@@ -61,6 +63,7 @@ __all__ = [
     "CheckVerdict",
     "Comparison",
     "Condition",
+    "Corpus",
     "Doubt",
     "DoubtKind",
     "Effect",
@@ -94,7 +97,9 @@ __all__ = [
     "TokenLogprob",
     "ToolCall",
     "Trial",
+    "TrialId",
     "Unneeded",
     "Usage",
     "UsageSource",
+    "parse_trial_id",
 ]

@@ -45,19 +45,6 @@ class TokenLogprob:
     top: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Likelihood:
-    """How likely a given text is as a continuation: the natural log probability of each token."""
-
-    continuation: str
-    token_logprobs: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        """The log likelihood of the whole text, in nats."""
-        return math.fsum(self.token_logprobs)
-
-
 UsageSource = Literal["server", "server_tokenizer", "tokenizer", "characters", "none"]
 """Who counted tokens: the endpoint with its answer, its tokenizer when asked, the tokenizer that
 the config names, nobody but the length of the texts; `none` where nothing is counted.
@@ -75,6 +62,25 @@ class Usage:
     completion: int | None = None
     cached: int | None = None
     source: UsageSource = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a given text is as a continuation: the natural log probability of each token.
+
+    `usage` and `service_ms` are what asking for this one has taken, as far as the server says so;
+    an answer has their sums.
+    """
+
+    continuation: str
+    token_logprobs: tuple[float, ...]
+    usage: Usage = Usage()
+    service_ms: float | None = None
+
+    @property
+    def total(self) -> float:
+        """The log likelihood of the whole text, in nats."""
+        return math.fsum(self.token_logprobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from importlib import resources
 from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
 
@@ -52,6 +53,7 @@ def html_report(report: RunReport) -> str:
         "fixed_set_words": wording.fixed_set_words,
         "preflight_words": preflight_words,
         "procedure": wording.procedure,
+        "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
@@ -77,7 +79,10 @@ def html_report(report: RunReport) -> str:
         scale=scale,
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
+        parts=part_lines(report.parts) if shows_parts(report.parts) else [],
         examples=example_groups(report.examples),
+        corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
+        corpus_head=wording.CORPUS_HEAD,
     )
 
 

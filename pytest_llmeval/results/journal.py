@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction
+from pytest_llmeval.records import Prediction, parse_trial_id
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
@@ -54,7 +54,7 @@ class Journal:
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system."""
-        condition = condition_of(prediction.trial_id)
+        condition = parse_trial_id(prediction.trial_id).condition
         key = (condition, self._part_of(prediction.trial_id))
         handle = self._files.get(key)
         if handle is None:
@@ -87,13 +87,6 @@ class Journal:
         drop_torn_line(path)
         handle = self._files[key] = path.open("ab")
         return handle
-
-
-def condition_of(trial_id: str) -> str:
-    """The condition's name in a trial's id: `suite::condition::item`, where a suite that is a
-    function may bring a `::` of its own.
-    """
-    return trial_id.rsplit("::", 2)[1]
 
 
 def is_being_written(run: Path) -> bool:

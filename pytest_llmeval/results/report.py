@@ -9,6 +9,7 @@ from typing import Literal
 
 from pytest_llmeval.records import (
     Comparison,
+    Corpus,
     Doubt,
     GateResult,
     Message,
@@ -18,7 +19,7 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, RunPlan, moment
+from pytest_llmeval.results.manifest import ModelFacts, PartFacts, RunPlan, moment
 from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200
@@ -50,7 +51,10 @@ class ConditionFigures:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A trial that was not right, as a reader wants to see it."""
+    """A trial that was not right, as a reader wants to see it.
+
+    `likelihoods` are the texts whose likelihood was asked, with theirs in nats.
+    """
 
     suite: str
     condition: str
@@ -61,6 +65,7 @@ class Example:
     answer: str | None
     extracted: str | None
     target: str
+    likelihoods: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ class RunReport:
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    parts: tuple[PartFacts, ...] = ()
+    corpora: tuple[Corpus, ...] = ()
 
     @property
     def began(self) -> str:
@@ -228,6 +235,7 @@ def _example(
     trial: Trial, prediction: Prediction, headline: Score | None, prompt: tuple[Message, ...]
 ) -> Example:
     outcome, reason = outcome_of(prediction, headline)
+    likelihoods = prediction.answer.likelihoods if prediction.answer else ()
     return Example(
         suite=trial.suite.name,
         condition=trial.condition.name,
@@ -238,4 +246,5 @@ def _example(
         answer=answer_text(prediction),
         extracted=headline.extracted if headline else None,
         target=target_text(trial.item.target),
+        likelihoods=tuple((each.continuation, each.total) for each in likelihoods),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Comparison, Doubt, GateResult, Metric
+from pytest_llmeval.records import Comparison, Corpus, Doubt, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
@@ -22,7 +22,7 @@ TARGET = "items like these"
 """What every interval and test speaks of: more items of the kind that was asked."""
 
 
-def write_significance(
+def write_significance(  # noqa: PLR0913 - a part of the file each
     path: Path,
     run_id: str,
     metrics: Iterable[Metric],
@@ -31,10 +31,12 @@ def write_significance(
     *,
     stopped: Iterable[StoppedSuite] = (),
     doubts: Iterable[Doubt] = (),
+    corpora: Iterable[Corpus] = (),
     seed: int = 0,
 ) -> None:
     """Write significance.json; `seed` is that of the sign-flip test, `stopped` are the suites that
-    might stop early, `doubts` why numbers may not mean what they seem to.
+    might stop early, `doubts` why numbers may not mean what they seem to, `corpora` the texts whose
+    likelihood was asked.
 
     Raises `ValueError` for a NaN: what is not defined is None.
     """
@@ -50,6 +52,7 @@ def write_significance(
             "gates": [_gate(result) for result in gates],
             "stopping": [_stopping(suite) for suite in stopped],
             "doubts": [plain(doubt) for doubt in doubts],
+            "corpora": [plain(corpus) for corpus in corpora],
         },
     )
 

@@ -31,6 +31,7 @@ from pytest_llmeval.results.tables import write_tables
 from pytest_llmeval.results.telemetry import PartKey, part_loads, read_telemetry
 from pytest_llmeval.results.trust import trust_warnings
 from pytest_llmeval.run.conclusion import Worth, slots_busy
+from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
 
 
@@ -79,6 +80,8 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         doubts=manifest.doubts,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
+        parts=manifest.parts,
+        corpora=corpora_of(_needed(outcome), outcome.predictions),
     )
 
 
@@ -142,6 +145,7 @@ def write_artifacts(
             outcome.gates,
             stopped=report.stopped,
             doubts=report.doubts,
+            corpora=report.corpora,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),

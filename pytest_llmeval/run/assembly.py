@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from platformdirs import user_cache_path
 
@@ -11,8 +11,9 @@ from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import Memory, free_now
-from pytest_llmeval.records import Answer, Prediction, Trial
+from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
+from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
@@ -20,8 +21,11 @@ from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
+
+AnyLane = Lane | BatchLane
 
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
@@ -37,11 +41,18 @@ def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Bac
 
 def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
     """Raise ConfigError for what an engine cannot do, instead of failing trial by trial."""
-    if settings.options.dry_run:
-        return
     conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
     for trial in conditions.values():
         model = settings.config.models[trial.condition.model]
+        if model.batch and is_timed(trial):
+            raise ConfigError(
+                f"{trial.condition.name} in suite {trial.suite.name} has a gate on latency, and "
+                f"models.{model.name} is asked in batches, which have none: remove the gate, or "
+                f"batch: true",
+                path=settings.config.path,
+            )
+        if settings.options.dry_run:
+            continue
         try:
             refuse_request(model.engine, request_of(trial, model))
         except Unsupported as error:
@@ -54,17 +65,18 @@ def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
 def live_models(
     settings: Settings,
     backings: Mapping[str, Backing],
-    ledger: Ledger,
+    logs: Path,
     say: Callable[[str], None],
+    opened: Callable[[LiveModel, ModelConfig], None],
     trials: Sequence[Trial] = (),
     salt: str = "",
 ) -> dict[str, LiveModel]:
-    """The config's models, ready to be opened; their servers will log into the run's folder.
+    """The config's models, ready to be opened; their servers will log into the folder `logs`.
 
-    Whether they can do what `trials` ask of them is looked at when they are opened; `salt` is
-    unlike that of any other session.
+    `opened` is told of each that has said what it is, before it is asked anything. Whether they can
+    do what `trials` ask of them is looked at when they are opened; `salt` is unlike that of any
+    other session.
     """
-    logs = ledger.folder.path / "logs"
     logs.mkdir(exist_ok=True)
     models = settings.config.models
     by_name = by_model(trials, settings.models)
@@ -75,7 +87,7 @@ def live_models(
             logs,
             say,
             place=_place(settings, name),
-            opened=partial(ledger.model_opened, config=models[name]),
+            opened=lambda live: opened(live, models[live.name]),
             examine=_examine(settings, models[name], by_name.get(name, ()), salt),
         )
         for name, made in backings.items()
@@ -85,8 +97,10 @@ def live_models(
 def _examine(
     settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything."""
-    if settings.options.dry_run or model.engine == "fake":
+    """The preflight of a model; None for the fake engine, which can do everything, and for a
+    service that is asked in batches and by nothing else.
+    """
+    if settings.options.dry_run or model.engine == "fake" or model.batch:
         return None
     exact = any(trial.suite.exact for trial in trials)
     wanted = wanted_for(trials, model)
@@ -100,14 +114,25 @@ def _place(settings: Settings, name: str) -> str:
 
 
 def turns_of(
-    settings: Settings, models: Mapping[str, LiveModel], trials: Sequence[Trial], ledger: Ledger
-) -> list[list[Lane]]:
+    settings: Settings,
+    models: Mapping[str, LiveModel],
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> list[list[AnyLane]]:
     """A lane for every model that has trials left; those of a turn fit into memory together."""
     left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
-    lanes = {
+    lanes: dict[str, AnyLane] = {
         name: _lane(settings, models[name], its)
+        if not settings.config.models[name].batch
+        else _batch_lane(settings, models[name], its, ledger, say)
         for name, its in by_model(left, settings.models).items()
     }
+    return in_turns(settings, lanes)
+
+
+def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyLane]]:
+    """Put lanes, by model, into turns of those that fit into memory together."""
     return [[lanes[name] for name in turn] for turn in _turns(settings, lanes)]
 
 
@@ -141,20 +166,48 @@ def is_timed(trial: Trial) -> bool:
 
 def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
-    exact = any(trial.suite.exact for trial in trials)
-    timed = any(map(is_timed, trials))
     gatekeeper = Gatekeeper(model, trials)
 
-    async def ask(trial: Trial) -> Answer:
+    def request_for(trial: Trial) -> Request:
         gatekeeper.admit(trial, live.checks, live.facts.context if live.facts else None)
-        request = request_of(trial, model)
+        return request_of(trial, model)
+
+    return lane_of(
+        live,
+        model,
+        trials,
+        request_for,
+        exact=any(trial.suite.exact for trial in trials),
+        # The texts of an item follow each other; a request ahead of them would take the slot whose
+        # cache holds their prompt.
+        timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
+        dry_run=settings.options.dry_run,
+    )
+
+
+def lane_of(
+    live: LiveModel,
+    model: ModelConfig,
+    trials: Sequence[Trial],
+    request_for: Callable[[Trial], Request],
+    *,
+    exact: bool,
+    timed: bool,
+    dry_run: bool,
+) -> Lane:
+    """A lane that keeps a model's slots full; with `exact` one request is under way at a time.
+
+    `request_for` raises EngineError for a trial that the model cannot be asked.
+    """
+
+    async def ask(trial: Trial) -> Answer:
+        request = request_for(trial)
         answer = await live.ask(request)
         refuse_dishonest(request, answer, model.engine)
         return answer
 
     def width() -> int:
         slots = live.slots or model.slots
-        dry_run = settings.options.dry_run
         return 1 if exact else in_flight(model, slots, timed=timed, dry_run=dry_run)
 
     return Lane(
@@ -164,6 +217,19 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         ask=ask,
         open=live.open,
         recover=live.recover,
-        close=live.close,
+        close=live.give_way,
         explain=live.explain,
     )
+
+
+def _batch_lane(
+    settings: Settings,
+    live: LiveModel,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> BatchLane:
+    polling = AT_ONCE if settings.options.dry_run else PollPolicy()
+    model = settings.config.models[live.name]
+    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
+    return batch_lane(asking, trials, polling)

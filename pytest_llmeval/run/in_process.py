@@ -42,6 +42,13 @@ def in_process_backing(model: ModelConfig, cache: Path, say: Callable[[str], Non
     )
 
 
+def what_workers_compute(model: ModelConfig) -> str:
+    """One line for the header: how many processes do the work, and whether a GPU helps."""
+    processes = "a process" if model.slots == 1 else f"{model.slots} processes"
+    gpu = "" if model.gpu_layers is None else f", gpu_layers: {model.gpu_layers}"
+    return f"llama-cpp-python in {processes} of its own{gpu}"
+
+
 def forced_slots(config: Config) -> Iterator[str]:
     """A warning for each model that was to have more slots than it has instances."""
     for name, model in config.models.items():

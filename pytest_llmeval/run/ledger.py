@@ -27,11 +27,13 @@ from pytest_llmeval.results.manifest import (
     plan_of,
     read_manifest,
     settle_part,
-    write_manifest,
 )
-from pytest_llmeval.results.resume import check_resumable
+from pytest_llmeval.results.resume import check_resumable, weights_changed
+from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
@@ -41,15 +43,6 @@ DRY_RUN = "dry run: every model was played by the fake engine"
 
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """A slice of a condition's trials, numbered from 1."""
-
-    condition: str
-    number: int
-    trials: Sequence[Trial]
 
 
 class Ledger:
@@ -70,8 +63,10 @@ class Ledger:
         self.parts = parts
         self.known = known
         self._journal = journal
-        self._manifest = manifest
+        self._manifest = KeptManifest(folder.path, manifest)
         self._unsynced = 0
+        self._progress = Progress(parts, known)
+        self._strays: dict[tuple[str, int], Strays] = {}
 
     @classmethod
     def open(
@@ -80,8 +75,10 @@ class Ledger:
         trials: Sequence[Trial],
         now: datetime,
         digests: Callable[[], Mapping[str, str | None]] = dict,
+        place: Path | None = None,
     ) -> Ledger:
-        """Make the folder of a new run, or go back to the one that --llm-resume names.
+        """Make the folder of a new run, at `place` if it is given, or go back to the one that
+        --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
         Every request is rendered and written before anything is sent. Raises RunError when the
@@ -98,7 +95,10 @@ class Ledger:
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
-            folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            if place is None:
+                folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            else:
+                folder = RunFolder.at(place, conditions)
             parts = list(_parts(trials, settings.options.parts))
             manifest = _new_manifest(folder, plan, parts, settings, now)
         else:
@@ -109,6 +109,7 @@ class Ledger:
         try:
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
             ledger._write_what_is_asked(settings)
+            ledger.begin(settings.options.root)
         except BaseException:
             journal.close()
             if settings.options.resume is None:
@@ -116,43 +117,88 @@ class Ledger:
             raise
         return ledger
 
+    @classmethod
+    def of_folder(cls, path: Path, manifest: Manifest, parts: Sequence[Part]) -> Ledger:
+        """Go back to a folder whose requests are there, whatever wrote them; see `begin`."""
+        folder = RunFolder.open(path, [condition.name for condition in manifest.plan.conditions])
+        part_of = {trial.id: part.number for part in parts for trial in part.trials}
+        journal = Journal(folder, lambda trial_id: part_of[trial_id])
+        try:
+            return cls(folder, journal, parts, manifest, read_run(path))
+        except BaseException:
+            journal.close()
+            raise
+
+    def begin(self, root: Path, **changes: object) -> None:
+        """Write down what it runs on, and that it is at work; a resumed run goes on.
+
+        `changes` are to other fields of the manifest.
+        """
+        write_json(self.folder.path / "environment.json", describe_environment(root))
+        self._manifest.write(parts=self._progress.facts, finished=None, exit_reason=None, **changes)
+
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it was last written."""
-        return self._manifest
+        """The manifest as it is by now."""
+        return self._manifest.value
 
     def record(self, prediction: Prediction) -> None:
         """Write a prediction down, before anyone sees it."""
         self._journal.append(prediction)
+        if self._progress.recorded(prediction):
+            self._manifest.write_soon(parts=self._progress.facts)
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self._unsynced = 0
             # fsync takes milliseconds, which the scheduler's loop does not have.
             threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
 
+    def sending(self, trial: Trial) -> None:
+        """A trial is about to be sent: its part is running."""
+        if self._progress.sending(trial):
+            self._manifest.write_soon(parts=self._progress.facts)
+
+    def note_strays(self, condition: str, number: int, odd: Strays) -> None:
+        """Keep by which ids what came back for a part differs from what it had asked."""
+        before = self._strays.get((condition, number), NO_STRAYS)
+        self._strays[condition, number] = Strays(
+            doubled=before.doubled + odd.doubled, unknown=before.unknown + odd.unknown
+        )
+
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
-        """Write down by which weights a model's answers are made, before it gives any."""
+        """Write down by which weights a model's answers are made, before it gives any.
+
+        Raises RunError when the run has answers of it by others: not every endpoint could be asked
+        for them before it was open.
+        """
         facts = _model_facts(model, config)
-        others = tuple(known for known in self._manifest.models if known.name != model.name)
+        for change in weights_changed(self.manifest.models, {facts.name: facts.digest}):
+            raise RunError(f"the run has answers by other weights; {change}. Start a new run")
+        others = tuple(known for known in self.manifest.models if known.name != model.name)
         # By name, whichever server was the first to be healthy.
         models = sorted((*others, facts), key=lambda known: known.name)
-        self._write(models=tuple(models))
+        self._manifest.write(models=tuple(models))
 
     def keep_rotation(self, rotation: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         """Write down which models take turns, once for all sessions of the run; what holds."""
-        if not self._manifest.rotation:
-            self._write(rotation=tuple(map(tuple, rotation)))
-        return self._manifest.rotation
+        if not self.manifest.rotation:
+            self._manifest.write(rotation=tuple(map(tuple, rotation)))
+        return self.manifest.rotation
 
     def keep_stopping(self, suites: Iterable[str]) -> None:
         """Write down which suites may stop early in this session."""
-        self._write(stopping=tuple(sorted(suites)))
+        self._manifest.write(stopping=tuple(sorted(suites)))
 
     def predictions_by_part(
         self, predictions: Mapping[str, Prediction]
     ) -> dict[tuple[str, int], list[Prediction]]:
         """The predictions of each part, by its condition and number."""
-        return {(p.condition, p.number): list(_of_part(p, predictions)) for p in self.parts}
+        return {
+            (part.condition, part.number): [
+                predictions[trial.id] for trial in part.trials if trial.id in predictions
+            ]
+            for part in self.parts
+        }
 
     def close(
         self,
@@ -170,24 +216,17 @@ class Ledger:
         of the numbers should know, `doubts` why they may not mean what they seem to; `unneeded`
         trials may be without a prediction.
         """
+        self._manifest.settle()
         try:
             self._journal.close()
         except OSError as error:
             reason = reason or f"the journal could not be closed: {error}"
         # What an earlier session has warned of holds no more, or is said again.
-        lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
+        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
         settled = tuple(
-            settle_part(
-                facts,
-                _of_part(part, predictions),
-                not_needed=sum(
-                    trial.id in unneeded and trial.id not in predictions for trial in part.trials
-                ),
-                ended=not reason,
-            )
-            for part, facts in zip(self.parts, self._manifest.parts, strict=True)
+            self._settled(part, predictions, unneeded, ended=not reason) for part in self.parts
         )
-        self._write(
+        self._manifest.write(
             parts=settled,
             finished=now.isoformat(),
             exit_reason=reason or "finished",
@@ -195,24 +234,30 @@ class Ledger:
             doubts=tuple(doubts),
         )
 
-    def _write(self, **changes: object) -> None:
-        self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
-        write_manifest(self.folder.path, self._manifest)
+    def _settled(
+        self,
+        part: Part,
+        predictions: Mapping[str, Prediction],
+        unneeded: Collection[str],
+        *,
+        ended: bool,
+    ) -> PartFacts:
+        out = [predictions[trial.id] for trial in part.trials if trial.id in predictions]
+        absent = [trial.id for trial in part.trials if trial.id not in predictions]
+        missing = tuple(trial_id for trial_id in absent if trial_id not in unneeded)
+        odd = self._strays.get((part.condition, part.number), NO_STRAYS)
+        return settle_part(
+            PartFacts(part.condition, part.number, len(part.trials)),
+            out,
+            not_needed=len(absent) - len(missing),
+            ended=ended,
+            odd=dataclasses.replace(odd, missing=missing),
+        )
 
     def _write_what_is_asked(self, settings: Settings) -> None:
         for part in self.parts:
             bodies = request_bodies(part.trials, settings.config.models)
             write_requests(self.folder.requests(part.condition, part.number), bodies)
-        environment = describe_environment(settings.options.root)
-        write_json(self.folder.path / "environment.json", environment)
-        self._write(
-            parts=tuple(
-                PartFacts(part.condition, part.number, len(part.trials), "running")
-                for part in self.parts
-            ),
-            finished=None,  # a resumed run goes on
-            exit_reason=None,
-        )
 
 
 def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
@@ -222,10 +267,6 @@ def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
     for condition, its_trials in by_condition.items():
         for number, some in enumerate(split_into_parts(its_trials, count), start=1):
             yield Part(condition, number, some)
-
-
-def _of_part(part: Part, predictions: Mapping[str, Prediction]) -> Iterable[Prediction]:
-    return (predictions[trial.id] for trial in part.trials if trial.id in predictions)
 
 
 def _seeds(settings: Settings) -> dict[str, int]:
@@ -244,13 +285,14 @@ def _new_manifest(
         started=now.isoformat(),
         plan=plan,
         plan_hash=plan_hash(plan),
-        versions=_versions(),
+        versions=versions_here(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
         warnings=(DRY_RUN,) if settings.options.dry_run else (),
     )
 
 
-def _versions() -> dict[str, str | None]:
+def versions_here() -> dict[str, str | None]:
+    """The packages of this machine that could make a difference; None for one that is not there."""
     versions: dict[str, str | None] = {"pytest-llmeval-local": __version__}
     for package in ("pytest", "pytest-xdist", "xllamacpp"):
         try:

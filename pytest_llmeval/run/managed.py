@@ -59,11 +59,11 @@ def _adapter_facts(
 def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
     """What a model will take once loaded, None when we do not load it or it cannot be read.
 
-    What the config declares wins. `has_gpu` says that there is a GPU to be seen: llama-server takes
-    it, where nobody says how many layers.
+    What the config declares wins. `has_gpu` says that there is a GPU to be seen: llama-server and
+    Ollama take it, where nobody says how many layers.
     """
     layers = model.gpu_layers
-    if layers is None and has_gpu and model.engine == "llama-server":
+    if layers is None and has_gpu and model.engine in {"llama-server", "ollama"}:
         layers = "all"
     if model.memory is not None:
         return placed(model.memory, gpu_layers=layers, layers=None)

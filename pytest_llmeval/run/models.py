@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Check, Request
+from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.run.preflight import Examine
@@ -34,16 +35,19 @@ class Backing:
     """How a model is reached.
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
-    adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so; `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint
-    whether it is still loading. `tokenizer` counts where the endpoint does not.
+    adopted at `url`; it may give None itself, where somebody's turns out to answer at `url`.
+    `digest` computes that of the weights, and gives up when the function it gets says so;
+    `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint whether
+    it is still loading, `unload` has it give back the memory that the model takes there.
+    `tokenizer` counts where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server | ServerGroup] | None
+    make_server: Callable[[Path], Server | ServerGroup | None] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    unload: Callable[[Engine], Awaitable[None]] | None = None
     tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
 
@@ -96,6 +100,13 @@ class LiveModel:
         return self._server.url if self._server is not None else self._backing.url
 
     @property
+    def engine(self) -> Engine:
+        """What speaks to it; raises EndpointUnreachable while it is not open."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return self._engine
+
+    @property
     def slots(self) -> int | None:
         """How many requests it answers at once, as far as it says so."""
         return self.facts.slots if self.facts is not None else None
@@ -140,6 +151,7 @@ class LiveModel:
         try:
             if self._backing.make_server is not None:
                 self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
+            if self._server is not None:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
@@ -161,7 +173,8 @@ class LiveModel:
     async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
             self.facts = await engine.describe()
-            self.digest, self.adapters = await digests
+            digest, self.adapters = await digests
+            self.digest = self.facts.digest or digest
             if self._examine is not None:
                 found = await self._examine(engine, self.facts, self.digest)
                 self.checks = found.checks
@@ -173,15 +186,10 @@ class LiveModel:
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
-        if self._engine is None:
-            raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            answer = await self._engine.complete(request)
-            return await self._counter.completed(self._engine, request, answer)
-        found = await self._engine.likelihoods(request)
-        return Answer(
-            max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
-        )
+            answer = await self.engine.complete(request)
+            return await self._counter.completed(self.engine, request, answer)
+        return answer_of(await self.engine.likelihoods(request))
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
@@ -199,6 +207,16 @@ class LiveModel:
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
                 await old.close()
+
+    async def give_way(self) -> None:
+        """Close the model so that the next ones have its memory, whoever's the server is."""
+        engine, unload = self._engine, self._backing.unload
+        if self._server is None and engine is not None and unload is not None:
+            try:
+                await unload(engine)
+            except EngineError as error:
+                self._say(f"llmeval: {self.name} was not unloaded and still takes memory: {error}")
+        await self.close()
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""
@@ -219,6 +237,35 @@ class LiveModel:
         ended_by = self._server.exit_description or self._ended_by
         words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
         return str(ServerError(words, log_tail=self._server.log_tail()))
+
+
+def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
+    """The answer to a question for likelihoods: the likeliest text, and what all took together.
+
+    Tokens and times are unknown as soon as one of them is.
+    """
+    usages = [each.usage for each in likelihoods]
+    times = [each.service_ms for each in likelihoods]
+    return Answer(
+        max(likelihoods, key=lambda each: each.total).continuation,
+        "stop",
+        usage=Usage(
+            _sum([usage.prompt for usage in usages]),
+            _sum([usage.completion for usage in usages]),
+            _sum([usage.cached for usage in usages]),
+            "server" if all(usage.source == "server" for usage in usages) else "none",
+        ),
+        service_ms=_sum(times),
+        likelihoods=tuple(likelihoods),
+    )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _sum(numbers: Sequence[Number | None]) -> Number | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:

@@ -124,17 +124,24 @@ class Run:
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
         )
         self._models = live_models(
-            self.settings, backings, ledger, self._say, trials, salt=f"{now:%y%m%d-%H%M%S}"
+            self.settings,
+            backings,
+            ledger.folder.path / "logs",
+            self._say,
+            ledger.model_opened,
+            trials,
+            salt=f"{now:%y%m%d-%H%M%S}",
         )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, ledger),
+            turns_of(self.settings, self._models, trials, ledger, self._say),
             ledger.record,
             self._shut_down,
             known=[known for known in ledger.known.values() if is_answered(known)],
             elapsed=self._elapsed,
             stopping=self._stopping,
+            sending=ledger.sending,
         )
         if self.settings.config.telemetry and not self.settings.options.dry_run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)

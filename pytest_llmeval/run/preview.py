@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_llmeval.machine.memory import free_now
-from pytest_llmeval.records import Trial
+from pytest_llmeval.records import Request, Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN
@@ -22,7 +22,10 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one suite asks under one condition; tokens are estimated, `written` is the most."""
+    """What one suite asks under one condition; tokens are estimated, `written` is the most.
+
+    Where likelihoods are asked nothing is written, and the prompt is read once for each text.
+    """
 
     suite: str
     condition: str
@@ -54,15 +57,20 @@ def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
     for (suite, condition), group in groupby(trials, _key):
         its = list(group)
         requests = [request_of(t, settings.config.models[t.condition.model]) for t in its]
-        characters = sum(len(m.content) for request in requests for m in request.messages)
         yield Load(
             suite=suite,
             condition=condition,
             model=its[0].condition.model,
             trials=len(its),
-            read=characters // CHARACTERS_PER_TOKEN,
-            written=sum(request.sampling.max_tokens for request in requests),
+            read=sum(map(_characters, requests)) // CHARACTERS_PER_TOKEN,
+            written=sum(0 if r.continuations else r.sampling.max_tokens for r in requests),
         )
+
+
+def _characters(request: Request) -> int:
+    prompt = sum(len(message.content) for message in request.messages)
+    texts = request.continuations or ("",)
+    return sum(prompt + len(text) for text in texts)
 
 
 def _key(trial: Trial) -> tuple[str, str]:
@@ -70,10 +78,13 @@ def _key(trial: Trial) -> tuple[str, str]:
 
 
 def _time(loads: Sequence[Load], speed: float | None) -> str:
+    written = sum(load.written for load in loads)
+    if not written:
+        return "time unknown: nothing is written, and speed is that of writing"
     if not speed:
         return "time unknown until a first run has measured its speed"
-    seconds = sum(load.written for load in loads) / speed
-    return f"at most about {seconds:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    told = f"at most about {written / speed:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    return told if all(load.written for load in loads) else f"{told}, and the likelihoods"
 
 
 def _memory(settings: Settings, model: str) -> str:

@@ -57,6 +57,7 @@ from pytest_llmeval.running.plan import (
     trials_of,
     up_to_a_gap,
 )
+from pytest_llmeval.scoring.asking import with_continuations
 from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
@@ -99,6 +100,7 @@ def rescore(
     _require_requests(origin, requests)
     suites, left_out = _suites(origin, root, suite_files)
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
+    suites = [with_continuations(suite, scorers[suite.name]) for suite in suites]
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
     plan = _plan(origin.plan, trials, scorers)
     _refuse_other_questions(origin, plan)

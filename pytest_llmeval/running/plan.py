@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.errors import SuiteError
-from pytest_llmeval.records import Condition, PromptVariant, Sampling, Suite, Trial
+from pytest_llmeval.records import Condition, PromptVariant, Sampling, Suite, Trial, TrialId
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def _condition(suite: Suite, model: str, named: NamedSampling, prompt: PromptVar
 
 def trials_of(suite: Suite, condition: Condition) -> Iterator[Trial]:
     """Every item of the suite under one condition, its repeats side by side."""
-    prefix = f"{suite.name}::{condition.name}::"
     for item in suite.items:
         for repeat in range(1, condition.repeats + 1):
             name = item.slug if repeat == 1 else f"{item.slug}.{repeat}"
-            yield Trial(suite, condition, item, repeat, name, prefix + name)
+            trial_id = str(TrialId(suite.name, condition.name, name))
+            yield Trial(suite, condition, item, repeat, name, trial_id)
 
 
 def sampling_of(trial: Trial) -> Sampling:

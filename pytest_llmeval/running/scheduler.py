@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Prediction, Settled, Trial
 
+from .batches import BatchLane, BatchRunner
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
 from .settling import Settling
@@ -46,18 +47,20 @@ class Scheduler:
     scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
     whatever the reason. `known` predictions are of earlier sessions of the run, which took
     `elapsed` seconds together: the times of this one count on from there. `stopping` says which
-    trials need not be asked any more; theirs and others' fates are settled as it says.
+    trials need not be asked any more; theirs and others' fates are settled as it says. `sending` is
+    told, in the scheduler's thread too, of each trial that is about to be sent.
     """
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
         self,
-        turns: Sequence[Sequence[Lane]],
+        turns: Sequence[Sequence[Lane | BatchLane]],
         record: Callable[[Prediction], None],
         shutdown: Callable[[], Awaitable[None]],
         *,
         known: Iterable[Prediction] = (),
         elapsed: float = 0.0,
         stopping: Stopping | None = None,
+        sending: Callable[[Trial], None] = lambda _: None,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -65,6 +68,7 @@ class Scheduler:
         self._turns = turns
         self._record = record
         self._shutdown = shutdown
+        self._sending = sending
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
@@ -77,7 +81,7 @@ class Scheduler:
         self._arrival = asyncio.Event()
         self._log: list[Settled] = []
         self._results: dict[str, Settled] = {}
-        self._runners: dict[str, LaneRunner] = {}
+        self._runners: dict[str, LaneRunner | BatchRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
         for prediction in self.predictions.values():
@@ -250,7 +254,17 @@ class Scheduler:
                 for lane in turn:
                     await lane.close()
 
-    def _runner(self, lane: Lane) -> LaneRunner:
+    def _runner(self, lane: Lane | BatchLane) -> LaneRunner | BatchRunner:
+        if isinstance(lane, BatchLane):
+            return BatchRunner(
+                lane,
+                self._arrive,
+                policy=self._policy,
+                clock=self._clock,
+                jitter=self._jitter,
+                began=self._began,
+                sending=self._sending,
+            )
         return LaneRunner(
             lane,
             self._arrive,
@@ -259,9 +273,10 @@ class Scheduler:
             jitter=self._jitter,
             began=self._began,
             admit=lambda trial: self._settling.admit(trial, lane.in_flight()),
+            sending=self._sending,
         )
 
-    def _needs(self, lane: Lane) -> bool:
+    def _needs(self, lane: Lane | BatchLane) -> bool:
         return any(trial.id not in self._settling.unneeded for trial in lane.trials)
 
     def _arrive(self, prediction: Prediction) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.errors import MissingExtraError, ServerStartError
@@ -28,6 +29,22 @@ EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline
 
 WORKER = (sys.executable, "-m", "pytest_llmeval.servers.llama_cpp_worker", "--lifeline")
 """Our worker around llama-cpp-python, which takes them too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An executable that a model needs, in words, and how to come to it."""
+
+    what: str
+    ways_out: str
+
+
+LLAMA_SERVER = Need(
+    "llama-server",
+    "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
+    "called `llama.cpp releases`, and name it with `executable:`; "
+    "or write `engine: embedded`, which needs no executable",
+)
 
 
 def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[str, ...]:
@@ -101,7 +118,7 @@ _IN_PYTHON = {
 """Of servers that are Python packages: module, distribution, extra and program."""
 
 
-def find_executable(name: str, search_path: str, *, model: str) -> str:
+def find_executable(name: str, search_path: str, *, model: str, need: Need = LLAMA_SERVER) -> str:
     """The path of an executable: a bare name is looked up on the search path, a path is taken.
 
     Raises ServerStartError, which says what was looked for, where, and the ways out.
@@ -116,9 +133,4 @@ def find_executable(name: str, search_path: str, *, model: str) -> str:
     else:
         folders = [folder for folder in search_path.split(os.pathsep) if folder]
         looked = f"no executable `{name}` in the {len(folders)} folders of PATH"
-    raise ServerStartError(
-        f"model {model} needs llama-server, but {looked}. "
-        "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
-        "called `llama.cpp releases`, and name it with `executable:`; "
-        "or write `engine: embedded`, which needs no executable"
-    )
+    raise ServerStartError(f"model {model} needs {need.what}, but {looked}. {need.ways_out}")

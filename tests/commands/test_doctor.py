@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 
+import pytest
 from typer.testing import CliRunner
 
 from pytest_llmeval.commands.doctor import Examination, examine
 from pytest_llmeval.commands.llmeval import app
+from tests.standins.ollama import Ollama
 
 
 def bare(name: str) -> None:
@@ -37,6 +41,36 @@ def test_a_full_machine_needs_nothing() -> None:
     assert all(finding.usable for finding in (*examination.engines, *examination.extras))
     assert "needs:" not in lines_of(examination)
     assert "/bin/llama-server" in lines_of(examination)
+
+
+@pytest.mark.parametrize(
+    ("running", "which", "words"),
+    [
+        ("0.14.2", bare, "yes  ollama  version 0.14.2 is running"),
+        (None, lambda _: "/bin/ollama", "/bin/ollama, not running: a run starts one of its own"),
+        (None, bare, "no   ollama  not running, and no executable on PATH"),
+    ],
+)
+def test_ollama_is_running_or_installed_or_to_be_had(
+    running: str | None, which: Callable[[str], str | None], words: str
+) -> None:
+    text = lines_of(examine(which=which, ollama_version=lambda: running))
+    assert words in re.sub("(?<=ollama) +", "  ", text)
+    assert ("winget install Ollama.Ollama" in text) == ("no   ollama" in text)
+
+
+def test_an_ollama_on_this_machine_is_asked_for_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Ollama() as ollama:
+        monkeypatch.setenv("OLLAMA_HOST", ollama.url)
+        assert "version 0.14.2 is running" in lines_of(examine())
+        assert [seen.path for seen in ollama.seen] == ["/api/version"]
+
+
+def test_an_ollama_on_another_machine_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "box.example")
+    assert "not running" in lines_of(examine(which=bare))
 
 
 def test_a_package_that_does_not_load_says_why_and_what_to_install() -> None:

@@ -27,6 +27,7 @@ from pytest_llmeval.records import (
     DoubtKind,
     FinishReason,
     Item,
+    Likelihood,
     NoAnswerReason,
     Outcome,
     ScorerSpec,
@@ -214,6 +215,9 @@ def _no_process_is_left() -> Iterator[None]:
     MATH.close()
 
 
+#: Scorers whose examples have likelihoods in place of an answer, in braces.
+LIKELY = ("choice", "choice_per_byte", "choice_per_token", "token_likelihood", "byte_likelihood")
+
 EXAMPLES = [row for row in rows("### What they make of answers") if row[0].startswith("`")]
 
 
@@ -240,6 +244,9 @@ def value_or_text(text: str) -> Any:
 
 
 def answer_of(scorer: str, text: str) -> Answer:
+    if scorer in LIKELY and text.startswith("{"):
+        found = value(text).items()
+        return Answer("", "stop", likelihoods=tuple(Likelihood(k, tuple(v)) for k, v in found))
     call = re.fullmatch(r"(\w+)\((\{.*\})\)", text)
     if scorer == "tool_call" and call:
         calls = (ToolCall(call[1], json.loads(call[2]), call[2]),)

@@ -56,8 +56,8 @@ def test_an_unknown_kind_is_answered_with_what_there_is_and_the_nearest_match() 
     with pytest.raises(ConfigError) as told:
         make_engine("lama-server", HERE)
     assert str(told.value) == (
-        "There is no engine 'lama-server'; known are embedded, fake, llama-cpp-python, "
-        "llama-server, openai. Did you mean 'llama-server'?"
+        "There is no engine 'lama-server'; known are anthropic, embedded, fake, fireworks, "
+        "llama-cpp-python, llama-server, ollama, openai. Did you mean 'llama-server'?"
     )
 
 

@@ -15,7 +15,6 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
-    condition_of,
     drop_torn_line,
     is_being_written,
     read_journal,
@@ -63,10 +62,6 @@ def test_parts_have_files_of_their_own_and_are_read_as_one(folder: RunFolder, sa
             journal.append(samples.answered(f"s::m/p::{number}"))
     assert list(read_journal(folder.results("m/p", 2))) == ["s::m/p::2"]
     assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/p::2"]
-
-
-def test_a_suite_that_is_a_function_may_have_colons_of_its_own() -> None:
-    assert condition_of("tests/test_x.py::test_capital::m/p::fr.2") == "m/p"
 
 
 def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Answer, Attempt, Prediction, Score, ToolCall
+from pytest_llmeval.records import Answer, Attempt, Likelihood, Prediction, Score, ToolCall
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_from_line
 from pytest_llmeval.results.rows import (
@@ -97,7 +97,23 @@ def test_a_row_holds_everything_of_its_prediction(written: RunFolder) -> None:
         "total_ms": "21.5",
         "attempts": "1",
         "error": "",
+        "likelihoods": "",
     }
+
+
+def test_likelihoods_are_json_in_the_order_in_which_they_were_asked(
+    tmp_path: Path, samples: Any
+) -> None:
+    (trial,) = samples.trials_of(samples.suite_of("a", ["z"]))
+    found = (Likelihood(" Rome", (-1.5, -2.0)), Likelihood(" Zürich", (-0.25,)))
+    answer = Answer(" Zürich", "stop", likelihoods=found)
+    folder = RunFolder.create(tmp_path, NOW, [trial.condition.name])
+    write_tables(folder, [trial], {trial.id: Prediction(trial.id, answer, None)}, {})
+    (row,) = read_predictions(folder.path)
+    assert json.loads(row["likelihoods"]) == [
+        {"continuation": " Rome", "logprob": -3.5, "tokens": 2},
+        {"continuation": " Zürich", "logprob": -0.25, "tokens": 1},
+    ]
 
 
 def test_what_was_not_asked_not_judged_or_failed_is_never_wrong(written: RunFolder) -> None:

@@ -112,7 +112,9 @@ def test_the_header_says_what_computes(bench: Workbench, keys: dict[str, Any], w
 def workers_of(bench: Workbench, **keys: Any) -> Server | ServerGroup:
     backing = backing_of(model_of(bench, **keys), bench.settings().config, bench.root, print)
     assert backing.make_server is not None
-    return backing.make_server(bench.root)
+    workers = backing.make_server(bench.root)
+    assert workers is not None
+    return workers
 
 
 def test_one_instance_is_a_server_of_one_slot(bench: Workbench) -> None:

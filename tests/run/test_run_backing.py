@@ -194,6 +194,7 @@ def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Wo
     backing = backing_of(model, bench.settings().config, bench.root, print)
     assert backing.make_server is not None
     server = backing.make_server(bench.root / "logs")
+    assert server is not None
     spec = server.spec
     assert (spec.kind, spec.slots, spec.context, spec.threads) == ("embedded", 3, 256, 1)
     assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")
@@ -210,7 +211,9 @@ def test_adapters_go_to_the_server_and_into_what_is_known_of_the_weights(
     config = bench.settings().config
     backing = backing_of(model, config, bench.root / "cache", print)
     assert backing.make_server is not None
-    assert backing.make_server(bench.root).spec.lora == (LoraAdapter(style, 0.5),)
+    server = backing.make_server(bench.root)
+    assert server is not None
+    assert server.spec.lora == (LoraAdapter(style, 0.5),)
     digest = hashlib.sha256(style.read_bytes()).hexdigest()
     assert backing.adapters(lambda: False) == (AdapterFacts("style.gguf", digest, 0.5),)
     without = backing_of(plain, config, bench.root / "cache", print)

@@ -120,6 +120,17 @@ def test_no_request_waits_at_a_server_whose_latency_a_gate_is_about(
     assert (lanes["tiny-l"].in_flight(), lanes["tiny-s"].in_flight()) == (3, 2)
 
 
+def test_no_request_waits_at_a_server_that_is_asked_for_likelihoods(
+    bench: Workbench, begin: Begin
+) -> None:
+    """It would take the slot in whose cache the next option's prompt is."""
+    bench.config(models=bench.real("tiny-s"))
+    items = [{"id": "x", "a": 1, "options": ["1", "2"], "answer": "A"}]
+    suite = bench.suite(items=items, score={"choice": "loglikelihood"})
+    ((lane,),) = begin(trials=bench.trials(bench.settings(), suite))
+    assert lane.in_flight() == 2
+
+
 def test_mistakes_are_told_and_nothing_is_written(bench: Workbench) -> None:
     settings = bench.settings()
     run = Run(settings, print)

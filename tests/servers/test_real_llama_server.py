@@ -235,7 +235,7 @@ def test_a_server_of_ours_that_its_arguments_close_with_a_key_is_refused_with_th
     make_real: Callable[..., Server],
 ) -> None:
     message = failure_of(make_real(args=("--api-key", "mine"))).message
-    assert "the server gives no /props: HTTP 401: it asks for a key" in message
+    assert "it gives no /props: HTTP 401: it asks for a key" in message
     assert "remove `--api-key` from its `args`" in message
 
 
