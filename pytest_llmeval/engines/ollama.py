@@ -246,7 +246,6 @@ class OllamaEngine(Refusing):
             reply.headers,
             reply.body,
             model=self._model,
-            context=self._manner.context,
             now=self._clock,
             secret=self._endpoint.api_key,
         )

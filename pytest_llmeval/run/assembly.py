@@ -179,7 +179,7 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         request_for,
         exact=any(trial.suite.exact for trial in trials),
         # The texts of an item follow each other; a request ahead of them would take the slot whose
-        # cache holds their prompt.
+        # cache holds their prompt. Servers that keep it in memory then have to copy it back.
         timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
         dry_run=settings.options.dry_run,
     )
