@@ -20,7 +20,7 @@ class EngineKeys:
     passed: tuple[str, ...] = ()
 
 
-COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout")
+COMMON_KEYS = ("engine", "name", "role", "slots", "exact", "timeout")
 """What a model of any engine may have."""
 
 _OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args")

@@ -78,6 +78,8 @@ Context = Annotated[
 ]
 Threads = Annotated[int, Field(ge=1, description="CPU threads; the server's own choice if unset.")]
 Timeout = Annotated[float, Field(gt=0, description="Seconds a request may take.")]
+Role = Literal["model", "judge", "embedder"]
+"""What a model is for: only one of the role `model` is asked the suites."""
 
 
 class ServerSection(Section):
@@ -111,6 +113,10 @@ class ModelSection(Section):
     )
     name: str | None = Field(
         default=None, min_length=1, description="The model name requests carry."
+    )
+    role: Role = Field(
+        default="model",
+        description="model is asked every suite; judge and embedder only serve scorers.",
     )
     slots: Slots | None = None
     context: Context | None = None
@@ -156,6 +162,7 @@ class ModelConfig:
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
     script: Path | None = None
+    role: Role = "model"
 
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
@@ -175,6 +182,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     keys = ENGINES[section.engine]
     used = {*keys.required, *keys.optional, "slots", "timeout"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
+    if section.role != "model":
+        settings["role"] = section.role
     for key in sorted(used):
         value = getattr(section, key)
         settings[key] = getattr(server, key, None) if value is None else value

@@ -58,11 +58,18 @@ BUILT_IN: Mapping[str, str] = {
     "math": "pytest_llmeval.scoring.mathematics",
     "refusal": "pytest_llmeval.scoring.refusals",
     "abstention": "pytest_llmeval.scoring.refusals",
+    "judge": "pytest_llmeval.scoring.judge",
+    "pairwise": "pytest_llmeval.scoring.pairwise",
+    "embedding_similarity": "pytest_llmeval.scoring.similarity",
 }
 
 _registered: dict[str, type[Scorer]] = {}
 
 _ANY_ANSWER = Answer("-", "stop")
+
+
+class NeedsModelError(Exception):
+    """Only a model can say something about this answer: see `second_wave`."""
 
 
 class Scorer(Protocol):
@@ -155,6 +162,8 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
         for scorer in own:
             try:
                 scorer(_ANY_ANSWER, item)
+            except NeedsModelError:
+                continue
             except ValueError as error:
                 raise ScorerError(f"score: {scorer.name}: {error}", path=path) from error
 
