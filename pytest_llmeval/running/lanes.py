@@ -22,6 +22,10 @@ class Lane:
     raise (LlmevalError) is why everything left in the lane fails. `in_flight` says, once the
     endpoint is open, how many requests are under way at once. `explain` puts into words why a trial
     stays unanswered after this error.
+
+    The trials of the second `wave` are about answers: they are asked when all lanes of the first
+    one in their turn are through, those that are then `is_due`, and `asked` gives the hash of what
+    was asked.
     """
 
     model: str
@@ -32,6 +36,9 @@ class Lane:
     recover: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     explain: Callable[[EngineError], str] = str
+    wave: int = 1
+    is_due: Callable[[Trial], bool] = lambda _: True
+    asked: Callable[[Trial], str] = lambda _: ""
 
 
 class LaneRunner:
@@ -153,6 +160,7 @@ class LaneRunner:
             started=self.sent[trial.id] - self._began,
             queued_ms=0.0 if service is None else max(0.0, total - service),
             total_ms=total,
+            asked=self._lane.asked(trial),
         )
 
     def _failed(self, trial: Trial, attempts: list[Attempt], failure: Failure) -> Prediction:
@@ -163,6 +171,7 @@ class LaneRunner:
             attempts=tuple(attempts),
             started=self.sent[trial.id] - self._began,
             total_ms=attempts[-1].ms if attempts else 0.0,
+            asked=self._lane.asked(trial),
         )
 
 

@@ -14,6 +14,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeGuard
 from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.scorer import Scorer
 
+#: The scorers that need a model.
+MODEL_SCORERS = ("judge", "pairwise", "embedding_similarity")
+
 #: The reason of a failure that is not the answer's, but that of who was to judge it.
 JUDGE = "judge"
 
