@@ -178,12 +178,19 @@ def schema(
     # yaml-language-server: $schema=config.schema.json
     """
     if name is SchemaName.significance:
-        from pytest_llmeval.results.significance import significance_schema as found
+        from pytest_llmeval.results.significance import significance_schema
+
+        found = significance_schema()
     elif name is SchemaName.suite:
-        from pytest_llmeval.inputs.schema import suite_schema as found
+        from pytest_llmeval.inputs.schema import suite_schema
+
+        found = suite_schema()
     else:
-        from pytest_llmeval.inputs.schema import config_schema as found
-    typer.echo(json.dumps(found(), indent=2))
+        from pytest_llmeval.engines.engine import offered
+        from pytest_llmeval.inputs.schema import config_schema
+
+        found = config_schema(offered())
+    typer.echo(json.dumps(found, indent=2))
 
 
 @runs_app.command("list")

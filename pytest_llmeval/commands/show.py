@@ -125,12 +125,19 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
         score = scores.get(_key(asdict(trial)), {})
         yield replace(
             trial,
-            prompt=tuple(requests.get(trial.trial_id, {}).get("messages", ())),
+            prompt=_messages(requests.get(trial.trial_id, {})),
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
             # Of a scorer that failed, its message is the last of the stages.
             error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
+
+
+def _messages(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The messages of a request; a raw completion's text is what its user has said."""
+    if "prompt" in body:
+        return ({"role": "user", "content": body["prompt"]},)
+    return tuple(body.get("messages", ()))
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast, get_args
 
-from pytest_llmeval.engines.refusals import quote, without, words_of
-from pytest_llmeval.errors import BadAnswer, Unsupported
+from pytest_llmeval.engines.logprobs import check_logprobs, logprobs_of_choice
+from pytest_llmeval.engines.reading import (
+    LONGEST_VALUE,
+    Unexpected,
+    count,
+    kind_of,
+    milliseconds,
+    no_constant,
+    optional,
+    read_reply,
+)
+from pytest_llmeval.engines.refusals import words_of
+from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import Answer, FinishReason, Request, ToolCall, Usage
 
 _FINISH_REASONS = get_args(FinishReason)
@@ -24,8 +36,6 @@ _OPENAI_SAMPLING = (
     "seed",
 )
 _LLAMA_CPP_SAMPLING = ("top_k", "min_p", "repeat_penalty")
-_LONGEST_VALUE = 200
-_LONGEST_MS = 1e12
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -33,31 +43,55 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 # Requests -----------------------------------------------------------------------------------------
 
 
-def chat_body(request: Request, model: str | None, *, llama_cpp: bool) -> dict[str, Any]:
+def chat_body(
+    request: Request,
+    model: str | None,
+    *,
+    llama_cpp: bool,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the body of a chat completion: only what was asked for, so that the rest is default.
 
     `llama_cpp` says that the server understands llama.cpp's own keys; without it they are left
-    out, and `refuse_llama_cpp_keys` says whether that is honest.
+    out, and `refuse_llama_cpp_keys` says whether that is honest. `template_kwargs` are what the
+    model's chat template is given beside the messages.
     """
-    sampling = request.sampling
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
-    for key in _OPENAI_SAMPLING:
-        value = getattr(sampling, key)
-        if value is not None:
-            body[key] = value
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
+    body |= sampling_body(request, llama_cpp=llama_cpp)
     if request.tools:
         body["tools"] = list(request.tools)
         body["tool_choice"] = "auto"
+    if request.json_schema is not None:
+        body["response_format"] = _response_format(request.json_schema)
+    if request.grammar is not None and llama_cpp:
+        body["grammar"] = request.grammar
+    if request.top_logprobs is not None:
+        # llama.cpp gives none at all where no alternatives are asked for.
+        least = 1 if llama_cpp else 0
+        body |= {"logprobs": True, "top_logprobs": max(least, request.top_logprobs)}
+    if template_kwargs:
+        body["chat_template_kwargs"] = dict(template_kwargs)
+    return body
+
+
+def sampling_body(request: Request, *, llama_cpp: bool) -> dict[str, Any]:
+    """Return the keys that say how to write, the same for chats and raw completions."""
+    sampling = request.sampling
+    keys = _OPENAI_SAMPLING + (_LLAMA_CPP_SAMPLING if llama_cpp else ())
+    body: dict[str, Any] = {
+        key: value for key in keys if (value := getattr(sampling, key)) is not None
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
     if llama_cpp:
         body["cache_prompt"] = request.cache_prompt
-        for key in _LLAMA_CPP_SAMPLING:
-            value = getattr(sampling, key)
-            if value is not None:
-                body[key] = value
     return body
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"type": "json_schema", "json_schema": named}
 
 
 def refuse_llama_cpp_keys(request: Request) -> None:
@@ -68,6 +102,9 @@ def refuse_llama_cpp_keys(request: Request) -> None:
     keys = [key for key in _LLAMA_CPP_SAMPLING if getattr(request.sampling, key) is not None]
     asked = [f"sampling by {', '.join(keys)}"] if keys else []
     asked += [] if request.cache_prompt else ["turning the prompt cache off (exact: true)"]
+    asked += [] if request.grammar is None else ["holding an answer to a grammar"]
+    if request.form == "completion" and request.json_schema is not None:
+        asked.append("holding a raw completion to a json_schema")
     if asked:
         raise Unsupported(
             f"The engine openai has no way of {' or of '.join(asked)}: OpenAI's API has no such "
@@ -83,75 +120,69 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
 # Answers ------------------------------------------------------------------------------------------
 
 
-def answer_from_chat(body: bytes, *, secret: str | None = None) -> Answer:
+def answer_from_chat(
+    body: bytes, *, secret: str | None = None, top_logprobs: int | None = None
+) -> Answer:
     """Read the body of a reply with status 200.
 
-    Raises `BadAnswer` for anything that is not what the API promises, quoting how the body begins;
-    `secret` is taken out of the quotation.
+    With `top_logprobs` the answer must hold log probabilities. Raises `BadAnswer` for anything that
+    is not what the API promises, quoting how the body begins; `secret` is taken out of the
+    quotation.
     """
-    try:
-        return _answer(_json_object(body))
-    except _Unexpected as error:
-        problem, beginning = without(str(error), secret), quote(body, secret=secret)
-        raise BadAnswer(f"The answer cannot be used: {problem}. It begins: {beginning}") from None
+    return read_reply(body, lambda data: _answer(data, top_logprobs), secret)
 
 
-class _Unexpected(Exception):
-    """Says what is wrong with a body, for `answer_from_chat` to complete."""
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        data = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise _Unexpected("it is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise _Unexpected("it is not JSON") from error
-    if not isinstance(data, dict):
-        raise _Unexpected(f"it is {_kind(data)}, not an object")
-    return data
-
-
-def _answer(data: dict[str, Any]) -> Answer:
-    choice = _first_choice(data)
+def _answer(data: dict[str, Any], top_logprobs: int | None) -> Answer:
+    choice = first_choice(data)
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise _Unexpected(f"choices[0].message is {_kind(message)}, not an object")
-    timings = _optional(data, "timings", dict) or {}
-    first_token_ms = _milliseconds(timings, "prompt_ms")
-    writing_ms = _milliseconds(timings, "predicted_ms")
-    return Answer(
-        text=_optional(message, "content", str) or "",
-        finish_reason=_finish_reason(choice.get("finish_reason")),
+        raise Unexpected(f"choices[0].message is {kind_of(message)}, not an object")
+    timings = optional(data, "timings", dict) or {}
+    first_token_ms, service_ms = times_of(timings)
+    answer = Answer(
+        text=optional(message, "content", str) or "",
+        finish_reason=finish_reason(choice.get("finish_reason")),
         tool_calls=_tool_calls(message),
-        reasoning=_optional(message, "reasoning_content", str),
-        usage=_usage(_optional(data, "usage", dict), timings),
+        reasoning=optional(message, "reasoning_content", str),
+        usage=usage_of(optional(data, "usage", dict), timings),
         first_token_ms=first_token_ms,
-        service_ms=_sum(first_token_ms, writing_ms),
+        service_ms=service_ms,
     )
+    return with_logprobs(answer, choice, top_logprobs)
 
 
-def _first_choice(data: dict[str, Any]) -> dict[str, Any]:
+def with_logprobs(answer: Answer, choice: dict[str, Any], most: int | None) -> Answer:
+    """Return the answer with the log probabilities of its choice, which must be there unless
+    `most`, the number of alternatives asked for, is None.
+    """
+    if most is None:
+        return answer
+    return check_logprobs(replace(answer, logprobs=logprobs_of_choice(choice, most)))
+
+
+def first_choice(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the one choice of a reply."""
     if "choices" not in data:
         error = f" but an error: {words_of(data)}" if "error" in data else ""
-        raise _Unexpected(f"it has no choices{error}")
+        raise Unexpected(f"it has no choices{error}")
     choices = data["choices"]
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise _Unexpected("choices is not a list that begins with an object")
+        raise Unexpected("choices is not a list that begins with an object")
     return cast(dict[str, Any], choices[0])
 
 
-def _finish_reason(value: object) -> FinishReason:
+def finish_reason(value: object) -> FinishReason:
+    """Return how an answer ended, which must be told."""
     if value not in _FINISH_REASONS:
         known = ", ".join(_FINISH_REASONS)
-        raise _Unexpected(
-            f"finish_reason is {json.dumps(value)[:_LONGEST_VALUE]}, not one of {known}"
+        raise Unexpected(
+            f"finish_reason is {json.dumps(value)[:LONGEST_VALUE]}, not one of {known}"
         )
     return cast(FinishReason, value)
 
 
 def _tool_calls(message: dict[str, Any]) -> tuple[ToolCall, ...]:
-    calls = _optional(message, "tool_calls", list)
+    calls = optional(message, "tool_calls", list)
     return tuple(_tool_call(call) for call in calls) if calls else ()
 
 
@@ -159,7 +190,7 @@ def _tool_call(call: object) -> ToolCall:
     function = call.get("function") if isinstance(call, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(function, dict) or not isinstance(name, str) or not name:
-        raise _Unexpected("an entry of tool_calls has no function with a name")
+        raise Unexpected("an entry of tool_calls has no function with a name")
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
         return ToolCall(name, _recordable(arguments), _encode(arguments))
@@ -170,8 +201,8 @@ def _tool_call(call: object) -> ToolCall:
 
 def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError, _Unexpected):
+        value = json.loads(raw, parse_constant=no_constant)
+    except (ValueError, RecursionError, Unexpected):
         return None
     return _recordable(value) if isinstance(value, dict) else None
 
@@ -187,64 +218,22 @@ def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return arguments
 
 
-def _no_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which Python would read."""
-    raise _Unexpected(f"it holds {name}, which is not JSON")
-
-
-def _usage(usage: dict[str, Any] | None, timings: dict[str, Any]) -> Usage:
+def usage_of(usage: dict[str, Any] | None, timings: dict[str, Any]) -> Usage:
+    """Return the tokens that the server has counted, if it has."""
     if usage is None:
         return Usage()
-    details = _optional(usage, "prompt_tokens_details", dict) or {}
-    cached = _count(timings, "cache_n")
+    details = optional(usage, "prompt_tokens_details", dict) or {}
+    cached = count(timings, "cache_n")
     return Usage(
-        prompt=_count(usage, "prompt_tokens"),
-        completion=_count(usage, "completion_tokens"),
-        cached=cached if cached is not None else _count(details, "cached_tokens"),
+        prompt=count(usage, "prompt_tokens"),
+        completion=count(usage, "completion_tokens"),
+        cached=cached if cached is not None else count(details, "cached_tokens"),
         source="server",
     )
 
 
-def _count(data: dict[str, Any], key: str) -> int | None:
-    value = _optional(data, key, int)
-    if value is not None and (isinstance(value, bool) or value < 0):
-        raise _Unexpected(f"{key} is {json.dumps(value)}, not a number of tokens")
-    return cast("int | None", value)
-
-
-def _milliseconds(timings: dict[str, Any], key: str) -> float | None:
-    value = timings.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Unexpected(f"timings.{key} is {_kind(value)}, not a number")
-    if not 0 <= value < _LONGEST_MS:
-        raise _Unexpected(f"timings.{key} is {value}, not a time")
-    return float(value)
-
-
-def _sum(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else first + second
-
-
-_KINDS: dict[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null or missing",
-}
-
-
-def _kind(value: object) -> str:
-    return _KINDS[type(value)]
-
-
-def _optional(data: dict[str, Any], key: str, expected: type) -> Any:
-    """Return a field of the expected type, None when it is null or missing."""
-    value = data.get(key)
-    if value is not None and not isinstance(value, expected):
-        raise _Unexpected(f"{key} is {_kind(value)}, not {_KINDS[expected]}")
-    return value
+def times_of(timings: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return llama.cpp's own milliseconds until the first token, and for the whole answer."""
+    first = milliseconds(timings, "prompt_ms")
+    writing = milliseconds(timings, "predicted_ms")
+    return first, None if first is None or writing is None else first + writing

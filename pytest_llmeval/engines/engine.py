@@ -137,6 +137,11 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted({*_BUILT_IN, *_registered, *(point.name for point in _offered())}))
 
 
+def offered() -> tuple[str, ...]:
+    """The kinds that are not built in, sorted: those of other packages, and of a conftest."""
+    return tuple(kind for kind in kinds() if kind not in _BUILT_IN)
+
+
 def make_engine(kind: str, endpoint: Endpoint) -> Engine:
     """Return a new engine of a kind; raises `ConfigError` when there is none of that name.
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.chat import (
@@ -16,7 +16,13 @@ from pytest_llmeval.engines.chat import (
     encode_body,
     refuse_llama_cpp_keys,
 )
+from pytest_llmeval.engines.completion import (
+    answer_from_completion,
+    completion_body,
+    prompt_of,
+)
 from pytest_llmeval.engines.connection import Reply
+from pytest_llmeval.engines.embeddings import Vectors, embeddings_body, vectors_from
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.refusals import error_from_reply
 from pytest_llmeval.engines.wire import make_wire
@@ -42,12 +48,13 @@ class OpenAIEngine(Refusing):
         self._endpoint = dataclasses.replace(endpoint, url=_VERSIONED.sub("", url))
         self._clock = clock
         self._wire = make_wire(self._endpoint)
-        self._chat_path = f"{self._version}/chat/completions"
 
     @staticmethod
     def refuse(request: Request) -> None:
         """Raise `Unsupported` for what OpenAI's API cannot say."""
         refuse_llama_cpp_keys(request)
+        if request.form == "completion":
+            prompt_of(request)
 
     async def describe(self) -> EndpointFacts:
         """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
@@ -62,12 +69,42 @@ class OpenAIEngine(Refusing):
     async def complete(self, request: Request) -> Answer:
         """Make one attempt."""
         self.refuse(request)
+        return await (
+            self._continue(request) if request.form == "completion" else self._chat(request)
+        )
+
+    async def _chat(self, request: Request) -> Answer:
         endpoint = self._endpoint
-        body = encode_body(chat_body(request, endpoint.model, llama_cpp=self.llama_cpp))
-        reply = await self._wire.send("POST", self._chat_path, body)
+        body = chat_body(
+            request,
+            endpoint.model,
+            llama_cpp=self.llama_cpp,
+            template_kwargs=endpoint.settings.get("chat_template_kwargs"),
+        )
+        reply = await self._post(f"{self._version}/chat/completions", body)
+        return answer_from_chat(reply, secret=endpoint.api_key, top_logprobs=request.top_logprobs)
+
+    async def _continue(self, request: Request) -> Answer:
+        endpoint = self._endpoint
+        body = completion_body(request, endpoint.model, llama_cpp=False)
+        reply = await self._post(f"{self._version}/completions", body)
+        return answer_from_completion(
+            reply, secret=endpoint.api_key, top_logprobs=request.top_logprobs
+        )
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Ask for the vectors of some texts, all in one request."""
+        endpoint = self._endpoint
+        body = embeddings_body(texts, endpoint.model)
+        reply = await self._post(f"{self._version}/embeddings", body)
+        return vectors_from(reply, len(texts), secret=endpoint.api_key)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Send a request and return the body of its reply, which must have status 200."""
+        reply = await self._wire.send("POST", path, encode_body(body))
         if reply.status != 200:
             raise self._refusal(reply)
-        return answer_from_chat(reply.body, secret=endpoint.api_key)
+        return reply.body
 
     async def close(self) -> None:
         """Close every connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.inputs.adapters import Adapter
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, unknown
 from pytest_llmeval.inputs.models import (
+    OFFERED_ENGINES,
     ModelConfig,
     ModelSection,
     ServerSection,
@@ -106,11 +108,15 @@ def find_config(name: str, root: Path) -> Path:
 
 
 def load_config(
-    path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+    path: Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    offered: Collection[str] = (),
 ) -> Config:
     """Read, override, check and resolve a config.
 
     `overrides` are the texts of --llm-set; those that choose prompts are none of the config's.
+    `offered` are the engines that other packages offer.
     Raises ConfigError with every mistake of the file, a line each.
     """
     document = read_document(path, ConfigError)
@@ -120,7 +126,7 @@ def load_config(
     _check_names(document.data.get("models"), mistakes)
     # Flat or named: pydantic would complain about both forms at once.
     content = {key: value for key, value in document.data.items() if key != "sampling"}
-    file = read_section(ConfigFile, content, (), mistakes)
+    file = read_section(ConfigFile, content, (), mistakes, {OFFERED_ENGINES: offered})
     sampling = document.data.get("sampling", {})
     samplings = read_samplings(sampling, ("sampling",), file.repeats if file else 1, mistakes)
     settings = _settings(file, mistakes) if file else {}
@@ -209,16 +215,29 @@ def _resolved(
 
 def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:
     """The value with its variables expanded, and a path where the key means one."""
-    if isinstance(value, list):
-        return tuple(expand_variables(text, environment) for text in value)
-    if not isinstance(value, str):
-        return value
-    text = expand_variables(value, environment)
+    text = _expanded(value, environment)
+    if key == "lora":
+        return tuple(Adapter(located(each["path"], folder), each["scale"]) for each in text)
+    if isinstance(text, list):
+        return tuple(text)
+    if not isinstance(text, str):
+        return text
     if key in {"gguf", "script"}:
         return located(text, folder)
     if key == "executable":
         return located_executable(text, folder)
     return checked_url(text) if key == "url" else text
+
+
+def _expanded(value: Any, environment: Mapping[str, str]) -> Any:
+    """A value with the variables expanded in every text in it."""
+    if isinstance(value, str):
+        return expand_variables(value, environment)
+    if isinstance(value, list):
+        return [_expanded(inner, environment) for inner in value]
+    if isinstance(value, dict):
+        return {key: _expanded(inner, environment) for key, inner in value.items()}
+    return value
 
 
 def _canonical(

@@ -11,7 +11,7 @@ from pytest_llmeval.inputs.mistakes import Mistakes
 from pytest_llmeval.redaction import looks_secret
 
 _KEYS = {"apikey", "token", "accesstoken", "key", "secret", "password", "authorization", "bearer"}
-_PATHS = {"gguf", "script", "executable"}
+_PATHS = {"gguf", "script", "executable", "lora", "path"}
 _WAY_OUT = "put it into an environment variable and name the variable: api_key_env: MY_API_KEY"
 
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from pytest_llmeval.inputs.engine_keys import ENGINES, known_engine, wrong_keys
+from pytest_llmeval.inputs.adapters import Adapter, Adapters
+from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.sections import Section
+
+OFFERED_ENGINES = "offered_engines"
+"""Under this name a section's context has the engines that other packages offer."""
 
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
@@ -63,6 +67,10 @@ def _variable(value: str) -> str:
     return value
 
 
+def _engine(value: str, info: ValidationInfo) -> str:
+    return known_engine(value, (info.context or {}).get(OFFERED_ENGINES, ()))
+
+
 GpuLayers = Annotated[
     Any,
     PlainValidator(_gpu_layers),
@@ -105,7 +113,7 @@ class ModelSection(Section):
     """A model: its weights or its address, and what runs it."""
 
     engine: Annotated[
-        str, AfterValidator(known_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
+        str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
     url: Annotated[str, AfterValidator(_url)] | None = Field(
@@ -137,6 +145,15 @@ class ModelSection(Section):
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
+    lora: Adapters | None = Field(
+        default=None, description="LoRA adapters: a file, or a list of files or {path, scale}."
+    )
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="What the chat template gets too, such as enable_thinking."
+    )
+    options: dict[str, Any] | None = Field(
+        default=None, description="For an engine that another package offers."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +180,18 @@ class ModelConfig:
     api_key_env: str | None = None
     script: Path | None = None
     role: Role = "model"
+    lora: tuple[Adapter, ...] = ()
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
+
+
+def _given(section: ModelSection) -> set[str]:
+    return {key for key in section.model_fields_set if getattr(section, key) is not None}
 
 
 def key_mistakes(section: ModelSection) -> dict[str, str]:
     """What is wrong with the choice of keys, by key; a missing one under its own name."""
-    given = {key for key in section.model_fields_set if getattr(section, key) is not None}
-    mistakes = wrong_keys(section.engine, given)
+    mistakes = wrong_keys(section.engine, _given(section))
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
     return mistakes
@@ -179,7 +202,7 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
 
     Keys are those of `ModelConfig`; what an engine has no use for is left out.
     """
-    keys = ENGINES[section.engine]
+    keys = keys_of(section.engine, _given(section))
     used = {*keys.required, *keys.optional, "slots", "timeout"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     if section.role != "model":
@@ -191,6 +214,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []
         settings["args"] = [*shared, *section.args]
+    if section.lora is not None:
+        settings["lora"] = [adapter.model_dump() for adapter in section.lora]
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

@@ -12,7 +12,7 @@ from pytest_llmeval.inputs.documents import Document, KeyPath, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
 from pytest_llmeval.inputs.prompts import Place, check, literal, make_variant, render
 from pytest_llmeval.inputs.sections import NAME, NAME_RULE
-from pytest_llmeval.records import Item, Message, PromptVariant
+from pytest_llmeval.records import Item, Message, PromptVariant, RequestForm
 
 Role = Literal["system", "user", "assistant"]
 _ROLES = ("system", "user", "assistant")
@@ -122,11 +122,14 @@ class _PromptReader:
         return text.removesuffix("\n"), Place(path, 1, by_line=True)
 
 
-def with_examples(prompt: WrittenPrompt, examples: Sequence[Item]) -> WrittenPrompt:
+def with_examples(
+    prompt: WrittenPrompt, examples: Sequence[Item], form: RequestForm = "chat"
+) -> WrittenPrompt:
     """The prompt with worked examples before its last message, which must be the user's.
 
     An example is that message rendered with the example's fields, and its target as the
-    assistant's. All items get the same ones, so that a server's prompt cache serves them. Raises
+    assistant's; in a raw completion, which has no assistant, its target stands behind it in the
+    text. All items get the same ones, so that a server's prompt cache serves them. Raises
     ValueError when the last message is not the user's.
     """
     question = prompt.messages[-1]
@@ -139,10 +142,7 @@ def with_examples(prompt: WrittenPrompt, examples: Sequence[Item]) -> WrittenPro
     turns: list[Message] = []
     for item in examples:
         (asked,) = render(asking, item)
-        turns += [
-            Message("user", literal(asked.content)),
-            Message("assistant", literal(_as_answer(item.target))),
-        ]
+        turns += _turns(literal(asked.content), literal(_as_answer(item.target)), form)
     place = prompt.places[-1]
     return WrittenPrompt(
         prompt.name,
@@ -150,6 +150,16 @@ def with_examples(prompt: WrittenPrompt, examples: Sequence[Item]) -> WrittenPro
         (*prompt.places[:-1], *[place] * len(turns), place),
         prompt.line,
     )
+
+
+def _turns(question: str, answer: str, form: RequestForm) -> list[Message]:
+    """A worked example: two turns of a chat, or a piece of a text that goes on after a blank line,
+    as the examples of lm-evaluation-harness do.
+    """
+    if form == "chat":
+        return [Message("user", question), Message("assistant", answer)]
+    gap = "" if question[-1:].isspace() else " "
+    return [Message("user", f"{question}{gap}{answer}\n\n")]
 
 
 def _as_answer(target: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pytest_llmeval.inputs.config import ConfigFile
-from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES
+from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES, OFFERED, EngineKeys
 from pytest_llmeval.inputs.gate_forms import MEASURED
 from pytest_llmeval.inputs.sections import NAME, Section
 from pytest_llmeval.inputs.suite_file import SuiteFile
@@ -13,22 +14,30 @@ from pytest_llmeval.inputs.suite_file import SuiteFile
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def config_schema() -> dict[str, Any]:
-    """The schema of the file given to --llm-config."""
+def config_schema(offered: Collection[str] = ()) -> dict[str, Any]:
+    """The schema of the file given to --llm-config; `offered` are engines of other packages."""
     schema = _schema(ConfigFile, "llmeval config")
     name = {"pattern": f"^{NAME.pattern}$"}
     schema["properties"]["models"]["propertyNames"] = name
-    schema["$defs"]["ModelSection"]["allOf"] = [
+    engines = {**ENGINES, **dict.fromkeys(sorted(set(offered) - set(ENGINES)), OFFERED)}
+    model = schema["$defs"]["ModelSection"]
+    model["properties"]["engine"]["enum"] = list(engines)
+    model["allOf"] = [
         {
             "if": {"properties": {"engine": {"const": engine}}, "required": ["engine"]},
-            "then": {
-                "required": list(keys.required),
-                "propertyNames": {"enum": [*COMMON_KEYS, *keys.required, *keys.optional]},
-            },
+            "then": _keys_schema(keys),
         }
-        for engine, keys in ENGINES.items()
+        for engine, keys in engines.items()
     ]
     return schema
+
+
+def _keys_schema(keys: EngineKeys) -> dict[str, Any]:
+    own = {
+        "required": list(keys.required),
+        "propertyNames": {"enum": [*COMMON_KEYS, *keys.required, *keys.optional]},
+    }
+    return own if keys.adopted is None else {"anyOf": [own, _keys_schema(keys.adopted)]}
 
 
 def suite_schema() -> dict[str, Any]:

@@ -87,11 +87,18 @@ Share = Annotated[
 
 
 def read_section(
-    section: type[AnySection], value: Any, keys: KeyPath, mistakes: Mistakes
+    section: type[AnySection],
+    value: Any,
+    keys: KeyPath,
+    mistakes: Mistakes,
+    context: Mapping[str, Any] | None = None,
 ) -> AnySection | None:
-    """The section that `value`, written under `keys`, is; None after noting its mistakes."""
+    """The section that `value`, written under `keys`, is; None after noting its mistakes.
+
+    `context` is what validators are given beside the value.
+    """
     try:
-        return section.model_validate(value)
+        return section.model_validate(value, context=context)
     except ValidationError as problem:
         for error in problem.errors(include_url=False):
             place = (*keys, *error["loc"])

@@ -50,8 +50,8 @@ _SCORER: dict[str, Any] = {
 _SCORE: dict[str, Any] = {
     "anyOf": [*_SCORER["anyOf"], {"type": "array", "items": _SCORER, "minItems": 1}]
 }
-# These keys take several forms; `suites` and `prompt_forms` read them, so that a mistake is told in
-# the words of the form that was meant. Their schemas are for editors.
+# These keys take several forms; `suites`, `prompt_forms` and `answer_form` read them, so that a
+# mistake is told in the words of the form that was meant. Their schemas are for editors.
 AnyItems = Annotated[Any, WithJsonSchema(_ITEMS)]
 AnyPrompt = Annotated[Any, WithJsonSchema(_PROMPT)]
 AnyPrompts = Annotated[
@@ -67,6 +67,8 @@ _MARGIN: dict[str, Any] = {
 }
 Margin = Annotated[float, PlainValidator(share), WithJsonSchema(_MARGIN)]  # 0 has a message
 AnyAtMost = Annotated[Any, WithJsonSchema({"type": ["number", "string"]})]
+AnySchema = Annotated[Any, WithJsonSchema({"type": "object"})]
+AnyGrammar = Annotated[Any, WithJsonSchema(_TEXT_OR_FILE)]
 AnyTags = Annotated[
     Any, WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}}]})
 ]
@@ -120,6 +122,19 @@ class MarkerArguments(Section):
     tags: AnyTags = Field(default=[], description="Words for pytest -m.")
     tools: list[ToolSection] = Field(
         default=[], description="OpenAI function tools, sent with every request."
+    )
+    form: Literal["chat", "completion"] = Field(
+        default="chat",
+        description="completion: the prompt is continued as it stands, without chat template.",
+    )
+    json_schema: AnySchema = Field(
+        default=None, description="What answers must obey: a JSON Schema, or {file: schema.json}."
+    )
+    grammar: AnyGrammar = Field(
+        default=None, description="What answers must obey: llama.cpp's GBNF, or {file: x.gbnf}."
+    )
+    logprobs: int | None = Field(
+        default=None, ge=0, le=20, description="Log probabilities, with so many alternatives."
     )
     repeats: Repeats | None = None
     limit: int | None = Field(default=None, ge=1, description="A seeded sample of this many items.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import DatasetError, SuiteError
+from pytest_llmeval.inputs.answer_form import AnswerForm, read_answer_form
 from pytest_llmeval.inputs.datasets import (
     ID_FIELD,
     TAGS_FIELD,
@@ -88,6 +89,7 @@ class _Parts:
     gates: tuple[GateSpec, ...]
     tags: tuple[str, ...]
     tools: tuple[Mapping[str, Any], ...]
+    answers: AnswerForm
 
 
 def _build(
@@ -101,7 +103,7 @@ def _build(
     parts = _read_parts(document, keys)
     file = parts.file
     whole = _part_to_ask(document, file, _read_items(document, ("items",), file))
-    written = _with_examples(document, file, parts.prompts, whole)
+    written = _with_examples(document, parts, whole)
     for prompt in written:
         check(prompt.variant, whole, prompt.places)
     limits = [n for n in (limit, file.limit) if n is not None]
@@ -124,6 +126,10 @@ def _build(
         is_function=keys is MarkerArguments,
         seeds=_seeds(file, limits),
         stop=_stop(document, file),
+        form=parts.answers.form,
+        json_schema=parts.answers.json_schema,
+        grammar=parts.answers.grammar,
+        logprobs=parts.answers.logprobs,
     )
 
 
@@ -145,6 +151,7 @@ def _read_parts(document: Document, keys: type[MarkerArguments]) -> _Parts:
     mistakes = Mistakes(document, SuiteError)
     section = read_section(keys, document.data, (), mistakes)
     prompts = read_prompts(document, mistakes)
+    answers = read_answer_form(document, prompts, mistakes)
     scorers = read_scorers(document, mistakes)
     tags = _read_tags(document, mistakes)
     # A marker is a suite without the keys it does not take.
@@ -155,7 +162,8 @@ def _read_parts(document: Document, keys: type[MarkerArguments]) -> _Parts:
         _check_split(file.split, mistakes)
     mistakes.raise_if_any()
     assert file is not None
-    return _Parts(file, prompts, scorers, gates, tags, tuple(document.data.get("tools", ())))
+    tools = tuple(document.data.get("tools", ()))
+    return _Parts(file, prompts, scorers, gates, tags, tools, answers)
 
 
 def _read_tags(document: Document, mistakes: Mistakes) -> tuple[str, ...]:
@@ -198,15 +206,13 @@ def _part_to_ask(document: Document, file: SuiteFile, items: tuple[Item, ...]) -
 
 
 def _with_examples(
-    document: Document,
-    file: SuiteFile,
-    prompts: tuple[WrittenPrompt, ...],
-    asked: tuple[Item, ...],
+    document: Document, parts: _Parts, asked: tuple[Item, ...]
 ) -> tuple[WrittenPrompt, ...]:
     """The prompts with worked examples, none of which any item of the suite asks.
 
     Chosen before any limit, so that a limit does not change what the remaining items are asked.
     """
+    file, prompts = parts.file, parts.prompts
     section = file.few_shot
     if section is None:
         return prompts
@@ -223,7 +229,8 @@ def _with_examples(
         )
     examples = sample(pool, section.count, section.seed)
     try:
-        return tuple(with_examples(prompt, examples) for prompt in prompts)
+        form = parts.answers.form
+        return tuple(with_examples(prompt, examples, form) for prompt in prompts)
     except ValueError as problem:
         raise _error(document, ("few_shot",), str(problem)) from None
 

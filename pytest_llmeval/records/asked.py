@@ -117,7 +117,8 @@ class Suite:
     """Which items, prompts, scorers and gates. `origin` is the file (and for marked functions the
     function) as pytest shows it, with forward slashes; node ids start with it. `items` stand in the
     order in which they are asked: with `stop` a random one. `seeds` are those of the choices that
-    were made by chance: `items` (limit, split), `few_shot` and `order`.
+    were made by chance: `items` (limit, split), `few_shot` and `order`. `form`, `json_schema` and
+    `grammar` are those of its requests, `logprobs` is the number of alternatives they ask for.
     """
 
     name: str
@@ -137,6 +138,10 @@ class Suite:
     is_function: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     stop: StopSpec | None = None
+    form: RequestForm = "chat"
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

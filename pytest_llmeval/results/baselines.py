@@ -36,6 +36,10 @@ _BEGINNING = re.compile(r'\{\s*(<<<<<<<[^\n]*\n\s*)?"checksum": "[0-9a-f]{64}"')
 
 _WAY_OUT = "Restore the baseline, or move the file away: nothing overwrites it"
 
+_USUAL = {"form": "chat", "json_schema": "", "grammar": ""}
+_UNUSUAL = object()
+"""What is left out where it is as usual: files that are older than these keys stay as they are."""
+
 _NAMED = 3
 """So many items are named where some differ; of the others the number is told."""
 
@@ -44,7 +48,8 @@ _NAMED = 3
 class Baseline:
     """The outcomes of one scorer over one suite under one condition, and what they rest on.
 
-    `prompt` and `tools` are hashes, `dataset` that of all items and `content` that of each.
+    `prompt` and `tools` are hashes, `dataset` that of all items and `content` that of each;
+    `json_schema` and `grammar` are hashes of what answers were held to, "" without.
     `values` has the scores of each item, one a repeat. `weights` is the sha256 of the model's, None
     where it is not known; `made_by` is the version of this package.
     """
@@ -61,6 +66,9 @@ class Baseline:
     values: Mapping[str, tuple[float, ...]]
     weights: str | None
     made_by: str
+    form: str = "chat"
+    json_schema: str = ""
+    grammar: str = ""
 
     @property
     def repeats(self) -> int | None:
@@ -118,7 +126,8 @@ def all_baselines(root: Path) -> Iterator[tuple[Path, Baseline]]:
 
 def format_baseline(baseline: Baseline) -> str:
     """The text of a baseline's file. Pure, and the same for the same baseline."""
-    data = plain(baseline) | {
+    told = {key: v for key, v in plain(baseline).items() if _USUAL.get(key, _UNUSUAL) != v}
+    data = told | {
         "schema": SCHEMA,
         "values": {item: _unwrapped(values) for item, values in baseline.values.items()},
     }
@@ -219,6 +228,12 @@ def circumstances(before: Baseline, now: Baseline, *, limited: bool) -> list[str
         found.append("the prompt has changed")
     if before.tools != now.tools:
         found.append("the tools have changed")
+    if before.form != now.form:
+        found.append(f"form was {before.form}, is {now.form}")
+    if before.json_schema != now.json_schema:
+        found.append("the json_schema has changed")
+    if before.grammar != now.grammar:
+        found.append("the grammar has changed")
     found += _settings("sampling:", before.sampling, now.sampling)
     if None not in (before.repeats, now.repeats) and before.repeats != now.repeats:
         found.append(f"repeats was {before.repeats}, is {now.repeats}")

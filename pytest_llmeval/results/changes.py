@@ -107,7 +107,8 @@ def ran_differently(
 
 
 def _facts(model: ModelFacts) -> dict[str, Any]:
-    return {words: getattr(model, name) for name, words in _FACTS.items()}
+    facts = {words: getattr(model, name) for name, words in _FACTS.items()}
+    return facts | {"adapters": ", ".join(map(str, model.adapters)) or "none"}
 
 
 def _flat(value: Any) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def _score(text: str, item: str, path: Path) -> float:
 
 
 def _read_questions(run: Path) -> dict[Key, dict[str, str]]:
-    """Read what each item was asked, by suite and condition: messages and tools as canonical JSON.
+    """Read what each item was asked, by suite and condition: what it shows, as canonical JSON.
 
     Of an item's repeats the first counts; they differ in their seed only.
     """
@@ -163,7 +163,8 @@ def _read_questions(run: Path) -> dict[Key, dict[str, str]]:
 
 
 def _question(body: Mapping[str, Any]) -> str:
-    return json.dumps([body.get("messages"), body.get("tools")], sort_keys=True)
+    asked = [body.get(key) for key in ("messages", "prompt", "tools")]
+    return json.dumps(asked, sort_keys=True)
 
 
 def _read_environment(run: Path) -> dict[str, Any]:

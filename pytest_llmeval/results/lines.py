@@ -91,7 +91,8 @@ def prediction_from_line(line: bytes) -> Prediction:
 
 def request_to_line(trial_id: str, body: Mapping[str, Any]) -> bytes:
     """Give what a trial asks as one line of an OpenAI batch file."""
-    line = {"custom_id": trial_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    url = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+    line = {"custom_id": trial_id, "method": "POST", "url": url, "body": body}
     return _encode(line).encode("ascii") + b"\n"
 
 

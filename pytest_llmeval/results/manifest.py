@@ -67,8 +67,9 @@ class SuitePlan:
 class AskedPlan:
     """What one suite asks of one condition: its prompt by hash, its sampling in full.
 
-    `tools_hash` is over the tools that every request offers, "" without any; `exact` requests go
-    out without a prompt cache.
+    `tools_hash` is over the tools that every request offers, "" without any; likewise `schema_hash`
+    and `grammar_hash` over what answers are held to. `exact` requests go out without a prompt
+    cache; `logprobs` is the number of alternatives they ask for, None for no log probabilities.
     """
 
     suite: str
@@ -79,6 +80,10 @@ class AskedPlan:
     trials: int
     tools_hash: str = ""
     exact: bool = False
+    form: str = "chat"
+    schema_hash: str = ""
+    grammar_hash: str = ""
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,22 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """A LoRA adapter that is put on a model's weights: its file, sha256 and scale."""
+
+    file: str
+    digest: str
+    scale: float
+
+    def __str__(self) -> str:
+        return f"{self.file} (sha256 {self.digest}, scale {self.scale:g})"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
-    endpoint; `computes` says in words what does the work ("CPU only").
+    endpoint; `digest` is the sha256 of its weights without `adapters`, `computes` says in words
+    what does the work ("CPU only").
     """
 
     name: str
@@ -116,6 +134,22 @@ class ModelFacts:
     slots: int | None = None
     context: int | None = None
     computes: str | None = None
+    adapters: tuple[AdapterFacts, ...] = ()
+
+    @property
+    def weights(self) -> str | None:
+        """The digest of all that decides what the model writes: weights and adapters."""
+        return weights_digest(self.digest, self.adapters)
+
+
+def weights_digest(digest: str | None, adapters: Sequence[AdapterFacts]) -> str | None:
+    """The digest of weights together with their adapters: that of the weights where there are none,
+    None where it is not known.
+    """
+    if digest is None or not adapters:
+        return digest
+    text = json.dumps([digest, *([each.digest, each.scale] for each in adapters)])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +279,19 @@ def _asked_plan(suite: Suite, condition: Condition, trials: int) -> AskedPlan:
         sampling=plain(condition.sampling),
         repeats=condition.repeats,
         trials=trials,
-        tools_hash=_tools_hash(suite.tools),
+        tools_hash=_hash(suite.tools) if suite.tools else "",
         exact=suite.exact,
+        form=suite.form,
+        schema_hash=_hash(suite.json_schema) if suite.json_schema is not None else "",
+        grammar_hash=_hash(suite.grammar) if suite.grammar is not None else "",
+        logprobs=suite.logprobs,
     )
 
 
-def _tools_hash(tools: Sequence[Mapping[str, Any]]) -> str:
-    if not tools:
-        return ""
-    # Keys stay in their order: a chat template shows them to the model as they are written.
-    text = json.dumps(plain(tools), separators=(",", ":"), allow_nan=False)
+def _hash(value: Any) -> str:
+    # Keys stay in their order: a chat template shows tools to the model as they are written, and an
+    # answer has the properties of its schema in their order.
+    text = json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -195,7 +195,7 @@ def _provenance(report: RunReport) -> Iterator[str]:
         [
             model.name,
             ", ".join(part for part in (model.engine, model.computes) if part),
-            model.digest or "unknown",
+            ", with ".join([model.digest or "unknown", *map(str, model.adapters)]),
             model.server or "unknown",
             model.template_digest or "unknown",
             _number(model.slots),

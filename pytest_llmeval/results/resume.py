@@ -17,6 +17,14 @@ from pytest_llmeval.results.manifest import (
 )
 
 
+_HASHED = {
+    "prompt_hash": "prompt has",
+    "tools_hash": "tools have",
+    "schema_hash": "json_schema has",
+    "grammar_hash": "grammar has",
+}
+
+
 def check_resumable(
     manifest: Manifest, plan: RunPlan, digests: Mapping[str, str | None]
 ) -> list[str]:
@@ -46,9 +54,10 @@ def _weights_changed(
     models: Iterable[ModelFacts], digests: Mapping[str, str | None]
 ) -> Iterator[str]:
     for model in models:
-        now = digests.get(model.name)
-        if model.digest and now and model.digest != now:
-            yield f"model {model.name}: sha256 of the weights was {model.digest}, is {now}"
+        before, now = model.weights, digests.get(model.name)
+        if before and now and before != now:
+            what = "weights and their adapters" if model.adapters else "weights"
+            yield f"model {model.name}: sha256 of the {what} was {before}, is {now}"
 
 
 def _config_changed(
@@ -90,13 +99,13 @@ def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Ite
     new = {f"{a.condition} in suite {a.suite}": a for a in now}
     yield from _come_and_gone("condition", old, new)
     for name in sorted(old.keys() & new.keys()):
-        if old[name].prompt_hash != new[name].prompt_hash:
-            yield f"condition {name}: its prompt has changed"
-        if old[name].tools_hash != new[name].tools_hash:
-            yield f"condition {name}: its tools have changed"
-        if old[name].exact != new[name].exact:
-            was, is_ = _shown(old[name].exact), _shown(new[name].exact)
-            yield f"condition {name}: exact was {was}, is {is_}"
+        for key, what in _HASHED.items():
+            if getattr(old[name], key) != getattr(new[name], key):
+                yield f"condition {name}: its {what} changed"
+        for key in ("exact", "form", "logprobs"):
+            was, is_ = (_shown(getattr(side[name], key)) for side in (old, new))
+            if was != is_:
+                yield f"condition {name}: {key} was {was}, is {is_}"
         for difference in _config_changed(old[name].sampling, new[name].sampling):
             yield difference.replace("config:", f"condition {name}: sampling", 1)
         if old[name].repeats != new[name].repeats:

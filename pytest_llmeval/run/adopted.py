@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
-from pytest_llmeval.engines.fetch import fetch
+from pytest_llmeval.engines.fetch import fetch, post
 from pytest_llmeval.errors import ConfigError, EndpointUnreachable
 from pytest_llmeval.inputs.config import Config
-from pytest_llmeval.inputs.engine_keys import ENGINES
+from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.health import check_health
@@ -27,21 +28,29 @@ def adopted_backing(model: ModelConfig, config: Config) -> Backing:
         make_engine=partial(engine_of, model, key),
         url=url,
         digest=no_digest,
-        is_loading=lambda: health_of(url, key) == "loading",
+        is_loading=(lambda: health_of(url, key) == "loading") if url else None,
     )
 
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     """The engine of a model that answers at a url."""
-    values = {key: getattr(model, key) for key in ENGINES[model.engine].passed}
     endpoint = Endpoint(
         url,
         model=model.sent_name,
         api_key=api_key,
         timeout=model.timeout,
-        settings={key: value for key, value in values.items() if value is not None},
+        settings=_settings_of(model),
     )
     return make_engine(model.engine, endpoint)
+
+
+def _settings_of(model: ModelConfig) -> dict[str, Any]:
+    """What only engines of the model's kind know: for one of another package, all its options."""
+    if model.engine not in ENGINES:
+        return dict(model.options or {})
+    passed = keys_of(model.engine, ("url",) if model.url is not None else ()).passed
+    values = {key: getattr(model, key) for key in passed}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def api_key_of(model: ModelConfig, config: Config) -> str | None:
@@ -72,6 +81,14 @@ def health_of(url: str, key: str | None) -> str:
 def fetch_for_health(url: str, api_key: str | None) -> tuple[int, bytes]:
     """What the servers room asks of the engines room."""
     found = fetch(url, HEALTH_TIMEOUT, api_key)
+    if found.status is None:
+        raise EndpointUnreachable(found.error)
+    return found.status, found.body
+
+
+def post_to_server(url: str, body: bytes) -> tuple[int, bytes]:
+    """What the servers room tells a server of ours."""
+    found = post(url, HEALTH_TIMEOUT, body)
     if found.status is None:
         raise EndpointUnreachable(found.error)
     return found.status, found.body

@@ -19,12 +19,15 @@ MANAGED = ("embedded", "llama-server")
 #: Where a fake engine answers: nowhere.
 FAKE_URL = "fake:"
 
+#: Where an engine of another package answers that has no address.
+NO_URL = ""
+
 
 def backing_of(
     model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
 ) -> Backing:
     """Everything a live model needs; nothing is started here. Raises ConfigError."""
-    if model.engine in MANAGED:
+    if model.engine in MANAGED and model.gguf is not None:
         return managed_backing(model, cache, say)
     if model.engine == "fake":
         return fake_backing(model, model.script)
@@ -59,17 +62,19 @@ def what_computes(model: ModelConfig) -> str:
     """One line for the header: what does the work behind a model."""
     if model.engine == "embedded":
         return "embedded: CPU only; for your GPU use engine: llama-server"
-    if model.engine == "llama-server":
+    if model.engine == "llama-server" and model.url is None:
         layers = model.gpu_layers
         return "llama-server" if layers is None else f"llama-server, gpu_layers: {layers}"
     if model.engine == "fake":
         return "fake: no model at all"
+    if model.url is None:
+        return f"{model.engine}, an engine of another package"
     return f"{model.engine} at {model.url}, adopted: never started or stopped here"
 
 
 def is_healthy(config: Config, name: str, url: str) -> bool:
     """Whether the server of a model, found at `url`, says right now that it is healthy."""
-    if url == FAKE_URL:
+    if url in {FAKE_URL, NO_URL}:
         return True
     key = api_key_of(config.models[name], config)
     return check_health(fetch_for_health, url.removesuffix("/v1"), key).ready

@@ -118,6 +118,9 @@ class Baselines:
             values=dict(_complete(outcomes)),
             weights=self._weights.get(condition.model),
             made_by=__version__,
+            form=asked.form,
+            json_schema=asked.schema_hash,
+            grammar=asked.grammar_hash,
         )
 
     def _compared(
@@ -190,7 +193,7 @@ def accepting(options: Options, suite: Suite) -> str:
 
 def weights_of(manifest: Manifest) -> dict[str, str | None]:
     """The digest of each model's weights, as far as it is known."""
-    return {model.name: model.digest for model in manifest.models}
+    return {model.name: model.weights for model in manifest.models}
 
 
 def unused_baselines(root: Path, selection: Selection) -> list[str]:

@@ -296,4 +296,5 @@ def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
         slots=facts.slots if facts else None,
         context=facts.context if facts else None,
         computes=what_computes(config),
+        adapters=model.adapters,
     )

@@ -9,12 +9,13 @@ from pathlib import Path
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import estimate
-from pytest_llmeval.run.adopted import engine_of, fetch_for_health
+from pytest_llmeval.results.manifest import AdapterFacts
+from pytest_llmeval.run.adopted import engine_of, fetch_for_health, post_to_server
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
-from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 
 #: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
 USUAL_CONTEXT = 4096
@@ -33,6 +34,20 @@ def managed_backing(model: ModelConfig, cache: Path, say: Callable[[str], None])
         make_engine=partial(engine_of, model, None),
         url="",
         digest=lambda cancelled: file_digest(gguf, cache, cancelled=cancelled),
+        adapters=lambda cancelled: _adapter_facts(model, cache, cancelled),
+    )
+
+
+def _adapter_facts(
+    model: ModelConfig, cache: Path, cancelled: Callable[[], bool]
+) -> tuple[AdapterFacts, ...]:
+    return tuple(
+        AdapterFacts(
+            adapter.path.name,
+            file_digest(adapter.path, cache, cancelled=cancelled),
+            adapter.scale,
+        )
+        for adapter in model.lora
     )
 
 
@@ -42,10 +57,11 @@ def memory_of(model: ModelConfig) -> int | None:
         return None
     try:
         header = read_gguf(model.gguf)
+        adapters = sum(read_gguf(adapter.path).size for adapter in model.lora)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
     return estimate(
-        header.size,
+        header.size + adapters,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
@@ -60,7 +76,12 @@ def context_of(model: ModelConfig, header: GgufHeader) -> int:
 
 
 def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:
-    return Server(_server_spec(model, logs), fetch_for_health, report=_reporter(model.name, say))
+    return Server(
+        _server_spec(model, logs),
+        fetch_for_health,
+        post=post_to_server,
+        report=_reporter(model.name, say),
+    )
 
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
@@ -78,6 +99,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
         args=model.args,
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
+        lora=tuple(LoraAdapter(adapter.path, adapter.scale) for adapter in model.lora),
     )
 
 

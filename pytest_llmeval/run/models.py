@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
 from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.servers.server import Server
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -20,13 +21,18 @@ DEATH_SECONDS = 1.0
 LOADING_SECONDS = 600.0
 
 
+#: Those of a model's weights and of its adapters.
+Digests = tuple["str | None", tuple[AdapterFacts, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Backing:
     """How a model is reached.
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
     adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so. `is_loading` asks an adopted endpoint whether it is still loading.
+    says so; `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint
+    whether it is still loading.
     """
 
     make_server: Callable[[Path], Server] | None
@@ -34,6 +40,11 @@ class Backing:
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
+
+    def weights(self, cancelled: Callable[[], bool]) -> str | None:
+        """The digest of the weights together with their adapters."""
+        return weights_digest(self.digest(cancelled), self.adapters(cancelled))
 
 
 class LiveModel:
@@ -65,6 +76,7 @@ class LiveModel:
         self._refused: LlmevalError | None = None
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
+        self.adapters: tuple[AdapterFacts, ...] = ()
 
     @property
     def url(self) -> str:
@@ -112,17 +124,17 @@ class LiveModel:
 
     async def _open(self) -> None:
         given_up = threading.Event()
-        digest = asyncio.ensure_future(asyncio.to_thread(self._backing.digest, given_up.is_set))
+        digests = asyncio.ensure_future(asyncio.to_thread(self._digests, given_up.is_set))
         try:
             if self._backing.make_server is not None:
                 self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
-            await self._greet(self._backing.make_engine(self.url), digest)
+            await self._greet(self._backing.make_engine(self.url), digests)
         finally:
-            given_up.set()  # no news to a digest that is there
-            await asyncio.gather(digest, return_exceptions=True)
+            given_up.set()  # no news to digests that are there
+            await asyncio.gather(digests, return_exceptions=True)
 
     async def _outwait_loading(self, is_loading: Callable[[], bool]) -> None:
         """An adopted endpoint may still be loading its model; anything else shows when asked."""
@@ -131,10 +143,13 @@ class LiveModel:
                 return
             await asyncio.sleep(1.0)
 
-    async def _greet(self, engine: Engine, digest: Awaitable[str | None]) -> None:
+    def _digests(self, given_up: Callable[[], bool]) -> Digests:
+        return self._backing.digest(given_up), self._backing.adapters(given_up)
+
+    async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
             self.facts = await engine.describe()
-            self.digest = await digest
+            self.digest, self.adapters = await digests
             self._opened(self)
         except BaseException:
             await engine.close()

@@ -113,7 +113,7 @@ class Run:
             self.settings,
             trials,
             datetime.now(timezone.utc),
-            digests=lambda: {name: made.digest(_never) for name, made in backings.items()},
+            digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.chat import chat_body
+from pytest_llmeval.engines.completion import completion_body
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import Request, Trial
@@ -19,6 +20,10 @@ def request_of(trial: Trial, model: ModelConfig) -> Request:
         sampling=sampling_of(trial),
         tools=trial.suite.tools,
         cache_prompt=not (model.exact or trial.suite.exact),
+        form=trial.suite.form,
+        json_schema=trial.suite.json_schema,
+        grammar=trial.suite.grammar,
+        top_logprobs=trial.suite.logprobs,
     )
 
 
@@ -28,5 +33,16 @@ def request_bodies(
     """Trial id and request body, one by one, in the shape of OpenAI's batch files."""
     for trial in trials:
         model = models[trial.condition.model]
-        request = request_of(trial, model)
-        yield trial.id, chat_body(request, model.sent_name, llama_cpp=model.engine != "openai")
+        yield trial.id, _body(request_of(trial, model), model)
+
+
+def _body(request: Request, model: ModelConfig) -> dict[str, Any]:
+    llama_cpp = model.engine != "openai"
+    if request.form == "completion":
+        return completion_body(request, model.sent_name, llama_cpp=llama_cpp)
+    return chat_body(
+        request,
+        model.sent_name,
+        llama_cpp=llama_cpp,
+        template_kwargs=model.chat_template_kwargs,
+    )

@@ -61,7 +61,11 @@ def _same_questions(
     """Of which items the same was asked; none under another prompt, or whose requests are gone."""
     keys = (suite, pair[0]), (suite, pair[1])
     one, other = before.asked[keys[0]], after.asked[keys[1]]
-    if (one.prompt_hash, one.tools_hash) != (other.prompt_hash, other.tools_hash):
+    if (one.prompt_hash, one.tools_hash, one.form) != (
+        other.prompt_hash,
+        other.tools_hash,
+        other.form,
+    ):
         return {}
     old, new = before.questions.get(keys[0], {}), after.questions.get(keys[1], {})
     return {item: old[item] == new[item] for item in old.keys() & new.keys()}

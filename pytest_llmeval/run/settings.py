@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pytest_llmeval.engines.engine import offered
 from pytest_llmeval.errors import ConfigError, LlmevalError, SuiteError
 from pytest_llmeval.inputs.config import Config, find_config, load_config
 from pytest_llmeval.inputs.mistakes import unknown
@@ -90,7 +91,7 @@ class Settings:
         """Read the config file; raises InputError."""
         _check_counts(options)
         path = find_config(options.config, options.root)
-        config = load_config(path, options.overrides, os.environ)
+        config = load_config(path, options.overrides, os.environ, offered())
         return cls(options, config, parse_overrides(options.overrides).prompts)
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_llmeval.errors import MissingExtraError, ServerStartError
+from pytest_llmeval.servers.adapters import as_argument
 from pytest_llmeval.servers.spec import ServerSpec
 
 CONTEXT_STEP = 256
@@ -46,7 +47,18 @@ def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[
         command += ["-ngl", str(layers)]
     if spec.threads is not None:
         command += ["-t", str(spec.threads)]
+    for adapter in spec.lora:
+        command += ["--lora", as_argument(adapter)]
+    if spec.embeddings:
+        command += _embedding_flags(spec)
     return (*command, *spec.args)
+
+
+def _embedding_flags(spec: ServerSpec) -> list[str]:
+    """A text's embedding is computed in one batch, so a batch must hold all that a slot can."""
+    batch = str(round_up(spec.context))
+    pooling = ["--pooling", spec.pooling] if spec.pooling is not None else []
+    return ["--embeddings", *pooling, "-b", batch, "-ub", batch]
 
 
 def build_environment(environ: Mapping[str, str]) -> dict[str, str]:

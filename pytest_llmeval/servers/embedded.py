@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import io
 import multiprocessing
 import os
@@ -18,6 +19,9 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+POOLING = ("none", "mean", "cls", "last", "rank")
+"""What llama-server's flag of that name takes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-c", "--ctx-size", type=int, default=0, help="tokens, of all slots")
     parser.add_argument("-ngl", "--gpu-layers", type=int, metavar="N")
     parser.add_argument("-t", "--threads", type=int, metavar="N")
+    parser.add_argument("--lora", action="append", default=[], metavar="FILES", help="as CSV")
+    parser.add_argument("--embeddings", action="store_true", help="give embeddings too")
+    parser.add_argument("--pooling", choices=POOLING, help="of tokens' embeddings to a text's")
+    parser.add_argument("-b", "--batch-size", type=int, metavar="TOKENS")
+    parser.add_argument("-ub", "--ubatch-size", type=int, metavar="TOKENS")
     parser.add_argument(
         "--lifeline", action="store_true", help="end when standard input ends: our starter is gone"
     )
@@ -76,7 +85,27 @@ def load(options: argparse.Namespace) -> Any:
         params.n_gpu_layers = options.gpu_layers
     if options.threads is not None:
         params.cpuparams.n_threads = options.threads
+    params.lora_adapters = [
+        xllamacpp.CommonAdapterLoraInfo(path, 1.0)
+        for files in options.lora
+        for path in next(csv.reader([files]))
+    ]
+    set_embeddings(params, options)
     return xllamacpp.Server(params)
+
+
+def set_embeddings(params: Any, options: argparse.Namespace) -> None:
+    """Set what is only of use for embeddings."""
+    import xllamacpp
+
+    params.embedding = options.embeddings
+    if options.pooling is not None:
+        name = f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, name)
+    if options.batch_size is not None:
+        params.n_batch = options.batch_size
+    if options.ubatch_size is not None:
+        params.n_ubatch = options.ubatch_size
 
 
 def say(words: str) -> None:

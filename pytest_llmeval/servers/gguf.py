@@ -49,6 +49,7 @@ _SHARD = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.
 _KEPT = (
     "general.architecture",
     "general.alignment",
+    "general.type",
 )
 _KEPT_OF_ARCHITECTURE = (
     "context_length",
@@ -58,6 +59,7 @@ _KEPT_OF_ARCHITECTURE = (
     "attention.head_count_kv",
     "attention.key_length",
     "attention.value_length",
+    "pooling_type",
 )
 
 # Of each type of tensor, as ggml.h numbers them: values and bytes per block.
@@ -93,12 +95,16 @@ class GgufHeader:
     and both the sum over the files of a model that is split.
     `kv_bytes_per_token` is what one token takes in a KV cache of f16:
     2 bytes × sum over layers of KV heads × (key length + value length).
+    `is_adapter`: it is no model but a LoRA adapter to one. `pools`: it says how the vectors of a
+    text's tokens become one, as models made for embeddings do.
     """
 
     context_length: int | None
     size: int
     expected_size: int
     kv_bytes_per_token: int | None
+    is_adapter: bool = False
+    pools: bool = False
 
 
 def read_gguf(path: Path) -> GgufHeader:
@@ -295,6 +301,8 @@ def _header(values: Mapping[str, Value], size: int, expected: int) -> GgufHeader
         size=size,
         expected_size=expected,
         kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),
+        is_adapter=_text(values.get("general.type")) == "adapter",
+        pools=bool(values.get(f"{architecture}.pooling_type")),
     )
 
 

@@ -20,6 +20,9 @@ Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
 When no answer comes it raises EngineError or OSError. A few seconds are patience enough.
 """
 
+Post = Callable[[str, bytes], "tuple[int, bytes]"]
+"""Post JSON to a URL, the rest as `Fetch`."""
+
 LOOK_SECONDS = 1.0
 """How often to look for progress, which costs more than a question: a walk over all processes."""
 

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
-from pytest_llmeval.servers import ports, props
+from pytest_llmeval.servers import adapters, ports, props
 from pytest_llmeval.servers.command import build_command, build_environment, find_program
 from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.health import (
     Fetch,
+    Post,
     Progress,
     Waited,
     check_health,
@@ -45,6 +46,7 @@ class Server:
     `start` and `restart` block until the server is healthy; call them off the event loop. `stop`
     may be called from any thread at any time, is for good, and makes a blocked start give up.
     `environ` is what the server inherits; `clock`, `sleep` and `random` are the outside world.
+    `post` is needed where adapters have scales of their own.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Server:
         spec: ServerSpec,
         fetch: Fetch,
         *,
+        post: Post | None = None,
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -61,6 +64,7 @@ class Server:
         self.spec = spec
         self.restarts = 0
         self._fetch = fetch
+        self._post = post
         self._environ = environ
         self._clock = clock
         self._sleep = sleep
@@ -160,7 +164,9 @@ class Server:
 
     def _bring_up(self) -> None:
         self._give_up_if_stopped()
-        self._trained_context = read_gguf(self.spec.gguf).context_length
+        header = read_gguf(self.spec.gguf)
+        adapters.check_files(self.spec, header)
+        self._trained_context = header.context_length
         program = find_program(self.spec, self._environ)
         for attempt in range(PORT_ATTEMPTS):
             with contextlib.suppress(_PortLostError):
@@ -268,8 +274,24 @@ class Server:
         except (EngineError, OSError, ValueError) as error:
             raise self._start_error(f"the server gives no /props: {error}", log=True) from error
         fault = props.find_fault(answer, self.spec, self._trained_context)
+        if fault is None and self.spec.lora:
+            fault = self._apply_adapters()
         if fault is not None:
             raise self._start_error(fault)
+
+    def _apply_adapters(self) -> str | None:
+        """Set the adapters' scales; what the server has loaded otherwise, None if all is well."""
+        url = f"{self.url}/lora-adapters"
+        try:
+            scales = adapters.scales_body(self.spec.lora)
+            if scales is not None and self._post is not None:
+                self._post(url, scales)
+            loaded = adapters.read_adapters(*self._fetch(url, None))
+        except (EngineError, OSError, ValueError) as error:
+            raise self._start_error(
+                f"the server does not tell its adapters, GET /lora-adapters: {error}", log=True
+            ) from error
+        return adapters.find_adapter_fault(loaded, self.spec.lora)
 
     def _end_process(self) -> str:
         """End what is left of the process; what was the matter with it, in words."""

@@ -28,12 +28,22 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraAdapter:
+    """A LoRA adapter, a GGUF of its own, and how strongly it is applied."""
+
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpec:
     """One server to start: which weights, how many slots, on what.
 
     `context` is tokens per slot. `gpu_layers` and `threads` of None leave the server's default;
     so does a `port` of None, which means a free one. `args` go to the server as they are, last.
     `start_timeout` is how many seconds a starting server may show no sign of progress.
+    `embeddings` makes it give embeddings; `pooling` is how the vectors of a text's tokens become
+    one, where the model does not say so itself.
     """
 
     name: str
@@ -50,3 +60,6 @@ class ServerSpec:
     start_timeout: float = 120
     host: str = "127.0.0.1"
     restart: RestartPolicy = RestartPolicy()
+    lora: tuple[LoraAdapter, ...] = ()
+    embeddings: bool = False
+    pooling: Literal["mean"] | None = None

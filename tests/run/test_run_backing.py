@@ -164,7 +164,7 @@ def test_loading_is_told_soon_and_then_less_and_less_often(
     said: list[str] = []
     reports: list[Any] = []
     monkeypatch.setattr(
-        "pytest_llmeval.run.managed.Server", lambda *_, report: reports.append(report)
+        "pytest_llmeval.run.managed.Server", lambda *_, report, **__: reports.append(report)
     )
     backing = backing_of(
         model_of(bench, **EMBEDDED), bench.settings().config, bench.root, said.append
