@@ -14,6 +14,7 @@ from importlib import resources
 from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.report import Example, RunReport
 
 _VERDICTS = {
@@ -76,6 +77,9 @@ def html_report(report: RunReport) -> str:
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
         examples=example_groups(report.examples),
+        judges=judge_rows(report),
+        judge_head=judge_head(),
+        judges_err=JUDGES_ERR,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
+from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows, judge_trials_words
 from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.report import Example, RunReport
 
@@ -27,6 +28,7 @@ def markdown_report(report: RunReport) -> str:
         *(f"> {inline(warning)}" for warning in report.warnings),
         *_scores(report),
         *_pairs(report),
+        *_judges(report),
         *_gates(report),
         *_examples(report),
         *_provenance(report),
@@ -43,6 +45,7 @@ def markdown_summary(report: RunReport) -> str:
         *_gates(report),
         *_scores(report),
         *_pairs(report),
+        *_judges(report),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -69,6 +72,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) ->
 def _overview(report: RunReport) -> str:
     facts = [
         wording.counted(report.plan.trials, "trial"),
+        *judge_trials_words(report.plan),
         wording.counted(len(report.models), "model"),
         wording.counted(len(report.plan.suites), "suite"),
         f"{report.wrong:,} wrong",
@@ -159,6 +163,13 @@ def _pairs(report: RunReport) -> Iterator[str]:
     head = ["suite", "pair", "scorer", "verdict", "points", "interval"]
     head += [*([wording.FIXED_SET] if repeated else []), "p", "test", "items", "dropped"]
     yield table(head, rows, names=4)
+
+
+def _judges(report: RunReport) -> Iterator[str]:
+    if report.judges:
+        yield "## Judges"
+        yield inline(f"{JUDGES_ERR[0].upper()}{JUDGES_ERR[1:]}.")
+        yield table(judge_head(), judge_rows(report), names=5)
 
 
 def _gates(report: RunReport) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import (
+    JudgeFigures,
     RunReport,
     StoppedSuite,
     condition_figures,
@@ -34,7 +35,8 @@ from pytest_llmeval.statistics.comparisons import SEED
 class Outcome:
     """What a run came to: its trials, what was answered, how it was judged, what that is worth.
 
-    `unneeded` trials count nowhere; `stopping` names the suites that might stop early.
+    `unneeded` trials count nowhere; `stopping` names the suites that might stop early; `judges` is
+    what became of the second wave.
     """
 
     trials: Sequence[Trial]
@@ -45,6 +47,7 @@ class Outcome:
     seconds: float
     unneeded: Collection[str] = ()
     stopping: Collection[str] = ()
+    judges: tuple[JudgeFigures, ...] = ()
 
 
 def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path) -> RunReport:
@@ -70,6 +73,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         warnings=manifest.warnings,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
+        judges=outcome.judges,
     )
 
 
@@ -124,7 +128,7 @@ def write_artifacts(
             outcome.unneeded,
             _item_hashes(outcome.trials),
         ),
-        lambda: write_costs(folder.path / "costs.json", report.figures),
+        lambda: write_costs(folder.path / "costs.json", report.figures, report.judges),
         lambda: write_significance(
             folder.path / "significance.json",
             folder.id,

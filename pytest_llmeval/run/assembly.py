@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from platformdirs import user_cache_path
@@ -10,12 +10,14 @@ from platformdirs import user_cache_path
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.machine.memory import free_memory
-from pytest_llmeval.records import Answer, Prediction, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
+from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
@@ -78,22 +80,57 @@ def _place(settings: Settings, name: str) -> str:
 
 
 def turns_of(
-    settings: Settings, models: Mapping[str, LiveModel], trials: Sequence[Trial], ledger: Ledger
+    settings: Settings,
+    models: Mapping[str, LiveModel],
+    trials: Sequence[Trial],
+    known: Mapping[str, Prediction],
+    wave: SecondWave,
+    answers: Callable[[], Mapping[str, Prediction]],
 ) -> list[list[Lane]]:
-    """A lane for every model that has trials left; those of a turn fit into memory together."""
-    left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
+    """A lane for every model that has trials left; those of a turn fit into memory together.
+
+    `known` are the answers of earlier sessions, `answers` gives all there are by then.
+    Judges come last, and judge in their own turn what they then can. Only where one of two judges
+    that do not fit together judges the other, and the other way round, is one loaded again.
+    """
+    left = [trial for trial in trials if not is_answered(known.get(trial.id))]
+    order = _order(settings, trials)
     lanes = {
-        name: _lane(settings, models[name], its)
-        for name, its in by_model(left, settings.models).items()
+        name: _lane(settings, models[name], its) for name, its in by_model(left, order).items()
     }
-    sizes = {name: _memory_of(settings, name) for name in lanes}
-    return [[lanes[name] for name in turn] for turn in take_turns(sizes, free_memory())]
+    unjudged: dict[str, list[JudgeTrial]] = {}
+    for trial in wave.trials:
+        if not is_answered(known.get(trial.id)):
+            unjudged.setdefault(trial.condition.model, []).append(trial)
+    judges = {
+        name: judge_lane(settings, models[name], its, wave, answers)
+        for name, its in unjudged.items()
+    }
+    turns = _turns(settings, [name for name in order if name in lanes or name in judges])
+    turn_of = {name: number for number, turn in enumerate(turns) for name in turn}
+    in_time = {
+        name
+        for name in judges
+        if all(turn_of.get(m, 0) <= turn_of[name] for m in judged_by(unjudged[name]))
+    }
+    made = [[lanes[name] for name in turn if name in lanes] for turn in turns]
+    for number, turn in enumerate(turns):
+        made[number] += [judges[name] for name in turn if name in in_time]
+    late = _turns(settings, [name for name in judges if name not in in_time])
+    return made + [[judges[name] for name in turn] for turn in late]
 
 
 def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
     """Which of the models asked are loaded together, turn after turn, as memory allows now."""
-    sizes = {name: _memory_of(settings, name) for name in by_model(trials, settings.models)}
-    return take_turns(sizes, free_memory())
+    return _turns(settings, by_model(trials, _order(settings, trials)))
+
+
+def _order(settings: Settings, trials: Iterable[Trial]) -> tuple[str, ...]:
+    return settings.turn_order({trial.suite.name: trial.suite for trial in trials}.values())
+
+
+def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    return take_turns({name: _memory_of(settings, name) for name in names}, free_memory())
 
 
 def is_answered(prediction: Prediction | None) -> bool:

@@ -104,7 +104,7 @@ def _asked_of(trial: Trial, bench: Bench) -> Iterator[_Asked]:
             form = bench.replies_in_json(model)
         sampling = Sampling(longest, temperature=0.0, seed=judged.sampling.seed)
         asked = [scorer.name, scorer.version, options[scorer.name], template, model, form]
-        prompt = PromptVariant("", (Message("user", template),), digest([*asked, sampling]))
+        prompt = PromptVariant("", (Message("user", template),), digest([*asked, longest]))
         yield _Asked(scorer, Condition(judged.name, model, prompt, sampling), count)
 
 

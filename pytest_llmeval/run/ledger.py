@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.atomic import write_json
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -55,7 +56,8 @@ class Part:
 class Ledger:
     """The one writer of a run's folder while the run lives.
 
-    `known` holds the predictions that an earlier session of this run has left.
+    `known` holds the predictions that an earlier session of this run has left. `second_wave` are
+    the trials of judges, by the condition that they judge.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Ledger:
         parts: Sequence[Part],
         manifest: Manifest,
         known: Mapping[str, Prediction],
+        second_wave: Sequence[Part] = (),
     ):
         self.folder = folder
         self.parts = parts
+        self.second_wave = second_wave
         self.known = known
         self._journal = journal
         self._manifest = manifest
@@ -80,10 +84,12 @@ class Ledger:
         trials: Sequence[Trial],
         now: datetime,
         digests: Callable[[], Mapping[str, str | None]] = dict,
+        judged: Sequence[JudgeTrial] = (),
     ) -> Ledger:
         """Make the folder of a new run, or go back to the one that --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
+        `judged` are the trials of judges.
         Every request is rendered and written before anything is sent. Raises RunError when the
         folder cannot be used, TemplateError when a prompt cannot be rendered.
         """
@@ -95,6 +101,7 @@ class Ledger:
             scorer_versions=settings.scorer_versions(
                 {t.suite.name: t.suite for t in trials}.values()
             ),
+            judged=judged,
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
@@ -107,7 +114,8 @@ class Ledger:
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
-            ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
+            second_wave = list(_parts(judged, 1))
+            ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
             ledger._write_what_is_asked(settings)
         except BaseException:
             journal.close()
@@ -168,23 +176,26 @@ class Ledger:
             reason = reason or f"the journal could not be closed: {error}"
         # What an earlier session has warned of holds no more, or is said again.
         lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
-        settled = tuple(
-            settle_part(
-                facts,
-                _of_part(part, predictions),
-                not_needed=sum(
-                    trial.id in unneeded and trial.id not in predictions for trial in part.trials
-                ),
-                ended=not reason,
-            )
-            for part, facts in zip(self.parts, self._manifest.parts, strict=True)
-        )
+
+        def settled(part: Part, facts: PartFacts) -> PartFacts:
+            left_out = [t.id in unneeded and t.id not in predictions for t in part.trials]
+            found = _of_part(part, predictions)
+            return settle_part(facts, found, not_needed=sum(left_out), ended=not reason)
+
         self._write(
-            parts=settled,
+            parts=tuple(map(settled, self.parts, self._manifest.parts)),
+            second_wave=tuple(map(settled, self.second_wave, self._manifest.second_wave)),
             finished=now.isoformat(),
             exit_reason=reason or "finished",
             warnings=(*lasting, *warnings),
         )
+
+    def keep_what_judges_were_asked(
+        self, bodies: Mapping[str, Iterable[tuple[str, Mapping[str, Any]]]]
+    ) -> None:
+        """Write down the questions that were made of answers, by the condition that was judged."""
+        for condition, its in bodies.items():
+            write_requests(self.folder.judge_requests(condition), its)
 
     def _write(self, **changes: object) -> None:
         self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
@@ -200,6 +211,10 @@ class Ledger:
             parts=tuple(
                 PartFacts(part.condition, part.number, len(part.trials), "running")
                 for part in self.parts
+            ),
+            second_wave=tuple(
+                PartFacts(part.condition, part.number, len(part.trials))
+                for part in self.second_wave
             ),
             finished=None,  # a resumed run goes on
             exit_reason=None,
@@ -269,7 +284,9 @@ def _go_back(
         differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")
     if differences:
         raise RunError(_cannot_resume(manifest.id, differences))
-    return RunFolder.open(path, conditions), manifest
+    # How answers are scored may have changed: what is written down is what holds now.
+    scored = dataclasses.replace(manifest, plan=plan, plan_hash=plan_hash(plan))
+    return RunFolder.open(path, conditions), scored
 
 
 def _cannot_resume(run_id: str, differences: Sequence[str]) -> str:

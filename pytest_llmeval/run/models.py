@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +166,12 @@ class LiveModel:
         return Answer(
             max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
         )
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Make one attempt at the vectors of some texts; raises EngineError."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return await self._engine.embed(texts)
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.

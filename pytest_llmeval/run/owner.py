@@ -34,12 +34,17 @@ from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
     count_failures,
+    judge_failure_words,
     selected_parts,
     worth_of,
 )
+from pytest_llmeval.run.judge_figures import judge_figures
+from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
+from pytest_llmeval.run.judge_plan import needs_second_wave
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.stopping import stopping_of
@@ -63,6 +68,7 @@ class Run:
         self._ledger: Ledger | None = None
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
+        self._wave = SecondWave((), settings.bench)
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
@@ -109,20 +115,25 @@ class Run:
         self._began = time.perf_counter()
         backings = backings_of(self.settings, self._say)
         refuse_the_impossible(self.settings, trials)
+        wave = self._wave = SecondWave(trials, self.settings.bench)
+        refuse_the_impossible_of_judges(self.settings, wave)
         ledger = self._ledger = Ledger.open(
             self.settings,
             trials,
             datetime.now(timezone.utc),
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
+            judged=wave.trials,
         )
         self._models = live_models(self.settings, backings, ledger, self._say)
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
+        found = wave.without_stale(ledger.known)
+        known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
         self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, ledger),
+            turns_of(self.settings, self._models, trials, known, wave, self._everything),
             ledger.record,
             self._shut_down,
-            known=[known for known in ledger.known.values() if is_answered(known)],
+            known=known.values(),
             elapsed=self._elapsed,
             stopping=self._stopping,
         )
@@ -216,15 +227,27 @@ class Run:
     def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
 
-        `stopped` says why the tests did not all run, "" when they did. `skipped` are the node ids
-        of tests that pytest was told to skip: gates among them are not decided.
+        `stopped` says why the tests did not all run, "" when they did: then judges are waited for.
+        `skipped` are the node ids of tests that pytest was told to skip: gates among them are not
+        decided.
         """
         try:
+            if not stopped:
+                self._wait_for_judges()
             self._conclude(stopped, skipped)
         except BaseException:
             self.abort()
             raise
         self._ended = True
+
+    def _wait_for_judges(self) -> None:
+        if self._scheduler is None or not self._wave.trials:
+            return
+        if not self._scheduler.wait_for_all():
+            judges = ", ".join(dict.fromkeys(t.condition.model for t in self._wave.trials))
+            self._say(f"llmeval: all tests have run; their answers are with {judges}")
+        while not self._scheduler.wait_for_all():
+            pass
 
     def _conclude(self, stopped: str, skipped: Collection[str]) -> None:
         if self._selection is None:
@@ -239,13 +262,19 @@ class Run:
         if self._scheduler.broken is not None:
             stopped = f"the run broke off: {self._scheduler.broken}"
         self._cut_short = bool(stopped)
-        predictions = self._predictions()
+        everything, predictions = self._everything(), self._predictions()
         unneeded = self._stopping.unneeded
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
         self._score_the_rest(needed, predictions)
-        now = datetime.now(timezone.utc)
-        self._ledger.close(predictions, now, stopped, warnings=self._warnings(), unneeded=unneeded)
+        self._score_by_judges(needed, everything)
+        self._ledger.close(
+            everything,
+            datetime.now(timezone.utc),
+            stopped,
+            warnings=self._warnings(),
+            unneeded=unneeded | self._wave.not_due(everything),
+        )
         worth = worth_of(needed, self._scores, self._stopping.suites)
         grounds = Grounds(
             needed,
@@ -270,8 +299,12 @@ class Run:
             time.perf_counter() - self._began + self._elapsed,
             unneeded,
             self._stopping.suites,
+            judge_figures(self._wave, everything, self._scores, self._slots_of_judges()),
         )
         folder, options = self._ledger.folder, self.settings.options
+        self._ledger.keep_what_judges_were_asked(
+            judge_bodies(self._wave, everything, self.settings.config.models)
+        )
         report = report_of(folder, self._ledger.manifest, outcome, options.root)
         for problem in write_artifacts(
             folder,
@@ -307,6 +340,14 @@ class Run:
         asked = {id_: p for id_, p in self._predictions().items() if id_ not in unneeded}
         return count_failures(asked, self._scores, at_most)
 
+    def judge_failures(self) -> str:
+        """How many answers no judge could judge, in words; "" where none, and where the config's
+        limit on failures counts them, or the run was cut short.
+        """
+        if self._report is None or self.settings.tolerate_failures or self._cut_short:
+            return ""
+        return judge_failure_words(self._predictions(), self._scores)
+
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
         lines: list[str] = []
@@ -319,8 +360,29 @@ class Run:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
 
-    def _predictions(self) -> dict[str, Prediction]:
+    def _everything(self) -> dict[str, Prediction]:
+        """All predictions, those of judges too."""
         return self._live().predictions
+
+    def _predictions(self) -> dict[str, Prediction]:
+        judged = {trial.id for trial in self._wave.trials}
+        return {id_: found for id_, found in self._everything().items() if id_ not in judged}
+
+    def _slots_of_judges(self) -> dict[str, int]:
+        judges = {trial.condition.model for trial in self._wave.trials}
+        return {
+            name: self._models[name].slots or self.settings.config.models[name].slots
+            for name in judges
+        }
+
+    def _score_by_judges(
+        self, trials: Iterable[Trial], everything: Mapping[str, Prediction]
+    ) -> None:
+        """What judges have made of the answers joins what was known while tests ran."""
+        for trial in trials:
+            if trial.id in everything and needs_second_wave(trial.suite):
+                known = self._scores.get(trial.id, ())
+                self._scores[trial.id] = self._wave.complete(trial, everything, known)
 
     def _score_the_rest(
         self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]

@@ -33,10 +33,11 @@ def request_bodies(
     """Trial id and request body, one by one, in the shape of OpenAI's batch files."""
     for trial in trials:
         model = models[trial.condition.model]
-        yield trial.id, _body(request_of(trial, model), model)
+        yield trial.id, body_of(request_of(trial, model), model)
 
 
-def _body(request: Request, model: ModelConfig) -> dict[str, Any]:
+def body_of(request: Request, model: ModelConfig) -> dict[str, Any]:
+    """The body of a request in OpenAI's shape."""
     llama_cpp = model.engine != "openai"
     if request.form == "completion":
         return completion_body(request, model.sent_name, llama_cpp=llama_cpp)

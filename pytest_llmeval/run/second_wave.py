@@ -116,6 +116,14 @@ class SecondWave:
         }
         return {id_: found for id_, found in predictions.items() if id_ not in stale}
 
+    def not_due(self, predictions: Predictions) -> frozenset[str]:
+        """The trials that there was nothing to ask in, and that were not asked."""
+        return frozenset(
+            trial.id
+            for trial in self.trials
+            if trial.id not in predictions and not self.is_due(trial, predictions)
+        )
+
     # Scoring --------------------------------------------------------------------------------------
 
     def complete(

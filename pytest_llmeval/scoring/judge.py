@@ -41,11 +41,9 @@ You judge the answer that somebody gave to a question, by this rubric and nothin
     + DATA
     + """
 
-{{ question }}
-{% if target %}
+{{ question }}{% if target %}
 
-{{ target }}
-{% endif %}
+{{ target }}{% endif %}
 
 {{ answer }}
 

@@ -42,11 +42,9 @@ You compare two answers to a question, by this rubric and nothing else:
     + DATA
     + """
 
-{{ question }}
-{% if target %}
+{{ question }}{% if target %}
 
-{{ target }}
-{% endif %}
+{{ target }}{% endif %}
 
 {{ first }}
 
