@@ -36,11 +36,11 @@ class Bench:
         )
 
     @classmethod
-    def of_canonical(cls, config: Mapping[str, Any]) -> Bench:
-        """Those of a config as a manifest keeps it."""
+    def of_canonical(cls, config: Mapping[str, Any], *, dry_run: bool = False) -> Bench:
+        """The same of a config as a manifest keeps it."""
         models: Mapping[str, Mapping[str, Any]] = config.get("models", {})
         return cls(
-            {name: model["engine"] for name, model in models.items()},
+            {name: "fake" if dry_run else model["engine"] for name, model in models.items()},
             {name: model.get("role", "model") for name, model in models.items()},
             config.get("judge"),
         )
