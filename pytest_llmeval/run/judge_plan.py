@@ -60,6 +60,25 @@ def reference_of(scorer: ModelScorer) -> str | None:
     return None
 
 
+def who_judges(
+    suite: Suite, scorer: str, bench: Bench, weights: Mapping[str, str | None]
+) -> dict[str, str]:
+    """On what a scorer's scores rest besides its options: a model, and what is held against.
+
+    By its weights where they are known: scores by another judge are other scores. Empty for a
+    scorer that needs no model.
+    """
+    found = next((each for each in model_scorers(suite) if each.name == scorer), None)
+    if found is None:
+        return {}
+    model = bench.model_for(found)
+    told: dict[str, str | None] = {"judged by": model, "judge's weights": weights.get(model)}
+    reference = reference_of(found)
+    if reference is not None:
+        told["weights it is held against"] = weights.get(reference.split("/")[0])
+    return {key: value for key, value in told.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What one scorer asks of one condition's answers: by whom, and how often."""

@@ -29,15 +29,15 @@ class OldVerdicts:
 
 
 def old_verdicts(
-    origin: Manifest, trials: Sequence[Trial], known: Mapping[str, Prediction], *, dry_run: bool
+    origin: Manifest, trials: Sequence[Trial], known: Mapping[str, Prediction], bench: Bench
 ) -> OldVerdicts:
     """Take the verdicts of a run for those of its suites as they are now; no model is asked.
 
-    What the run itself has not come to stays open. Raises RunError where a verdict is needed that
-    was never given: on another rubric, by another judge, on another answer.
+    `bench` are the run's models. What it has not come to itself stays open. Raises RunError where a
+    verdict is needed that was never given: on another rubric, by another judge, on another answer.
     """
     try:
-        wave = SecondWave(trials, Bench.of_canonical(origin.plan.config, dry_run=dry_run))
+        wave = SecondWave(trials, bench)
     except ScorerError as error:
         raise RunError(_needs_a_judge(origin.id, str(error))) from error
     current = wave.without_stale(known)

@@ -285,6 +285,7 @@ class Run:
                 self.settings.options,
                 self.settings.scorer_versions,
                 weights_of(self._ledger.manifest),
+                self.settings.bench,
             ).decide,
         )
         self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)

@@ -51,6 +51,7 @@ from pytest_llmeval.results.resume import questions_changed
 from pytest_llmeval.results.wording import scorer_words
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.baselines import Baselines, weights_of
+from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.ledger import DRY_RUN
@@ -111,7 +112,8 @@ def rescore(
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
     _refuse_other_questions(origin, _plan(origin.plan, trials, scorers))
     known = read_run(run)
-    judged = old_verdicts(origin, trials, known, dry_run=DRY_RUN in origin.warnings)
+    bench = Bench.of_canonical(origin.plan.config, dry_run=DRY_RUN in origin.warnings)
+    judged = old_verdicts(origin, trials, known, bench)
     plan = _plan(origin.plan, trials, scorers, judged.wave.trials)
     ids = {trial.id for trial in trials}
     predictions = {trial_id: known[trial_id] for trial_id in known if trial_id in ids}
@@ -125,7 +127,7 @@ def rescore(
         if trial.id in predictions
     }
     options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
-    baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin))
+    baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin), bench)
     stopping = {suite.name for suite in suites} & set(origin.stopping)
     unneeded = _not_needed(origin, trials, predictions, scores)
     needed = [trial for trial in trials if trial.id not in unneeded]
