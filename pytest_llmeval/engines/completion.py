@@ -138,7 +138,7 @@ def _finish_reason(data: dict[str, Any], usage: Usage, max_tokens: int) -> Finis
     max_tokens as long as it came first, and where something was cut off the prompt.
     """
     stop_type = data.get("stop_type")
-    if stop_type not in _STOP_TYPES:
+    if not isinstance(stop_type, str) or stop_type not in _STOP_TYPES:
         known = ", ".join(_STOP_TYPES)
         raise Unexpected(
             f"stop_type is {json.dumps(stop_type)[:LONGEST_VALUE]}, not one of {known}"

@@ -3,7 +3,8 @@
 OpenAI's chat shape, which llama.cpp uses everywhere, is a list with an entry a token; that of
 OpenAI's completions, which vLLM and others have kept, is several lists side by side. llama.cpp's
 are those of the model's raw logits, before any grammar, bias or sampler. The last token may be the
-one that ends the answer, whose text is "".
+one that ends the answer, whose text is ""; one that ends within a character is left out by
+llama.cpp.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pytest_llmeval.records import Answer, TokenLogprob
 
 _IMPOSSIBLE = -1e30
 """Below it lies what llama.cpp writes for the logarithm of 0, the lowest float."""
+
+_NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+"""What stands in a text for the bytes that make no character."""
 
 _ROUNDING = 1e-3
 """By so much the sum of rounded probabilities may exceed 1."""
@@ -39,8 +43,13 @@ def logprobs_of_entries(entries: Iterable[object], most: int) -> tuple[TokenLogp
 
 
 def check_logprobs(answer: Answer) -> Answer:
-    """Return an answer for which log probabilities were asked, unless it lacks them."""
-    if not answer.logprobs and (answer.text or answer.tool_calls or answer.reasoning):
+    """Return an answer for which log probabilities were asked, unless it lacks them.
+
+    llama.cpp gives none for a token that ends within a character, so that an answer of nothing but
+    the pieces of one has none.
+    """
+    text = answer.text.strip(_NO_CHARACTER)
+    if not answer.logprobs and (text or answer.tool_calls or answer.reasoning):
         raise Unexpected("log probabilities were asked for and it has none")
     return answer
 

@@ -16,7 +16,6 @@ from pytest_llmeval.results.manifest import (
     plan_hash,
 )
 
-
 _HASHED = {
     "prompt_hash": "prompt has",
     "tools_hash": "tools have",

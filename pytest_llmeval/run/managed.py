@@ -86,7 +86,7 @@ def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Serve
 
 def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     assert model.gguf is not None, "the config has seen to it"
-    header, embeds = read_gguf(model.gguf), model.role == "embedder"
+    header = read_gguf(model.gguf)
     return ServerSpec(
         name=model.name,
         kind="embedded" if model.engine == "embedded" else "llama-server",
@@ -101,9 +101,8 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
         lora=tuple(LoraAdapter(adapter.path, adapter.scale) for adapter in model.lora),
-        embeddings=embeds,
-        # A model that was made to write does not say how its tokens' vectors become one.
-        pooling="mean" if embeds and not header.pools else None,
+        embeddings=model.role == "embedder",
+        pooling=None if header.pools else "mean",
     )
 
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server = load(options)
     except RuntimeError as error:
-        say(f"cannot serve {options.model}: {error}")
+        say(f"cannot serve {' with '.join([options.model, *options.lora])}: {error}")
         return 1
     end_on_signals()
     say(f"listening on {server.listening_address}")

@@ -9,12 +9,15 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
+from pytest_llmeval.engines.fetch import fetch
 
 Step = bytes | float | Literal["close", "reset", "hang"]
 """Bytes to send, seconds to wait, or how it ends: close in order, reset, say nothing more."""
@@ -163,6 +166,7 @@ def dead_port() -> Iterator[int]:
 # A real server ------------------------------------------------------------------------------------
 
 TEMPLATE = (
+    "{% if topic %}About {{ topic }}.\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -190,12 +194,38 @@ class RealServer:
 
 
 @pytest.fixture(scope="session")
-def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    """llama.cpp's own server in a child process, with random weights and an API key."""
-    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF of random weights."""
     model = tmp_path_factory.mktemp("llama") / "random.gguf"
     write_random_model(model)
-    with (model.parent / "server.log").open("wb") as log:
+    return model
+
+
+@pytest.fixture(scope="session", params=["embedded", "llama-server"])
+def llama_server(request: pytest.FixtureRequest, random_model: Path) -> Iterator[RealServer]:
+    """llama.cpp's own server, with an API key: in a child process, and the real executable."""
+    yield from _serve(request, random_model, random_model.parent)
+
+
+@pytest.fixture(scope="session", params=["embedded", "llama-server"])
+def tiny_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealServer]:
+    """The same with a model that has learned something: it writes text, and comes to an end."""
+    model = Path(__file__).parents[2] / "models" / "tiny-s.gguf"
+    yield from _serve(request, model, tmp_path_factory.mktemp("tiny"))
+
+
+def _serve(request: pytest.FixtureRequest, model: Path, logs: Path) -> Iterator[RealServer]:
+    if request.param == "llama-server":
+        yield from _executable(request.getfixturevalue("real_llama_server"), model, logs)
+    else:
+        pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
+        yield from _embedded(model, logs)
+
+
+def _embedded(model: Path, logs: Path) -> Iterator[RealServer]:
+    with (logs / "embedded.log").open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-c", LLAMA_SERVER, str(model), "sk-right"],
             stdin=subprocess.PIPE,
@@ -209,6 +239,27 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServe
     child.stdin.close()
     child.wait()
     child.stdout.close()
+
+
+def _executable(program: Path, model: Path, logs: Path) -> Iterator[RealServer]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--host", "127.0.0.1", "--port", str(port), "-np", "2", "-c", "512", "-t", "1"]
+    with (logs / "llama-server.log").open("wb") as log:
+        child = subprocess.Popen(
+            [str(program), "-m", str(model), *flags, "--api-key", "sk-right"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    while fetch(f"{url}/health", 5).status != 200:
+        assert child.poll() is None, "it ended while it started"
+        time.sleep(0.05)
+    yield RealServer(url, str(model), "sk-right")
+    child.terminate()
+    child.wait()
 
 
 def write_random_model(path: Path, width: int = 64, layers: int = 2) -> None:

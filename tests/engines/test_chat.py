@@ -16,7 +16,7 @@ from pytest_llmeval.engines.chat import (
     refuse_llama_cpp_keys,
 )
 from pytest_llmeval.errors import BadAnswer, Unsupported
-from pytest_llmeval.records import Answer, Message, Request, Sampling, ToolCall, Usage
+from pytest_llmeval.records import Answer, Message, Request, Sampling, TokenLogprob, ToolCall, Usage
 
 ASKED = Request((Message("system", "Be brief."), Message("user", "1 + 1 =")), Sampling(8))
 EVERYTHING = Sampling(
@@ -95,6 +95,47 @@ def test_tools_are_sent_with_the_choice_left_to_the_model() -> None:
     assert body["tool_choice"] == "auto"
 
 
+def test_a_schema_is_sent_in_openais_shape_with_its_keys_in_their_order() -> None:
+    schema = {"type": "object", "properties": {"b": {}, "a": {}}}
+    request = Request(ASKED.messages, ASKED.sampling, json_schema=schema)
+    sent = chat_body(request, None, llama_cpp=False)["response_format"]
+    assert sent == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+    assert list(sent["json_schema"]["schema"]["properties"]) == ["b", "a"]
+
+
+def test_a_grammar_is_sent_to_llama_cpp_only() -> None:
+    request = Request(ASKED.messages, ASKED.sampling, grammar='root ::= "a"')
+    assert chat_body(request, None, llama_cpp=True)["grammar"] == 'root ::= "a"'
+    assert "grammar" not in chat_body(request, None, llama_cpp=False)
+    with pytest.raises(Unsupported, match="no way of holding an answer to a grammar"):
+        refuse_llama_cpp_keys(request)
+
+
+def test_a_raw_completion_cannot_be_held_to_a_schema_by_openais_api() -> None:
+    request = Request(ASKED.messages, ASKED.sampling, form="completion", json_schema={})
+    with pytest.raises(Unsupported, match="no way of holding a raw completion to a json_schema"):
+        refuse_llama_cpp_keys(request)
+
+
+@pytest.mark.parametrize(
+    ("asked", "llama_cpp", "sent"), [(0, True, 1), (0, False, 0), (5, True, 5), (5, False, 5)]
+)
+def test_log_probabilities_are_asked_for_so_that_there_are_some(
+    asked: int, llama_cpp: bool, sent: int
+) -> None:
+    request = Request(ASKED.messages, ASKED.sampling, top_logprobs=asked)
+    body = chat_body(request, None, llama_cpp=llama_cpp)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, sent)
+
+
+def test_the_chat_template_gets_what_the_config_gives_it() -> None:
+    body = chat_body(ASKED, None, llama_cpp=True, template_kwargs={"enable_thinking": False})
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+
+
 def test_what_openais_api_cannot_say_is_refused_by_name() -> None:
     request = Request(ASKED.messages, Sampling(8, top_k=1, min_p=0.1), cache_prompt=False)
     with pytest.raises(Unsupported) as told:
@@ -139,6 +180,27 @@ def test_an_answer_of_llama_cpp_is_read_with_tokens_and_times() -> None:
         first_token_ms=1.25,
         service_ms=3.75,
     )
+
+
+def test_log_probabilities_are_read_where_they_were_asked_for() -> None:
+    entry = {"token": "2", "logprob": -0.25, "top_logprobs": [{"token": "2", "logprob": -0.25}]}
+    choice = {
+        "finish_reason": "stop",
+        "message": {"content": "2"},
+        "logprobs": {"content": [entry]},
+    }
+    body = reply(choices=[choice])
+    assert answer_from_chat(body).logprobs == ()
+    assert answer_from_chat(body, top_logprobs=1).logprobs == (
+        TokenLogprob("2", -0.25, (("2", -0.25),)),
+    )
+
+
+@pytest.mark.parametrize("logprobs", [None, {"content": None}, {"content": []}])
+def test_log_probabilities_that_are_missing_make_it_no_answer(logprobs: object) -> None:
+    choice = {"finish_reason": "stop", "message": {"content": "2"}, "logprobs": logprobs}
+    with pytest.raises(BadAnswer, match="log probabilities were asked for and it has none"):
+        answer_from_chat(reply(choices=[choice]), top_logprobs=0)
 
 
 def test_an_answer_without_usage_says_that_nobody_counted() -> None:

@@ -102,7 +102,6 @@ def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
     for asked, words in (
         (engine.likelihoods(request), "The engine openai cannot say how likely a given text is"),
         (engine.tokenize("a"), "The engine openai has no tokenizer that could be asked"),
-        (engine.embed(["a"]), "The engine openai gives no embeddings"),
     ):
         with pytest.raises(Unsupported, match=words):
             asyncio.run(asked)

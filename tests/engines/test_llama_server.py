@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
+import json
+import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
+from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine, refuse_request
 from pytest_llmeval.engines.fetch import fetch
-from pytest_llmeval.errors import RequestRefused
+from pytest_llmeval.errors import RequestRefused, Unsupported
 from pytest_llmeval.records import Answer, Message, Request, Sampling
 
 if TYPE_CHECKING:
@@ -129,3 +132,165 @@ def test_its_health_can_be_fetched_without_a_key_and_its_props_with_one(
     assert fetch(f"{llama_server.url}/health", 5).body == b'{"status":"ok"}'
     assert fetch(f"{llama_server.url}/props", 5).status == 401
     assert fetch(f"{llama_server.url}/props", 5, llama_server.api_key).status == 200
+
+
+# More than a chat ---------------------------------------------------------------------------------
+
+TEXT = dataclasses.replace(ask("17 + 25 ="), form="completion")
+
+
+def complete(server: RealServer, request: Request) -> Answer:
+    """Make one attempt."""
+    return with_engine(server, lambda engine: engine.complete(request))
+
+
+def test_a_raw_completion_continues_the_text_without_a_chat_template(
+    llama_server: RealServer,
+) -> None:
+    raw, chat = complete(llama_server, TEXT), complete(llama_server, ask("17 + 25 ="))
+    tokens = with_engine(llama_server, lambda engine: engine.tokenize("17 + 25 ="))
+    assert raw.usage.prompt == len(tokens) == 9  # a byte is a token
+    assert chat.usage.prompt is not None
+    assert chat.usage.prompt > raw.usage.prompt
+    assert raw.finish_reason == "length"
+    assert raw.usage.completion == 4
+    assert raw.usage.source == "server"
+    assert raw.first_token_ms is not None
+    assert raw.service_ms is not None
+    assert raw.service_ms > raw.first_token_ms > 0
+
+
+def test_the_texts_of_several_messages_are_one_text(llama_server: RealServer) -> None:
+    parts = tuple(Message("user", text) for text in ("17 +", " 25", " ="))
+    in_parts = dataclasses.replace(TEXT, messages=parts, cache_prompt=False)
+    whole = dataclasses.replace(TEXT, cache_prompt=False)
+    assert complete(llama_server, in_parts).text == complete(llama_server, whole).text
+
+
+def test_a_stop_string_ends_a_raw_completion_and_is_not_part_of_it(
+    tiny_server: RealServer,
+) -> None:
+    text = complete(tiny_server, TEXT).text
+    sampling = dataclasses.replace(TEXT.sampling, stop=(text[1:2],))
+    stopped = complete(tiny_server, dataclasses.replace(TEXT, sampling=sampling))
+    assert (stopped.text, stopped.finish_reason) == (text[:1], "stop")
+
+
+def test_a_context_that_is_full_ends_an_answer_as_its_limit_does(llama_server: RealServer) -> None:
+    sampling = dataclasses.replace(TEXT.sampling, max_tokens=1000)
+    endless = dataclasses.replace(TEXT, sampling=sampling, grammar='root ::= "a" root')
+    answer = complete(llama_server, endless)
+    assert answer.finish_reason == "length"
+    assert answer.usage.completion is not None
+    assert 200 < answer.usage.completion < 256
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_too_long_a_text_is_refused_and_not_cut(llama_server: RealServer, form: Any) -> None:
+    request = dataclasses.replace(ask("x" * 2000), form=form)
+    with pytest.raises(RequestRefused, match=r"exceeds the available context size \(256 tokens\)"):
+        complete(llama_server, request)
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_an_answer_obeys_its_schema(tiny_server: RealServer, form: Any) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"b": {"enum": ["yes", "no"]}, "a": {"type": "boolean"}},
+        "required": ["b", "a"],
+        "additionalProperties": False,
+    }
+    request = dataclasses.replace(ask("Is it?", 120), form=form, json_schema=schema)
+    found = json.loads(complete(tiny_server, request).text)
+    assert list(found) == ["b", "a"]
+    assert found["b"] in ("yes", "no")
+    assert isinstance(found["a"], bool)
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_an_answer_obeys_its_grammar(llama_server: RealServer, form: Any) -> None:
+    request = dataclasses.replace(ask("Is it?", 8), form=form, grammar='root ::= "yes" | "no"')
+    answer = complete(llama_server, request)
+    assert answer.text in ("yes", "no")
+    assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_a_grammar_that_is_none_is_refused_in_its_own_words(
+    llama_server: RealServer, form: Any
+) -> None:
+    request = dataclasses.replace(ask("Is it?"), form=form, grammar="root ::= nobody")
+    with pytest.raises(RequestRefused, match=r"HTTP 400: .*failed to parse grammar"):
+        complete(llama_server, request)
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+@pytest.mark.parametrize("most", [0, 1, 20])
+def test_every_token_comes_with_its_probability_and_the_likeliest_ones(
+    tiny_server: RealServer, form: Any, most: int
+) -> None:
+    request = dataclasses.replace(ask("17 + 25 =", 8), form=form, top_logprobs=most)
+    answer = complete(tiny_server, request)
+    assert "".join(token.token for token in answer.logprobs) == answer.text
+    assert len(answer.logprobs) == answer.usage.completion
+    for token in answer.logprobs:
+        assert len(token.top) == most
+        assert token.logprob < 0
+        likeliest = [logprob for _, logprob in token.top]
+        assert likeliest == sorted(likeliest, reverse=True)
+        assert sum(map(math.exp, likeliest)) <= 1.0001
+        # Greedy: what is written is the likeliest.
+        assert token.logprob == pytest.approx(likeliest[0] if most else token.logprob)
+
+
+def test_log_probabilities_are_those_before_a_grammar(tiny_server: RealServer) -> None:
+    free = dataclasses.replace(ask("17 + 25 =", 1), top_logprobs=20, cache_prompt=False)
+    held = dataclasses.replace(free, grammar='root ::= "Vienna"')
+    (likeliest,), (forced,) = (complete(tiny_server, r).logprobs for r in (free, held))
+    assert forced.token.startswith("V")
+    assert forced.logprob < likeliest.logprob
+    assert forced.top == likeliest.top
+
+
+def test_arguments_for_the_chat_template_reach_it(llama_server: RealServer) -> None:
+    async def use(settings: dict[str, Any]) -> int | None:
+        endpoint = Endpoint(llama_server.url, api_key="sk-right", settings=settings)
+        engine = make_engine("llama-server", endpoint)
+        try:
+            return (await engine.complete(ask("hello"))).usage.prompt
+        finally:
+            await engine.close()
+
+    plain = asyncio.run(use({}))
+    about = asyncio.run(use({"chat_template_kwargs": {"topic": "Rome"}}))
+    assert plain is not None
+    assert about == plain + len("About Rome.\n")
+
+
+def test_texts_are_tokenised_without_marks_and_special_tokens_are_one(
+    llama_server: RealServer,
+) -> None:
+    async def use(engine: Engine) -> list[tuple[int, ...]]:
+        return [await engine.tokenize(text) for text in ("", "ab", "a<|im_end|>", "é")]
+
+    empty, letters, special, accent = with_engine(llama_server, use)
+    assert empty == ()
+    assert len(letters) == 2
+    assert special == (letters[0], 257)
+    assert len(accent) == 2
+
+
+def test_without_being_told_to_it_gives_no_embeddings(llama_server: RealServer) -> None:
+    with pytest.raises(RequestRefused, match="HTTP 501: This server does not support embeddings"):
+        with_engine(llama_server, lambda engine: engine.embed(["hello"]))
+
+
+@pytest.mark.parametrize("kind", ["embedded", "llama-server"])
+def test_a_raw_completion_with_roles_or_tools_is_refused_before_it_is_sent(kind: str) -> None:
+    system = dataclasses.replace(TEXT, messages=(Message("system", "Be brief."),))
+    for request, words in (
+        (system, "has no roles"),
+        (dataclasses.replace(TEXT, tools=({},)), "cannot offer tools"),
+    ):
+        with pytest.raises(Unsupported, match=words):
+            refuse_request(kind, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -67,6 +68,57 @@ def describe(endpoint: Endpoint, kind: str = "openai") -> EndpointFacts:
 def test_the_url_may_end_in_its_version_or_not(server: FaultServer, base: str, path: str) -> None:
     complete(Endpoint(server.url + base))
     assert server.seen[0].path == path
+
+
+def test_a_raw_completion_goes_to_its_own_path(server: FaultServer) -> None:
+    choice = {"text": " 42", "finish_reason": "length"}
+    server.scripts = [[server.reply({"choices": [choice]})]]
+    request = dataclasses.replace(ASKED, form="completion", top_logprobs=None)
+    assert complete(Endpoint(server.url, model="mistral"), request) == Answer(" 42", "length")
+    assert server.seen[0].path == "/v1/completions"
+    assert json.loads(server.seen[0].body) == {
+        "model": "mistral",
+        "prompt": "1 + 1 =",
+        "max_tokens": 8,
+        "temperature": 0.0,
+    }
+
+
+def test_embeddings_are_asked_for_at_their_path(server: FaultServer) -> None:
+    entry = {"index": 0, "embedding": [0.5, 1]}
+    server.scripts = [[server.reply({"data": [entry]})]]
+
+    async def main() -> object:
+        engine = make_engine("openai", Endpoint(server.url, model="nomic"))
+        try:
+            return await engine.embed(["a"])
+        finally:
+            await engine.close()
+
+    assert asyncio.run(main()) == ((0.5, 1.0),)
+    assert server.seen[0].path == "/v1/embeddings"
+
+
+def test_arguments_for_the_chat_template_are_sent_with_each_chat(server: FaultServer) -> None:
+    settings = {"chat_template_kwargs": {"enable_thinking": False}}
+    complete(Endpoint(server.url, settings=settings))
+    assert json.loads(server.seen[0].body)["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (dataclasses.replace(ASKED, grammar='root ::= "a"'), "holding an answer to a grammar"),
+        (dataclasses.replace(ASKED, form="completion", tools=({},)), "cannot offer tools"),
+    ],
+    ids=["grammar", "tools"],
+)
+def test_what_it_cannot_do_is_refused_before_anything_is_sent(
+    server: FaultServer, request_: Request, words: str
+) -> None:
+    with pytest.raises(Unsupported, match=words):
+        complete(Endpoint(server.url), request_)
+    assert server.seen == []
 
 
 def test_an_attempt_sends_the_model_and_brings_the_answer(server: FaultServer) -> None:

@@ -98,6 +98,8 @@ ASKED = 'items: x.jsonl\nscore: exact\nprompt: "{{ a }}"\n'
         ASKED + "few_shot: {items: y.csv, count: 2}\nsplit: {part: a, of: {a: 0.5, b: 0.5}}",
         ASKED + "tools: [{type: function, function: {name: x}}]\nonly: m\ntags: a, b",
         ASKED + "stop: {when: decided}",
+        ASKED + "form: completion\nlogprobs: 0\ngrammar: {file: x.gbnf}",
+        ASKED + "json_schema: {type: object}\nform: chat\nlogprobs: 20",
         ASKED + "stop: {when: decided, alpha: 0.5}",
         (
             "items: [{a: 1}]\nscore: [exact, {numeric: {tolerance: 1}}]\n"
@@ -119,6 +121,10 @@ def test_the_suite_schema_accepts_what_the_loader_does(text: str) -> None:
         ASKED + "gates: [{only: m, metric: exact, not_worse_than: baseline}]",
         ASKED + "tools: [{name: x}]",
         ASKED + "stop: {when: bored}",
+        ASKED + "form: raw",
+        ASKED + "logprobs: 21",
+        ASKED + "grammar: [a]",
+        ASKED + "json_schema: yes",
         ASKED + "stop: {when: decided, alpha: 0}",
         ASKED + "stop: decided",
         ASKED.replace('"{{ a }}"', "{user: x}"),

@@ -62,6 +62,13 @@ def test_the_text_is_canonical() -> None:
     assert list(json.loads(text)) == sorted(json.loads(text))
 
 
+def test_what_answers_are_held_to_is_kept_where_they_are_held_to_something() -> None:
+    held = replace(BASELINE, form="completion", json_schema="s1", grammar="")
+    found = parse_baseline(format_baseline(held))
+    assert (found.form, found.json_schema, found.grammar) == ("completion", "s1", "")
+    assert not {"form", "json_schema", "grammar"} & set(json.loads(format_baseline(BASELINE)))
+
+
 def test_repeats_are_kept_one_by_one() -> None:
     repeated = replace(BASELINE, values={"add-1": (1.0, 0.0, 0.5)})
     assert json.loads(format_baseline(repeated))["values"] == {"add-1": [1, 0, 0.5]}
@@ -210,6 +217,9 @@ def test_a_baseline_of_another_suite_or_condition_is_named() -> None:
         ({"values": {}}, []),
         ({"prompt": "p2"}, ["the prompt has changed"]),
         ({"tools": "t"}, ["the tools have changed"]),
+        ({"form": "completion"}, ["form was chat, is completion"]),
+        ({"json_schema": "s"}, ["the json_schema has changed"]),
+        ({"grammar": "g"}, ["the grammar has changed"]),
         (
             {"sampling": {"max_tokens": 9, "temperature": 0, "seed": 1}},
             [

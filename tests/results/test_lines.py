@@ -184,3 +184,17 @@ def test_a_request_is_a_line_of_a_batch_file() -> None:
 def test_a_line_that_is_no_result_is_refused_with_the_reason(line: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         prediction_from_line(line)
+
+
+@pytest.mark.parametrize(
+    ("body", "url"),
+    [({"messages": []}, "/v1/chat/completions"), ({"prompt": "a"}, "/v1/completions")],
+    ids=["chat", "completion"],
+)
+def test_a_request_says_where_it_belongs(body: dict[str, Any], url: str) -> None:
+    assert json.loads(request_to_line("a", body)) == {
+        "custom_id": "a",
+        "method": "POST",
+        "url": url,
+        "body": body,
+    }

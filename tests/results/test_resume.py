@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import PromptVariant, StopSpec
-from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan, plan_hash, plan_of
+from pytest_llmeval.results.manifest import (
+    AdapterFacts,
+    Manifest,
+    ModelFacts,
+    RunPlan,
+    plan_hash,
+    plan_of,
+    weights_digest,
+)
 from pytest_llmeval.results.resume import check_resumable
 
 CONFIG = {"models": {"m": {"engine": "embedded"}}, "sampling": {"max_tokens": 64, "seed": 7}}
@@ -43,6 +51,48 @@ def test_weights_that_nobody_knew_are_no_difference(samples: Any) -> None:
 def test_other_weights_are_named(samples: Any) -> None:
     differences = check_resumable(manifest_of(plan(samples)), plan(samples), {"m": "bb"})
     assert differences == ["model m: sha256 of the weights was aa, is bb"]
+
+
+def test_another_adapter_on_the_same_weights_is_a_difference(samples: Any) -> None:
+    style = AdapterFacts("style.gguf", "cc", 0.5)
+    facts = ModelFacts("m", "embedded", "aa", adapters=(style,))
+    before = dataclasses.replace(manifest_of(plan(samples)), models=(facts,))
+    other = weights_digest("aa", [dataclasses.replace(style, digest="dd")])
+    weaker = weights_digest("aa", [dataclasses.replace(style, scale=0.25)])
+    for now in ("aa", other, weaker):
+        (difference,) = check_resumable(before, plan(samples), {"m": now})
+        assert difference.startswith("model m: sha256 of the weights and their adapters was ")
+        assert difference.endswith(f", is {now}")
+    assert check_resumable(before, plan(samples), {"m": weights_digest("aa", [style])}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"form": "completion"}, 'form was "chat", is "completion"'),
+        ({"json_schema": {"type": "object"}}, "its json_schema has changed"),
+        ({"grammar": 'root ::= "a"'}, "its grammar has changed"),
+        ({"logprobs": 0}, "logprobs was null, is 0"),
+    ],
+    ids=["form", "schema", "grammar", "logprobs"],
+)
+def test_what_answers_are_held_to_is_part_of_the_question(
+    samples: Any, changes: dict[str, Any], words: str
+) -> None:
+    now = plan(samples, suite=changes)
+    assert check_resumable(manifest_of(plan(samples)), now, {}) == [
+        f"condition m/plain in suite arithmetic: {words}"
+    ]
+
+
+def test_the_order_of_a_schemas_keys_is_part_of_the_question(samples: Any) -> None:
+    one, other = (
+        plan(samples, suite={"json_schema": {"properties": {key: {} for key in keys}}})
+        for keys in ("ab", "ba")
+    )
+    assert check_resumable(manifest_of(one), other, {}) == [
+        "condition m/plain in suite arithmetic: its json_schema has changed"
+    ]
 
 
 def test_a_changed_config_is_told_by_its_keys(samples: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmeval.engines.fake import FakeEngine
+from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Message, Request, Sampling
+from pytest_llmeval.results.manifest import AdapterFacts
 from pytest_llmeval.run.backing import (
     FAKE_URL,
     backing_of,
@@ -24,6 +27,8 @@ from pytest_llmeval.run.backing import (
 )
 from pytest_llmeval.run.managed import TELL_EVERY, context_of, memory_of
 from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.spec import LoraAdapter
+from tests.adapters import write_adapter
 
 if TYPE_CHECKING:
     from tests.run.conftest import Workbench
@@ -72,6 +77,10 @@ def test_no_request_waits_at_a_server_whose_latency_decides(bench: Workbench) ->
         ({**LLAMA_SERVER, "gpu_layers": "all"}, "llama-server, gpu_layers: all"),
         ({"engine": "fake"}, "fake: no model at all"),
         (ADOPTED, "openai at http://127.0.0.1:9/v1, adopted: never started or stopped here"),
+        (
+            {**ADOPTED, "engine": "llama-server"},
+            "llama-server at http://127.0.0.1:9/v1, adopted: never started or stopped here",
+        ),
     ],
 )
 def test_the_header_says_what_computes(bench: Workbench, keys: dict[str, Any], words: str) -> None:
@@ -143,6 +152,47 @@ def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Wo
     assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")
     assert not server.alive()
     assert not (bench.root / "logs").exists()
+
+
+def test_adapters_go_to_the_server_and_into_what_is_known_of_the_weights(
+    bench: Workbench,
+) -> None:
+    style = write_adapter(bench.root / "style.gguf", GGUF)
+    plain = model_of(bench, **EMBEDDED)
+    model = model_of(bench, **EMBEDDED, lora={"path": "style.gguf", "scale": 0.5})
+    config = bench.settings().config
+    backing = backing_of(model, config, bench.root / "cache", print)
+    assert backing.make_server is not None
+    assert backing.make_server(bench.root).spec.lora == (LoraAdapter(style, 0.5),)
+    digest = hashlib.sha256(style.read_bytes()).hexdigest()
+    assert backing.adapters(lambda: False) == (AdapterFacts("style.gguf", digest, 0.5),)
+    without = backing_of(plain, config, bench.root / "cache", print)
+    assert without.weights(lambda: False) == without.digest(lambda: False)
+    assert backing.digest(lambda: False) == without.digest(lambda: False)
+    assert backing.weights(lambda: False) not in {None, without.weights(lambda: False)}
+
+
+def test_adapters_take_memory_too(bench: Workbench) -> None:
+    write_adapter(bench.root / "style.gguf", GGUF)
+    plain = memory_of(model_of(bench, **EMBEDDED))
+    styled = memory_of(model_of(bench, **EMBEDDED, lora="style.gguf"))
+    assert plain is not None
+    assert styled is not None
+    assert styled > plain
+    assert memory_of(model_of(bench, **EMBEDDED, lora="none.gguf")) is None
+
+
+def test_an_adopted_llama_server_is_never_started_and_gets_llama_cpps_keys(
+    bench: Workbench,
+) -> None:
+    keys = {**ADOPTED, "engine": "llama-server", "chat_template_kwargs": {"a": 1}}
+    model = model_of(bench, **keys, exact=True)
+    backing = backing_of(model, bench.settings().config, bench.root, print)
+    assert (backing.make_server, backing.url) == (None, ADOPTED["url"])
+    assert backing.digest(lambda: False) is None
+    engine = backing.make_engine(backing.url)
+    assert isinstance(engine, LlamaServerEngine)
+    assert engine._endpoint.settings == {"chat_template_kwargs": {"a": 1}}
 
 
 def test_without_a_context_in_the_config_a_model_gets_no_more_than_it_was_trained_for(

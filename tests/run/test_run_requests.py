@@ -73,6 +73,38 @@ def test_only_llama_cpp_is_told_about_its_prompt_cache(bench: Workbench) -> None
     assert said == {"adopted": False, "tiny-s": True}
 
 
+def test_a_request_has_the_form_of_its_suite_and_what_answers_are_held_to(
+    bench: Workbench,
+) -> None:
+    settings = bench.settings()
+    suite = bench.suite(form="completion", json_schema={"type": "object"}, logprobs=3)
+    request = request_of(bench.trials(settings, suite)[0], settings.config.models["m"])
+    assert (request.form, request.json_schema, request.grammar, request.top_logprobs) == (
+        "completion",
+        {"type": "object"},
+        None,
+        3,
+    )
+
+
+def test_a_raw_completion_is_written_down_as_one(bench: Workbench) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite(form="completion", grammar='root ::= "2"'))
+    (_, body), *_ = request_bodies(trials, settings.config.models)
+    assert (body["prompt"], body["grammar"]) == ("1 + 1 =", 'root ::= "2"')
+    assert "messages" not in body
+
+
+def test_what_the_chat_template_gets_is_written_down(bench: Workbench) -> None:
+    kwargs = {"enable_thinking": False}
+    bench.config(models=bench.real("tiny-s", chat_template_kwargs=kwargs))
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    (_, body), *_ = request_bodies(trials, settings.config.models)
+    assert body["chat_template_kwargs"] == kwargs
+
+
 def test_a_prompt_that_cannot_be_rendered_is_told_when_its_suite_is_read(bench: Workbench) -> None:
     settings, broken = bench.settings(), bench.suite(prompt="{{ 1 // (a - 3) }}")
     with pytest.raises(TemplateError, match=r"sums\.yaml"):

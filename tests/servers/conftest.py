@@ -110,9 +110,28 @@ def fetch() -> Callable[[str, str | None], tuple[int, bytes]]:
     return get
 
 
+@pytest.fixture(scope="session")
+def post() -> Callable[[str, bytes], tuple[int, bytes]]:
+    """POST of JSON by the standard library, likewise."""
+
+    def send(url: str, body: bytes) -> tuple[int, bytes]:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    return send
+
+
 @pytest.fixture
 def make_server(
-    tmp_path: Path, model: Path, fetch: Callable[[str, str | None], tuple[int, bytes]]
+    tmp_path: Path,
+    model: Path,
+    fetch: Callable[[str, str | None], tuple[int, bytes]],
+    post: Callable[[str, bytes], tuple[int, bytes]],
 ) -> Iterator[Callable[..., Server]]:
     """Make servers that are not started yet, embedded and of two slots unless told otherwise."""
     made: list[Server] = []
@@ -128,7 +147,7 @@ def make_server(
             "log_path": tmp_path / "logs" / "tiny.log",
             **spec,
         }
-        made.append(Server(ServerSpec(**asked), fetch, **(outside or {})))
+        made.append(Server(ServerSpec(**asked), fetch, post=post, **(outside or {})))
         return made[-1]
 
     yield make

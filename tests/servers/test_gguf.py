@@ -86,6 +86,26 @@ def test_a_header_says_what_the_model_is(small: bytes, write: Write) -> None:
     assert header.expected_size == len(small) - 96 + 68
 
 
+def test_a_header_tells_adapters_and_models_made_for_embeddings(tmp_path: Path) -> None:
+    import gguf
+
+    def header(kind: str, pooling: int | None) -> GgufHeader:
+        writer = gguf.GGUFWriter(tmp_path / "x.gguf", "bert")
+        writer.add_type(kind)
+        if pooling is not None:
+            writer.add_uint32("bert.pooling_type", pooling)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        return read_gguf(tmp_path / "x.gguf")
+
+    assert header("adapter", None).is_adapter
+    assert not header("model", None).is_adapter
+    assert header("model", gguf.PoolingType.CLS).pools
+    assert not header("model", gguf.PoolingType.NONE).pools
+    assert not header("model", None).pools
+
+
 def test_a_served_model_has_the_size_that_its_tensors_ask_for(model: Path) -> None:
     header = read_gguf(model)
     assert header.expected_size == header.size == model.stat().st_size

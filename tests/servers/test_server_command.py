@@ -16,7 +16,7 @@ from pytest_llmeval.servers.command import (
     find_program,
     round_up,
 )
-from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 
 
 def spec(**changes: Any) -> ServerSpec:
@@ -49,6 +49,19 @@ def test_gpu_layers_and_threads_are_said_only_when_asked_for() -> None:
 
 def test_all_gpu_layers_are_a_number_that_old_builds_know() -> None:
     assert command(gpu_layers="all") == f"{PLAIN} -ngl 999"
+
+
+def test_adapters_are_loaded_one_by_one_and_their_scales_set_later() -> None:
+    lora = (LoraAdapter(Path("a.gguf")), LoraAdapter(Path("b, c.gguf"), 0.5))
+    assert command(lora=lora) == f'{PLAIN} --lora a.gguf --lora "b, c.gguf"'
+
+
+def test_a_batch_of_a_server_of_embeddings_holds_what_a_slot_can() -> None:
+    batch = "-b 8192 -ub 8192"
+    assert command(embeddings=True) == f"{PLAIN} --embeddings {batch}"
+    assert (
+        command(embeddings=True, pooling="mean") == f"{PLAIN} --embeddings --pooling mean {batch}"
+    )
 
 
 def test_arguments_of_ones_own_come_last_and_untouched() -> None:
