@@ -217,7 +217,7 @@ class Run:
         self._cut_short = True
         self._scheduler.stop()
         self._ledger.close(
-            self._predictions(),
+            self._everything(),
             datetime.now(timezone.utc),
             "interrupted",
             unneeded=self._stopping.unneeded,

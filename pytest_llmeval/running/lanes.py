@@ -66,6 +66,7 @@ class LaneRunner:
         self._clock = clock
         self._jitter = jitter
         self._began = began
+        self._mine = frozenset(trial.id for trial in lane.trials)
         self._queue = deque(lane.trials)
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()
@@ -77,8 +78,11 @@ class LaneRunner:
         self.sent: dict[str, float] = {}
 
     def want(self, trial: Trial) -> None:
-        """Somebody waits for this trial: it goes first, unless it has been sent."""
-        if trial.id not in self._taken:
+        """Somebody waits for this trial: it goes first, unless it has been sent.
+
+        A trial of the same model's other lane, in another wave, is none of this one's.
+        """
+        if trial.id in self._mine and trial.id not in self._taken:
             self._wanted.append(trial)
 
     async def run(self) -> None:
