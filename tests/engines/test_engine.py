@@ -10,7 +10,15 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pytest_llmeval.engines import engine as engines
-from pytest_llmeval.engines.engine import Endpoint, kinds, make_engine, refuse_request, register
+from pytest_llmeval.engines.engine import (
+    Endpoint,
+    Refusing,
+    kinds,
+    make_engine,
+    refuse_embedding,
+    refuse_request,
+    register,
+)
 from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.engines.openai import OpenAIEngine
@@ -113,3 +121,17 @@ def test_a_request_can_be_refused_before_anything_is_contacted() -> None:
         refuse_request("openai", request)
     refuse_request("llama-server", request)
     refuse_request("fake", request)
+
+
+def test_a_kind_that_gives_no_embeddings_is_refused_before_anything_is_contacted() -> None:
+    @register("mute")  # type: ignore[type-var] # it has no more than is looked at
+    class Mute(Refusing):
+        kind = "mute"
+
+        def __init__(self, _: Endpoint) -> None:
+            """It is never asked."""
+
+    with pytest.raises(Unsupported, match="The engine mute gives no embeddings"):
+        refuse_embedding("mute")
+    refuse_embedding("llama-server")
+    refuse_embedding("fake")

@@ -487,7 +487,7 @@ def test_an_engine_that_gives_no_vectors_is_refused_before_anything_is_sent(
         def __init__(self, _: engine.Endpoint):
             """It is never made."""
 
-    monkeypatch.setitem(engine._registered, "fake", Mute)  # type: ignore[arg-type] # it has no more
+    monkeypatch.setitem(engine._registered, "fake", Mute)
     bench.config(models={"m": {"engine": "fake"}, "v": {"engine": "fake", "role": "embedder"}})
     settings = bench.settings()
     run = Run(settings, print)
