@@ -15,6 +15,7 @@ from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.wording import visible
+from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 
 OUTCOMES = {
     "wrong": ("wrong", "graded"),
@@ -36,7 +37,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One trial to show. `prompt` is as it was sent, empty when no request was kept."""
+    """One trial to show. `prompt` is as it was sent, empty when no request was kept; `judged` is
+    what a judge has said, where one has.
+    """
 
     trial_id: str
     suite: str
@@ -51,6 +54,7 @@ class Shown:
     extracted: str
     target: str
     error: str
+    judged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
             prompt=_messages(requests.get(trial.trial_id, {})),
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
+            judged=_verdict(score) if trial.outcome != "failure" else "",
             # Of a scorer that failed, its message is the last of the stages.
             error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
@@ -138,6 +143,13 @@ def _messages(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     if "prompt" in body:
         return ({"role": "user", "content": body["prompt"]},)
     return tuple(body.get("messages", ()))
+
+
+def _verdict(score: Mapping[str, str]) -> str:
+    """The words of a judge, which are the last of the stages."""
+    if score.get("scorer") not in MODEL_SCORERS:
+        return ""
+    return score.get("stages", "").rpartition("compare: ")[2]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -169,6 +181,7 @@ def _block(trial: Shown) -> Iterator[str]:
     yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
     yield from _field("calls", trial.tool_calls)
     yield from _field("taken", "" if trial.extracted == trial.answer else trial.extracted)
+    yield from _field("judged", trial.judged)
     yield from _field("target", trial.target)
     yield from _field("error", trial.error)
 

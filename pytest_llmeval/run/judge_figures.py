@@ -18,8 +18,12 @@ Scores = Mapping[str, Sequence[Score]]
 def judge_figures(
     wave: SecondWave, predictions: Predictions, scores: Scores, slots: Mapping[str, int]
 ) -> tuple[JudgeFigures, ...]:
-    """Sum up what each scorer's judge did in each suite; `slots` go by judge."""
-    busy = {model: _slots_busy(wave, predictions, model, count) for model, count in slots.items()}
+    """Sum up what each scorer's judge did in each suite; `slots` go by model."""
+    judges = {trial.condition.model for trial in wave.trials}
+    busy = {
+        judge: _slots_busy(wave, predictions, judge, slots[judge])
+        for judge in judges & slots.keys()
+    }
     return tuple(_figures(wave, predictions, scores, busy))
 
 

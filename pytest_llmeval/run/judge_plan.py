@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,8 @@ def plan_judge_trials(trials: Sequence[Trial], bench: Bench) -> Iterator[JudgeTr
     Nothing of a condition that others are held against, nor where its trial was not selected.
     Raises ScorerError when there is no model for it.
     """
-    judged = [trial for trial in trials if needs_second_wave(trial.suite)]
+    suites = judged_suites(trials)
+    judged = [trial for trial in trials if trial.suite.name in suites]
     places = {_place(trial): trial for trial in judged}
     asked: dict[tuple[str, str], list[_Asked]] = {}
     for trial in judged:
@@ -105,9 +106,14 @@ def plan_judge_trials(trials: Sequence[Trial], bench: Bench) -> Iterator[JudgeTr
             yield from _about(trial, each, places)
 
 
-def needs_second_wave(suite: Suite) -> bool:
-    """Whether a suite has a scorer that needs a model."""
-    return any(spec.name in MODEL_SCORERS for spec in suite.scorers)
+def judged_suites(trials: Iterable[Trial]) -> frozenset[str]:
+    """The names of the suites that have a scorer which needs a model."""
+    suites = {trial.suite.name: trial.suite for trial in trials}
+    return frozenset(
+        name
+        for name, suite in suites.items()
+        if any(spec.name in MODEL_SCORERS for spec in suite.scorers)
+    )
 
 
 def _asked_of(trial: Trial, bench: Bench) -> Iterator[_Asked]:

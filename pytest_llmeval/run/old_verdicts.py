@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_llmeval.errors import RunError, ScorerError
 from pytest_llmeval.records import JudgeTrial, Prediction, Trial
-from pytest_llmeval.results.manifest import Manifest
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.manifest import Manifest, PartFacts, settle_part
 from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.second_wave import SecondWave
 
@@ -26,6 +29,22 @@ class OldVerdicts:
         """The replies that still count."""
         ids = [trial.id for trial in self.wave.trials]
         return [self.predictions[id_] for id_ in ids if id_ in self.predictions]
+
+    def parts(self, *, ended: bool) -> tuple[PartFacts, ...]:
+        """How far the second wave came, by condition."""
+        not_due = self.wave.not_due(self.predictions)
+        by_condition: dict[str, list[JudgeTrial]] = {}
+        for trial in self.wave.trials:
+            by_condition.setdefault(trial.condition.name, []).append(trial)
+        return tuple(
+            settle_part(
+                PartFacts(condition, 1, len(trials)),
+                (self.predictions[t.id] for t in trials if t.id in self.predictions),
+                not_needed=sum(trial.id in not_due for trial in trials),
+                ended=ended,
+            )
+            for condition, trials in by_condition.items()
+        )
 
 
 def old_verdicts(
@@ -55,6 +74,14 @@ def old_verdicts(
         words += "scale, or another judge"
         raise RunError(_needs_a_judge(origin.id, words))
     return OldVerdicts(wave, current)
+
+
+def copy_questions(origin: Manifest, run: Path, folder: RunFolder) -> None:
+    """Take over what the judges of a run were asked, as far as `folder` has the conditions."""
+    then = RunFolder(run, {each.name: each.folder for each in origin.plan.conditions})
+    for condition in folder.slugs.keys() & then.slugs.keys():
+        if then.judge_requests(condition).is_file():
+            shutil.copyfile(then.judge_requests(condition), folder.judge_requests(condition))
 
 
 def _needs_a_judge(run: str, why: str) -> str:

@@ -40,7 +40,6 @@ from pytest_llmeval.run.conclusion import (
 )
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
-from pytest_llmeval.run.judge_plan import needs_second_wave
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
@@ -267,7 +266,7 @@ class Run:
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
         self._score_the_rest(needed, predictions)
-        self._score_by_judges(needed, everything)
+        self._scores |= self._wave.complete_all(needed, everything, self._scores)
         self._ledger.close(
             everything,
             datetime.now(timezone.utc),
@@ -300,7 +299,7 @@ class Run:
             time.perf_counter() - self._began + self._elapsed,
             unneeded,
             self._stopping.suites,
-            judge_figures(self._wave, everything, self._scores, self._slots_of_judges()),
+            judge_figures(self._wave, everything, self._scores, self._slots()),
         )
         folder, options = self._ledger.folder, self.settings.options
         self._ledger.keep_what_judges_were_asked(
@@ -369,21 +368,9 @@ class Run:
         judged = {trial.id for trial in self._wave.trials}
         return {id_: found for id_, found in self._everything().items() if id_ not in judged}
 
-    def _slots_of_judges(self) -> dict[str, int]:
-        judges = {trial.condition.model for trial in self._wave.trials}
-        return {
-            name: self._models[name].slots or self.settings.config.models[name].slots
-            for name in judges
-        }
-
-    def _score_by_judges(
-        self, trials: Iterable[Trial], everything: Mapping[str, Prediction]
-    ) -> None:
-        """What judges have made of the answers joins what was known while tests ran."""
-        for trial in trials:
-            if trial.id in everything and needs_second_wave(trial.suite):
-                known = self._scores.get(trial.id, ())
-                self._scores[trial.id] = self._wave.complete(trial, everything, known)
+    def _slots(self) -> dict[str, int]:
+        models = self.settings.config.models
+        return {name: live.slots or models[name].slots for name, live in self._models.items()}
 
     def _score_the_rest(
         self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]

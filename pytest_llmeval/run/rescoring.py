@@ -55,7 +55,7 @@ from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.old_verdicts import OldVerdicts, old_verdicts
+from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions, old_verdicts
 from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of
 from pytest_llmeval.run.verdicts import Grounds, decide
@@ -359,7 +359,7 @@ def _write(
     with closing(Journal(folder)) as journal:
         for prediction in (*outcome.predictions.values(), *judged.replies):
             journal.append(prediction)
-    _copy_judge_requests(origin, run, folder)
+    copy_questions(origin, run, folder)
     if (run / ENVIRONMENT).is_file():
         shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
     parts = tuple(
@@ -375,31 +375,10 @@ def _write(
     )
     manifest = dataclasses.replace(
         _manifest(folder, origin, plan, parts, now, outcome.trials),
-        second_wave=tuple(_judge_parts(origin, judged)),
+        second_wave=judged.parts(ended=_finished(origin)),
     )
     write_manifest(folder.path, manifest)
     return manifest
-
-
-def _copy_judge_requests(origin: Manifest, run: Path, folder: RunFolder) -> None:
-    then = RunFolder(run, {each.name: each.folder for each in origin.plan.conditions})
-    for condition in folder.slugs:
-        if condition in then.slugs and then.judge_requests(condition).is_file():
-            shutil.copyfile(then.judge_requests(condition), folder.judge_requests(condition))
-
-
-def _judge_parts(origin: Manifest, judged: OldVerdicts) -> Iterator[PartFacts]:
-    not_due = judged.wave.not_due(judged.predictions)
-    by_condition: dict[str, list[Trial]] = {}
-    for trial in judged.wave.trials:
-        by_condition.setdefault(trial.condition.name, []).append(trial)
-    for condition, trials in by_condition.items():
-        yield settle_part(
-            PartFacts(condition, 1, len(trials)),
-            _of(trials, judged.predictions),
-            not_needed=sum(trial.id in not_due for trial in trials),
-            ended=_finished(origin),
-        )
 
 
 def _of(trials: Sequence[Trial], predictions: Mapping[str, Prediction]) -> Iterator[Prediction]:

@@ -23,7 +23,13 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.run.bench import Bench
-from pytest_llmeval.run.judge_plan import digest, model_scorers, plan_judge_trials, reference_of
+from pytest_llmeval.run.judge_plan import (
+    digest,
+    judged_suites,
+    model_scorers,
+    plan_judge_trials,
+    reference_of,
+)
 from pytest_llmeval.scoring.pairwise import Pairwise, Winner
 from pytest_llmeval.scoring.scorer import NeedsModelError
 from pytest_llmeval.scoring.second_wave import (
@@ -125,6 +131,20 @@ class SecondWave:
         )
 
     # Scoring --------------------------------------------------------------------------------------
+
+    def complete_all(
+        self,
+        trials: Sequence[Trial],
+        predictions: Predictions,
+        scores: Mapping[str, tuple[Score, ...]],
+    ) -> dict[str, tuple[Score, ...]]:
+        """The scores, by trial, of those that judges have a part in and that have a prediction."""
+        suites = judged_suites(trials)
+        return {
+            trial.id: self.complete(trial, predictions, scores.get(trial.id, ()))
+            for trial in trials
+            if trial.suite.name in suites and trial.id in predictions
+        }
 
     def complete(
         self, trial: Trial, predictions: Predictions, scores: Sequence[Score]

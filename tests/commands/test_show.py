@@ -76,6 +76,7 @@ def test_json_is_one_object_a_line_and_complete(run: Path) -> None:
         "extracted": "Lisbon",
         "target": "the capital of Spain",
         "error": "",
+        "judged": "",
     }
 
 

@@ -124,8 +124,8 @@ def test_a_request_can_be_refused_before_anything_is_contacted() -> None:
 
 
 def test_a_kind_that_gives_no_embeddings_is_refused_before_anything_is_contacted() -> None:
-    @register("mute")  # type: ignore[type-var] # it has no more than is looked at
-    class Mute(Refusing):
+    @register("mute")
+    class Mute(Refusing):  # type: ignore[type-var] # it has no more than is looked at
         kind = "mute"
 
         def __init__(self, _: Endpoint) -> None:

@@ -435,3 +435,19 @@ def test_a_baseline_of_a_judges_scores_holds_for_that_judge_only(judged: Project
     result = judged.run("-rf", plugins=["syrupy"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*the baseline asked something else: *judged by was wise, is m*"])
+
+
+def test_show_says_what_the_judge_has_said(judged: Project) -> None:
+    judged.run()
+    shown = judged.pytester.run(
+        sys.executable, "-m", "pytest_llmeval.commands.llmeval", "show", "last", "--wrong"
+    )
+    shown.stdout.fnmatch_lines(
+        [
+            "kind::m/plain::c: wrong",
+            "  answer  no",
+            "  taken   fail",
+            "  judged  wise says fail, because: it denies",
+            "1 in *",
+        ]
+    )
