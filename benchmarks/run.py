@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import likelihood
 import report
 import scorers
 import stopping
@@ -146,6 +147,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: list(report.lines(smoke=True)),
             lambda: scoring(3),
             lambda: stopping_early(200),
+            lambda: list(likelihood.lines(5, ("tiny-s",))),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -156,6 +158,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: list(report.lines(smoke=False)),
         lambda: scoring(200),
         lambda: stopping_early(10_000),
+        lambda: list(likelihood.lines(likelihood.ITEMS)),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

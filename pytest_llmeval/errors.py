@@ -17,11 +17,19 @@ LlmevalError                 its text is a complete message for the user
 │   └── ServerLostError      it died more often than its restart policy allows
 └── EngineError              one attempt at a request brought no answer
     ├── EndpointUnreachable  refused, reset, or closed in mid-answer
+    │   └── EndpointKilled   closed by dying over this very request, which is not asked again
     ├── EndpointTimeout      no complete answer in time
-    ├── EndpointBusy         429, 502, 503 or 504; may say when to come back
+    ├── EndpointBusy         429, 502, 503, 504 or 529; may say when to come back
     ├── RequestRefused       any other 4xx or 5xx, with the server's own words
+    │   ├── WrongKey         401 or 403: the API key is missing, wrong, or not allowed this
+    │   ├── UnknownModel     the endpoint has no model of that name
+    │   └── ContextOverflow  the prompt, or prompt and answer, do not fit into the context
     ├── BadAnswer            the endpoint answered 200 with something that is no answer
-    └── Unsupported          the engine cannot honestly do what was asked
+    ├── PromptTruncated      the model has read less than it was asked
+    ├── BadLogprobs          log probabilities that are none, such as NaN
+    ├── JobGone              the service knows no batch job of this name
+    ├── ResultMissing        a batch job has ended without a result for this request
+    └── Unsupported          the engine, or its endpoint, cannot honestly do what was asked
 """
 
 from __future__ import annotations
@@ -165,6 +173,12 @@ class EndpointUnreachable(EngineError):
     retryable = True
 
 
+class EndpointKilled(EndpointUnreachable):
+    """It died over a request of the kind that does so every time."""
+
+    retryable = False
+
+
 class EndpointTimeout(EngineError):
     """No complete answer in time."""
 
@@ -173,7 +187,7 @@ class EndpointTimeout(EngineError):
 
 
 class EndpointBusy(EngineError):
-    """429, 502, 503 or 504: worth asking again later."""
+    """429, 502, 503, 504 or 529: worth asking again later."""
 
     reason = "busy"
     retryable = True
@@ -182,12 +196,56 @@ class EndpointBusy(EngineError):
 class RequestRefused(EngineError):
     """The server understood and said no (4xx), or broke over the request (500)."""
 
+    reason = "refused"
+
+
+class WrongKey(RequestRefused):
+    """The API key is missing, wrong, or does not allow this (401, 403)."""
+
+    reason = "wrong_key"
+
+
+class UnknownModel(RequestRefused):
+    """The endpoint says that it has no model of the name that the request carries."""
+
+    reason = "unknown_model"
+
+
+class ContextOverflow(RequestRefused):
+    """The prompt, or prompt and answer together, do not fit into the model's context."""
+
+    reason = "context_overflow"
+
 
 class BadAnswer(EngineError):
     """The endpoint answered 200 with something that is no answer."""
 
+    reason = "bad_answer"
+
+
+class PromptTruncated(EngineError):
+    """The model has read less than it was asked, and nobody said so."""
+
+    reason = "prompt_truncated"
+
+
+class BadLogprobs(EngineError):
+    """Log probabilities were asked for, and some are no number up to 0."""
+
+    reason = "bad_logprobs"
+
+
+class JobGone(EngineError):
+    """The service knows no batch job of this name: it was never made, or is deleted."""
+
+
+class ResultMissing(EngineError):
+    """A batch job has ended without a result for this request."""
+
+    reason = "missing"
+
 
 class Unsupported(EngineError):
-    """The engine cannot honestly do what was asked."""
+    """The engine, or the endpoint behind it, cannot honestly do what was asked."""
 
     reason = "unsupported"

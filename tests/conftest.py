@@ -1,7 +1,11 @@
-"""What all rooms' tests share: pytest's own fixture for testing plugins, and llama.cpp's build."""
+"""What all rooms' tests share: pytest's own fixture, the real llama.cpp, and a port of nobody."""
+
+from __future__ import annotations
 
 import os
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +15,37 @@ os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
 pytest_plugins = ["pytester"]
 
+UNPACKED = Path(__file__).resolve().parents[1] / ".llama-cpp"
+
 
 @pytest.fixture(scope="session")
 def llama_cpp_folder() -> Path:
-    """The folder into which the wheel with llama.cpp's own programs was unpacked."""
-    named = os.environ.get("LLMEVAL_LLAMA_CPP")
-    folder = Path(named) if named else Path(__file__).parents[1] / ".llama-cpp"
-    if not (folder / "bin").is_dir():
-        pytest.skip(f"no build of llama.cpp in {folder}: LLMEVAL_LLAMA_CPP names none")
-    return folder
+    """Where llama-cpp-python and llama.cpp's programs are unpacked: `llama_cpp/` and `bin/`.
+
+    LLMEVAL_LLAMA_CPP names another folder than the one that tools/llama_cpp.py fills.
+    """
+    folder = Path(os.environ.get("LLMEVAL_LLAMA_CPP") or UNPACKED)
+    if not (folder / "llama_cpp").is_dir():
+        pytest.skip(
+            f"no llama-cpp-python in {folder}: build it once with python tools/dev.py llama-cpp "
+            "(needs a C++ compiler), or name a folder that has it with LLMEVAL_LLAMA_CPP"
+        )
+    return folder.absolute()
 
 
 @pytest.fixture(scope="session")
 def real_llama_server(llama_cpp_folder: Path) -> Path:
-    """The real llama-server executable."""
-    name = "llama-server.exe" if sys.platform == "win32" else "llama-server"
-    return llama_cpp_folder / "bin" / name
+    """The real llama-server, an executable."""
+    suffix = ".exe" if sys.platform == "win32" else ""
+    server = llama_cpp_folder / "bin" / f"llama-server{suffix}"
+    if not server.is_file():
+        pytest.skip(f"{llama_cpp_folder} has no llama-server: python tools/dev.py llama-cpp")
+    return server
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else can, and that refuses connections."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]

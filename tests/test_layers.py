@@ -121,6 +121,7 @@ DOORS = (
             "orchestrator": "front door, interface and dashboard",
             "probes.faults": "the fault proxy",
             "workers": "the broker that xdist's workers ask, on the loopback interface",
+            "servers.llama_cpp_worker": "a process of its own: what it answers is the engine",
         },
     ),
     Door(

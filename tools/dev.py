@@ -4,6 +4,7 @@
     python tools/dev.py test      run the tests
     python tools/dev.py check     format, lint and type checks
     python tools/dev.py bench     the benchmarks
+    python tools/dev.py llama-cpp build the real llama-server that some tests need
     python tools/dev.py clean     remove .venv and every cache
 
 Needs nothing but Python: it makes `.venv`, installs into it what the task needs, and runs the task
@@ -59,7 +60,10 @@ from typing import Protocol
 
 STAMP = "llmeval-dev.json"
 INCLUDES = {"dev": ("dev", "embedded"), "embedded": ("embedded",)}
-CACHES = (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "build", "dist")
+CACHES = (
+    *(".hypothesis", ".llama-cpp", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+    *("build", "dist"),
+)
 MOST_WORKERS = 4
 
 RUNS_AND_HAS_PIP = f"import sys, pip; sys.exit(sys.version_info < {OLDEST})"
@@ -256,6 +260,13 @@ def bench(place: Workplace, arguments: list[str]) -> int:
     return place.run([str(place.python), "benchmarks/run.py", *arguments])
 
 
+def llama_cpp(place: Workplace, arguments: list[str]) -> int:
+    """Build llama-cpp-python and the real llama-server for the tests that need them."""
+    if arguments:
+        raise Stopped(f"llama-cpp takes no arguments; {' '.join(arguments)!r} was given.")
+    return place.run([str(place.python), "tools/llama_cpp.py"])
+
+
 def clean(place: Workplace, arguments: list[str]) -> int:
     """Remove `.venv`, caches and build outputs; results in `runs/` belong to the user and stay."""
     if arguments:
@@ -305,6 +316,7 @@ TASKS = {
     "test": Task(test, "dev", "run the tests"),
     "check": Task(check, "dev", "run ruff and mypy"),
     "bench": Task(bench, "dev", "run the benchmarks"),
+    "llama-cpp": Task(llama_cpp, "dev", "build the real llama-server that some tests need, once"),
     "clean": Task(clean, None, "remove .venv and every cache; keeps runs/"),
 }
 
@@ -333,7 +345,7 @@ def main(arguments: list[str], place: Workplace) -> int:
 
 def usage() -> str:
     """Describe the command line."""
-    tasks = "\n".join(f"  {word:<8}{task.summary}" for word, task in TASKS.items())
+    tasks = "\n".join(f"  {word:<10}{task.summary}" for word, task in TASKS.items())
     return (
         f"usage: python tools/dev.py TASK [ARGUMENTS]\n\n{tasks}\n\n"
         "demo and test hand their arguments to pytest, bench to benchmarks/run.py. Everything\n"

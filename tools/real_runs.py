@@ -140,7 +140,7 @@ def _role(command: Sequence[str]) -> Role | None:
     """What a process is by its command; None for all that end by themselves, such as git."""
     if any(part.endswith("guard.py") for part in command):
         return "guard"
-    if "--port" in command:
+    if "--port" in command or command[-1:] == ["serve"]:
         return "server"
     return "worker" if "sys.stdin.readline" in "".join(command) else None
 

@@ -1,9 +1,13 @@
-"""`llmeval doctor`: what is here, what is missing, and how to get it. Starts and sends nothing."""
+"""`llmeval doctor`: what is here, what is missing, and how to get it.
+
+It starts nothing, and asks nothing but an Ollama on this machine for its version.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
 import shutil
 import sys
@@ -12,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_llmeval import __version__
+from pytest_llmeval.servers.llama_cpp_loading import explain_import
 
 PACKAGES = ("pytest", "pytest-xdist", "pydantic", "numpy", "scipy", "httpx", "httptools")
 """What the plugin runs on, by the names of the distributions."""
@@ -60,11 +65,13 @@ def examine(
     version_of: Callable[[str], str | None] | None = None,
     which: Callable[[str], str | None] = shutil.which,
     problem_of: Callable[[str], str] | None = None,
+    ollama_version: Callable[[], str | None] | None = None,
 ) -> Examination:
     """Look around.
 
     `version_of` gives a distribution's version or None, `which` the path of an executable,
-    `problem_of` says why a module cannot be imported, "" when it can.
+    `problem_of` says why a module cannot be imported, "" when it can; `ollama_version` is that of
+    an Ollama that answers.
     """
     version_of = version_of or _version_of
     problem_of = problem_of or _problem_of
@@ -78,7 +85,11 @@ def examine(
     engines = (
         _embedded(version_of, problem_of),
         _llama_server(which),
+        _llama_cpp_python(version_of, problem_of),
+        _ollama(which, ollama_version or _ollama_version),
         Finding("openai", True, "any server you started yourself, by its url"),
+        Finding("anthropic", True, "the same, where it has Anthropic's Messages API"),
+        Finding("fireworks", True, "a service elsewhere, by its url and your key"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
     return Examination(tuple(facts), engines, (_metrics(version_of), _parquet(version_of)))
@@ -113,6 +124,42 @@ def _llama_server(which: Callable[[str], str | None]) -> Finding:
         "then put it on PATH or name it in the config with executable:"
     )
     return Finding("llama-server", False, "not on PATH", needs)
+
+
+def _llama_cpp_python(
+    version_of: Callable[[str], str | None], problem_of: Callable[[str], str]
+) -> Finding:
+    version = version_of("llama-cpp-python")
+    if version is None:
+        needs = (
+            'pip install "pytest-llmeval-local[llama-cpp]", which builds it and needs a C++ '
+            'compiler; for an NVIDIA GPU with CMAKE_ARGS="-DGGML_CUDA=on" set'
+        )
+        return Finding("llama-cpp-python", False, "not installed", needs)
+    problem = problem_of("llama_cpp")
+    if not problem:
+        return Finding("llama-cpp-python", True, f"{version}, in a process of its own")
+    found = f"{version} does not load"
+    return Finding("llama-cpp-python", False, found, explain_import(problem))
+
+
+def _ollama(which: Callable[[str], str | None], version: Callable[[], str | None]) -> Finding:
+    running, path = version(), which("ollama")
+    if running:
+        return Finding("ollama", True, f"version {running} is running")
+    if path:
+        return Finding("ollama", True, f"{path}, not running: a run starts one of its own")
+    needs = (
+        "brew install ollama, winget install Ollama.Ollama, or a download of Ollama; "
+        "then ollama pull NAME, or pull: true in the config"
+    )
+    return Finding("ollama", False, "not running, and no executable on PATH", needs)
+
+
+def _ollama_version() -> str | None:
+    from pytest_llmeval.run.ollama import usual_url, version_there
+
+    return version_there(usual_url(os.environ))
 
 
 def _metrics(version_of: Callable[[str], str | None]) -> Finding:
@@ -150,6 +197,6 @@ def _version_of(distribution: str) -> str | None:
 def _problem_of(module: str) -> str:
     try:
         importlib.import_module(module)
-    except (ImportError, OSError) as error:  # OSError: a library it links is missing on Windows
+    except (ImportError, OSError, RuntimeError) as error:  # what ctypes raises, bare or wrapped
         return str(error)
     return ""

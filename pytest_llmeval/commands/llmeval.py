@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.batch import app as batch_app
 from pytest_llmeval.errors import LlmevalError
 
 RunDir = Annotated[
@@ -62,6 +63,7 @@ runs_app = typer.Typer(
     no_args_is_help=True, help="List the runs there are, or clear old ones away."
 )
 app.add_typer(runs_app, name="runs")
+app.add_typer(batch_app, name="batch")
 
 
 def _version(wanted: bool) -> None:
@@ -85,13 +87,47 @@ def llmeval(
 
 @app.command()
 def doctor(
+    config: Annotated[
+        str | None,
+        typer.Option("--llm-config", metavar="FILE", help="Examine the models of this config."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--llm-set", metavar="KEY=VALUE", help="Override a key of the config."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Say what is installed, which engines can run here, and what each missing piece needs."""
+    """Say what is installed, which engines can run here, and what each missing piece needs.
+
+    With a config: start or find its models and see by small requests what each can do. Exit status
+    1 when something that the config asks for is not there.
+    """
+    if config is not None:
+        _examine_endpoints(config, overrides or [], as_json)
+        return
+    if overrides:
+        raise typer.BadParameter("--llm-set needs --llm-config, whose keys it overrides")
     from pytest_llmeval.commands import doctor as checks
 
     report = checks.examine()
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+
+
+def _examine_endpoints(config: str, overrides: list[str], as_json: bool) -> None:
+    from pytest_llmeval.commands import endpoints
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    def tell(model: Any) -> None:
+        if not as_json:
+            typer.echo("\n".join(endpoints.text_lines(model)))
+
+    found = endpoints.examine(config, overrides, Path.cwd(), say=say, tell=tell)
+    if as_json:
+        typer.echo(json.dumps(endpoints.as_json(found), indent=2))
+    if any(model.broken for model in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -236,6 +272,9 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     wrong: Annotated[bool, typer.Option("--wrong", help="Wrong or only partly right.")] = False,
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Nothing to judge.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="The machinery broke.")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="A line for each part instead, also while it runs.")
+    ] = False,
     suite: Annotated[str | None, typer.Option(help="Of this suite only.")] = None,
     condition: Annotated[str | None, typer.Option(help="Of this condition only.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 20,
@@ -250,8 +289,12 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     from pytest_llmeval.results.folder import find_run
 
     flags = {"wrong": wrong, "no_answer": no_answer, "failed": failed}
+    path = find_run(run_dir, run)
+    if parts:
+        typer.echo("\n".join(showing.lines_of_parts(path, condition)))
+        return
     wanted = showing.Wanted(frozenset(f for f, on in flags.items() if on), suite, condition, limit)
-    found = showing.find(find_run(run_dir, run), wanted)
+    found = showing.find(path, wanted)
     for line in showing.json_lines(found) if as_json else showing.text_lines(found):
         typer.echo(line)
 

@@ -13,8 +13,9 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
-from pytest_llmeval.results.wording import visible
+from pytest_llmeval.results.wording import likelihood_lines, visible
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 
 OUTCOMES = {
@@ -37,8 +38,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One trial to show. `prompt` is as it was sent, empty when no request was kept; `judged` is
-    what a judge has said, where one has.
+    """One trial to show. `prompt` is as it was sent, empty when no request was kept.
+
+    `likelihoods` are those of predictions.csv, empty where an answer was written; `judged` are the
+    stages of the headline scorer; `verdict` is what a judge has said, where one has.
     """
 
     trial_id: str
@@ -54,7 +57,9 @@ class Shown:
     extracted: str
     target: str
     error: str
+    likelihoods: tuple[Mapping[str, Any], ...] = ()
     judged: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,17 @@ def find(run: Path, wanted: Wanted) -> Found:
     rows = [row for row in read_predictions(run) if _matches(row, wanted)]
     shown = tuple(_shown(row) for row in rows[: wanted.limit or None])
     return Found(run.name, tuple(_completed(run, shown)), len(rows))
+
+
+def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
+    """A line for each part of a run, or of one of its conditions, as its manifest has it by now.
+
+    Raises `RunError` when the run has no such condition.
+    """
+    manifest = read_manifest(run)
+    _check("condition", condition, [each.name for each in manifest.plan.conditions])
+    chosen = [part for part in manifest.parts if condition in (None, part.condition)]
+    return [visible(line) for line in part_lines(chosen)]
 
 
 def _check(kind: str, name: str | None, known: list[str]) -> None:
@@ -112,6 +128,8 @@ def _shown(row: Mapping[str, str]) -> Shown:
         extracted="",
         target="",
         error=row["error"],
+        # Tables of older versions have no such column.
+        likelihoods=tuple(json.loads(row.get("likelihoods") or "[]")),
     )
 
 
@@ -132,7 +150,8 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
             prompt=_messages(requests.get(trial.trial_id, {})),
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
-            judged=_verdict(score) if trial.outcome != "failure" else "",
+            judged=score.get("stages", ""),
+            verdict=_verdict(score) if trial.outcome != "failure" else "",
             # Of a scorer that failed, its message is the last of the stages.
             error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
@@ -178,10 +197,15 @@ def _block(trial: Shown) -> Iterator[str]:
     yield visible(f"{trial.trial_id}: {outcome}{reason}")
     asked = [message for message in trial.prompt if message.get("role") == "user"]
     yield from _field("asked", str(asked[-1].get("content", "")) if asked else "")
-    yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
+    if trial.likelihoods:
+        asked_for = [(each["continuation"], each["logprob"]) for each in trial.likelihoods]
+        yield from _field("likely", "\n".join(likelihood_lines(asked_for)))
+        yield from _field("judged", trial.judged)
+    else:
+        yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
     yield from _field("calls", trial.tool_calls)
     yield from _field("taken", "" if trial.extracted == trial.answer else trial.extracted)
-    yield from _field("judged", trial.judged)
+    yield from _field("judged", trial.verdict)
     yield from _field("target", trial.target)
     yield from _field("error", trial.error)
 

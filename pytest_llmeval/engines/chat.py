@@ -15,10 +15,11 @@ from pytest_llmeval.engines.logprobs import check_logprobs, logprobs_of_choice
 from pytest_llmeval.engines.reading import (
     LONGEST_VALUE,
     Unexpected,
+    call_of,
     count,
+    encode,
     kind_of,
     milliseconds,
-    no_constant,
     optional,
     read_reply,
 )
@@ -36,8 +37,6 @@ _OPENAI_SAMPLING = (
     "seed",
 )
 _LLAMA_CPP_SAMPLING = ("top_k", "min_p", "repeat_penalty")
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 # Requests -----------------------------------------------------------------------------------------
@@ -114,7 +113,7 @@ def refuse_llama_cpp_keys(request: Request) -> None:
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
     """Return the body as JSON; ASCII, so that no text of a dataset can fail to encode."""
-    return _encode(body).encode("ascii")
+    return encode(body).encode("ascii")
 
 
 # Answers ------------------------------------------------------------------------------------------
@@ -129,10 +128,11 @@ def answer_from_chat(
     is not what the API promises, quoting how the body begins; `secret` is taken out of the
     quotation.
     """
-    return read_reply(body, lambda data: _answer(data, top_logprobs), secret)
+    return read_reply(body, lambda data: chat_answer(data, top_logprobs), secret)
 
 
-def _answer(data: dict[str, Any], top_logprobs: int | None) -> Answer:
+def chat_answer(data: dict[str, Any], top_logprobs: int | None = None) -> Answer:
+    """Read a chat completion that is JSON already; raises `Unexpected`."""
     choice = first_choice(data)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -191,31 +191,7 @@ def _tool_call(call: object) -> ToolCall:
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(function, dict) or not isinstance(name, str) or not name:
         raise Unexpected("an entry of tool_calls has no function with a name")
-    arguments = function.get("arguments")
-    if isinstance(arguments, dict):
-        return ToolCall(name, _recordable(arguments), _encode(arguments))
-    if isinstance(arguments, str):
-        return ToolCall(name, _parsed_arguments(arguments), arguments)
-    return ToolCall(name, None, "" if arguments is None else _encode(arguments))
-
-
-def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
-    try:
-        value = json.loads(raw, parse_constant=no_constant)
-    except (ValueError, RecursionError, Unexpected):
-        return None
-    return _recordable(value) if isinstance(value, dict) else None
-
-
-def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return None instead of arguments with a number such as 1e999: JSON that reads as infinity,
-    which no JSON can hold again.
-    """
-    try:
-        json.dumps(arguments, allow_nan=False)
-    except ValueError:
-        return None
-    return arguments
+    return call_of(name, function.get("arguments"))
 
 
 def usage_of(usage: dict[str, Any] | None, timings: dict[str, Any]) -> Usage:

@@ -87,21 +87,22 @@ def answer_from_completion(
     body: bytes, *, secret: str | None = None, top_logprobs: int | None = None
 ) -> Answer:
     """Read a reply of /v1/completions; raises and does the rest as `answer_from_chat`."""
+    return read_reply(body, lambda data: completion_answer(data, top_logprobs), secret)
 
-    def read(data: dict[str, Any]) -> Answer:
-        choice = first_choice(data)
-        timings = optional(data, "timings", dict) or {}
-        first_token_ms, service_ms = times_of(timings)
-        answer = Answer(
-            text=_text(choice, "text"),
-            finish_reason=finish_reason(choice.get("finish_reason")),
-            usage=usage_of(optional(data, "usage", dict), timings),
-            first_token_ms=first_token_ms,
-            service_ms=service_ms,
-        )
-        return with_logprobs(answer, choice, top_logprobs)
 
-    return read_reply(body, read, secret)
+def completion_answer(data: dict[str, Any], top_logprobs: int | None = None) -> Answer:
+    """Read a completion that is JSON already; raises `Unexpected`."""
+    choice = first_choice(data)
+    timings = optional(data, "timings", dict) or {}
+    first_token_ms, service_ms = times_of(timings)
+    answer = Answer(
+        text=_text(choice, "text"),
+        finish_reason=finish_reason(choice.get("finish_reason")),
+        usage=usage_of(optional(data, "usage", dict), timings),
+        first_token_ms=first_token_ms,
+        service_ms=service_ms,
+    )
+    return with_logprobs(answer, choice, top_logprobs)
 
 
 def answer_from_llama_cpp(
@@ -111,26 +112,29 @@ def answer_from_llama_cpp(
 
     An answer to a prompt of which the server has cut something off is none: `BadAnswer`.
     """
+    return read_reply(body, lambda data: llama_cpp_answer(data, max_tokens, top_logprobs), secret)
 
-    def read(data: dict[str, Any]) -> Answer:
-        if "error" in data:
-            raise Unexpected(f"it is no completion but an error: {words_of(data)}")
-        timings = optional(data, "timings", dict) or {}
-        first_token_ms, service_ms = times_of(timings)
-        usage = _usage(data, timings)
-        answer = Answer(
-            text=_text(data, "content"),
-            finish_reason=_finish_reason(data, usage, max_tokens),
-            usage=usage,
-            first_token_ms=first_token_ms,
-            service_ms=service_ms,
-        )
-        if top_logprobs is None:
-            return answer
-        entries = optional(data, "completion_probabilities", list) or ()
-        return check_logprobs(replace(answer, logprobs=logprobs_of_entries(entries, top_logprobs)))
 
-    return read_reply(body, read, secret)
+def llama_cpp_answer(
+    data: dict[str, Any], max_tokens: int, top_logprobs: int | None = None
+) -> Answer:
+    """Read a completion of llama.cpp's that is JSON already; raises `Unexpected`."""
+    if "error" in data:
+        raise Unexpected(f"it is no completion but an error: {words_of(data)}")
+    timings = optional(data, "timings", dict) or {}
+    first_token_ms, service_ms = times_of(timings)
+    usage = _usage(data, timings)
+    answer = Answer(
+        text=_text(data, "content"),
+        finish_reason=_finish_reason(data, usage, max_tokens),
+        usage=usage,
+        first_token_ms=first_token_ms,
+        service_ms=service_ms,
+    )
+    if top_logprobs is None:
+        return answer
+    entries = optional(data, "completion_probabilities", list) or ()
+    return check_logprobs(replace(answer, logprobs=logprobs_of_entries(entries, top_logprobs)))
 
 
 def _finish_reason(data: dict[str, Any], usage: Usage, max_tokens: int) -> FinishReason:

@@ -24,9 +24,24 @@ attempt of its own and must be seen as one.
 """
 
 
+TRAILER_WITHIN = 1.0
+"""Seconds that a stream which has said all may take to end as HTTP, so that its connection can be
+used again; after that its answer counts as it is.
+"""
+
+Sink = Callable[[bytes], bool]
+"""Takes an event stream's pieces as they come, and says whether that was all it needs.
+
+It may raise `EngineError`, which gives the request up. It is called within the event loop, so it
+must not wait.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete reply. `raw_headers` are as received, in order."""
+    """A complete reply. `raw_headers` are as received, in order. `body` is empty when a sink took
+    it.
+    """
 
     status: int
     raw_headers: tuple[tuple[bytes, bytes], ...]
@@ -41,6 +56,11 @@ class Reply:
         }
 
 
+def is_event_stream(status: int, content_type: str) -> bool:
+    """Whether a reply is what a sink is for: anything else is read whole, to be quoted."""
+    return status == 200 and content_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
 class Connection(asyncio.Protocol):
     """One connection, one request at a time; asyncio sets TCP_NODELAY on it by itself."""
 
@@ -52,18 +72,27 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Reply] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
+        self._take: Callable[[bytes], object] = self._body.extend
+        self._sink: Sink | None = None
+        self._has_all = False
         self._limit = HEAD_LIMIT
         self._sent_at = 0.0
         self._received = 0
         self.reusable = False
 
-    def send(self, payload: bytes, now: float) -> asyncio.Future[Reply]:
-        """Write a request; the future brings its reply or an `EngineError`."""
+    def send(self, payload: bytes, now: float, sink: Sink | None = None) -> asyncio.Future[Reply]:
+        """Write a request; the future brings its reply or an `EngineError`.
+
+        With a sink the body of an event stream goes there.
+        """
         assert self._transport is not None
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._headers = []
         self._body = bytearray()
+        self._take = self._body.extend
+        self._sink = sink
+        self._has_all = False
         self._limit = HEAD_LIMIT
         self._sent_at = now
         self._received = 0
@@ -76,8 +105,13 @@ class Connection(asyncio.Protocol):
         return self._received == 0 and now - self._sent_at < STALE_WITHIN
 
     def expire(self, timeout: float) -> None:
-        """Give the reply up: its time is over."""
-        self.fail(EndpointTimeout(f"{self._place} gave no complete answer within {timeout:g} s"))
+        """Give the reply up: its time is over; a stream that has said all is taken as it is."""
+        if self._has_all:
+            self._finish(keep=False)
+        came = f" ({self._received:,} bytes of it came)" if self._received else ""
+        self.fail(
+            EndpointTimeout(f"{self._place} gave no complete answer within {timeout:g} s{came}")
+        )
 
     def fail(self, error: EngineError) -> None:
         """Close at once, with this error for the request in flight if there is one."""
@@ -117,7 +151,9 @@ class Connection(asyncio.Protocol):
             self._finish(keep=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the request in flight, if there is one."""
+        """Fail the request in flight, if there is one, unless its stream has said all."""
+        if self._has_all:
+            self._finish(keep=False)
         how = "closed" if exc is None else "broke"
         when = (
             f"in the middle of an answer, after {self._received:,} bytes"
@@ -141,10 +177,12 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Allow for a body."""
         self._limit = BODY_LIMIT
+        if self._sink is not None and self._is_event_stream():
+            self._take = self._pass_on
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
-        self._body += body
+        """Keep a piece of the body, or pass it on."""
+        self._take(body)
 
     def on_message_complete(self) -> None:
         """Deliver the reply, unless it is an interim one (1xx) before the reply proper."""
@@ -155,6 +193,27 @@ class Connection(asyncio.Protocol):
             self._finish(keep=self._parser.should_keep_alive())
 
     # --------------------------------------------------------------------------------------------
+
+    def _is_event_stream(self) -> bool:
+        types = [v for name, v in self._headers if name.lower() == b"content-type"]
+        content_type = types[-1].decode("latin-1") if types else ""
+        return is_event_stream(self._parser.get_status_code(), content_type)
+
+    def _pass_on(self, piece: bytes) -> None:
+        sink, waiter = self._sink, self._waiter
+        if sink is None or waiter is None or self._has_all:
+            return  # given up, or the rest of a stream that has said all
+        try:
+            self._has_all = sink(piece)
+        except EngineError as error:
+            self.fail(error)
+            return
+        if self._has_all:
+            asyncio.get_running_loop().call_later(TRAILER_WITHIN, self._end_stream, waiter)
+
+    def _end_stream(self, waiter: asyncio.Future[Reply]) -> None:
+        if self._waiter is waiter:
+            self._finish(keep=False)
 
     def _ends_with_connection(self) -> bool:
         """The reply gives no length, so that closing the connection is what completes it."""

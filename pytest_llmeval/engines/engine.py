@@ -20,9 +20,13 @@ GROUP = "pytest_llmeval.engines"
 """The entry-point group under which other packages offer engines: kind = "module:factory"."""
 
 _BUILT_IN = {
+    "anthropic": "pytest_llmeval.engines.anthropic",
     "embedded": "pytest_llmeval.engines.llama_server",
     "fake": "pytest_llmeval.engines.fake",
+    "fireworks": "pytest_llmeval.engines.fireworks",
+    "llama-cpp-python": "pytest_llmeval.engines.llama_cpp_python",
     "llama-server": "pytest_llmeval.engines.llama_server",
+    "ollama": "pytest_llmeval.engines.ollama",
     "openai": "pytest_llmeval.engines.openai",
 }
 
@@ -47,7 +51,8 @@ class Endpoint:
 class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
-    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8.
+    `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
+    `digest` the sha256 of the weights, in hex; `served` are the names of the models it lists.
     """
 
     slots: int | None = None
@@ -56,6 +61,8 @@ class EndpointFacts:
     model_name: str | None = None
     build: str | None = None
     template_sha256: str | None = None
+    digest: str | None = None
+    served: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -101,10 +108,7 @@ class Refusing:
     async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
         """Refuse: a likelihood that is not the model's own would be invented."""
         del request
-        raise Unsupported(
-            f"The engine {self.kind} cannot say how likely a given text is; the engines embedded, "
-            f"llama-server and llama-cpp-python can."
-        )
+        raise no_likelihoods(self.kind)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Refuse: the endpoint has no tokenizer that could be asked."""
@@ -115,6 +119,14 @@ class Refusing:
         """Refuse: the endpoint gives no embeddings."""
         del texts
         raise Unsupported(f"The engine {self.kind} gives no embeddings.")
+
+
+def no_likelihoods(kind: str) -> Unsupported:
+    """The error of an engine that cannot say how likely a given text is."""
+    return Unsupported(
+        f"The engine {kind} cannot say how likely a given text is; the engines embedded, "
+        f"llama-server and llama-cpp-python can."
+    )
 
 
 EngineFactory = Callable[[Endpoint], Engine]
@@ -152,7 +164,10 @@ def make_engine(kind: str, endpoint: Endpoint) -> Engine:
 
 def refuse_request(kind: str, request: Request) -> None:
     """Raise `Unsupported` for a request that no engine of this kind can honestly fulfil."""
-    refuse: Callable[[Request], None] | None = getattr(_factory(kind), "refuse", None)
+    factory = _factory(kind)
+    if request.continuations and getattr(factory, "likelihoods", None) is Refusing.likelihoods:
+        raise no_likelihoods(kind)
+    refuse: Callable[[Request], None] | None = getattr(factory, "refuse", None)
     if refuse is not None:
         refuse(request)
 

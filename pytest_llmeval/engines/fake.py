@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
+from pytest_llmeval.engines.fake_batches import FakeBatches
 from pytest_llmeval.engines.fake_rules import Fault, Rule, load_script
 from pytest_llmeval.errors import (
     EndpointBusy,
@@ -22,7 +25,7 @@ from pytest_llmeval.errors import (
     RequestRefused,
     Unsupported,
 )
-from pytest_llmeval.records import Answer, Request, Usage
+from pytest_llmeval.records import Answer, Likelihood, Request, Usage
 
 __all__ = ["FakeEngine", "Fault", "Rule", "load_script"]
 
@@ -35,7 +38,7 @@ _FAULTS: dict[Fault, Callable[[str], EngineError]] = {
 }
 
 
-class FakeEngine(Refusing):
+class FakeEngine(FakeBatches, Refusing):
     """Answers by the first rule that matches, else by `answer`, else with plain nonsense.
 
     The nonsense is "fake answer to: " and the question, cut to `max_tokens` words; or, where a
@@ -57,6 +60,7 @@ class FakeEngine(Refusing):
         slots: int | None = None,
         remember: bool = True,
     ) -> None:
+        super().__init__()
         self.requests: list[Request] = []
         self.busiest = 0
         self._rules = tuple(rules)
@@ -80,6 +84,16 @@ class FakeEngine(Refusing):
             return await self._respond(request)
         finally:
             self._in_flight -= 1
+
+    async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
+        """Say of the text that it would answer that it is likely, and of any other that it is not.
+
+        How much is decided by a hash, so that no two are alike, and all are the same everywhere.
+        """
+        answer = await self.complete(request)
+        if answer.likelihoods:
+            return answer.likelihoods
+        return tuple(_likelihood(request, text, answer.text) for text in request.continuations)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """Count the words of each text in the places that a hash gives them."""
@@ -122,6 +136,19 @@ def make_fake(endpoint: Endpoint) -> FakeEngine:
     """Return a fake without rules, whatever the endpoint: the dry run's."""
     del endpoint
     return FakeEngine()
+
+
+def _likelihood(request: Request, text: str, answer: str) -> Likelihood:
+    """Probabilities from 0.90 to 0.95 a word of the answer, from 0.01 to 0.05 of another text."""
+    expected = text.strip() == answer.strip()
+    words = text.split() or [text]
+    logprobs = []
+    for place in range(len(words)):
+        asked = json.dumps([[m.content for m in request.messages], words[: place + 1]])
+        share = zlib.crc32(asked.encode("ascii")) / 2**32
+        logprobs.append(math.log(0.9 + 0.05 * share if expected else 0.01 + 0.04 * share))
+    read = sum(len(m.content.split()) for m in request.messages) + len(words)
+    return Likelihood(text, tuple(logprobs), Usage(prompt=read, completion=0, source="server"))
 
 
 def _last_user_message(request: Request) -> str:

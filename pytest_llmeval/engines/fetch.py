@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -14,31 +15,40 @@ class Fetched:
     error: str = ""
 
 
-def fetch(url: str, timeout: float, api_key: str | None = None) -> Fetched:
+def fetch(
+    url: str,
+    timeout: float,
+    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Fetched:
     """Get a url directly, whatever proxies the environment names.
 
     `timeout` is in seconds for each wait: for the connection, and between pieces of the answer.
+    The key travels as a bearer token, or else in `headers`.
     """
-    return _send("GET", url, timeout, api_key, None)
+    return _send("GET", url, timeout, {**_bearer(api_key), **(headers or {})}, None)
 
 
 def post(url: str, timeout: float, body: bytes, api_key: str | None = None) -> Fetched:
     """Post JSON to a url, the rest as `fetch`."""
-    return _send("POST", url, timeout, api_key, body)
+    headers = {**_bearer(api_key), "Content-Type": "application/json"}
+    return _send("POST", url, timeout, headers, body)
+
+
+def _bearer(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _send(
-    method: str, url: str, timeout: float, api_key: str | None, body: bytes | None
+    method: str, url: str, timeout: float, headers: Mapping[str, str], body: bytes | None
 ) -> Fetched:
     import httpx  # takes 0.1 s to import
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    headers |= {"Content-Type": "application/json"} if body is not None else {}
     try:
         response = httpx.request(
             method,
             url,
-            headers=headers,
+            headers=dict(headers),
             content=body,
             timeout=timeout,
             trust_env=False,

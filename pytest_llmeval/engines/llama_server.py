@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import Any
 
-from pytest_llmeval.engines.completion import answer_from_llama_cpp, completion_body, prompt_of
+from pytest_llmeval.engines.chunks import LlamaCppPieces
+from pytest_llmeval.engines.completion import completion_body, llama_cpp_answer, prompt_of
 from pytest_llmeval.engines.engine import register
+from pytest_llmeval.engines.likelihood import LikelihoodAsker
 from pytest_llmeval.engines.openai import OpenAIEngine
 from pytest_llmeval.engines.reading import Unexpected, optional, read_reply
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.records import Answer, Likelihood, Request
 
 
 @register("embedded")
@@ -27,14 +30,23 @@ class LlamaServerEngine(OpenAIEngine):
 
     async def _continue(self, request: Request) -> Answer:
         """Ask at llama.cpp's own path: OpenAI's does not tell whether the prompt was cut."""
-        endpoint = self._endpoint
-        body = completion_body(request, endpoint.model, llama_cpp=True)
-        return answer_from_llama_cpp(
-            await self._post("/completion", body),
+        body = completion_body(request, self._endpoint.model, llama_cpp=True)
+        read = partial(
+            llama_cpp_answer,
             max_tokens=request.sampling.max_tokens,
-            secret=endpoint.api_key,
             top_logprobs=request.top_logprobs,
         )
+        return await self._ask("/completion", body, read, LlamaCppPieces)
+
+    async def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
+        """Make one attempt; see `likelihood.py` for how."""
+        return await self.likelihood_asker.likelihoods(request)
+
+    @cached_property
+    def likelihood_asker(self) -> LikelihoodAsker:
+        """What asks the server for likelihoods, and remembers what it can do."""
+        template_kwargs = self._endpoint.settings.get("chat_template_kwargs")
+        return LikelihoodAsker(self._post, self._endpoint.model, template_kwargs)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Ask the server, which reads special tokens in a text as it does in a prompt."""

@@ -8,29 +8,29 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pytest_llmeval.engines.chat import (
-    answer_from_chat,
+    chat_answer,
     chat_body,
     encode_body,
     refuse_llama_cpp_keys,
 )
-from pytest_llmeval.engines.completion import (
-    answer_from_completion,
-    completion_body,
-    prompt_of,
-)
+from pytest_llmeval.engines.chunks import Chunks, Read
+from pytest_llmeval.engines.completion import completion_answer, completion_body, prompt_of
 from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.engines.embeddings import Vectors, embeddings_body, vectors_from
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
+from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.engines.refusals import error_from_reply
-from pytest_llmeval.engines.wire import make_wire
+from pytest_llmeval.engines.streamed import Assembler, Streaming
+from pytest_llmeval.engines.wire import Wire, make_wire
 from pytest_llmeval.errors import EngineError
 from pytest_llmeval.records import Answer, Request
 
 _VERSIONED = re.compile(r"/v\d+$")
-_TELLING = frozenset({401, 403, 429, 502, 503, 504})
+_TELLING = frozenset({401, 403, 429, 502, 503, 504, 529})
 """Statuses of /v1/models that speak of the endpoint as a whole, not of a path it lacks."""
 
 
@@ -42,12 +42,14 @@ class OpenAIEngine(Refusing):
     llama_cpp = False
 
     def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
-        url = endpoint.url.strip().rstrip("/")
-        version = _VERSIONED.search(url)
-        self._version = version.group() if version else "/v1"
-        self._endpoint = dataclasses.replace(endpoint, url=_VERSIONED.sub("", url))
+        base, self._version = base_and_version(endpoint.url)
+        self._endpoint = dataclasses.replace(endpoint, url=base)
         self._clock = clock
         self._wire = make_wire(self._endpoint)
+        streams = endpoint.settings.get("stream")
+        self._streaming = (
+            Streaming(self._wire, self._refusal, endpoint.api_key) if streams else None
+        )
 
     @staticmethod
     def refuse(request: Request) -> None:
@@ -58,13 +60,8 @@ class OpenAIEngine(Refusing):
 
     async def describe(self) -> EndpointFacts:
         """Ask llama.cpp's /props, which few others have, and /v1/models; neither need exist."""
-        props = await self._wire.send("GET", "/props")
-        if self.llama_cpp and props.status != 200:
-            raise self._refusal(props)
-        models = await self._wire.send("GET", f"{self._version}/models")
-        if models.status in _TELLING:
-            raise self._refusal(models)
-        return facts_from(_json_object(props), _json_object(models), self._endpoint.model)
+        model, must = self._endpoint.model, self.llama_cpp
+        return await facts_behind(self._wire, self._version, model, self._refusal, must=must)
 
     async def complete(self, request: Request) -> Answer:
         """Make one attempt."""
@@ -81,16 +78,27 @@ class OpenAIEngine(Refusing):
             llama_cpp=self.llama_cpp,
             template_kwargs=endpoint.settings.get("chat_template_kwargs"),
         )
-        reply = await self._post(f"{self._version}/chat/completions", body)
-        return answer_from_chat(reply, secret=endpoint.api_key, top_logprobs=request.top_logprobs)
+        read = partial(chat_answer, top_logprobs=request.top_logprobs)
+        return await self._ask(f"{self._version}/chat/completions", body, read)
 
     async def _continue(self, request: Request) -> Answer:
-        endpoint = self._endpoint
-        body = completion_body(request, endpoint.model, llama_cpp=False)
-        reply = await self._post(f"{self._version}/completions", body)
-        return answer_from_completion(
-            reply, secret=endpoint.api_key, top_logprobs=request.top_logprobs
-        )
+        body = completion_body(request, self._endpoint.model, llama_cpp=False)
+        read = partial(completion_answer, top_logprobs=request.top_logprobs)
+        return await self._ask(f"{self._version}/completions", body, read)
+
+    async def _ask(
+        self,
+        path: str,
+        body: dict[str, Any],
+        read: Read,
+        assemble: Callable[[Read, str | None], Assembler] = Chunks,
+    ) -> Answer:
+        """Make one attempt at an answer, whole or streamed and then assembled."""
+        secret = self._endpoint.api_key
+        if self._streaming is None:
+            return read_reply(await self._post(path, body), read, secret)
+        payload = encode_body({**body, "stream": True, "stream_options": {"include_usage": True}})
+        return await self._streaming.ask(path, payload, assemble(read, secret))
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Ask for the vectors of some texts, all in one request."""
@@ -116,6 +124,31 @@ class OpenAIEngine(Refusing):
         )
 
 
+def base_and_version(url: str) -> tuple[str, str]:
+    """Take an API's version off the end of a url: `/v1`, also where none is written."""
+    url = url.strip().rstrip("/")
+    version = _VERSIONED.search(url)
+    return _VERSIONED.sub("", url), version.group() if version else "/v1"
+
+
+async def facts_behind(
+    wire: Wire,
+    version: str,
+    model_name: str | None,
+    refusal: Callable[[Reply], EngineError],
+    *,
+    must: bool = False,
+) -> EndpointFacts:
+    """Ask llama.cpp's /props, which few others have but some `must`, and the list of models."""
+    props = await wire.send("GET", "/props")
+    if must and props.status != 200:
+        raise refusal(props)
+    models = await wire.send("GET", f"{version}/models")
+    if models.status in _TELLING:
+        raise refusal(models)
+    return facts_from(_json_object(props), _json_object(models), model_name)
+
+
 def facts_from(
     props: dict[str, Any], models: dict[str, Any], model_name: str | None
 ) -> EndpointFacts:
@@ -129,15 +162,21 @@ def facts_from(
         model_name=model_name or _only_model(models),
         build=_text(props.get("build_info")),
         template_sha256=template and hashlib.sha256(template.encode("utf-8")).hexdigest(),
+        served=_served(models),
     )
 
 
 def _only_model(models: dict[str, Any]) -> str | None:
     """Return the name of the model when there is just one."""
+    served = _served(models)
+    return served[0] if len(served) == 1 else None
+
+
+def _served(models: dict[str, Any]) -> tuple[str, ...]:
     data = models.get("data")
-    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
-        return None
-    return _text(data[0].get("id"))
+    entries = data if isinstance(data, list) else []
+    names = [_text(each.get("id")) for each in entries if isinstance(each, dict)]
+    return tuple(name for name in names if name)
 
 
 def _json_object(reply: Reply) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pytest_llmeval.engines.refusals import quote, without
 from pytest_llmeval.errors import BadAnswer
+from pytest_llmeval.records import ToolCall
 
 T = TypeVar("T")
 
@@ -19,6 +20,9 @@ LONGEST_VALUE = 200
 """So many characters of a value are shown in a message."""
 
 _LONGEST_MS = 1e12
+_GZIP = b"\x1f\x8b"
+
+encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unexpected(Exception):
@@ -33,17 +37,24 @@ def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | N
     """
     try:
         return read(json_object(body))
-    except Unexpected as error:
-        problem, beginning = without(str(error), secret), quote(body, secret=secret)
-        raise BadAnswer(f"The answer cannot be used: {problem}. It begins: {beginning}") from None
+    except Unexpected as problem:
+        raise bad_answer(problem, body, secret) from None
+
+
+def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> BadAnswer:
+    """Complete what is wrong with a body by how it begins; `secret` is taken out of both."""
+    words, beginning = without(str(problem), secret), quote(body, secret=secret)
+    return BadAnswer(f"The answer cannot be used: {words}. It begins: {beginning}")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Return the object that a body holds."""
+    """Return the object that a body, or the data of an event, holds."""
     try:
         data = json.loads(body.decode("utf-8"), parse_constant=no_constant)
     except UnicodeDecodeError as error:
-        raise Unexpected("it is not UTF-8") from error
+        packed = body.startswith(_GZIP)
+        problem = "it is compressed (gzip), which nobody asked for" if packed else "it is not UTF-8"
+        raise Unexpected(problem) from error
     except (ValueError, RecursionError) as error:
         raise Unexpected("it is not JSON") from error
     if not isinstance(data, dict):
@@ -56,7 +67,7 @@ def no_constant(name: str) -> None:
     raise Unexpected(f"it holds {name}, which is not JSON")
 
 
-def optional(data: dict[str, Any], key: str, expected: type) -> Any:
+def optional(data: Mapping[str, Any], key: str, expected: type) -> Any:
     """Return a field of the expected type, None when it is null or missing."""
     value = data.get(key)
     if value is not None and not isinstance(value, expected):
@@ -64,7 +75,7 @@ def optional(data: dict[str, Any], key: str, expected: type) -> Any:
     return value
 
 
-def count(data: dict[str, Any], key: str) -> int | None:
+def count(data: Mapping[str, Any], key: str) -> int | None:
     """Return a number of tokens, None when it is null or missing."""
     value = optional(data, key, int)
     if value is not None and (isinstance(value, bool) or value < 0):
@@ -82,6 +93,34 @@ def milliseconds(timings: dict[str, Any], key: str) -> float | None:
     if not 0 <= value < _LONGEST_MS:
         raise Unexpected(f"timings.{key} is {value}, not a time")
     return float(value)
+
+
+def call_of(name: str, arguments: object) -> ToolCall:
+    """Return a tool call whose arguments are an object, or a text that may hold one."""
+    if isinstance(arguments, dict):
+        return ToolCall(name, _recordable(arguments), encode(arguments))
+    if isinstance(arguments, str):
+        return ToolCall(name, _parsed_arguments(arguments), arguments)
+    return ToolCall(name, None, "" if arguments is None else encode(arguments))
+
+
+def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(raw, parse_constant=no_constant)
+    except (ValueError, RecursionError, Unexpected):
+        return None
+    return _recordable(value) if isinstance(value, dict) else None
+
+
+def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return None instead of arguments with a number such as 1e999: JSON that reads as infinity,
+    which no JSON can hold again.
+    """
+    try:
+        json.dumps(arguments, allow_nan=False)
+    except ValueError:
+        return None
+    return arguments
 
 
 def finite(value: object, what: str) -> float:

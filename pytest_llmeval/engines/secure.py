@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 
 import httpx
 
 from pytest_llmeval.engines.address import Address
-from pytest_llmeval.engines.connection import BODY_LIMIT, Reply
+from pytest_llmeval.engines.connection import (
+    BODY_LIMIT,
+    TRAILER_WITHIN,
+    Reply,
+    Sink,
+    is_event_stream,
+)
 from pytest_llmeval.errors import BadAnswer, EndpointTimeout, EndpointUnreachable
 
 
 class SecureWire:
     """A `Wire` for https. Proxies and certificates of the environment hold, but for loopback."""
 
-    def __init__(self, address: Address, *, api_key: str | None, timeout: float) -> None:
+    def __init__(self, address: Address, *, headers: Mapping[str, str], timeout: float) -> None:
         self._place = address.place
         self._timeout = timeout
         self._client = httpx.AsyncClient(
@@ -23,17 +31,19 @@ class SecureWire:
                 "Accept": "application/json",
                 "Content-Type": "application/json",
                 "User-Agent": "pytest-llmeval",
-                **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+                **headers,
             },
             limits=httpx.Limits(max_connections=None),
             timeout=None,  # noqa: S113 - httpx counts each wait; `send` limits the whole
             trust_env=not address.is_loopback,
         )
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Reply:
+    async def send(
+        self, method: str, path: str, body: bytes = b"", sink: Sink | None = None
+    ) -> Reply:
         """Send one request and wait for the whole reply (`Wire`)."""
         try:
-            return await asyncio.wait_for(self._exchange(method, path, body), self._timeout)
+            return await asyncio.wait_for(self._exchange(method, path, body, sink), self._timeout)
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:
             raise EndpointTimeout(
                 f"{self._place} gave no complete answer within {self._timeout:g} s"
@@ -49,15 +59,35 @@ class SecureWire:
         """Close every connection."""
         await self._client.aclose()
 
-    async def _exchange(self, method: str, path: str, body: bytes) -> Reply:
+    async def _exchange(self, method: str, path: str, body: bytes, sink: Sink | None) -> Reply:
         async with self._client.stream(method, path.lstrip("/"), content=body) as response:
-            parts: list[bytes] = []
-            size = 0
-            async for part in response.aiter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > BODY_LIMIT:
-                    raise BadAnswer(
-                        f"{self._place} sent an answer of more than {BODY_LIMIT:,} bytes"
-                    )
-            return Reply(response.status_code, tuple(response.headers.raw), b"".join(parts))
+            pieces = self._limited(response)
+            content_type = response.headers.get("content-type", "")
+            if sink is not None and is_event_stream(response.status_code, content_type):
+                await _pour(pieces, sink)
+                whole = b""
+            else:
+                whole = b"".join([piece async for piece in pieces])
+            return Reply(response.status_code, tuple(response.headers.raw), whole)
+
+    async def _limited(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in response.aiter_bytes():
+            size += len(piece)
+            if size > BODY_LIMIT:
+                raise BadAnswer(f"{self._place} sent an answer of more than {BODY_LIMIT:,} bytes")
+            yield piece
+
+
+async def _pour(pieces: AsyncIterator[bytes], sink: Sink) -> None:
+    """Give the sink all it needs; then a short while, so that the connection can be kept."""
+    async for piece in pieces:
+        if sink(piece):
+            with contextlib.suppress(asyncio.TimeoutError, httpx.HTTPError):
+                await asyncio.wait_for(_drain(pieces), TRAILER_WITHIN)
+            return
+
+
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
+    async for _ in pieces:
+        pass

@@ -10,10 +10,11 @@ else is `secure.py`, behind the same `Wire`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from pytest_llmeval.engines.address import Address, parse_address
-from pytest_llmeval.engines.connection import Connection, Reply
+from pytest_llmeval.engines.connection import Connection, Reply, Sink
 from pytest_llmeval.engines.engine import Endpoint
 from pytest_llmeval.errors import ConfigError, EndpointTimeout, EndpointUnreachable
 
@@ -21,11 +22,15 @@ from pytest_llmeval.errors import ConfigError, EndpointTimeout, EndpointUnreacha
 class Wire(Protocol):
     """A way to send requests to one endpoint."""
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Reply:
+    async def send(
+        self, method: str, path: str, body: bytes = b"", sink: Sink | None = None
+    ) -> Reply:
         """Send one request and wait for the whole reply, whatever its status.
 
-        `path` is appended to that of the endpoint's url. Raises `EndpointUnreachable`,
-        `EndpointTimeout`, and `BadAnswer` for what is not HTTP or beyond the size limits.
+        `path` is appended to that of the endpoint's url. With a sink, the body of a stream of
+        events (status 200, text/event-stream) goes there as it comes. Raises `EndpointUnreachable`,
+        `EndpointTimeout`, `BadAnswer` for what is not HTTP or beyond the size limits, and what the
+        sink raises. The timeout holds for the whole: no stream can stall or drip beyond it.
         """
         ...
 
@@ -37,16 +42,18 @@ class Wire(Protocol):
 class PlainWire:
     """Keep-alive connections to one http endpoint, as many as there are requests at once."""
 
-    def __init__(self, address: Address, *, api_key: str | None, timeout: float) -> None:
+    def __init__(self, address: Address, *, headers: Mapping[str, str], timeout: float) -> None:
         self._address = address
-        self._api_key = api_key
+        self._headers = headers
         self._timeout = timeout
         self._heads: dict[tuple[str, str], bytes] = {}
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._closed = False
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Reply:
+    async def send(
+        self, method: str, path: str, body: bytes = b"", sink: Sink | None = None
+    ) -> Reply:
         """Send on an idle connection or a new one, never on two but for a stale one (`Wire`)."""
         head = self._heads.get((method, path)) or self._make_head(method, path)
         payload = b"%b%d\r\n\r\n%b" % (head, len(body), body)
@@ -55,11 +62,11 @@ class PlainWire:
         if self._idle:
             connection = self._idle.pop()
             try:
-                return await self._exchange(connection, payload, deadline)
+                return await self._exchange(connection, payload, deadline, sink)
             except EndpointUnreachable:
                 if self._closed or not connection.was_stale(loop.time()):
                     raise
-        return await self._exchange(await self._connect(deadline), payload, deadline)
+        return await self._exchange(await self._connect(deadline), payload, deadline, sink)
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as unreachable."""
@@ -68,9 +75,11 @@ class PlainWire:
             connection.fail(EndpointUnreachable(f"Gave {self._address.place} up: closing"))
         await asyncio.sleep(0)  # asyncio closes the sockets in its next round
 
-    async def _exchange(self, connection: Connection, payload: bytes, deadline: float) -> Reply:
+    async def _exchange(
+        self, connection: Connection, payload: bytes, deadline: float, sink: Sink | None
+    ) -> Reply:
         loop = asyncio.get_running_loop()
-        waiter = connection.send(payload, loop.time())
+        waiter = connection.send(payload, loop.time(), sink)
         timer = loop.call_at(deadline, connection.expire, self._timeout)
         try:
             reply = await waiter
@@ -118,7 +127,7 @@ class PlainWire:
             "User-Agent: pytest-llmeval",
             "Accept: application/json",
             "Content-Type: application/json",
-            *([f"Authorization: Bearer {self._api_key}"] if self._api_key else []),
+            *(f"{name}: {value}" for name, value in self._headers.items()),
             "Content-Length: ",
         ]
         head = "\r\n".join(lines).encode("ascii")
@@ -126,8 +135,11 @@ class PlainWire:
         return head
 
 
-def make_wire(endpoint: Endpoint) -> Wire:
-    """Return the wire that fits an endpoint's url; raises `ConfigError` for what cannot be used."""
+def make_wire(endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Wire:
+    """Return the wire that fits an endpoint's url; raises `ConfigError` for what cannot be used.
+
+    `headers` go with every request and carry the API key; by default as a bearer token.
+    """
     address = parse_address(endpoint.url)
     key = endpoint.api_key
     if key is not None and not (key.isascii() and key.isprintable() and key):
@@ -135,8 +147,10 @@ def make_wire(endpoint: Endpoint) -> Wire:
             f"The API key for {address.place} is empty or holds characters that no header can "
             f"carry (a line break at its end?)."
         )
+    if headers is None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
     if address.scheme == "https":
         from pytest_llmeval.engines.secure import SecureWire  # httpx takes 0.1 s
 
-        return SecureWire(address, api_key=key, timeout=endpoint.timeout)
-    return PlainWire(address, api_key=key, timeout=endpoint.timeout)
+        return SecureWire(address, headers=headers, timeout=endpoint.timeout)
+    return PlainWire(address, headers=headers, timeout=endpoint.timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from pytest_llmeval.inputs.models import (
     model_settings,
 )
 from pytest_llmeval.inputs.overrides import apply_overrides, parse_overrides
+from pytest_llmeval.inputs.prices import Price
 from pytest_llmeval.inputs.sampling import (
     ConfigSamplingSection,
     Repeats,
@@ -70,6 +71,9 @@ class ConfigFile(Section):
         default=None, min_length=1, description="The model that judges answers, by its name."
     )
     failures: FailuresSection = FailuresSection()
+    telemetry: bool = Field(
+        default=False, description="Sample GPU, CPU and memory twice a second during the run."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class Config:
 
     `samplings` has the one key "" when the sampling has no name. `canonical` is the resolved config
     for the manifest, paths and variables as written, so that it holds no secret and is the same on
-    every machine; `digest` is its sha256. `model_lines` says where the file writes each model.
-    `judge` is the model that judges where a suite names no other, None where nobody was named.
+    every machine; `digest` is its sha256. `model_lines` says where the file writes each model,
+    `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
+    a suite names no other, None where nobody was named.
     """
 
     path: Path
@@ -89,6 +94,7 @@ class Config:
     canonical: Mapping[str, Any]
     digest: str
     model_lines: Mapping[str, int | None]
+    telemetry: bool = False
     judge: str | None = None
 
 
@@ -138,9 +144,8 @@ def load_config(
     canonical = _canonical(settings, samplings, file)
     lines = {name: document.line_of(("models", name)) for name in models}
     at_most = file.failures.at_most
-    return Config(
-        path, models, samplings, at_most, canonical, _digest(canonical), lines, file.judge
-    )
+    digest, telemetry = _digest(canonical), file.telemetry
+    return Config(path, models, samplings, at_most, canonical, digest, lines, telemetry, file.judge)
 
 
 def _refuse_secrets(document: Document) -> None:
@@ -214,19 +219,32 @@ def _resolved(
 
 
 def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:
-    """The value with its variables expanded, and a path where the key means one."""
-    text = _expanded(value, environment)
-    if key == "lora":
-        return tuple(Adapter(located(each["path"], folder), each["scale"]) for each in text)
-    if isinstance(text, list):
-        return tuple(text)
-    if not isinstance(text, str):
-        return text
-    if key in {"gguf", "script"}:
-        return located(text, folder)
-    if key == "executable":
-        return located_executable(text, folder)
-    return checked_url(text) if key == "url" else text
+    """The value with its variables expanded, and what its key makes of it."""
+    expanded = _expanded(value, environment)
+    if key in _MEANT:
+        return _MEANT[key](expanded, folder)
+    return tuple(expanded) if isinstance(expanded, list) else expanded
+
+
+def _adapters(value: Any, folder: Path) -> tuple[Adapter, ...]:
+    return tuple(Adapter(located(each["path"], folder), each["scale"]) for each in value)
+
+
+def _tokenizer(value: Any, folder: Path) -> str:
+    return value if value.startswith("tiktoken:") else str(located(value, folder))
+
+
+_MEANT: Mapping[str, Callable[[Any, Path], Any]] = {
+    "executable": located_executable,
+    "gguf": located,
+    "lora": _adapters,
+    "price": lambda value, _: Price(**value),
+    "script": located,
+    "tokenizer": _tokenizer,
+    "url": lambda value, _: checked_url(value),
+    "urls": lambda value, _: tuple(map(checked_url, value)),
+}
+"""What the values of these keys mean, seen from the config's folder."""
 
 
 def _expanded(value: Any, environment: Mapping[str, str]) -> Any:

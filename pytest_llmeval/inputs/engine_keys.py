@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_llmeval.inputs.mistakes import unknown
 
@@ -14,29 +15,45 @@ class EngineKeys:
 
     The values of those in `passed` are the `settings` of its endpoint, for the engine to read.
     `adopted` holds instead for a model with a url, of an engine whose server is started without.
+    `defaults` hold where the model says nothing, whatever the server section says.
     """
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     adopted: EngineKeys | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-COMMON_KEYS = ("engine", "name", "role", "slots", "exact", "timeout")
+COMMON_KEYS = (
+    *("engine", "name", "role", "slots", "exact", "timeout", "memory", "price", "tokenizer"),
+)
 """What a model of any engine may have."""
 
-_TEMPLATE = ("chat_template_kwargs",)
-_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args", "lora", *_TEMPLATE)
+_ASKED = ("chat_template_kwargs", "stream")
+_OLLAMA = ("context", "keep_alive", "think", "pull", "remote")
+_OWN_SERVER = ("context", "gpu_layers", "threads", "port", "args", "lora")
 
 ENGINES: Mapping[str, EngineKeys] = {
-    "embedded": EngineKeys(("gguf",), _OWN_SERVER, _TEMPLATE),
+    "embedded": EngineKeys(("gguf",), (*_OWN_SERVER, *_ASKED), _ASKED),
     "llama-server": EngineKeys(
         ("gguf",),
-        (*_OWN_SERVER, "executable"),
-        _TEMPLATE,
-        adopted=EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
+        (*_OWN_SERVER, "executable", *_ASKED),
+        _ASKED,
+        adopted=EngineKeys(("url",), ("api_key_env", *_ASKED), _ASKED),
     ),
-    "openai": EngineKeys(("url",), ("api_key_env", *_TEMPLATE), _TEMPLATE),
+    "llama-cpp-python": EngineKeys(("gguf",), ("context", "gpu_layers", "threads", "instances")),
+    "ollama": EngineKeys(
+        (),
+        (*_OLLAMA, "url", "api_key_env", "executable"),
+        passed=_OLLAMA,
+        # Ollama does not tell its slots and has one unless it was told otherwise; the executable of
+        # the server section is llama-server's.
+        defaults={"slots": 1, "executable": "ollama"},
+    ),
+    "openai": EngineKeys(("url",), ("api_key_env", *_ASKED), _ASKED),
+    "anthropic": EngineKeys(("url",), ("api_key_env", "stream"), ("stream",)),
+    "fireworks": EngineKeys(("url", "api_key_env"), ("account", "batch"), passed=("account",)),
     "fake": EngineKeys((), ("script",)),
 }
 """Every engine of this package that a config may name. This is the one list of them."""

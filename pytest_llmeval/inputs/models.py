@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 from pytest_llmeval.inputs.adapters import Adapter, Adapters
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
-from pytest_llmeval.inputs.sections import Section
+from pytest_llmeval.inputs.prices import Price, PriceSection
+from pytest_llmeval.inputs.sections import Section, Size
+
+_EXAMPLE_URL = "http://127.0.0.1:8080/v1"
 
 OFFERED_ENGINES = "offered_engines"
 """Under this name a section's context has the engines that other packages offer."""
@@ -29,35 +33,77 @@ def _gpu_layers(value: Any) -> int | Literal["all"] | None:
     raise ValueError(f"expected a number of layers from 0, or all, found {shown(value)}")
 
 
+_EFFORTS = ("low", "medium", "high", "max")
+_GO_TIME = re.compile(r"-?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+")
+
+
+def _keep_alive(value: Any) -> str | float | None:
+    """Seconds, or a time as Go writes it; below 0 is for ever."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        value is None
+        or (is_number and math.isfinite(value))
+        or (isinstance(value, str) and _GO_TIME.fullmatch(value))
+    ):
+        return value  # type: ignore[no-any-return]  # narrowed by what it was found to be
+    raise ValueError(
+        f"expected seconds, or a time such as 30s, 10m or 1h30m, found {shown(value)}; "
+        "-1 is for ever, 0 unloads the model after each request"
+    )
+
+
+def _think(value: Any) -> bool | str | None:
+    if value is None or isinstance(value, bool) or value in _EFFORTS:
+        return value  # type: ignore[no-any-return]  # narrowed by what it was found to be
+    raise ValueError(f"expected true, false, {', '.join(_EFFORTS)}, found {shown(value)}")
+
+
 def checked_url(value: str) -> str:
     """An http(s) address without a slash at its end.
 
     Raises ValueError for anything else that an engine could not use; what may be a secret, before
     the host or behind the path, is not repeated.
     """
-    example = "http://127.0.0.1:8080/v1"
     if "@" in value:
         raise ValueError(
-            f"expected a URL such as {example}, without '@': no user name or password belongs "
+            f"expected a URL such as {_EXAMPLE_URL}, without '@': no user name or password belongs "
             "into it; api_key_env names the environment variable that holds the key"
         )
     if "?" in value or "#" in value:
-        raise ValueError(f"expected a URL such as {example}, with no '?' or '#' behind its path")
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, with no '?' or '#' behind its path"
+        )
     try:
         parts = urlsplit(value.strip())
         host, port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError as problem:
         raise ValueError(
-            f"expected a URL such as {example}, found {shown(value)}: {problem}"
+            f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}: {problem}"
         ) from problem
     if parts.scheme not in {"http", "https"} or not host or port == 0:
-        raise ValueError(f"expected a URL such as {example}, found {shown(value)}")
+        raise ValueError(f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}")
     return value.strip().rstrip("/")
 
 
 def _url(value: str) -> str:
     # With variables in it, it is checked once they are known.
     return value if "${" in value else checked_url(value)
+
+
+def _where(value: Any) -> str | list[str]:
+    """One URL, or several different ones."""
+    if isinstance(value, str):
+        return _url(value)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(
+            f"expected a URL such as {_EXAMPLE_URL}, or a list of these, found {shown(value)}"
+        )
+    if len(value) < 2 or len(set(value)) < len(value):
+        raise ValueError(
+            f"expected at least two different URLs in the list, found {shown(value)}; one endpoint "
+            "takes more requests at once by slots"
+        )
+    return [_url(each) for each in value]
 
 
 def _variable(value: str) -> str:
@@ -71,12 +117,34 @@ def _engine(value: str, info: ValidationInfo) -> str:
     return known_engine(value, (info.context or {}).get(OFFERED_ENGINES, ()))
 
 
+Where = Annotated[
+    Any,
+    PlainValidator(_where),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+            ]
+        }
+    ),
+]
 GpuLayers = Annotated[
     Any,
     PlainValidator(_gpu_layers),
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "all"}, {"type": "null"}]}
     ),
+]
+KeepAlive = Annotated[
+    Any,
+    PlainValidator(_keep_alive),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
+]
+Think = Annotated[
+    Any,
+    PlainValidator(_think),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": list(_EFFORTS)}, {"type": "null"}]}),
 ]
 Executable = Annotated[str, Field(min_length=1, description="A name on PATH, or a path.")]
 Slots = Annotated[int, Field(ge=1, description="Requests answered at the same time.")]
@@ -116,8 +184,9 @@ class ModelSection(Section):
         str, AfterValidator(_engine), WithJsonSchema({"type": "string", "enum": list(ENGINES)})
     ] = Field(description="What runs the model.")
     gguf: str | None = Field(default=None, min_length=1, description="The model file.")
-    url: Annotated[str, AfterValidator(_url)] | None = Field(
-        default=None, description="Where it answers already, such as http://127.0.0.1:8080/v1."
+    url: Where = Field(
+        default=None,
+        description="Where it answers already, such as http://127.0.0.1:8080/v1; or several URLs.",
     )
     name: str | None = Field(
         default=None, min_length=1, description="The model name requests carry."
@@ -130,6 +199,9 @@ class ModelSection(Section):
     context: Context | None = None
     gpu_layers: GpuLayers = Field(default=None, description="Layers on the GPU: a number, or all.")
     threads: Threads | None = None
+    instances: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Processes of llama-cpp-python, each with the model; default 1."
+    )
     executable: Executable | None = None
     port: int | None = Field(
         default=None, ge=1, le=65535, description="A free one is chosen if unset."
@@ -138,13 +210,43 @@ class ModelSection(Section):
     api_key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
         default=None, description="The NAME of the environment variable that holds the key."
     )
+    account: str | None = Field(
+        default=None, min_length=1, description="Your account's id, which batches need."
+    )
+    batch: bool | None = Field(
+        default=None, description="Ask each part by one batch job, not request by request."
+    )
     exact: bool = Field(
         default=False, description="One slot and no prompt cache: repeats are bit-equal."
     )
     timeout: Timeout | None = None
+    stream: bool | None = Field(
+        default=None, description="Answers come in pieces; the first one's time is measured."
+    )
     script: str | None = Field(
         default=None, min_length=1, description="Rules of the fake engine, a file."
     )
+    keep_alive: KeepAlive = Field(
+        default=None, description="How long Ollama keeps the model: seconds, or a time such as 10m."
+    )
+    think: Think = Field(
+        default=None, description="Whether the model thinks before it answers, or how hard."
+    )
+    pull: bool | None = Field(
+        default=None, description="Have Ollama pull the model when it does not have it."
+    )
+    remote: bool | None = Field(
+        default=None, description="Allow a model that runs on another machine."
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Counts tokens where the endpoint does not: a file, or tiktoken:NAME.",
+    )
+    memory: Size | None = Field(
+        default=None, description="What it takes once loaded, such as 6 GiB."
+    )
+    price: PriceSection | None = None
     lora: Adapters | None = Field(
         default=None, description="LoRA adapters: a file, or a list of files or {path, scale}."
     )
@@ -159,7 +261,10 @@ class ModelSection(Section):
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
-    requests carry; `context` is per slot, and None where nobody wrote one.
+    requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
+    load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
+    `urls` are those of several endpoints that share the requests, each with `slots`, and `url` is
+    the first of them.
     """
 
     name: str
@@ -171,6 +276,7 @@ class ModelConfig:
     start_timeout: float
     gguf: Path | None = None
     url: str | None = None
+    urls: tuple[str, ...] = ()
     context: int | None = None
     gpu_layers: int | Literal["all"] | None = None
     threads: int | None = None
@@ -178,11 +284,23 @@ class ModelConfig:
     port: int | None = None
     args: tuple[str, ...] = ()
     api_key_env: str | None = None
+    account: str | None = None
+    batch: bool = False
+    stream: bool | None = None
     script: Path | None = None
     role: Role = "model"
+    keep_alive: str | float | None = None
+    think: bool | str | None = None
+    pull: bool = False
+    remote: bool = False
+    tokenizer: str | None = None
+    memory: int | None = None
+    price: Price | None = None
     lora: tuple[Adapter, ...] = ()
     chat_template_kwargs: Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
+    instances: int = 1
+    asked_slots: int | None = None
 
 
 def _given(section: ModelSection) -> set[str]:
@@ -194,6 +312,10 @@ def key_mistakes(section: ModelSection) -> dict[str, str]:
     mistakes = wrong_keys(section.engine, _given(section))
     if section.exact and (section.slots or 1) > 1:
         mistakes["slots"] = f"exact: true means one slot, found slots: {section.slots}"
+    if section.exact and (section.instances or 1) > 1:
+        mistakes["instances"] = f"exact: true means one slot, found instances: {section.instances}"
+    if section.batch and not section.account:
+        mistakes.setdefault("account", "batch: true needs the key 'account', your account's id")
     return mistakes
 
 
@@ -203,19 +325,29 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     Keys are those of `ModelConfig`; what an engine has no use for is left out.
     """
     keys = keys_of(section.engine, _given(section))
-    used = {*keys.required, *keys.optional, "slots", "timeout"}
+    used = {*keys.required, *keys.optional, "slots", "timeout", "memory", "tokenizer"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
     if section.role != "model":
         settings["role"] = section.role
     for key in sorted(used):
         value = getattr(section, key)
-        settings[key] = getattr(server, key, None) if value is None else value
+        usual = keys.defaults.get(key, getattr(server, key, None))
+        settings[key] = usual if value is None else value
     if "args" in used:
         # Those of the server section are llama-server's; the embedded launcher knows fewer.
         shared = server.args if section.engine == "llama-server" else []
         settings["args"] = [*shared, *section.args]
+    if section.price is not None:
+        settings["price"] = section.price.model_dump()
+    if isinstance(settings.get("url"), list):
+        settings["urls"] = settings["url"]
+        settings["url"] = settings["urls"][0]
     if section.lora is not None:
         settings["lora"] = [adapter.model_dump() for adapter in section.lora]
+    if "instances" in used:  # an instance is a slot, and there are no others
+        asked = section.slots or (server.slots if "slots" in server.model_fields_set else None)
+        instances = section.instances or 1
+        settings |= {"instances": instances, "slots": instances, "asked_slots": asked}
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}

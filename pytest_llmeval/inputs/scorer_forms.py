@@ -50,6 +50,8 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
         return ScorerSpec(entry, {}, line)
     if isinstance(entry, dict) and len(entry) == 1:
         ((name, options),) = entry.items()
+        if name == "choice" and isinstance(options, str):
+            options = {"by": options}  # alone, since that is most of what there is to say
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return ScorerSpec(name, options or {}, line)
     return None

@@ -86,6 +86,26 @@ Share = Annotated[
 """A fraction from 0 to 1, also written as a percentage."""
 
 
+_UNITS = {
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9
+}  # fmt: skip
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|KB|MB|GB)$"
+
+
+def size_in_bytes(value: Any) -> int:
+    """Read an amount of memory with its unit as bytes; raises ValueError for anything else."""
+    if not isinstance(value, str) or not re.fullmatch(_SIZE, value):
+        raise ValueError(f"expected a size with its unit, such as 6 GiB, found {shown(value)}")
+    number, unit = value.rstrip("BGKMi").strip(), value.lstrip("0123456789. ")
+    return int(float(number) * _UNITS[unit])
+
+
+Size = Annotated[
+    int, PlainValidator(size_in_bytes), WithJsonSchema({"type": "string", "pattern": _SIZE})
+]
+"""Bytes, written with a unit: KiB, MiB, GiB (of 1024), KB, MB, GB (of 1000)."""
+
+
 def read_section(
     section: type[AnySection],
     value: Any,

@@ -41,6 +41,7 @@ _SCORER: dict[str, Any] = {
         _TEXT,
         {
             "type": "object",
+            "properties": {"choice": {"type": ["object", "null", "string"]}},
             "additionalProperties": {"type": ["object", "null"]},
             "minProperties": 1,
             "maxProperties": 1,

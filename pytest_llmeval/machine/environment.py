@@ -99,6 +99,12 @@ def usable_cpus() -> int | None:
     return os.cpu_count()
 
 
+def computing_cores() -> int:
+    """How many threads compute at full speed in this process: cores, not their second threads."""
+    cores = psutil.cpu_count(logical=False) or 1
+    return max(1, min(cores, usable_cpus() or cores))
+
+
 def gpus() -> list[dict[str, Any]]:
     """The NVIDIA GPUs that the driver's own tool lists; other makers have no such tool."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total"]

@@ -3,7 +3,8 @@
 Every room speaks in these records and none of them knows a room. The words are those of the
 blueprint: an *item* is asked under a *condition*, which makes a *trial*; what came back, stored, is
 its *prediction*; a *score* judges a prediction; a *metric* is a number over scores with an interval
-and counts; a *comparison* sets two conditions side by side on the same items; a *gate* decides.
+and counts; a *comparison* sets two conditions side by side on the same items; a *gate* decides. A
+*check* says what an endpoint can do, a *doubt* why a number may not mean what it seems to.
 """
 
 from pytest_llmeval.records.answered import (
@@ -22,6 +23,7 @@ from pytest_llmeval.records.answered import (
     ToolCall,
     Unneeded,
     Usage,
+    UsageSource,
 )
 from pytest_llmeval.records.asked import (
     Condition,
@@ -39,8 +41,11 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
+from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
+from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
+    Corpus,
     Effect,
     Evidence,
     GateResult,
@@ -54,8 +59,14 @@ from pytest_llmeval.records.worth import (
 __all__ = [
     "Answer",
     "Attempt",
+    "Check",
+    "CheckName",
+    "CheckVerdict",
     "Comparison",
     "Condition",
+    "Corpus",
+    "Doubt",
+    "DoubtKind",
     "Effect",
     "Evidence",
     "Failure",
@@ -88,6 +99,9 @@ __all__ = [
     "TokenLogprob",
     "ToolCall",
     "Trial",
+    "TrialId",
     "Unneeded",
     "Usage",
+    "UsageSource",
+    "parse_trial_id",
 ]

@@ -45,27 +45,42 @@ class TokenLogprob:
     top: tuple[tuple[str, float], ...] = ()
 
 
+UsageSource = Literal["server", "server_tokenizer", "tokenizer", "characters", "none"]
+"""Who counted tokens: the endpoint with its answer, its tokenizer when asked, the tokenizer that
+the config names, nobody but the length of the texts; `none` where nothing is counted.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache.
+
+    Where the endpoint has counted some of them, `source` is who counted the rest.
+    """
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    source: UsageSource = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a given text is as a continuation: the natural log probability of each token."""
+    """How likely a given text is as a continuation: the natural log probability of each token.
+
+    `usage` and `service_ms` are what asking for this one has taken, as far as the server says so;
+    an answer has their sums.
+    """
 
     continuation: str
     token_logprobs: tuple[float, ...]
+    usage: Usage = Usage()
+    service_ms: float | None = None
 
     @property
     def total(self) -> float:
         """The log likelihood of the whole text, in nats."""
         return math.fsum(self.token_logprobs)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, and who counted them. `cached` of the prompt's tokens came from a prompt cache."""
-
-    prompt: int | None = None
-    completion: int | None = None
-    cached: int | None = None
-    source: Literal["server", "none"] = "none"
 
 
 @dataclass(frozen=True, slots=True)

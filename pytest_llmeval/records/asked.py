@@ -119,6 +119,8 @@ class Suite:
     order in which they are asked: with `stop` a random one. `seeds` are those of the choices that
     were made by chance: `items` (limit, split), `few_shot` and `order`. `form`, `json_schema` and
     `grammar` are those of its requests, `logprobs` is the number of alternatives they ask for.
+    `continuations` has for each item's id the texts whose likelihood is asked, and is empty where
+    answers are written; `delimiter` stands before each of them, None leaves that to the request.
     """
 
     name: str
@@ -142,6 +144,8 @@ class Suite:
     json_schema: Mapping[str, Any] | None = None
     grammar: str | None = None
     logprobs: int | None = None
+    continuations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    delimiter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,27 @@ class Sensitivity:
 
 
 @dataclass(frozen=True, slots=True)
+class Corpus:
+    """How likely the texts of a suite are under one condition, all taken together.
+
+    `nats` is the log likelihood of all `tokens` and `bytes`, of so many `items`. A perplexity is by
+    the token, so that only models of one tokeniser can be compared by it; bits per byte compare
+    any. Both are None where nothing was answered.
+    """
+
+    suite: str
+    condition: str
+    items: int
+    tokens: int
+    bytes: int
+    nats: float
+    perplexity: float | None
+    perplexity_interval: Interval
+    bits_per_byte: float | None
+    bits_per_byte_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two conditions on the items that both answered, paired by item.
 

@@ -15,6 +15,7 @@ from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, lacking, read_manifest
 from pytest_llmeval.results.significance import read_significance
 from pytest_llmeval.results.tables import read_predictions, read_table
+from pytest_llmeval.results.trust import trust_warnings
 
 Key = tuple[str, str]
 """Suite and condition."""
@@ -106,6 +107,7 @@ class FinishedRun:
     def remarks(self) -> Iterator[str]:
         """What a reader of its numbers should know."""
         yield from self.manifest.warnings
+        yield from trust_warnings(self.manifest.models, self.manifest.doubts)
         if self.manifest.exit_reason != "finished":
             yield f"it stopped: {self.manifest.exit_reason or 'killed'}"
         for suite, not_needed in self.stopping.items():

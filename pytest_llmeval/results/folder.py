@@ -58,6 +58,19 @@ class RunFolder:
         return folder
 
     @classmethod
+    def at(cls, path: Path, conditions: Iterable[str]) -> RunFolder:
+        """Make the folder of a run at a place of the user's choice, which must be empty or new."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunError(f"{path} is not empty: choose a new folder, or delete that one")
+            folder = cls(path, condition_slugs(conditions))
+            folder._make_folders()
+        except OSError as error:
+            raise RunError(f"cannot make a folder at {path}: {error.strerror or error}") from error
+        return folder
+
+    @classmethod
     def open(cls, path: Path, conditions: Iterable[str]) -> RunFolder:
         """Go back to a run of the same conditions, as `find_run` found it."""
         folder = cls(path, condition_slugs(conditions))
@@ -93,6 +106,10 @@ class RunFolder:
     def judge_results(self, condition: str) -> Path:
         """Where the journal of the judges of a condition's answers lies."""
         return self.condition(condition) / "parts" / "judge-0001.results.jsonl"
+
+    def jobs(self, condition: str, part: int = 1) -> Path:
+        """Where the batch jobs of a part are written down."""
+        return self.condition(condition) / "parts" / f"part-{part:04d}.jobs.json"
 
     def _make_folders(self) -> None:
         self.reports.mkdir(exist_ok=True)

@@ -15,7 +15,9 @@ from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
+from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
+from pytest_llmeval.results.trust import preflight_words
 
 _VERDICTS = {
     "pass": "pass",
@@ -50,7 +52,9 @@ def html_report(report: RunReport) -> str:
         "gate_words": wording.gate_words,
         "judged_words": wording.judged_words,
         "fixed_set_words": wording.fixed_set_words,
+        "preflight_words": preflight_words,
         "procedure": wording.procedure,
+        "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
         "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
@@ -76,10 +80,13 @@ def html_report(report: RunReport) -> str:
         scale=scale,
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
+        parts=part_lines(report.parts) if shows_parts(report.parts) else [],
         examples=example_groups(report.examples),
         judges=judge_rows(report),
         judge_head=judge_head(),
         judges_err=JUDGES_ERR,
+        corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
+        corpus_head=wording.CORPUS_HEAD,
     )
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction
+from pytest_llmeval.records import Prediction, parse_trial_id
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
@@ -82,7 +82,7 @@ class Journal:
 
     def _path_for(self, prediction: Prediction) -> Path:
         """The file of the trial's part; judges have one of their own, for they are other models."""
-        condition = condition_of(prediction.trial_id)
+        condition = parse_trial_id(prediction.trial_id).condition
         if prediction.asked:
             return self._folder.judge_results(condition)
         return self._folder.results(condition, self._part_of(prediction.trial_id))
@@ -91,13 +91,6 @@ class Journal:
         drop_torn_line(path)
         handle = self._files[path] = path.open("ab")
         return handle
-
-
-def condition_of(trial_id: str) -> str:
-    """The condition's name in a trial's id: `suite::condition::item`, where a suite that is a
-    function may bring a `::` of its own.
-    """
-    return trial_id.rsplit("::", 2)[1]
 
 
 def is_being_written(run: Path) -> bool:

@@ -52,10 +52,7 @@ def prediction_to_line(prediction: Prediction) -> bytes:
         if unlike is not None:
             ours["arguments"] = unlike
         if answer.likelihoods:
-            ours["likelihoods"] = [
-                {"continuation": each.continuation, "token_logprobs": each.token_logprobs}
-                for each in answer.likelihoods
-            ]
+            ours["likelihoods"] = list(map(_likelihood_data, answer.likelihoods))
     line = {
         "custom_id": prediction.trial_id,
         "response": None if answer is None else {"status_code": 200, "body": _body(answer)},
@@ -152,10 +149,7 @@ def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
         first_token_ms=ours["first_token_ms"],
         service_ms=ours["service_ms"],
         logprobs=tuple(map(_token, (choice.get("logprobs") or {}).get("content", ()))),
-        likelihoods=tuple(
-            Likelihood(_text(each["continuation"]), tuple(each["token_logprobs"]))
-            for each in ours.get("likelihoods", ())
-        ),
+        likelihoods=tuple(map(_likelihood, ours.get("likelihoods", ()))),
     )
 
 
@@ -167,6 +161,29 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
 def _token(entry: Mapping[str, Any]) -> TokenLogprob:
     top = tuple((each["token"], each["logprob"]) for each in entry["top_logprobs"])
     return TokenLogprob(_text(entry["token"]), entry["logprob"], top)
+
+
+def _likelihood_data(likelihood: Likelihood) -> dict[str, Any]:
+    """What is not known is left out."""
+    data: dict[str, Any] = {
+        "continuation": likelihood.continuation,
+        "token_logprobs": likelihood.token_logprobs,
+    }
+    usage = likelihood.usage
+    if usage != Usage():
+        data["usage"] = [usage.prompt, usage.completion, usage.cached, usage.source]
+    if likelihood.service_ms is not None:
+        data["service_ms"] = likelihood.service_ms
+    return data
+
+
+def _likelihood(data: Mapping[str, Any]) -> Likelihood:
+    return Likelihood(
+        _text(data["continuation"]),
+        tuple(data["token_logprobs"]),
+        Usage(*data.get("usage", ())),
+        data.get("service_ms"),
+    )
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -15,12 +16,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Condition, JudgeTrial, Prediction, Suite, Trial
+from pytest_llmeval.records import (
+    Check,
+    Condition,
+    Doubt,
+    JudgeTrial,
+    Prediction,
+    Suite,
+    Trial,
+)
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
+from pytest_llmeval.results.strays import NO_STRAYS, Strays
 
 SCHEMA = 1
 """The version of the manifest's shape; a reader refuses a newer one."""
+
+_LONGEST_WORDS = 300
 
 JobStatus = Literal["pending", "running", "completed", "failed"]
 
@@ -50,7 +62,8 @@ class SuitePlan:
     """One suite of a run and its items, told by hashes. `items_hash` is over the chosen ids.
 
     `seeds` are those by which its items and its worked examples were chosen and put in order;
-    `stop` says when it stops early, None when it does not.
+    `stop` says when it stops early, None when it does not. `continuations_hash` is over the texts
+    whose likelihood is asked, with what stands before them, "" where answers are written.
     """
 
     name: str
@@ -61,6 +74,7 @@ class SuitePlan:
     scorers: tuple[ScorerPlan, ...]
     seeds: Mapping[str, int] = field(default_factory=dict)
     stop: Mapping[str, Any] | None = None
+    continuations_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +159,8 @@ class AdapterFacts:
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
     endpoint; `digest` is the sha256 of its weights without `adapters`, `computes` says in words
-    what does the work ("CPU only").
+    what does the work ("CPU only"), `preflight` what was found out about its endpoint before it
+    was asked.
     """
 
     name: str
@@ -158,6 +173,7 @@ class ModelFacts:
     context: int | None = None
     computes: str | None = None
     adapters: tuple[AdapterFacts, ...] = ()
+    preflight: tuple[Check, ...] = ()
 
     @property
     def weights(self) -> str | None:
@@ -179,7 +195,8 @@ def weights_digest(digest: str | None, adapters: Sequence[AdapterFacts]) -> str 
 class PartFacts:
     """A slice of a condition's trials: how many went in, how many came out.
 
-    `not_needed` were never asked, because their suite had decided without them.
+    `not_needed` were never asked, because their suite had decided without them. `failures` counts
+    those that failed by reason, and `first_failure` says which was the first, and why.
     """
 
     condition: str
@@ -190,6 +207,8 @@ class PartFacts:
     failed: int = 0
     not_needed: int = 0
     discrepancy: str | None = None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    first_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +221,7 @@ class Manifest:
     is kept where a suite may stop early, whose first models are then asked in full. `stopping`
     names the suites that might: those that say so, but for what was asked in full all the same.
     `second_wave` counts the trials of judges as `parts` counts the others, by the condition judged.
+    `doubts` are why some of its numbers may not mean what they seem to.
     """
 
     id: str
@@ -218,6 +238,7 @@ class Manifest:
     rotation: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
     second_wave: tuple[PartFacts, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property
@@ -289,7 +310,15 @@ def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:
         ),
         seeds=dict(suite.seeds),
         stop={"when": suite.stop.when, "alpha": suite.stop.alpha} if suite.stop else None,
+        continuations_hash=_continuations_hash(suite),
     )
+
+
+def _continuations_hash(suite: Suite) -> str:
+    if not suite.continuations:
+        return ""
+    asked = [suite.delimiter, *([item.id, suite.continuations[item.id]] for item in suite.items)]
+    return hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest()
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,29 +370,59 @@ def plan_hash(plan: RunPlan) -> str:
 
 
 def settle_part(
-    part: PartFacts, predictions: Iterable[Prediction], *, not_needed: int = 0, ended: bool
+    part: PartFacts,
+    predictions: Iterable[Prediction],
+    *,
+    not_needed: int = 0,
+    ended: bool,
+    odd: Strays = NO_STRAYS,
 ) -> PartFacts:
     """Count what came out of a part and hold it against what went in.
 
     `ended` says that nothing more will come. A part is completed when each of its trials has an
-    outcome or was not needed; one that ended short of that, or holds too many, is failed and says
-    why.
+    outcome or was not needed. It is failed when all of them failed, and when it ended short of
+    that or holds too many, and then says why; `odd` names the trials by which in and out differ.
     """
-    answered = failed = 0
-    for prediction in predictions:
-        answered += prediction.answer is not None
-        failed += prediction.answer is None
-    out = answered + failed
-    counted = replace(
-        part, answered=answered, failed=failed, not_needed=not_needed, discrepancy=None
-    )
+    counted = count_part(part, predictions, not_needed)
+    out = counted.answered + counted.failed
     if out + not_needed == part.trials:
-        return replace(counted, job_status="completed")
+        status: JobStatus = "failed" if out and not counted.answered else "completed"
+        return replace(counted, job_status=status, discrepancy=odd.words() or None)
     if out + not_needed < part.trials and not ended:
         return replace(counted, job_status="running" if out else "pending")
     words = f"{part.trials} trials in, {out} predictions out"
     words += f", {not_needed} not needed" if not_needed else ""
+    words += f": {odd.words()}" if odd else ""
     return replace(counted, job_status="failed", discrepancy=words)
+
+
+def count_part(
+    part: PartFacts, predictions: Iterable[Prediction], not_needed: int = 0
+) -> PartFacts:
+    """Count what came out of a part: answers, and failures by reason with the first one's words."""
+    answered, first, failures = 0, None, Counter[str]()
+    for prediction in predictions:
+        if prediction.failure is None:
+            answered += 1
+        else:
+            failures[prediction.failure.reason] += 1
+            first = first or first_failure(prediction)
+    return replace(
+        part,
+        answered=answered,
+        failed=failures.total(),
+        not_needed=not_needed,
+        discrepancy=None,
+        failures=dict(failures),
+        first_failure=first,
+    )
+
+
+def first_failure(prediction: Prediction) -> str:
+    """A failure in context, on one line of bearable length: which trial it was, and why."""
+    message = prediction.failure.message if prediction.failure else ""
+    words = " ".join(f"{prediction.trial_id}: {message}".split())
+    return words if len(words) <= _LONGEST_WORDS else f"{words[: _LONGEST_WORDS - 3]}..."
 
 
 def moment(text: str) -> datetime:

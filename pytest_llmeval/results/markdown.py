@@ -9,7 +9,9 @@ from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows, judge_trials_words
 from pytest_llmeval.results.manifest import RunPlan
+from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
 from pytest_llmeval.results.report import Example, RunReport
+from pytest_llmeval.results.trust import preflight_words
 
 _VERDICTS: dict[GateVerdict, str] = {
     "pass": "PASS",
@@ -27,9 +29,11 @@ def markdown_report(report: RunReport) -> str:
         _overview(report),
         *(f"> {inline(warning)}" for warning in report.warnings),
         *_scores(report),
+        *_corpora(report),
         *_pairs(report),
         *_judges(report),
         *_gates(report),
+        *_parts(report),
         *_examples(report),
         *_provenance(report),
     ]
@@ -44,8 +48,10 @@ def markdown_summary(report: RunReport) -> str:
         *(f"> {inline(warning)}" for warning in report.warnings),
         *_gates(report),
         *_scores(report),
+        *_corpora(report),
         *_pairs(report),
         *_judges(report),
+        *_bullets(telling_lines(report.parts)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -104,6 +110,14 @@ def _scores(report: RunReport) -> Iterator[str]:
     note = wording.incomplete_note(wording.headline(report.metrics))
     if note:
         yield f"\\* {inline(note)}"
+
+
+def _corpora(report: RunReport) -> Iterator[str]:
+    if report.corpora:
+        yield "## All texts together"
+        yield "Perplexity is by the model's own tokens, and compares models of one tokeniser only."
+        rows = [[c.suite, c.condition, *wording.corpus_words(c)] for c in report.corpora]
+        yield table(["suite", "condition", *wording.CORPUS_HEAD], rows, names=2)
 
 
 def _score_row(
@@ -181,6 +195,17 @@ def _gates(report: RunReport) -> Iterator[str]:
         )
 
 
+def _parts(report: RunReport) -> Iterator[str]:
+    if shows_parts(report.parts):
+        yield "## Parts"
+        yield from _bullets(part_lines(report.parts))
+
+
+def _bullets(lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield "\n".join(f"- {inline(line)}" for line in lines)
+
+
 def _examples(report: RunReport) -> Iterator[str]:
     if report.examples:
         yield "## What was not right"
@@ -195,8 +220,13 @@ def _example(example: Example) -> Iterator[str]:
     yield f"### {inline(place)}: {inline(outcome + because)}"
     for message in example.prompt:
         yield f"{message.role}:\n\n{fenced(message.content)}"
-    said = "what went wrong" if example.outcome == "failure" else "answer"
-    yield f"{said}:\n\n{fenced(example.answer or '(nothing)')}"
+    if example.likelihoods:
+        lines = wording.likelihood_lines(example.likelihoods)
+        told = "log likelihoods", "\n".join(lines)
+    else:
+        said = "what went wrong" if example.outcome == "failure" else "answer"
+        told = said, example.answer or "(nothing)"
+    yield f"{told[0]}:\n\n{fenced(told[1])}"
     yield f"target:\n\n{fenced(example.target or '(none)')}"
 
 
@@ -216,6 +246,13 @@ def _provenance(report: RunReport) -> Iterator[str]:
     ]
     head = ["model", "engine", "weights, sha256", "server", "chat template, sha256"]
     yield table([*head, "slots", "context"], models, names=5)
+    looked_at = [
+        f"- Preflight of {inline(model.name)}: {inline(preflight_words(model.preflight))}"
+        for model in report.models
+        if model.preflight
+    ]
+    if looked_at:
+        yield "\n".join(looked_at)
     suites = [
         [
             suite.origin,

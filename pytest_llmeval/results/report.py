@@ -9,6 +9,8 @@ from typing import Literal
 
 from pytest_llmeval.records import (
     Comparison,
+    Corpus,
+    Doubt,
     GateResult,
     Interval,
     Message,
@@ -18,7 +20,7 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, RunPlan, moment
+from pytest_llmeval.results.manifest import ModelFacts, PartFacts, RunPlan, moment
 from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200
@@ -32,6 +34,7 @@ class ConditionFigures:
     `seconds` is how long at least one of its requests was under way; `tokens_per_second` counts
     the written ones only. `cache_hit` is the share of prompt tokens that came from the prompt
     cache, `slots_busy` that of the model's slots × time at work, both in [0, 1]. None: unknown.
+    `usage_sources` says of how many answers who counted the tokens.
     """
 
     condition: str
@@ -44,11 +47,15 @@ class ConditionFigures:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    usage_sources: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A trial that was not right, as a reader wants to see it."""
+    """A trial that was not right, as a reader wants to see it.
+
+    `likelihoods` are the texts whose likelihood was asked, with theirs in nats.
+    """
 
     suite: str
     condition: str
@@ -59,6 +66,7 @@ class Example:
     answer: str | None
     extracted: str | None
     target: str
+    likelihoods: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ class RunReport:
     """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
 
     `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
-    score. Metrics come in the order in which they are to be shown.
+    score. Metrics come in the order in which they are to be shown. `warnings` say all that a reader
+    should know, the `doubts` among it.
     """
 
     id: str
@@ -136,6 +145,9 @@ class RunReport:
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
     judges: tuple[JudgeFigures, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    parts: tuple[PartFacts, ...] = ()
+    corpora: tuple[Corpus, ...] = ()
 
     @property
     def began(self) -> str:
@@ -206,6 +218,7 @@ def _figures(
         prompt_tokens=prompt,
         completion_tokens=completion,
         cached_tokens=sum(cached),
+        usage_sources=dict(sorted(Counter(usage.source for usage in usages).items())),
     )
 
 
@@ -255,6 +268,7 @@ def _example(
     trial: Trial, prediction: Prediction, headline: Score | None, prompt: tuple[Message, ...]
 ) -> Example:
     outcome, reason = outcome_of(prediction, headline)
+    likelihoods = prediction.answer.likelihoods if prediction.answer else ()
     return Example(
         suite=trial.suite.name,
         condition=trial.condition.name,
@@ -265,4 +279,5 @@ def _example(
         answer=answer_text(prediction),
         extracted=headline.extracted if headline else None,
         target=target_text(trial.item.target),
+        likelihoods=tuple((each.continuation, each.total) for each in likelihoods),
     )

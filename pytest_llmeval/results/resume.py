@@ -32,7 +32,7 @@ def check_resumable(
     `digests` gives the weights of each model now, None where they are not known; what was unknown
     on either side is no difference. How answers are scored may change: scoring comes after.
     """
-    found = list(_weights_changed(manifest.models, digests))
+    found = list(weights_changed(manifest.models, digests))
     if manifest.plan_hash == plan_hash(plan):
         return found
     before = manifest.plan
@@ -57,9 +57,10 @@ def questions_changed(before: RunPlan, now: RunPlan) -> list[str]:
     ]
 
 
-def _weights_changed(
+def weights_changed(
     models: Iterable[ModelFacts], digests: Mapping[str, str | None]
 ) -> Iterator[str]:
+    """Say in words which models have other weights now; what was or is unknown is no difference."""
     for model in models:
         before, now = model.weights, digests.get(model.name)
         if before and now and before != now:
@@ -99,6 +100,14 @@ def _suites_changed(before: Iterable[SuitePlan], now: Iterable[SuitePlan]) -> It
             yield f"suite {name}: its dataset has changed"
         elif old[name].items_hash != new[name].items_hash:
             yield f"suite {name}: other items, {old[name].items} then, {new[name].items} now"
+        elif old[name].continuations_hash != new[name].continuations_hash:
+            was, is_ = _asks(old[name]), _asks(new[name])
+            others = " of other texts" if was == is_ else ""
+            yield f"suite {name}: it asked for {was}, it asks for {is_}{others}"
+
+
+def _asks(suite: SuitePlan) -> str:
+    return "likelihoods" if suite.continuations_hash else "answers"
 
 
 def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Iterator[str]:

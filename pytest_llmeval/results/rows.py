@@ -33,6 +33,7 @@ PREDICTION_COLUMNS = (
     "total_ms",
     "attempts",
     "error",
+    "likelihoods",
 )
 """predictions.csv: the names are a contract."""
 
@@ -124,6 +125,7 @@ def prediction_row(
         prediction.total_ms if prediction else None,
         len(prediction.attempts) if prediction else 0,
         cell(prediction.failure.message) if prediction and prediction.failure else None,
+        cell(likelihoods_json(answer)) if answer and answer.likelihoods else None,
     )
 
 
@@ -169,6 +171,19 @@ def _call_text(call: ToolCall) -> str:
         )
     except ValueError:  # 1e999 is infinity to Python, which JSON does not have
         return json.dumps({"name": call.name, "arguments": call.raw}, ensure_ascii=False)
+
+
+def likelihoods_json(answer: Answer) -> str:
+    """The likelihoods as JSON, in the order in which they were asked; `logprob` is the sum."""
+    told = [
+        {
+            "continuation": each.continuation,
+            "logprob": each.total,
+            "tokens": len(each.token_logprobs),
+        }
+        for each in answer.likelihoods
+    ]
+    return json.dumps(told, ensure_ascii=False, allow_nan=False)
 
 
 def answer_text(prediction: Prediction) -> str | None:

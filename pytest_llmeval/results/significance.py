@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Comparison, GateResult, Metric
+from pytest_llmeval.records import Comparison, Corpus, Doubt, GateResult, Metric
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
@@ -22,7 +22,7 @@ TARGET = "items like these"
 """What every interval and test speaks of: more items of the kind that was asked."""
 
 
-def write_significance(
+def write_significance(  # noqa: PLR0913 - a part of the file each
     path: Path,
     run_id: str,
     metrics: Iterable[Metric],
@@ -30,10 +30,13 @@ def write_significance(
     gates: Iterable[GateResult] = (),
     *,
     stopped: Iterable[StoppedSuite] = (),
+    doubts: Iterable[Doubt] = (),
+    corpora: Iterable[Corpus] = (),
     seed: int = 0,
 ) -> None:
     """Write significance.json; `seed` is that of the sign-flip test, `stopped` are the suites that
-    might stop early.
+    might stop early, `doubts` why numbers may not mean what they seem to, `corpora` the texts whose
+    likelihood was asked.
 
     Raises `ValueError` for a NaN: what is not defined is None.
     """
@@ -48,6 +51,8 @@ def write_significance(
             "comparisons": [comparison_data(c) for c in comparisons],
             "gates": [_gate(result) for result in gates],
             "stopping": [_stopping(suite) for suite in stopped],
+            "doubts": [plain(doubt) for doubt in doubts],
+            "corpora": [plain(corpus) for corpus in corpora],
         },
     )
 

@@ -14,10 +14,9 @@ from typing import IO, Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, Score, Trial
-from pytest_llmeval.results.atomic import replacing, replacing_text, write_json
+from pytest_llmeval.results.atomic import replacing, replacing_text
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.report import ConditionFigures, JudgeFigures
 from pytest_llmeval.results.rows import (
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
@@ -113,36 +112,3 @@ def read_predictions(run: Path) -> Iterator[dict[str, str]]:
     """Read the rows of predictions.csv of all conditions of a run, condition by condition."""
     paths = sorted(run.glob("*/predictions.csv"))
     return itertools.chain.from_iterable(map(read_table, paths))
-
-
-def write_costs(
-    path: Path, figures: Sequence[ConditionFigures], judges: Sequence[JudgeFigures] = ()
-) -> None:
-    """Write costs.json: tokens and seconds of each condition in each suite, of each judge, and
-    their sums.
-    """
-    told = [_judge_costs(judge) for judge in judges]
-    total = {
-        "prompt_tokens": sum(f.prompt_tokens for f in figures)
-        + sum(judge.prompt_tokens for judge in judges),
-        "completion_tokens": sum(f.completion_tokens for f in figures)
-        + sum(judge.completion_tokens for judge in judges),
-        "cached_tokens": sum(f.cached_tokens for f in figures),
-        "tokens": sum(f.tokens for f in figures) + sum(judge["tokens"] for judge in told),
-    }
-    costs = {"schema": 1, "conditions": list(figures), "judges": told, "total": total}
-    write_json(path, costs)
-
-
-def _judge_costs(judge: JudgeFigures) -> dict[str, Any]:
-    return {
-        "suite": judge.suite,
-        "scorer": judge.scorer,
-        "judge": judge.judge,
-        "trials": judge.trials,
-        "prompt_tokens": judge.prompt_tokens,
-        "completion_tokens": judge.completion_tokens,
-        "tokens": judge.prompt_tokens + judge.completion_tokens,
-        "seconds": judge.seconds,
-        "slots_busy": judge.slots_busy,
-    }

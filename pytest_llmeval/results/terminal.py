@@ -6,12 +6,15 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pytest_llmeval.records import GateResult, GateVerdict, Metric
+from pytest_llmeval.records import Corpus, GateResult, GateVerdict, Metric
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_lines, judge_trials_words
+from pytest_llmeval.results.part_words import telling_lines
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
+    CORPUS_HEAD,
     PairWords,
     basis_words,
+    corpus_words,
     counted,
     duration,
     gate_words,
@@ -41,6 +44,7 @@ _VERDICTS: dict[GateVerdict, tuple[str, Paint]] = {
 }
 _VERDICT_WIDTH = 14
 _GAP = "  "
+_SHOWN_PARTS = 5
 _NARROWEST = 16
 """What a condition's name is given at least; a longer one is shortened to it."""
 
@@ -55,9 +59,11 @@ def summary_lines(
     lines = [
         _title(report, width),
         *_scores(report, width),
+        *_corpora(report.corpora, width),
         *_pairs(report, width, colour),
         *_judges(report, width),
         *_gates(report.gates, width, colour),
+        *_wrapped(_parts(report), width),
         *_wrapped([f"warning: {warning}" for warning in report.warnings], width),
         *_footer(report, width),
     ]
@@ -110,6 +116,15 @@ def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -
     ]
 
 
+def _corpora(corpora: Sequence[Corpus], width: int) -> list[str]:
+    """The texts of each suite taken together, where their likelihood was asked."""
+    if not corpora:
+        return []
+    head = ["texts", "condition", *CORPUS_HEAD]
+    rows = [[visible(c.suite), visible(c.condition), *corpus_words(c)] for c in corpora]
+    return _table(head, rows, width)
+
+
 def _spared(
     head: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
@@ -138,8 +153,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
         lines = [(first, *row[1:]) for first, row in zip(firsts, rows, strict=True)]
         return [_line(line, widths, 2) for line in (head, *lines)]
     numbers = sum(widths[2:]) + len(_GAP) * len(widths[2:])
-    widths[1] = min(widths[1] + len(_GAP), max(width - numbers, _NARROWEST))
     narrow = [f"{head[0]}, {head[1]}", *head[2:]]
+    needed = max(widths[1] + len(_GAP), len(narrow[0]))
+    widths[1] = min(needed, max(width - numbers, _NARROWEST))
     lines_out = [_line(narrow, widths[1:], 1)]
     for index, row in enumerate(rows):
         if not index or rows[index - 1][0] != row[0]:
@@ -261,6 +277,14 @@ def _gates(gates: Sequence[GateResult], width: int, colour: bool) -> list[str]:
 def _told(line: str, width: int) -> list[str]:
     """A line of a gate's message; a command is never wrapped: it is there to be copied."""
     return [visible(line)] if line.startswith("pytest ") else _wrapped([line], width)
+
+
+def _parts(report: RunReport) -> list[str]:
+    """The parts that did not go well, as many as fit below the scores."""
+    lines = telling_lines(report.parts)
+    more = len(lines) - _SHOWN_PARTS
+    rest = [f"{more:,} more parts with failures: llmeval show last --parts"] if more > 0 else []
+    return lines[:_SHOWN_PARTS] + rest
 
 
 def _footer(report: RunReport, width: int) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_llmeval.records import Comparison, GateResult, Interval, Metric, Sensitivity
+from pytest_llmeval.records import Comparison, Corpus, GateResult, Interval, Metric, Sensitivity
 from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.report import StoppedSuite
@@ -367,6 +368,44 @@ def reasons(counts: Mapping[str, int]) -> str:
     """Counts by reason, the most frequent first: `timeout 2, error 1`."""
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return ", ".join(f"{reason} {count:,}" for reason, count in ordered if count)
+
+
+CORPUS_HEAD = ("perplexity", "95 % bootstrap", "bits/byte", "95 % bootstrap", "tokens")
+"""What is said of the texts of a suite, all taken together."""
+
+
+def corpus_words(corpus: Corpus) -> list[str]:
+    """The figures of a corpus in the order of `CORPUS_HEAD`."""
+    return [
+        significant(corpus.perplexity),
+        _significant_bounds(corpus.perplexity_interval),
+        significant(corpus.bits_per_byte),
+        _significant_bounds(corpus.bits_per_byte_interval),
+        whole(corpus.tokens),
+    ]
+
+
+def significant(number: float | None, digits: int = 4) -> str:
+    """A positive number with so many digits that mean something: `12.34`, `1,234`, `0.01234`."""
+    if number is None:
+        return UNKNOWN
+    behind = digits - 1 - math.floor(math.log10(number)) if number > 0 else 0
+    return f"{number:,.{max(0, behind)}f}"
+
+
+def _significant_bounds(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return UNKNOWN
+    return f"{significant(interval.low)}..{significant(interval.high)}"
+
+
+def likelihood_lines(likelihoods: Iterable[tuple[str, float]]) -> list[str]:
+    """Texts with their log likelihoods in nats, in their order: `-0.6142  Paris`."""
+    told = list(likelihoods)
+    figures = [f"{total:.4f}" for _, total in told]
+    width = max(map(len, figures), default=0)
+    texts = [" ".join(text.split()) or repr(text) for text, _ in told]
+    return [f"{f.rjust(width)}  {text}" for f, text in zip(figures, texts, strict=True)]
 
 
 def incomplete_note(metrics: Iterable[Metric]) -> str:

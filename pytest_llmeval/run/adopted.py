@@ -7,14 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pytest_llmeval.engines.anthropic import messages_headers
+from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
-from pytest_llmeval.engines.fetch import fetch, post
+from pytest_llmeval.engines.fetch import Fetched, fetch, post
 from pytest_llmeval.errors import ConfigError, EndpointUnreachable
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.models import Backing
-from pytest_llmeval.servers.health import check_health
+from pytest_llmeval.servers.health import Health, check_health
 
 #: Seconds that a health check waits for an answer.
 HEALTH_TIMEOUT = 5.0
@@ -23,25 +25,45 @@ HEALTH_TIMEOUT = 5.0
 def adopted_backing(model: ModelConfig, config: Config) -> Backing:
     """How a model is reached that somebody else serves at its `url`. Raises ConfigError."""
     url, key = model.url or "", api_key_of(model, config)
+    several = partial(balanced_engine_of, model, key) if model.urls else None
     return Backing(
         make_server=None,
-        make_engine=partial(engine_of, model, key),
+        make_engine=several or partial(engine_of, model, key),
         url=url,
         digest=no_digest,
-        is_loading=(lambda: health_of(url, key) == "loading") if url else None,
+        is_loading=partial(_is_any_loading, model, key) if url else None,
     )
+
+
+def urls_of(model: ModelConfig) -> tuple[str, ...]:
+    """Everywhere that an adopted model answers."""
+    return model.urls or ((model.url,) if model.url else ())
+
+
+def _is_any_loading(model: ModelConfig, key: str | None) -> bool:
+    return any(health_of(model, url, key).state == "loading" for url in urls_of(model))
+
+
+def balanced_engine_of(model: ModelConfig, api_key: str | None, _url: str) -> Engine:
+    """The engine of a model that answers at several urls."""
+    engines = [(url, engine_of(model, api_key, url)) for url in model.urls]
+    return BalancedEngine(engines, model.slots)
 
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:
     """The engine of a model that answers at a url."""
-    endpoint = Endpoint(
+    return make_engine(model.engine, endpoint_of(model, api_key, url))
+
+
+def endpoint_of(model: ModelConfig, api_key: str | None, url: str) -> Endpoint:
+    """A url with all that the config says of the model that answers there."""
+    return Endpoint(
         url,
         model=model.sent_name,
         api_key=api_key,
         timeout=model.timeout,
         settings=_settings_of(model),
     )
-    return make_engine(model.engine, endpoint)
 
 
 def _settings_of(model: ModelConfig) -> dict[str, Any]:
@@ -73,22 +95,27 @@ def api_key_of(model: ModelConfig, config: Config) -> str | None:
     return key
 
 
-def health_of(url: str, key: str | None) -> str:
-    """The state of an endpoint's health right now, in the words of the servers room."""
-    return check_health(fetch_for_health, url.removesuffix("/v1"), key).state
+def health_of(model: ModelConfig, url: str, key: str | None) -> Health:
+    """The health of an endpoint of a model right now, as the servers room judges it."""
+    ask = _fetch_with_messages_key if model.engine == "anthropic" else fetch_for_health
+    return check_health(ask, url.removesuffix("/v1"), key)
+
+
+def _fetch_with_messages_key(url: str, api_key: str | None) -> tuple[int, bytes]:
+    return _told(fetch(url, HEALTH_TIMEOUT, headers=messages_headers(api_key)))
 
 
 def fetch_for_health(url: str, api_key: str | None) -> tuple[int, bytes]:
     """What the servers room asks of the engines room."""
-    found = fetch(url, HEALTH_TIMEOUT, api_key)
-    if found.status is None:
-        raise EndpointUnreachable(found.error)
-    return found.status, found.body
+    return _told(fetch(url, HEALTH_TIMEOUT, api_key))
 
 
 def post_to_server(url: str, body: bytes) -> tuple[int, bytes]:
     """What the servers room tells a server of ours."""
-    found = post(url, HEALTH_TIMEOUT, body)
+    return _told(post(url, HEALTH_TIMEOUT, body))
+
+
+def _told(found: Fetched) -> tuple[int, bytes]:
     if found.status is None:
         raise EndpointUnreachable(found.error)
     return found.status, found.body

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
 from pytest_llmeval.results.atomic import write_text
+from pytest_llmeval.results.costs import Prices, write_costs
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.manifest import Manifest
@@ -26,8 +28,11 @@ from pytest_llmeval.results.report import (
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.step_summary import append_step_summary
-from pytest_llmeval.results.tables import write_costs, write_tables
+from pytest_llmeval.results.tables import write_tables
+from pytest_llmeval.results.telemetry import PartKey, part_loads, read_telemetry
+from pytest_llmeval.results.trust import trust_warnings
 from pytest_llmeval.run.conclusion import Worth, slots_busy
+from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
 
 
@@ -35,8 +40,10 @@ from pytest_llmeval.statistics.comparisons import SEED
 class Outcome:
     """What a run came to: its trials, what was answered, how it was judged, what that is worth.
 
-    `unneeded` trials count nowhere; `stopping` names the suites that might stop early; `judges` is
-    what became of the second wave.
+    `unneeded` trials count nowhere; `stopping` names the suites that might stop early. `judges` is
+    what became of the second wave. `prices` are those of a million tokens, read and written, by
+    model; a model without one has no price. `parts` holds the predictions of each part of a
+    condition, where the machine was watched.
     """
 
     trials: Sequence[Trial]
@@ -48,6 +55,8 @@ class Outcome:
     unneeded: Collection[str] = ()
     stopping: Collection[str] = ()
     judges: tuple[JudgeFigures, ...] = ()
+    prices: Mapping[str, Prices] = field(default_factory=dict)
+    parts: Mapping[PartKey, Sequence[Prediction]] = field(default_factory=dict)
 
 
 def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path) -> RunReport:
@@ -70,10 +79,13 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         no_answer=counts["no_answer"],
         failed=counts["failure"],
         slots_busy=_mean(list(busy.values())),
-        warnings=manifest.warnings,
+        warnings=(*manifest.warnings, *trust_warnings(manifest.models, manifest.doubts)),
+        doubts=manifest.doubts,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
         judges=outcome.judges,
+        parts=manifest.parts,
+        corpora=corpora_of(_needed(outcome), outcome.predictions),
     )
 
 
@@ -128,7 +140,7 @@ def write_artifacts(
             outcome.unneeded,
             _item_hashes(outcome.trials),
         ),
-        lambda: write_costs(folder.path / "costs.json", report.figures, report.judges),
+        lambda: _write_costs(folder, outcome, report),
         lambda: write_significance(
             folder.path / "significance.json",
             folder.id,
@@ -136,6 +148,8 @@ def write_artifacts(
             worth.comparisons,
             outcome.gates,
             stopped=report.stopped,
+            doubts=report.doubts,
+            corpora=report.corpora,
             seed=SEED,
         ),
         lambda: write_text(folder.reports / "report.md", markdown_report(report)),
@@ -152,6 +166,28 @@ def write_artifacts(
         except OSError as error:
             problems.append(f"an artifact could not be written: {error}")
     return problems
+
+
+def prices_of(config: Config) -> dict[str, Prices]:
+    """What a million tokens cost, read and written, of each model that has a price."""
+    priced = {name: model.price for name, model in config.models.items()}
+    return {name: (p.prompt, p.completion) for name, p in priced.items() if p is not None}
+
+
+def _write_costs(folder: RunFolder, outcome: Outcome, report: RunReport) -> None:
+    models = {trial.condition.name: trial.condition.model for trial in outcome.trials}
+    write_costs(
+        folder.path / "costs.json",
+        report.figures,
+        prices={
+            condition: outcome.prices[model]
+            for condition, model in models.items()
+            if model in outcome.prices
+        },
+        loads=part_loads(read_telemetry(folder.path), outcome.parts),
+        judges=report.judges,
+        judge_prices=outcome.prices,
+    )
 
 
 def _item_hashes(trials: Sequence[Trial]) -> dict[tuple[str, str], str]:

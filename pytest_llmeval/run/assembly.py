@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
-from pytest_llmeval.machine.memory import free_memory
-from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Trial
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.machine.memory import Memory, free_now
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
+from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
+from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
+from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
+
+AnyLane = Lane | BatchLane
+
+Answers = Callable[[], Mapping[str, Prediction]]
+"""All predictions that count by now, of both waves."""
 
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
@@ -36,11 +46,18 @@ def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Bac
 
 def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
     """Raise ConfigError for what an engine cannot do, instead of failing trial by trial."""
-    if settings.options.dry_run:
-        return
     conditions = {(trial.suite.name, trial.condition.name): trial for trial in trials}
     for trial in conditions.values():
         model = settings.config.models[trial.condition.model]
+        if model.batch and is_timed(trial):
+            raise ConfigError(
+                f"{trial.condition.name} in suite {trial.suite.name} has a gate on latency, and "
+                f"models.{model.name} is asked in batches, which have none: remove the gate, or "
+                f"batch: true",
+                path=settings.config.path,
+            )
+        if settings.options.dry_run:
+            continue
         try:
             refuse_request(model.engine, request_of(trial, model))
         except Unsupported as error:
@@ -53,13 +70,23 @@ def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:
 def live_models(
     settings: Settings,
     backings: Mapping[str, Backing],
-    ledger: Ledger,
+    logs: Path,
     say: Callable[[str], None],
+    opened: Callable[[LiveModel, ModelConfig], None],
+    trials: Sequence[Trial] = (),
+    salt: str = "",
+    judged: Sequence[JudgeTrial] = (),
 ) -> dict[str, LiveModel]:
-    """The config's models, ready to be opened; their servers will log into the run's folder."""
-    logs = ledger.folder.path / "logs"
+    """The config's models, ready to be opened; their servers will log into the folder `logs`.
+
+    `opened` is told of each that has said what it is, before it is asked anything. Whether they can
+    do what `trials` ask of them, and `judged` of those that judge, is looked at when they are
+    opened; `salt` is unlike that of any other session.
+    """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
+    by_name = by_model(trials, settings.models)
+    judges = {trial.condition.model for trial in judged}
     return {
         name: LiveModel(
             name,
@@ -67,10 +94,28 @@ def live_models(
             logs,
             say,
             place=_place(settings, name),
-            opened=partial(ledger.model_opened, config=models[name]),
+            opened=lambda live: opened(live, models[live.name]),
+            examine=_examine(
+                settings, models[name], by_name.get(name, ()), salt, judges=name in judges
+            ),
         )
         for name, made in backings.items()
     }
+
+
+def _examine(
+    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str, *, judges: bool
+) -> Examine | None:
+    """The preflight of a model; None for the fake engine, which can do everything, and for an
+    embedder, whose server writes nothing.
+    """
+    if settings.options.dry_run or model.engine == "fake" or model.role == "embedder":
+        return None
+    exact = any(trial.suite.exact for trial in trials)
+    wanted = wanted_for(trials, model)
+    if judges and settings.bench.replies_in_json(model.name):
+        wanted |= {"json_schema"}
+    return examiner(model, wanted, salt=salt, one_at_a_time=exact)
 
 
 def _place(settings: Settings, name: str) -> str:
@@ -83,20 +128,24 @@ def turns_of(
     settings: Settings,
     models: Mapping[str, LiveModel],
     trials: Sequence[Trial],
-    known: Mapping[str, Prediction],
+    ledger: Ledger,
+    say: Callable[[str], None],
     wave: SecondWave,
-    answers: Callable[[], Mapping[str, Prediction]],
-) -> list[list[Lane]]:
+    answers: Answers,
+) -> list[list[AnyLane]]:
     """A lane for every model that has trials left; those of a turn fit into memory together.
 
-    `known` are the answers of earlier sessions, `answers` gives all there are by then.
-    Judges come last, and judge in their own turn what they then can. Only where one of two judges
-    that do not fit together judges the other, and the other way round, is one loaded again.
+    `answers` gives all predictions that count by then, those of earlier sessions among them. Judges
+    come last, and judge in their own turn what they then can. Only where one of two judges that do
+    not fit together judges the other, and the other way round, is one loaded again.
     """
+    known, order = answers(), _order(settings, trials)
     left = [trial for trial in trials if not is_answered(known.get(trial.id))]
-    order = _order(settings, trials)
-    lanes = {
-        name: _lane(settings, models[name], its) for name, its in by_model(left, order).items()
+    lanes: dict[str, AnyLane] = {
+        name: _lane(settings, models[name], its)
+        if not settings.config.models[name].batch
+        else _batch_lane(settings, models[name], its, ledger, say)
+        for name, its in by_model(left, order).items()
     }
     unjudged: dict[str, list[JudgeTrial]] = {}
     for trial in wave.trials:
@@ -116,8 +165,13 @@ def turns_of(
     made = [[lanes[name] for name in turn if name in lanes] for turn in turns]
     for number, turn in enumerate(turns):
         made[number] += [judges[name] for name in turn if name in in_time]
-    late = _turns(settings, [name for name in judges if name not in in_time])
-    return made + [[judges[name] for name in turn] for turn in late]
+    late = {name: lane for name, lane in judges.items() if name not in in_time}
+    return made + in_turns(settings, late)
+
+
+def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyLane]]:
+    """Put lanes, by model, into turns of those that fit into memory together."""
+    return [[lanes[name] for name in turn] for turn in _turns(settings, lanes)]
 
 
 def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
@@ -130,7 +184,15 @@ def _order(settings: Settings, trials: Iterable[Trial]) -> tuple[str, ...]:
 
 
 def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    return take_turns({name: _memory_of(settings, name) for name in names}, free_memory())
+    """Which of these models are loaded together, turn after turn."""
+    if settings.options.dry_run:
+        return take_turns({name: {} for name in names}, {})
+    free = free_now()
+    needs = {}
+    for name in names:
+        need = memory_of(settings.config.models[name], has_gpu=bool(free.vram)) or Memory(0)
+        needs[name] = {"ram": need.ram, "vram": need.vram or 0}
+    return take_turns(needs, {"ram": free.ram, "vram": free.vram})
 
 
 def is_answered(prediction: Prediction | None) -> bool:
@@ -146,15 +208,48 @@ def is_timed(trial: Trial) -> bool:
 
 def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
     model = settings.config.models[live.name]
-    exact = any(trial.suite.exact for trial in trials)
-    timed = any(map(is_timed, trials))
+    gatekeeper = Gatekeeper(model, trials)
+
+    def request_for(trial: Trial) -> Request:
+        gatekeeper.admit(trial, live.checks, live.facts.context if live.facts else None)
+        return request_of(trial, model)
+
+    return lane_of(
+        live,
+        model,
+        trials,
+        request_for,
+        exact=any(trial.suite.exact for trial in trials),
+        # The texts of an item follow each other; a request ahead of them would take the slot whose
+        # cache holds their prompt.
+        timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
+        dry_run=settings.options.dry_run,
+    )
+
+
+def lane_of(
+    live: LiveModel,
+    model: ModelConfig,
+    trials: Sequence[Trial],
+    request_for: Callable[[Trial], Request],
+    *,
+    exact: bool,
+    timed: bool,
+    dry_run: bool,
+) -> Lane:
+    """A lane that keeps a model's slots full; with `exact` one request is under way at a time.
+
+    `request_for` raises EngineError for a trial that the model cannot be asked.
+    """
 
     async def ask(trial: Trial) -> Answer:
-        return await live.ask(request_of(trial, model))
+        request = request_for(trial)
+        answer = await live.ask(request)
+        refuse_dishonest(request, answer, model.engine)
+        return answer
 
     def width() -> int:
         slots = live.slots or model.slots
-        dry_run = settings.options.dry_run
         return 1 if exact else in_flight(model, slots, timed=timed, dry_run=dry_run)
 
     return Lane(
@@ -164,10 +259,19 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         ask=ask,
         open=live.open,
         recover=live.recover,
-        close=live.close,
+        close=live.give_way,
         explain=live.explain,
     )
 
 
-def _memory_of(settings: Settings, name: str) -> int | None:
-    return None if settings.options.dry_run else memory_of(settings.config.models[name])
+def _batch_lane(
+    settings: Settings,
+    live: LiveModel,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> BatchLane:
+    polling = AT_ONCE if settings.options.dry_run else PollPolicy()
+    model = settings.config.models[live.name]
+    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
+    return batch_lane(asking, trials, polling)

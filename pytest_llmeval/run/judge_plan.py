@@ -60,6 +60,13 @@ def reference_of(scorer: ModelScorer) -> str | None:
     return None
 
 
+def is_held_against(trial: Trial) -> bool:
+    """Whether the first scorer holds the answers of others against this one, which gets a tie."""
+    first = trial.suite.scorers[0].name if trial.suite.scorers else ""
+    named = [each for each in model_scorers(trial.suite) if each.name == first]
+    return any(reference_of(each) == trial.condition.name for each in named)
+
+
 def who_judges(
     suite: Suite, scorer: str, bench: Bench, weights: Mapping[str, str | None]
 ) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.atomic import write_json
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -28,11 +28,13 @@ from pytest_llmeval.results.manifest import (
     plan_of,
     read_manifest,
     settle_part,
-    write_manifest,
 )
-from pytest_llmeval.results.resume import check_resumable
+from pytest_llmeval.results.resume import check_resumable, weights_changed
+from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
@@ -42,15 +44,6 @@ DRY_RUN = "dry run: every model was played by the fake engine"
 
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """A slice of a condition's trials, numbered from 1."""
-
-    condition: str
-    number: int
-    trials: Sequence[Trial]
 
 
 class Ledger:
@@ -74,8 +67,11 @@ class Ledger:
         self.second_wave = second_wave
         self.known = known
         self._journal = journal
-        self._manifest = manifest
+        self._manifest = KeptManifest(folder.path, manifest)
         self._unsynced = 0
+        self._progress = Progress(parts, known)
+        self._judging = Progress(second_wave, known)
+        self._strays: dict[tuple[str, int], Strays] = {}
 
     @classmethod
     def open(
@@ -84,9 +80,11 @@ class Ledger:
         trials: Sequence[Trial],
         now: datetime,
         digests: Callable[[], Mapping[str, str | None]] = dict,
+        place: Path | None = None,
         judged: Sequence[JudgeTrial] = (),
     ) -> Ledger:
-        """Make the folder of a new run, or go back to the one that --llm-resume names.
+        """Make the folder of a new run, at `place` if it is given, or go back to the one that
+        --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
         `judged` are the trials of judges.
@@ -105,7 +103,10 @@ class Ledger:
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
-            folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            if place is None:
+                folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
+            else:
+                folder = RunFolder.at(place, conditions)
             parts = list(_parts(trials, settings.options.parts))
             manifest = _new_manifest(folder, plan, parts, settings, now)
         else:
@@ -117,6 +118,7 @@ class Ledger:
             second_wave = list(_parts(judged, 1))
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
             ledger._write_what_is_asked(settings)
+            ledger.begin(settings.options.root)
         except BaseException:
             journal.close()
             if settings.options.resume is None:
@@ -124,37 +126,98 @@ class Ledger:
             raise
         return ledger
 
+    @classmethod
+    def of_folder(cls, path: Path, manifest: Manifest, parts: Sequence[Part]) -> Ledger:
+        """Go back to a folder whose requests are there, whatever wrote them; see `begin`."""
+        folder = RunFolder.open(path, [condition.name for condition in manifest.plan.conditions])
+        part_of = {trial.id: part.number for part in parts for trial in part.trials}
+        journal = Journal(folder, lambda trial_id: part_of[trial_id])
+        try:
+            return cls(folder, journal, parts, manifest, read_run(path))
+        except BaseException:
+            journal.close()
+            raise
+
+    def begin(self, root: Path, **changes: object) -> None:
+        """Write down what it runs on, and that it is at work; a resumed run goes on.
+
+        `changes` are to other fields of the manifest.
+        """
+        write_json(self.folder.path / "environment.json", describe_environment(root))
+        self._manifest.write(
+            parts=self._progress.facts,
+            second_wave=self._judging.facts,
+            finished=None,
+            exit_reason=None,
+            **changes,
+        )
+
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it was last written."""
-        return self._manifest
+        """The manifest as it is by now."""
+        return self._manifest.value
 
     def record(self, prediction: Prediction) -> None:
         """Write a prediction down, before anyone sees it."""
         self._journal.append(prediction)
+        if self._progress.recorded(prediction):
+            self._manifest.write_soon(parts=self._progress.facts)
+        elif self._judging.recorded(prediction):
+            self._manifest.write_soon(second_wave=self._judging.facts)
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self._unsynced = 0
             # fsync takes milliseconds, which the scheduler's loop does not have.
             threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
 
+    def sending(self, trial: Trial) -> None:
+        """A trial is about to be sent: its part is running."""
+        if self._progress.sending(trial):
+            self._manifest.write_soon(parts=self._progress.facts)
+        elif self._judging.sending(trial):
+            self._manifest.write_soon(second_wave=self._judging.facts)
+
+    def note_strays(self, condition: str, number: int, odd: Strays) -> None:
+        """Keep by which ids what came back for a part differs from what it had asked."""
+        before = self._strays.get((condition, number), NO_STRAYS)
+        self._strays[condition, number] = Strays(
+            doubled=before.doubled + odd.doubled, unknown=before.unknown + odd.unknown
+        )
+
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
-        """Write down by which weights a model's answers are made, before it gives any."""
+        """Write down by which weights a model's answers are made, before it gives any.
+
+        Raises RunError when the run has answers of it by others: not every endpoint could be asked
+        for them before it was open.
+        """
         facts = _model_facts(model, config)
-        others = tuple(known for known in self._manifest.models if known.name != model.name)
+        for change in weights_changed(self.manifest.models, {facts.name: facts.digest}):
+            raise RunError(f"the run has answers by other weights; {change}. Start a new run")
+        others = tuple(known for known in self.manifest.models if known.name != model.name)
         # By name, whichever server was the first to be healthy.
         models = sorted((*others, facts), key=lambda known: known.name)
-        self._write(models=tuple(models))
+        self._manifest.write(models=tuple(models))
 
     def keep_rotation(self, rotation: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         """Write down which models take turns, once for all sessions of the run; what holds."""
-        if not self._manifest.rotation:
-            self._write(rotation=tuple(map(tuple, rotation)))
-        return self._manifest.rotation
+        if not self.manifest.rotation:
+            self._manifest.write(rotation=tuple(map(tuple, rotation)))
+        return self.manifest.rotation
 
     def keep_stopping(self, suites: Iterable[str]) -> None:
         """Write down which suites may stop early in this session."""
-        self._write(stopping=tuple(sorted(suites)))
+        self._manifest.write(stopping=tuple(sorted(suites)))
+
+    def predictions_by_part(
+        self, predictions: Mapping[str, Prediction]
+    ) -> dict[tuple[str, int], list[Prediction]]:
+        """The predictions of each part, by its condition and number."""
+        return {
+            (part.condition, part.number): [
+                predictions[trial.id] for trial in part.trials if trial.id in predictions
+            ]
+            for part in self.parts
+        }
 
     def close(
         self,
@@ -163,31 +226,34 @@ class Ledger:
         reason: str,
         *,
         warnings: Iterable[str] = (),
+        doubts: Iterable[Doubt] = (),
         unneeded: Collection[str] = (),
     ) -> None:
         """Settle the parts and close the journal.
 
         `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
-        of the numbers should know; `unneeded` trials may be without a prediction.
+        of the numbers should know, `doubts` why they may not mean what they seem to; `unneeded`
+        trials may be without a prediction.
         """
+        self._manifest.settle()
         try:
             self._journal.close()
         except OSError as error:
             reason = reason or f"the journal could not be closed: {error}"
         # What an earlier session has warned of holds no more, or is said again.
-        lasting = [words for words in self._manifest.warnings if words == DRY_RUN]
+        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
 
-        def settled(part: Part, facts: PartFacts) -> PartFacts:
-            left_out = [t.id in unneeded and t.id not in predictions for t in part.trials]
-            found = _of_part(part, predictions)
-            return settle_part(facts, found, not_needed=sum(left_out), ended=not reason)
+        def settled(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
+            ended = not reason
+            return tuple(self._settled(p, predictions, unneeded, ended=ended) for p in parts)
 
-        self._write(
-            parts=tuple(map(settled, self.parts, self._manifest.parts)),
-            second_wave=tuple(map(settled, self.second_wave, self._manifest.second_wave)),
+        self._manifest.write(
+            parts=settled(self.parts),
+            second_wave=settled(self.second_wave),
             finished=now.isoformat(),
             exit_reason=reason or "finished",
             warnings=(*lasting, *warnings),
+            doubts=tuple(doubts),
         )
 
     def keep_what_judges_were_asked(
@@ -197,28 +263,30 @@ class Ledger:
         for condition, its in bodies.items():
             write_requests(self.folder.judge_requests(condition), its)
 
-    def _write(self, **changes: object) -> None:
-        self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
-        write_manifest(self.folder.path, self._manifest)
+    def _settled(
+        self,
+        part: Part,
+        predictions: Mapping[str, Prediction],
+        unneeded: Collection[str],
+        *,
+        ended: bool,
+    ) -> PartFacts:
+        out = [predictions[trial.id] for trial in part.trials if trial.id in predictions]
+        absent = [trial.id for trial in part.trials if trial.id not in predictions]
+        missing = tuple(trial_id for trial_id in absent if trial_id not in unneeded)
+        odd = self._strays.get((part.condition, part.number), NO_STRAYS)
+        return settle_part(
+            PartFacts(part.condition, part.number, len(part.trials)),
+            out,
+            not_needed=len(absent) - len(missing),
+            ended=ended,
+            odd=dataclasses.replace(odd, missing=missing),
+        )
 
     def _write_what_is_asked(self, settings: Settings) -> None:
         for part in self.parts:
             bodies = request_bodies(part.trials, settings.config.models)
             write_requests(self.folder.requests(part.condition, part.number), bodies)
-        environment = describe_environment(settings.options.root)
-        write_json(self.folder.path / "environment.json", environment)
-        self._write(
-            parts=tuple(
-                PartFacts(part.condition, part.number, len(part.trials), "running")
-                for part in self.parts
-            ),
-            second_wave=tuple(
-                PartFacts(part.condition, part.number, len(part.trials))
-                for part in self.second_wave
-            ),
-            finished=None,  # a resumed run goes on
-            exit_reason=None,
-        )
 
 
 def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
@@ -228,10 +296,6 @@ def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
     for condition, its_trials in by_condition.items():
         for number, some in enumerate(split_into_parts(its_trials, count), start=1):
             yield Part(condition, number, some)
-
-
-def _of_part(part: Part, predictions: Mapping[str, Prediction]) -> Iterable[Prediction]:
-    return (predictions[trial.id] for trial in part.trials if trial.id in predictions)
 
 
 def _seeds(settings: Settings) -> dict[str, int]:
@@ -250,13 +314,14 @@ def _new_manifest(
         started=now.isoformat(),
         plan=plan,
         plan_hash=plan_hash(plan),
-        versions=_versions(),
+        versions=versions_here(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
         warnings=(DRY_RUN,) if settings.options.dry_run else (),
     )
 
 
-def _versions() -> dict[str, str | None]:
+def versions_here() -> dict[str, str | None]:
+    """The packages of this machine that could make a difference; None for one that is not there."""
     versions: dict[str, str | None] = {"pytest-llmeval-local": __version__}
     for package in ("pytest", "pytest-xdist", "xllamacpp"):
         try:
@@ -314,4 +379,5 @@ def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
         context=facts.context if facts else None,
         computes=what_computes(config),
         adapters=model.adapters,
+        preflight=model.checks,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.machine.memory import estimate
+from pytest_llmeval.machine.cards import best_fit
+from pytest_llmeval.machine.memory import Memory, estimate, placed
 from pytest_llmeval.results.manifest import AdapterFacts
 from pytest_llmeval.run.adopted import engine_of, fetch_for_health, post_to_server
 from pytest_llmeval.run.models import Backing
@@ -16,6 +18,9 @@ from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
+
+GpuLayers = int | str | None
+"""Layers on the GPU: a number, `all`, or what the server chooses."""
 
 #: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
 USUAL_CONTEXT = 4096
@@ -51,8 +56,17 @@ def _adapter_facts(
     )
 
 
-def memory_of(model: ModelConfig) -> int | None:
-    """Bytes a model will take once loaded, None when we do not load it or it cannot be read."""
+def memory_of(model: ModelConfig, *, has_gpu: bool = False) -> Memory | None:
+    """What a model will take once loaded, None when we do not load it or it cannot be read.
+
+    What the config declares wins. `has_gpu` says that there is a GPU to be seen: llama-server and
+    Ollama take it, where nobody says how many layers.
+    """
+    layers = model.gpu_layers
+    if layers is None and has_gpu and model.engine in {"llama-server", "ollama"}:
+        layers = "all"
+    if model.memory is not None:
+        return placed(model.memory, gpu_layers=layers, layers=None)
     if model.gguf is None:
         return None
     try:
@@ -60,12 +74,56 @@ def memory_of(model: ModelConfig) -> int | None:
         adapters = sum(read_gguf(adapter.path).size for adapter in model.lora)
     except LlmevalError:
         return None  # its server will say what is wrong, in its own place
-    return estimate(
-        header.size + adapters,
+    weights = weights_of(model, replace(header, size=header.size + adapters), layers)
+    beside = beside_the_weights(model, header, layers)
+    return Memory(weights.ram + beside.ram, (weights.vram or 0) + (beside.vram or 0))
+
+
+def weights_of(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """Where a model's weights come to lie: each process puts its own on a GPU, while in main memory
+    all map the one file.
+    """
+    one = placed(header.size, gpu_layers=layers, layers=header.layers)
+    return Memory(one.ram, (one.vram or 0) * model.instances)
+
+
+def beside_the_weights(model: ModelConfig, header: GgufHeader, layers: GpuLayers) -> Memory:
+    """What a model takes besides its weights: cache and overhead."""
+    size = estimate(
+        0,
         slots=model.slots,
         context=context_of(model, header),
         kv_bytes_per_token=header.kv_bytes_per_token,
+        processes=model.instances,
     )
+    return placed(size, gpu_layers=layers, layers=header.layers)
+
+
+def fit_of(model: ModelConfig, free: Memory) -> str:
+    """Which slots and context the GPU has room for, in words; "" where nothing lies on one."""
+    if model.gguf is None or not model.gpu_layers:
+        return ""
+    if free.vram is None:
+        return "how much its GPU has free cannot be told"
+    try:
+        header = read_gguf(model.gguf)
+    except LlmevalError:
+        return ""
+    fit = best_fit(
+        free.vram,
+        header.size,
+        kv_bytes_per_token=header.kv_bytes_per_token,
+        trained=header.context_length,
+    )
+    room = f"its GPU has {in_gib(free.vram)} free: "
+    if fit is None:
+        return f"{room}too little for all layers, take fewer (gpu_layers) or a smaller file"
+    return f"{room}room for slots: {fit.slots}, context: {fit.context}"
+
+
+def in_gib(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:,.2f} GiB"
 
 
 def context_of(model: ModelConfig, header: GgufHeader) -> int:
@@ -80,7 +138,7 @@ def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Serve
         _server_spec(model, logs),
         fetch_for_health,
         post=post_to_server,
-        report=_reporter(model.name, say),
+        report=loading_reporter(model.name, say),
     )
 
 
@@ -106,7 +164,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
     )
 
 
-def _reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
+def loading_reporter(name: str, say: Callable[[str], None]) -> Callable[[float, str], None]:
     """Tell of a server that takes long to load: soon at first, then less and less often."""
     next_at = TELL_AFTER
 

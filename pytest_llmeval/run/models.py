@@ -7,12 +7,17 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
+from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
-from pytest_llmeval.records import Answer, Request
+from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
+from pytest_llmeval.run.counting import TokenCounter
+from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.several import ServerGroup
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
@@ -30,16 +35,20 @@ class Backing:
     """How a model is reached.
 
     `make_server` makes a server of ours that logs into a folder, None for an endpoint that is
-    adopted at `url`. `digest` computes that of the weights, and gives up when the function it gets
-    says so; `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint
-    whether it is still loading.
+    adopted at `url`; it may give None itself, where somebody's turns out to answer at `url`.
+    `digest` computes that of the weights, and gives up when the function it gets says so;
+    `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint whether
+    it is still loading, `unload` has it give back the memory that the model takes there.
+    `tokenizer` counts where the endpoint does not.
     """
 
-    make_server: Callable[[Path], Server] | None
+    make_server: Callable[[Path], Server | ServerGroup | None] | None
     make_engine: Callable[[str], Engine]
     url: str
     digest: Callable[[Callable[[], bool]], str | None]
     is_loading: Callable[[], bool] | None = None
+    unload: Callable[[Engine], Awaitable[None]] | None = None
+    tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
 
     def weights(self, cancelled: Callable[[], bool]) -> str | None:
@@ -52,6 +61,8 @@ class LiveModel:
 
     `place` says where the user wrote it, for messages. `opened` is called when the endpoint has
     said what it is, before anything is asked; what it raises (LlmevalError) refuses the model.
+    `examine` is the preflight of its endpoint, None for a model that there is nothing to find out
+    about.
     """
 
     def __init__(
@@ -62,6 +73,7 @@ class LiveModel:
         say: Callable[[str], None],
         place: str,
         opened: Callable[[LiveModel], None] = lambda _: None,
+        examine: Examine | None = None,
     ):
         self.name = name
         self._logs = logs
@@ -69,7 +81,10 @@ class LiveModel:
         self._place = place
         self._backing = backing
         self._opened = opened
-        self._server: Server | None = None
+        self._examine = examine
+        self._counter = TokenCounter(backing.tokenizer)
+        self._server: Server | ServerGroup | None = None
+        self._ended_by: str | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
@@ -77,11 +92,19 @@ class LiveModel:
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
         self.adapters: tuple[AdapterFacts, ...] = ()
+        self.checks: tuple[Check, ...] = ()
 
     @property
     def url(self) -> str:
         """Where it answers, once it is open."""
         return self._server.url if self._server is not None else self._backing.url
+
+    @property
+    def engine(self) -> Engine:
+        """What speaks to it; raises EndpointUnreachable while it is not open."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return self._engine
 
     @property
     def slots(self) -> int | None:
@@ -128,6 +151,7 @@ class LiveModel:
         try:
             if self._backing.make_server is not None:
                 self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
+            if self._server is not None:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
@@ -149,7 +173,11 @@ class LiveModel:
     async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
             self.facts = await engine.describe()
-            self.digest, self.adapters = await digests
+            digest, self.adapters = await digests
+            self.digest = self.facts.digest or digest
+            if self._examine is not None:
+                found = await self._examine(engine, self.facts, self.digest)
+                self.checks = found.checks
             self._opened(self)
         except BaseException:
             await engine.close()
@@ -158,14 +186,10 @@ class LiveModel:
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
-        if self._engine is None:
-            raise EndpointUnreachable(f"{self.name} is not open")
         if not request.continuations:
-            return await self._engine.complete(request)
-        found = await self._engine.likelihoods(request)
-        return Answer(
-            max(found, key=lambda each: each.total).continuation, "stop", likelihoods=found
-        )
+            answer = await self.engine.complete(request)
+            return await self._counter.completed(self.engine, request, answer)
+        return answer_of(await self.engine.likelihoods(request))
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """Make one attempt at the vectors of some texts; raises EngineError."""
@@ -183,14 +207,22 @@ class LiveModel:
             server = self._server
             if server is None or not await _has_ended(server, patience):
                 return
-            self._say(
-                f"llmeval: {self.name}: its server ended ({server.exit_description}); "
-                "starting again"
-            )
+            self._ended_by = server.exit_description
+            self._say(f"llmeval: {self.name}: its server ended ({self._ended_by}); starting again")
             await asyncio.to_thread(server.restart)
             old, self._engine = self._engine, self._backing.make_engine(server.url)
             if old is not None:
                 await old.close()
+
+    async def give_way(self) -> None:
+        """Close the model so that the next ones have its memory, whoever's the server is."""
+        engine, unload = self._engine, self._backing.unload
+        if self._server is None and engine is not None and unload is not None:
+            try:
+                await unload(engine)
+            except EngineError as error:
+                self._say(f"llmeval: {self.name} was not unloaded and still takes memory: {error}")
+        await self.close()
 
     async def close(self) -> None:
         """Close the connections and stop the server; the model can be opened again."""
@@ -204,13 +236,45 @@ class LiveModel:
                 await asyncio.to_thread(self._server.stop)
 
     def explain(self, error: EngineError) -> str:
-        """The error's words, and for a lost connection the server's last ones."""
+        """The error's words, and for a lost connection what ended the server and its last ones."""
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
-        return str(ServerError(str(error), log_tail=self._server.log_tail()))
+        # Its process may not be seen to be dead yet; then it is known what ended the one before.
+        ended_by = self._server.exit_description or self._ended_by
+        words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
+        return str(ServerError(words, log_tail=self._server.log_tail()))
 
 
-async def _has_ended(server: Server, patience: float) -> bool:
+def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
+    """The answer to a question for likelihoods: the likeliest text, and what all took together.
+
+    Tokens and times are unknown as soon as one of them is.
+    """
+    usages = [each.usage for each in likelihoods]
+    times = [each.service_ms for each in likelihoods]
+    return Answer(
+        max(likelihoods, key=lambda each: each.total).continuation,
+        "stop",
+        usage=Usage(
+            _sum([usage.prompt for usage in usages]),
+            _sum([usage.completion for usage in usages]),
+            _sum([usage.cached for usage in usages]),
+            "server" if all(usage.source == "server" for usage in usages) else "none",
+        ),
+        service_ms=_sum(times),
+        likelihoods=tuple(likelihoods),
+    )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _sum(numbers: Sequence[Number | None]) -> Number | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:
     while server.alive() and patience > 0:
         await asyncio.sleep(0.05)
         patience -= 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
 import time
@@ -21,7 +22,7 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
-from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
+from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
     backings_of,
     is_answered,
@@ -38,6 +39,7 @@ from pytest_llmeval.run.conclusion import (
     selected_parts,
     worth_of,
 )
+from pytest_llmeval.run.in_process import forced_slots
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
 from pytest_llmeval.run.ledger import Ledger
@@ -47,7 +49,9 @@ from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.stopping import stopping_of
+from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
+from pytest_llmeval.run.watching import Watch
 from pytest_llmeval.running.scheduler import Scheduler
 from pytest_llmeval.running.stopping import Stopping
 
@@ -68,6 +72,7 @@ class Run:
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
         self._wave = SecondWave((), settings.bench)
+        self._watch: Watch | None = None
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
@@ -113,29 +118,48 @@ class Run:
     def _begin(self, trials: Sequence[Trial]) -> None:
         self._began = time.perf_counter()
         backings = backings_of(self.settings, self._say)
+        for words in forced_slots(self.settings.config):
+            self._warn(words)
         refuse_the_impossible(self.settings, trials)
         wave = self._wave = SecondWave(trials, self.settings.bench)
         refuse_the_impossible_of_judges(self.settings, wave)
+        now = datetime.now(timezone.utc)
         ledger = self._ledger = Ledger.open(
             self.settings,
             trials,
-            datetime.now(timezone.utc),
+            now,
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
             judged=wave.trials,
         )
-        self._models = live_models(self.settings, backings, ledger, self._say)
+        self._models = live_models(
+            self.settings,
+            backings,
+            ledger.folder.path / "logs",
+            self._say,
+            ledger.model_opened,
+            trials,
+            salt=f"{now:%y%m%d-%H%M%S}",
+            judged=wave.trials,
+        )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         found = wave.without_stale(ledger.known)
         known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
+
+        def answers() -> Mapping[str, Prediction]:
+            return known if self._scheduler is None else self._scheduler.predictions
+
         self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, known, wave, self._everything),
+            turns_of(self.settings, self._models, trials, ledger, self._say, wave, answers),
             ledger.record,
             self._shut_down,
             known=known.values(),
             elapsed=self._elapsed,
             stopping=self._stopping,
+            sending=ledger.sending,
         )
+        if self.settings.config.telemetry and not self.settings.options.dry_run:
+            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
         self._scheduler.start()
 
     def _warn(self, words: str) -> None:
@@ -143,6 +167,8 @@ class Run:
         self._say(f"llmeval: {words}")
 
     async def _shut_down(self) -> None:
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.stop)
         await close_all(list(self._models.values()))
 
     # While it lives -------------------------------------------------------------------------------
@@ -266,12 +292,17 @@ class Run:
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
         self._score_the_rest(needed, predictions)
+        dry_run = self.settings.options.dry_run
         self._scores |= self._wave.complete_all(needed, everything, self._scores)
+        if not dry_run:
+            self._scores = explained(needed, predictions, self._scores)
+        now = datetime.now(timezone.utc)
         self._ledger.close(
             everything,
-            datetime.now(timezone.utc),
+            now,
             stopped,
             warnings=self._warnings(),
+            doubts=() if dry_run else doubts_of(needed, predictions, self._scores),
             unneeded=unneeded | self._wave.not_due(everything),
         )
         worth = worth_of(needed, self._scores, self._stopping.suites)
@@ -299,7 +330,9 @@ class Run:
             time.perf_counter() - self._began + self._elapsed,
             unneeded,
             self._stopping.suites,
-            judge_figures(self._wave, everything, self._scores, self._slots()),
+            judges=judge_figures(self._wave, everything, self._scores, self._slots()),
+            prices=prices_of(self.settings.config),
+            parts=self._ledger.predictions_by_part(predictions) if self._watch else {},
         )
         folder, options = self._ledger.folder, self.settings.options
         self._ledger.keep_what_judges_were_asked(

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Trial
+from pytest_llmeval.machine.memory import free_now
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN
-from pytest_llmeval.run.managed import memory_of
+from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
@@ -22,7 +23,10 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one suite asks under one condition; tokens are estimated, `written` is the most."""
+    """What one suite asks under one condition; tokens are estimated, `written` is the most.
+
+    Where likelihoods are asked nothing is written, and the prompt is read once for each text.
+    """
 
     suite: str
     condition: str
@@ -56,14 +60,13 @@ def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
     for (suite, condition), group in groupby(trials, _key):
         its = list(group)
         requests = [request_of(t, settings.config.models[t.condition.model]) for t in its]
-        characters = sum(len(m.content) for request in requests for m in request.messages)
         yield Load(
             suite=suite,
             condition=condition,
             model=its[0].condition.model,
             trials=len(its),
-            read=characters // CHARACTERS_PER_TOKEN,
-            written=sum(request.sampling.max_tokens for request in requests),
+            read=sum(map(_characters, requests)) // CHARACTERS_PER_TOKEN,
+            written=sum(0 if r.continuations else r.sampling.max_tokens for r in requests),
         )
 
 
@@ -98,11 +101,13 @@ def _characters_around(wave: SecondWave, trials: Sequence[JudgeTrial]) -> int:
     """Everything in the questions of judges but the answers, in characters."""
     asked = {t.id: t for trial in trials for t in (trial.judged, trial.against) if t is not None}
     empty = {id_: Prediction(id_, Answer("", "stop"), None) for id_ in asked}
-    return sum(
-        len(message.content)
-        for trial in trials
-        for message in wave.request_of(trial, empty).messages
-    )
+    return sum(_characters(wave.request_of(trial, empty)) for trial in trials)
+
+
+def _characters(request: Request) -> int:
+    prompt = sum(len(message.content) for message in request.messages)
+    texts = request.continuations or ("",)
+    return sum(prompt + len(text) for text in texts)
 
 
 def _key(trial: Trial) -> tuple[str, str]:
@@ -110,15 +115,24 @@ def _key(trial: Trial) -> tuple[str, str]:
 
 
 def _time(loads: Sequence[Load], speed: float | None) -> str:
+    written = sum(load.written for load in loads)
+    if not written:
+        return "time unknown: nothing is written, and speed is that of writing"
     if not speed:
         return "time unknown until a first run has measured its speed"
-    seconds = sum(load.written for load in loads) / speed
-    return f"at most about {seconds:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    told = f"at most about {written / speed:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    return told if all(load.written for load in loads) else f"{told}, and the likelihoods"
 
 
 def _memory(settings: Settings, model: str) -> str:
-    size = memory_of(settings.config.models[model])
-    return "memory not ours to tell" if size is None else f"about {size / 2**30:,.2f} GiB of memory"
+    config = settings.config.models[model]
+    free = free_now()
+    need = memory_of(config, has_gpu=bool(free.vram))
+    if need is None:
+        return "memory not ours to tell"
+    parts = [f"{in_gib(need.ram)} of memory"] if need.ram else []
+    parts += [f"{in_gib(need.vram)} of GPU memory"] if need.vram else []
+    return "; ".join(filter(None, [f"about {' and '.join(parts)}", fit_of(config, free)]))
 
 
 def _speeds(settings: Settings) -> Mapping[str, float]:

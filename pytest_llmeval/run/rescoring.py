@@ -20,6 +20,7 @@ from pytest_llmeval.errors import RunError, ScorerError, SuiteError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.suites import load_suite
 from pytest_llmeval.records import (
+    Doubt,
     GateResult,
     JudgeTrial,
     Prediction,
@@ -58,6 +59,7 @@ from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions, old_verdicts
 from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of
+from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.running.plan import (
     NamedSampling,
@@ -67,6 +69,7 @@ from pytest_llmeval.running.plan import (
     trials_of,
     up_to_a_gap,
 )
+from pytest_llmeval.scoring.asking import with_continuations
 from pytest_llmeval.scoring.judging import score_prediction
 from pytest_llmeval.scoring.scorer import (
     BUILT_IN,
@@ -109,6 +112,7 @@ def rescore(
     _require_requests(origin, requests)
     suites, left_out = _suites(origin, root, suite_files)
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
+    suites = [with_continuations(suite, scorers[suite.name]) for suite in suites]
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
     _refuse_other_questions(origin, _plan(origin.plan, trials, scorers))
     known = read_run(run)
@@ -131,6 +135,10 @@ def rescore(
     stopping = {suite.name for suite in suites} & set(origin.stopping)
     unneeded = _not_needed(origin, trials, predictions, scores)
     needed = [trial for trial in trials if trial.id not in unneeded]
+    doubts: tuple[Doubt, ...] = ()
+    if DRY_RUN not in origin.warnings:
+        scores = explained(needed, predictions, scores)
+        doubts = tuple(doubts_of(needed, predictions, scores))
     worth = worth_of(needed, scores, stopping)
     grounds = Grounds(needed, predictions, scores, worth, baselines.decide)
     outcome = Outcome(
@@ -147,7 +155,8 @@ def rescore(
     conditions = {trial.condition.name: None for trial in trials}
     folder = RunFolder.create(run_dir, now.astimezone(), conditions)
     try:
-        manifest = _write(folder, run, origin, plan, now, outcome, requests, judged)
+        before = dataclasses.replace(origin, doubts=doubts)
+        manifest = _write(folder, run, before, plan, now, outcome, requests, judged)
         report = report_of(folder, manifest, outcome, root)
         problems = write_artifacts(folder, outcome, report)
     except BaseException as error:

@@ -26,6 +26,7 @@ from pytest_llmeval.running.plan import (
     conditions_of,
     trials_of,
 )
+from pytest_llmeval.scoring.asking import with_continuations
 from pytest_llmeval.scoring.judging import close_scorers, score_prediction
 from pytest_llmeval.scoring.scorer import (
     Scorer,
@@ -232,6 +233,7 @@ class Settings:
         scorers = self._scorers[suite.name] = _scorers(suite)
         check_targets(scorers, suite.items, suite.origin)
         check_judging(suite, self.bench)
+        suite = with_continuations(suite, scorers)
         self._prompt_names.update(prompt.name for prompt in suite.prompts if prompt.name)
         if not self._prompts:
             return suite

@@ -74,6 +74,9 @@ def _why_not(settings: Settings, trials: Sequence[Trial]) -> str:
             f"{', '.join(bound)} has no time_limit, so that it is called in pytest's own thread, "
             f"and what is needed is decided in another; give it a time_limit, or remove stop"
         )
+    batched = {t.condition.model for t in trials if settings.config.models[t.condition.model].batch}
+    if batched:
+        return f"{', '.join(sorted(batched))} is asked in batches, whole parts at once"
     sizes = {t.condition.name: len(suite.items) * t.condition.repeats for t in trials}
     if len(trials) < sum(sizes.values()):
         return "only some of its trials were selected, and picked items decide nothing"

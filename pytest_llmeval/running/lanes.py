@@ -46,7 +46,7 @@ class LaneRunner:
 
     `began` is when the run began, by the same clock. `sent` tells when each trial now under way was
     first sent; entries leave when its prediction has been handed to `record`. `admit` says when a
-    trial may be sent, or that it need not be any more.
+    trial may be sent, or that it need not be any more; `sending` is told of each that is.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class LaneRunner:
         jitter: Callable[[], float],
         began: float,
         admit: Callable[[Trial], Awaitable[bool]],
+        sending: Callable[[Trial], None] = lambda _: None,
     ):
         self._lane = lane
         self._record = record
@@ -71,6 +72,7 @@ class LaneRunner:
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()
         self._admit = admit
+        self._sending = sending
         self._recoveries = 0
         self._recovering = asyncio.Lock()
         self._lost: LlmevalError | None = None
@@ -106,6 +108,8 @@ class LaneRunner:
         while (trial := self._take()) is not None:
             if await self._admit(trial):
                 self.sent[trial.id] = self._clock()
+                if self._lost is None:
+                    self._sending(trial)
                 self._record(await self._predict(trial))
                 del self.sent[trial.id]
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.errors import SuiteError
-from pytest_llmeval.records import Condition, PromptVariant, Sampling, Suite, Trial
+from pytest_llmeval.records import Condition, PromptVariant, Sampling, Suite, Trial, TrialId
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def _condition(suite: Suite, model: str, named: NamedSampling, prompt: PromptVar
 
 def trials_of(suite: Suite, condition: Condition) -> Iterator[Trial]:
     """Every item of the suite under one condition, its repeats side by side."""
-    prefix = f"{suite.name}::{condition.name}::"
     for item in suite.items:
         for repeat in range(1, condition.repeats + 1):
             name = item.slug if repeat == 1 else f"{item.slug}.{repeat}"
-            yield Trial(suite, condition, item, repeat, name, prefix + name)
+            trial_id = str(TrialId(suite.name, condition.name, name))
+            yield Trial(suite, condition, item, repeat, name, trial_id)
 
 
 def sampling_of(trial: Trial) -> Sampling:
@@ -157,23 +157,36 @@ def up_to_a_gap(trials: Sequence[Trial], known: Collection[str]) -> int:
     return next(place for place, trial in enumerate(trials) if trial.item.id == first.item.id)
 
 
-def take_turns(sizes: Mapping[str, int | None], free: int) -> tuple[tuple[str, ...], ...]:
-    """Which models are loaded together: as many, in order, as fit in `free` bytes.
+def take_turns(
+    needs: Mapping[str, Mapping[str, int]], free: Mapping[str, int | None]
+) -> tuple[tuple[str, ...], ...]:
+    """Which models are loaded together: as many, in order, as fit.
 
-    A model of unknown size (None) takes up nothing here, for instance an endpoint that runs
-    already. One that is larger than all of `free` gets a turn of its own.
+    `needs` says how many bytes each takes of which memory, `free` how many there are of each. A
+    model that takes nothing (an endpoint that runs already, or one of unknown size) always fits.
+    One that is larger than all there is gets a turn of its own; so does each of those that need
+    some of a memory of which nobody knows how much there is (None).
     """
     turns: list[list[str]] = []
-    used = 0
-    for model, size in sizes.items():
-        need = size or 0
-        if turns and used + need <= free:
-            turns[-1].append(model)
-            used += need
-        else:
-            turns.append([model])
-            used = need
+    used: dict[str, int] = {}
+    for model, need in needs.items():
+        if not turns or not _fits(need, used, free):
+            turns.append([])
+            used = {}
+        turns[-1].append(model)
+        used = {kind: used.get(kind, 0) + need.get(kind, 0) for kind in {*used, *need}}
     return tuple(tuple(turn) for turn in turns)
+
+
+def _fits(need: Mapping[str, int], used: Mapping[str, int], free: Mapping[str, int | None]) -> bool:
+    """Whether a model finds room beside those that have `used` some already."""
+    for kind, bytes_ in need.items():
+        taken, there = used.get(kind, 0), free[kind]
+        if bytes_ and taken and (there is None or taken + bytes_ > there):
+            return False
+        if bytes_ and there is not None and bytes_ > there and any(used.values()):
+            return False  # it gets the machine to itself, as far as that goes
+    return True
 
 
 def split_into_parts(trials: Sequence[Trial], parts: int) -> list[Sequence[Trial]]:

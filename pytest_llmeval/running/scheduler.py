@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Prediction, Settled, Trial
 
+from .batches import BatchLane, BatchRunner
 from .lanes import Lane, LaneRunner, all_or_none
 from .retries import RetryPolicy
 from .settling import Settling
@@ -47,18 +48,20 @@ class Scheduler:
     happens there, by one writer. `shutdown` is awaited at the end, whatever the reason. `known`
     predictions are of earlier sessions of the run, which took `elapsed` seconds together: the
     times of this one count on from there. `stopping` says which trials need not be asked any
-    more; theirs and others' fates are settled as it says.
+    more; theirs and others' fates are settled as it says. `sending` is told, in the scheduler's
+    thread too, of each trial that is about to be sent.
     """
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
         self,
-        turns: Sequence[Sequence[Lane]],
+        turns: Sequence[Sequence[Lane | BatchLane]],
         record: Callable[[Prediction], None],
         shutdown: Callable[[], Awaitable[None]],
         *,
         known: Iterable[Prediction] = (),
         elapsed: float = 0.0,
         stopping: Stopping | None = None,
+        sending: Callable[[Trial], None] = lambda _: None,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -66,6 +69,7 @@ class Scheduler:
         self._turns = turns
         self._record = record
         self._shutdown = shutdown
+        self._sending = sending
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
@@ -78,7 +82,7 @@ class Scheduler:
         self._arrival = asyncio.Event()
         self._log: list[Settled] = []
         self._results: dict[str, Settled] = {}
-        self._runners: dict[str, LaneRunner] = {}
+        self._runners: dict[str, LaneRunner | BatchRunner] = {}
         self._wishes: dict[str, Trial] = {}
         self._waiting: dict[str, threading.Event] = {}
         for prediction in self.predictions.values():
@@ -99,6 +103,10 @@ class Scheduler:
     def broken(self) -> BaseException | None:
         """What ended the scheduler before its time, for instance a full disk."""
         return self._broken
+
+    def seconds(self) -> float:
+        """How long ago the run began, its earlier sessions included: the time of predictions."""
+        return self._clock() - self._began
 
     def news(self, since: int) -> list[Settled]:
         """What was settled after the first `since`, in that order."""
@@ -240,7 +248,7 @@ class Scheduler:
     async def _ask_everything(self) -> None:
         await self._settling.catch_up()  # with what earlier sessions have left
         for number, lanes in enumerate(self._turns, start=1):
-            turn: list[Lane] = []
+            turn: list[Lane | BatchLane] = []
             for wave in sorted({lane.wave for lane in lanes}):
                 needed = [lane for lane in lanes if lane.wave == wave and self._needs(lane)]
                 await self._ask_wave(needed)
@@ -250,7 +258,7 @@ class Scheduler:
                     await lane.close()
         self._through.set()
 
-    async def _ask_wave(self, wave: Sequence[Lane]) -> None:
+    async def _ask_wave(self, wave: Sequence[Lane | BatchLane]) -> None:
         runners = {lane.model: self._runner(lane) for lane in wave}
         for trial in list(self._wishes.values()):
             if trial.condition.model in runners:
@@ -262,7 +270,17 @@ class Scheduler:
         for lane in wave:  # so that it is known which models the next turn needs
             await self._settling.keep_up(lane.model)
 
-    def _runner(self, lane: Lane) -> LaneRunner:
+    def _runner(self, lane: Lane | BatchLane) -> LaneRunner | BatchRunner:
+        if isinstance(lane, BatchLane):
+            return BatchRunner(
+                lane,
+                self._arrive,
+                policy=self._policy,
+                clock=self._clock,
+                jitter=self._jitter,
+                began=self._began,
+                sending=self._sending,
+            )
         return LaneRunner(
             lane,
             self._arrive,
@@ -271,12 +289,13 @@ class Scheduler:
             jitter=self._jitter,
             began=self._began,
             admit=lambda trial: self._admit(lane, trial),
+            sending=self._sending,
         )
 
     async def _admit(self, lane: Lane, trial: Trial) -> bool:
         return lane.is_due(trial) and await self._settling.admit(trial, lane.in_flight())
 
-    def _needs(self, lane: Lane) -> bool:
+    def _needs(self, lane: Lane | BatchLane) -> bool:
         return any(
             trial.id not in self._settling.unneeded and lane.is_due(trial) for trial in lane.trials
         )

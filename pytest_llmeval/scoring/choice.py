@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 from pytest_llmeval.records import Answer, Item, Score
 from pytest_llmeval.scoring.commitment import committed_option
@@ -18,15 +16,12 @@ from pytest_llmeval.scoring.extraction import (
     Reading,
     judge,
     read,
-    targets_of,
-    text_of,
 )
+from pytest_llmeval.scoring.likelihood import OptionsAs, likeliest, options_to_ask, whole_text
+from pytest_llmeval.scoring.listed import accepted_in, listed_in
 from pytest_llmeval.scoring.scorer import register
 from pytest_llmeval.scoring.text import composed
 
-#: The letters looked for when an item does not say what its options are.
-_LETTERS = tuple("ABCDEFGHIJ")
-_DEFAULT_FIELD = "options"
 #: One word, or a phrase of up to three: no sentence, no list.
 _SHORT = re.compile(r"""["'“‘*`(]*[^\W_][\w.'’-]*(?:[ ][\w.'’-]+){0,2}["'”’*`).]*""")
 #: Words that decline to answer, or answer in a way that no single option does.
@@ -53,36 +48,38 @@ class Choice:
 
     The target is a label, or the text of an option. A number is never taken for a position in the
     list: datasets disagree on whether they count from 0 or 1.
+
+    `by: loglikelihood` asks for no answer but how likely each option is, and takes the likeliest;
+    `likelihood` says how, and what the other options mean.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
+    by: Literal["text", "loglikelihood"] = "text"
     options_field: str | None = None
+    options_as: OptionsAs = "text"
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.by == "text" and (self.options_as != "text" or self.delimiter is not None):
+            raise ValueError("options_as and delimiter go with by: loglikelihood only")
+
+    def continuations(self, item: Item) -> tuple[str, ...]:
+        """The options, where their likelihoods are asked."""
+        if self.by == "text":
+            return ()
+        return options_to_ask(item, self.options_field, self.options_as)
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge an answer to an item."""
-        labels, texts = self._options(item)
-        accepted = {_label_of(text_of(target), labels, texts, item) for target in targets_of(item)}
-        find = partial(_find, labels, texts)
+        if self.by == "loglikelihood":
+            return likeliest(
+                self.name, answer, item, self.options_field, self.options_as, whole_text
+            )
+        listed = listed_in(item, self.options_field)
+        accepted = accepted_in(item, listed)
+        find = partial(_find, listed.labels, tuple(map(composed, listed.texts)))
         return judge(self.name, read(answer), find, accepted.__contains__, sorted(accepted))
-
-    def _options(self, item: Item) -> tuple[Sequence[str], Sequence[str]]:
-        field = self.options_field or _DEFAULT_FIELD
-        options = item.fields.get(field)
-        if options is None:
-            if self.options_field is not None:
-                raise ValueError(_no_such_field(field, item))
-            return _LETTERS, ()
-        if isinstance(options, Mapping):
-            return [str(key) for key in options], _texts(options.values())
-        if not isinstance(options, list | tuple) or not 0 < len(options) <= 26:
-            what = f"field {field} of item {item.id}"
-            raise ValueError(f"{what} must be a list of 1 to 26 options, or a mapping from labels")
-        return string.ascii_uppercase[: len(options)], _texts(options)
-
-
-def _texts(options: Iterable[Any]) -> list[str]:
-    return [composed(text_of(option)) for option in options]
 
 
 def _find(labels: Sequence[str], texts: Sequence[str], reading: Reading) -> Finding[str] | None:
@@ -111,23 +108,3 @@ def _are_alike(word: str, option: str) -> bool:
     if len(word) < 3 or len(option) < 3:
         return word == option
     return word in option or option in word
-
-
-def _no_such_field(field: str, item: Item) -> str:
-    near = get_close_matches(field, item.fields, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"item {item.id} has no field {field!r}, which options_field names.{hint}"
-
-
-def _label_of(target: str, labels: Sequence[str], texts: Sequence[str], item: Item) -> str:
-    """The label that a target means: a label as it stands, else an option's text."""
-    words = composed(target).strip().casefold()
-    plain = words.strip("()[].")
-    for label in labels:
-        if label.casefold() == plain:
-            return label
-    for label, text in zip(labels, texts, strict=False):
-        if text.strip().casefold() == words:
-            return label
-    known: Any = ", ".join(labels)
-    raise ValueError(f"the target {target!r} of item {item.id} is no label ({known}) and no option")

@@ -10,12 +10,16 @@ from numbers import Real
 from typing import Any, get_args
 
 from pytest_llmeval.records import Answer, Item, NoAnswerReason, Outcome, Prediction, Score
+from pytest_llmeval.scoring.leftovers import marker_in
 from pytest_llmeval.scoring.scorer import TIME_LIMIT, NeedsModelError, Scorer, is_built_in
 from pytest_llmeval.scoring.time_limits import LeftBehindError, within
 
 #: After so many answers on which a scorer took too long it is not asked any more: every time it may
 #: leave a thread behind, and the run waits for its whole limit.
 MOST_TIMEOUTS = 5
+
+#: The reason of a wrong answer that holds tokens of a chat template.
+TEMPLATE_MARKERS = "template_markers"
 
 #: How often scorers took too long, by their name, since scorers were last closed.
 _timeouts: Counter[str] = Counter()
@@ -54,13 +58,21 @@ def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score | None:
         reason, message = (failure.reason, failure.message) if failure else ("error", "no answer")
         return Score(scorer.name, "failure", None, reason, stages=(message,))
     try:
-        return checked(_called(scorer, prediction.answer, item), scorer.name)
+        score = checked(_called(scorer, prediction.answer, item), scorer.name)
+        return _explained(score, prediction.answer)
     except NeedsModelError:
         return None
     except Exception as error:
         if _ends_the_run(error):
             raise
         return Score(scorer.name, "failure", None, "scorer", stages=(_told(error),))
+
+
+def _explained(score: Score, answer: Answer) -> Score:
+    """The score, with the reason why an answer is wrong that is not the model's doing."""
+    if score.outcome == "wrong" and not score.reason and marker_in(answer.text):
+        return replace(score, reason=TEMPLATE_MARKERS)
+    return score
 
 
 # Calling ------------------------------------------------------------------------------------------

@@ -68,6 +68,12 @@ def without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
     return rest, bool(inside)
 
 
+def reasoning_tag_in(text: str) -> str:
+    """Return the first tag that stands for reasoning wherever it stands, "" without one."""
+    tags = matches_at(_TAG, text, _TAG_STARTS)
+    return next((tag[0] for tag in tags if tag.lastgroup in ("open", "close")), "")
+
+
 def without_markup(text: str, stages: list[str]) -> str:
     """Unwrap a text that is one fenced block or one <answer>; drop the fences of inner blocks."""
     before = text

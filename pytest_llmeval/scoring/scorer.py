@@ -45,6 +45,10 @@ BUILT_IN: Mapping[str, str] = {
     "regex": "pytest_llmeval.scoring.pattern",
     "numeric": "pytest_llmeval.scoring.numeric",
     "choice": "pytest_llmeval.scoring.choice",
+    "choice_per_byte": "pytest_llmeval.scoring.likelihood",
+    "choice_per_token": "pytest_llmeval.scoring.likelihood",
+    "token_likelihood": "pytest_llmeval.scoring.likelihood",
+    "byte_likelihood": "pytest_llmeval.scoring.likelihood",
     "tool_call": "pytest_llmeval.scoring.tool_calls",
     "token_f1": "pytest_llmeval.scoring.overlap",
     "rouge": "pytest_llmeval.scoring.overlap",
@@ -150,8 +154,8 @@ def make_scorers(specs: Sequence[ScorerSpec], path: Path | str | None = None) ->
 def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path | str) -> None:
     """See that the scorers of this package can judge every item, before anything is asked.
 
-    They look at the target first, so any answer will do. A scorer of somebody else's is not called
-    for nothing: it may be slow.
+    They look at the target first, so any answer will do; one of likelihoods says what it would ask.
+    A scorer of somebody else's is not called for nothing: it may be slow.
 
     Raises:
         ScorerError: an item has no target, or one that the scorer cannot use.
@@ -161,11 +165,24 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
     for item in items:
         for scorer in own:
             try:
-                scorer(_ANY_ANSWER, item)
+                if not asked_by(scorer, item):
+                    scorer(_ANY_ANSWER, item)
             except NeedsModelError:
                 continue
             except ValueError as error:
                 raise ScorerError(f"score: {scorer.name}: {error}", path=path) from error
+
+
+def asked_by(scorer: Scorer, item: Item) -> tuple[str, ...]:
+    """The texts whose likelihood a scorer asks of an item; none for one that judges an answer.
+
+    Raises:
+        ValueError: the item lacks what would be asked.
+
+    """
+    continuations: Callable[[Item], tuple[str, ...]] | None
+    continuations = getattr(scorer, "continuations", None)
+    return () if continuations is None else continuations(item)
 
 
 def needs_callers_thread(scorer: Scorer) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.errors import MissingExtraError, ServerStartError
@@ -25,6 +26,25 @@ API_KEYS = frozenset({"LLAMA_API_KEY", "LLAMA_ARG_API_KEY"})
 
 EMBEDDED = (sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline")
 """Our own launcher around xllamacpp, which takes llama-server's flags."""
+
+WORKER = (sys.executable, "-m", "pytest_llmeval.servers.llama_cpp_worker", "--lifeline")
+"""Our worker around llama-cpp-python, which takes them too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An executable that a model needs, in words, and how to come to it."""
+
+    what: str
+    ways_out: str
+
+
+LLAMA_SERVER = Need(
+    "llama-server",
+    "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
+    "called `llama.cpp releases`, and name it with `executable:`; "
+    "or write `engine: embedded`, which needs no executable",
+)
 
 
 def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[str, ...]:
@@ -77,19 +97,28 @@ def round_up(context: int) -> int:
 def find_program(spec: ServerSpec, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The program that serves `spec`, with the arguments that make it a llama-server.
 
-    Raises MissingExtraError (embedded) or ServerStartError (llama-server) when it is not there.
+    Raises MissingExtraError (Python packages) or ServerStartError (llama-server) when it is not
+    there.
     """
     if spec.kind == "llama-server":
         name = spec.executable or "llama-server"
         return (find_executable(name, environ.get("PATH", os.defpath), model=spec.name),)
-    if importlib.util.find_spec("xllamacpp") is None:
+    module, package, extra, program = _IN_PYTHON[spec.kind]
+    if importlib.util.find_spec(module) is None:
         raise MissingExtraError(
-            f"engine: embedded (model {spec.name})", package="xllamacpp", extra="embedded"
+            f"engine: {spec.kind} (model {spec.name})", package=package, extra=extra
         )
-    return EMBEDDED
+    return program
 
 
-def find_executable(name: str, search_path: str, *, model: str) -> str:
+_IN_PYTHON = {
+    "embedded": ("xllamacpp", "xllamacpp", "embedded", EMBEDDED),
+    "llama-cpp-python": ("llama_cpp", "llama-cpp-python", "llama-cpp", WORKER),
+}
+"""Of servers that are Python packages: module, distribution, extra and program."""
+
+
+def find_executable(name: str, search_path: str, *, model: str, need: Need = LLAMA_SERVER) -> str:
     """The path of an executable: a bare name is looked up on the search path, a path is taken.
 
     Raises ServerStartError, which says what was looked for, where, and the ways out.
@@ -104,9 +133,4 @@ def find_executable(name: str, search_path: str, *, model: str) -> str:
     else:
         folders = [folder for folder in search_path.split(os.pathsep) if folder]
         looked = f"no executable `{name}` in the {len(folders)} folders of PATH"
-    raise ServerStartError(
-        f"model {model} needs llama-server, but {looked}. "
-        "Get it with `brew install llama.cpp` or `winget install llama.cpp`, or from the page "
-        "called `llama.cpp releases`, and name it with `executable:`; "
-        "or write `engine: embedded`, which needs no executable"
-    )
+    raise ServerStartError(f"model {model} needs {need.what}, but {looked}. {need.ways_out}")

@@ -94,15 +94,16 @@ class GgufHeader:
     `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes
     and both the sum over the files of a model that is split.
     `kv_bytes_per_token` is what one token takes in a KV cache of f16:
-    2 bytes × sum over layers of KV heads × (key length + value length).
-    `is_adapter`: it is no model but a LoRA adapter to one. `pools`: it says how the vectors of a
-    text's tokens become one, as models made for embeddings do.
+    2 bytes × sum over layers of KV heads × (key length + value length). `layers` are the model's
+    own, without the output. `is_adapter`: it is no model but a LoRA adapter to one. `pools`: it
+    says how the vectors of a text's tokens become one, as models made for embeddings do.
     """
 
     context_length: int | None
     size: int
     expected_size: int
     kv_bytes_per_token: int | None
+    layers: int | None = None
     is_adapter: bool = False
     pools: bool = False
 
@@ -301,6 +302,7 @@ def _header(values: Mapping[str, Value], size: int, expected: int) -> GgufHeader
         size=size,
         expected_size=expected,
         kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),
+        layers=_integer(values.get(f"{architecture}.block_count")),
         is_adapter=_text(values.get("general.type")) == "adapter",
         pools=bool(values.get(f"{architecture}.pooling_type")),
     )

@@ -12,6 +12,11 @@ from pytest_llmeval.servers.spec import ServerSpec
 
 def read_props(status: int, body: bytes) -> Mapping[str, Any]:
     """The object that GET /props gave; ValueError with a reason if it is none."""
+    if status == 401:
+        raise ValueError(
+            "HTTP 401: it asks for a key, and a server of ours answers this machine only; "
+            "remove `--api-key` from its `args`"
+        )
     if status != 200:
         raise ValueError(f"HTTP {status}")
     try:

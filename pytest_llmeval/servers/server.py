@@ -10,17 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
-from pytest_llmeval.servers import adapters, ports, props
-from pytest_llmeval.servers.command import build_command, build_environment, find_program
-from pytest_llmeval.servers.gguf import read_gguf
-from pytest_llmeval.servers.health import (
-    Fetch,
-    Post,
-    Progress,
-    Waited,
-    check_health,
-    wait_until_healthy,
-)
+from pytest_llmeval.servers import ports
+from pytest_llmeval.servers.health import Fetch, Post, Progress, Waited, wait_until_healthy
+from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.logs import read_tail, start_section
 from pytest_llmeval.servers.process import SLICE_SECONDS, GuardedProcess, ProcessStartError
 from pytest_llmeval.servers.restart import RestartHistory, restart_delay
@@ -64,13 +56,12 @@ class Server:
         self.spec = spec
         self.restarts = 0
         self._fetch = fetch
-        self._post = post
         self._environ = environ
         self._clock = clock
         self._sleep = sleep
         self._random = random
         self._report = report
-        self._trained_context: int | None = None
+        self._kind = kind_of(spec, post)
         self._port: int | None = None
         self._process: GuardedProcess | None = None
         self._starts = 0
@@ -164,10 +155,7 @@ class Server:
 
     def _bring_up(self) -> None:
         self._give_up_if_stopped()
-        header = read_gguf(self.spec.gguf)
-        adapters.check_files(self.spec, header)
-        self._trained_context = header.context_length
-        program = find_program(self.spec, self._environ)
+        program = self._kind.find_program(self._environ)
         for attempt in range(PORT_ATTEMPTS):
             with contextlib.suppress(_PortLostError):
                 return self._launch(self._choose_port(keep=attempt == 0), program)
@@ -204,9 +192,9 @@ class Server:
         try:
             start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
             process = GuardedProcess.start(
-                build_command(self.spec, port, program),
+                self._kind.command(port, program),
                 self.spec.log_path,
-                environ=build_environment(self._environ),
+                environ=self._kind.environment(port, self._environ),
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error
@@ -223,7 +211,7 @@ class Server:
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
-            lambda: check_health(self._fetch, self.url),
+            lambda: self._kind.check_health(self._fetch, self.url),
             alive=lambda: process.alive() and not self._stopped.is_set(),
             progress=lambda: self._progress(process),
             patience=self.spec.start_timeout,
@@ -270,28 +258,13 @@ class Server:
         if ports.listener(self._port) not in {None, *process.pids()}:
             raise self._port_taken(self._port)
         try:
-            answer = props.read_props(*self._fetch(f"{self.url}/props", None))
-        except (EngineError, OSError, ValueError) as error:
-            raise self._start_error(f"the server gives no /props: {error}", log=True) from error
-        fault = props.find_fault(answer, self.spec, self._trained_context)
-        if fault is None and self.spec.lora:
-            fault = self._apply_adapters()
-        if fault is not None:
-            raise self._start_error(fault)
-
-    def _apply_adapters(self) -> str | None:
-        """Set the adapters' scales; what the server has loaded otherwise, None if all is well."""
-        url = f"{self.url}/lora-adapters"
-        try:
-            scales = adapters.scales_body(self.spec.lora)
-            if scales is not None and self._post is not None:
-                self._post(url, scales)
-            loaded = adapters.read_adapters(*self._fetch(url, None))
+            fault = self._kind.find_fault(self._fetch, self.url)
         except (EngineError, OSError, ValueError) as error:
             raise self._start_error(
-                f"the server does not tell its adapters, GET /lora-adapters: {error}", log=True
+                f"the server does not say what it has: {error}", log=True
             ) from error
-        return adapters.find_adapter_fault(loaded, self.spec.lora)
+        if fault is not None:
+            raise self._start_error(fault)
 
     def _end_process(self) -> str:
         """End what is left of the process; what was the matter with it, in words."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ServerKind = Literal["embedded", "llama-server"]
+ServerKind = Literal["embedded", "llama-server", "llama-cpp-python", "ollama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,13 @@ class ServerSpec:
     so does a `port` of None, which means a free one. `args` go to the server as they are, last.
     `start_timeout` is how many seconds a starting server may show no sign of progress.
     `embeddings` makes it give embeddings; `pooling` is how the vectors of a text's tokens become
-    one, where the model does not say so itself.
+    one, where the model does not say so itself. Ollama has a store of its own instead of a `gguf`;
+    `variables` are added to its environment.
     """
 
     name: str
     kind: ServerKind
-    gguf: Path
+    gguf: Path | None
     slots: int
     context: int
     log_path: Path
@@ -57,6 +59,7 @@ class ServerSpec:
     executable: str | None = None
     port: int | None = None
     args: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
     start_timeout: float = 120
     host: str = "127.0.0.1"
     restart: RestartPolicy = RestartPolicy()

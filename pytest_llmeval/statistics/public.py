@@ -30,6 +30,10 @@ from pytest_llmeval.statistics.clusters import (
 from pytest_llmeval.statistics.comparisons import (
     compare_all,
 )
+from pytest_llmeval.statistics.corpus import (
+    TextMeasure,
+    measure_corpus,
+)
 from pytest_llmeval.statistics.effects import (
     OddsRatio,
     cohen_d_z,
@@ -147,6 +151,7 @@ __all__ = [
     "PositionConsistency",
     "RepeatedMean",
     "Stratum",
+    "TextMeasure",
     "anytime_interval",
     "anytime_p",
     "at_least",
@@ -192,6 +197,7 @@ __all__ = [
     "mean_pass_at_k",
     "mean_pass_hat_k",
     "measure",
+    "measure_corpus",
     "measured_rates",
     "micro_mean",
     "minimum_detectable_difference",

@@ -16,6 +16,10 @@ from pytest_llmeval.commands.llmeval import app
 
 COMMANDS = [
     [],
+    ["batch"],
+    ["batch", "build"],
+    ["batch", "combine"],
+    ["batch", "run"],
     ["calibrate"],
     ["doctor"],
     ["power"],

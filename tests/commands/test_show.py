@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -76,8 +77,42 @@ def test_json_is_one_object_a_line_and_complete(run: Path) -> None:
         "extracted": "Lisbon",
         "target": "the capital of Spain",
         "error": "",
+        "likelihoods": [],
         "judged": "",
+        "verdict": "",
     }
+
+
+def test_options_stand_with_their_likelihoods_and_how_they_were_judged(run: Path) -> None:
+    found = [
+        {"continuation": " Madrid", "logprob": -12.3456789, "tokens": 2},
+        {"continuation": " Lisbon\n", "logprob": -0.5, "tokens": 1},
+    ]
+    predictions, scores = (
+        run / "m--plain" / name for name in ("predictions.csv", "per_item_scores.csv")
+    )
+    change(predictions, "Spain", likelihoods=json.dumps(found))
+    change(scores, "Spain", stages="likelihoods: A -12.35, B -0.5 > compare: B ≠ A")
+    told = show(run, "last", "--wrong", "--condition", "m/plain").stdout
+    assert told.splitlines()[:6] == [
+        "capitals::m/plain::Spain: wrong",
+        "  asked   Capital of Spain?",
+        "  likely  -12.3457  Madrid",
+        "           -0.5000  Lisbon",
+        "  judged  likelihoods: A -12.35, B -0.5 > compare: B ≠ A",
+        "  taken   Lisbon",
+    ]
+
+
+def change(table: Path, item: str, **cells: str) -> None:
+    """Give other cells to the rows of an item."""
+    with table.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    rows = [row | cells if row["item_id"] == item else row for row in rows]
+    with table.open("w", encoding="utf-8", newline="\n") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def test_nothing_to_show_is_said(run: Path) -> None:
@@ -151,3 +186,21 @@ def test_an_encoding_that_lacks_a_letter_does_not_stop_it(run: Path) -> None:
         check=True,
     )
     assert b"\\u91cc\\u65af\\u672c" in found.stdout
+
+
+def test_each_part_is_told_in_a_line_with_its_first_failure(run: Path) -> None:
+    found = show(run, "last", "--parts")
+    assert sorted(found.stdout.splitlines()) == [
+        f"{model}/plain: 4 in, 3 answered, 1 failed (1 timeout; first "
+        f"capitals::{model}/plain::Chile: no answer in 60 s)"
+        for model in ("l", "m")
+    ]
+    assert show(run, "last", "--parts", "--condition", "m/plain").stdout.startswith("m/plain: 4 in")
+
+
+def test_a_run_without_tables_tells_of_its_parts_too(stopped: Path) -> None:
+    found = show(stopped, "last", "--parts", "--condition", "l/plain")
+    assert found.exit_code == 0
+    assert "running" in found.stdout
+    wrong = show(stopped, "last", "--parts", "--condition", "l/plai")
+    assert (wrong.exit_code, "did you mean l/plain?" in wrong.output) == (1, True)

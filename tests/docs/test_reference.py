@@ -22,8 +22,12 @@ from pytest_llmeval.inputs.schema import config_schema, suite_schema
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SuiteFile
 from pytest_llmeval.records import (
     Answer,
+    CheckName,
+    CheckVerdict,
+    DoubtKind,
     FinishReason,
     Item,
+    Likelihood,
     NoAnswerReason,
     Outcome,
     ScorerSpec,
@@ -31,6 +35,8 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.manifest import JobStatus
 from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS
+from pytest_llmeval.run.validity import SAME_ANSWER
+from pytest_llmeval.scoring.judging import TEMPLATE_MARKERS
 from pytest_llmeval.scoring.math_process import MATH
 from pytest_llmeval.scoring.scorer import BUILT_IN, make_scorer
 
@@ -44,6 +50,7 @@ PAGE = re.sub(
 HEADINGS = {
     "ConfigFile": "## The config file",
     "ModelSection": "### Models",
+    "PriceSection": "### Models",
     "ServerSection": "### Server",
     "ConfigSamplingSection": "### Sampling",
     "SamplingSection": "### Sampling",
@@ -208,6 +215,9 @@ def _no_process_is_left() -> Iterator[None]:
     MATH.close()
 
 
+#: Scorers whose examples have likelihoods in place of an answer, in braces.
+LIKELY = ("choice", "choice_per_byte", "choice_per_token", "token_likelihood", "byte_likelihood")
+
 EXAMPLES = [row for row in rows("### What they make of answers") if row[0].startswith("`")]
 
 
@@ -234,6 +244,9 @@ def value_or_text(text: str) -> Any:
 
 
 def answer_of(scorer: str, text: str) -> Answer:
+    if scorer in LIKELY and text.startswith("{"):
+        found = value(text).items()
+        return Answer("", "stop", likelihoods=tuple(Likelihood(k, tuple(v)) for k, v in found))
     call = re.fullmatch(r"(\w+)\((\{.*\})\)", text)
     if scorer == "tool_call" and call:
         calls = (ToolCall(call[1], json.loads(call[2]), call[2]),)
@@ -249,7 +262,15 @@ def test_every_outcome_and_every_reason_is_in_the_tables() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     failures = {each.reason for each in kinds if issubclass(each, errors.EngineError)}
     ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, "server", "scorer", "judge"}
+    ours |= {TEMPLATE_MARKERS, SAME_ANSWER}
     assert told - {"outcome", "reason", "---"} == ours
+
+
+def test_every_check_and_every_doubt_is_in_its_table() -> None:
+    table = [row[0] for row in rows("## Preflight and doubts")]
+    told = {name for cell in table for name in code_in(cell)}
+    assert told == {*get_args(CheckName), *get_args(DoubtKind)}
+    assert set(get_args(CheckVerdict)) <= words_in(section("## Preflight and doubts"))
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,9 @@ def test_an_endpoint_that_runs_already_is_used_and_never_stopped(
 
 NO_ROOM = """
 import pytest_llmeval.run.assembly as assembly
+from pytest_llmeval.machine.memory import Memory
 
-assembly.free_memory = lambda: 0
+assembly.free_now = lambda: Memory(0, 0)
 """
 
 AFTERWARDS = """

@@ -155,14 +155,6 @@ async def _stop(listening: asyncio.Server) -> None:
     await asyncio.gather(*serving, return_exceptions=True)
 
 
-@pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else can, and that refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
-
-
 # A real server ------------------------------------------------------------------------------------
 
 TEMPLATE = (

@@ -15,6 +15,7 @@ from pytest_llmeval.engines.engine import (
     Refusing,
     kinds,
     make_engine,
+    offered,
     refuse_embedding,
     refuse_request,
     register,
@@ -57,8 +58,8 @@ def test_an_unknown_kind_is_answered_with_what_there_is_and_the_nearest_match() 
     with pytest.raises(ConfigError) as told:
         make_engine("lama-server", HERE)
     assert str(told.value) == (
-        "There is no engine 'lama-server'; known are embedded, fake, llama-server, openai. "
-        "Did you mean 'llama-server'?"
+        "There is no engine 'lama-server'; known are anthropic, embedded, fake, fireworks, "
+        "llama-cpp-python, llama-server, ollama, openai. Did you mean 'llama-server'?"
     )
 
 
@@ -113,6 +114,15 @@ def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
     ):
         with pytest.raises(Unsupported, match=words):
             asyncio.run(asked)
+    with pytest.raises(Unsupported, match="The engine fireworks gives no embeddings"):
+        asyncio.run(make_engine("fireworks", Endpoint("http://127.0.0.1:9")).embed(["a"]))
+
+
+def test_only_engines_that_are_not_built_in_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "their_engine:Theirs", engines.GROUP)
+    monkeypatch.setattr(engines, "_offered", lambda: (point,))
+    assert "theirs" in offered()
+    assert not {"fake", "openai", "embedded", "llama-server"} & set(offered())
 
 
 def test_a_request_can_be_refused_before_anything_is_contacted() -> None:

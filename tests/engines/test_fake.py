@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from pytest_llmeval.errors import (
     RequestRefused,
     Unsupported,
 )
-from pytest_llmeval.records import Answer, Message, Request, Sampling, ToolCall, Usage
+from pytest_llmeval.records import Answer, Likelihood, Message, Request, Sampling, ToolCall, Usage
 
 
 def request(text: str, max_tokens: int = 64) -> Request:
@@ -49,6 +50,38 @@ def test_a_fake_answer_ends_at_max_tokens_words() -> None:
     answer = ask(FakeEngine(), "What is it?", max_tokens=4)
     assert (answer.text, answer.finish_reason) == ("fake answer to: What", "length")
     assert answer.usage.completion == 4
+
+
+def likely(engine: FakeEngine, question: str, *continuations: str) -> tuple[Likelihood, ...]:
+    asked = dataclasses.replace(request(question), continuations=continuations)
+    return asyncio.run(engine.likelihoods(asked))
+
+
+def test_likelihoods_are_made_up_from_the_question_and_always_the_same() -> None:
+    found = likely(FakeEngine(), "Which?", "Rome", "the city of Paris")
+    assert found == likely(FakeEngine(), "Which?", "Rome", "the city of Paris")
+    assert [len(each.token_logprobs) for each in found] == [1, 4]
+    assert all(-5 < logprob < -2 for each in found for logprob in each.token_logprobs)
+    assert len({each.total for each in (*found, *likely(FakeEngine(), "What?", "Rome"))}) == 3
+    assert [each.usage for each in found] == [
+        Usage(4, 0, source="server"),
+        Usage(7, 0, source="server"),
+    ]
+
+
+def test_the_text_that_a_rule_would_answer_is_likely() -> None:
+    engine = FakeEngine([Rule("France", "the city of Paris"), Rule("busy", fail="busy")])
+    rome, paris = likely(engine, "France?", " Rome", " the city of Paris")
+    assert all(-0.11 < logprob < 0 for logprob in paris.token_logprobs)
+    assert paris.total > rome.total
+    with pytest.raises(EndpointBusy):
+        likely(engine, "busy?", " Rome", " Paris")
+
+
+def test_likelihoods_may_be_given_by_the_answer_function() -> None:
+    told = (Likelihood("Rome", (-0.5,)), Likelihood("Oslo", (-2.5,)))
+    engine = FakeEngine(answer=lambda _: Answer("", "stop", likelihoods=told))
+    assert likely(engine, "Which?", "Rome", "Oslo") == told
 
 
 def test_the_first_rule_that_matches_the_last_user_message_wins() -> None:

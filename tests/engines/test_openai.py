@@ -215,6 +215,7 @@ FACTS = EndpointFacts(
     model_name="tiny",
     build="b7000-abc",
     template_sha256="f24189f08c85a1eb19a737306c3a13e85462ee33d964f28108d64a2485fa2171",
+    served=("tiny",),
 )
 MODELS = {"object": "list", "data": [{"id": "tiny"}]}
 
@@ -245,7 +246,7 @@ def test_other_servers_may_have_pages_that_are_something_else(server: FaultServe
     ("props", "models"),
     [
         ({"total_slots": "4", "chat_template": "", "default_generation_settings": 1}, {}),
-        ({"total_slots": True, "model_path": None}, {"data": [{"id": "a"}, {"id": "b"}]}),
+        ({"total_slots": True, "model_path": None}, {"data": [{"id": None}, {}]}),
         ({"default_generation_settings": {"n_ctx": None}}, {"data": [{"id": 7}]}),
         ({"build_info": ["b1"]}, {"data": ["tiny"]}),
         ({"chat_template": 5}, {"data": {"id": "tiny"}}),
@@ -257,6 +258,12 @@ def test_facts_that_are_not_what_they_should_be_are_unknown(
 ) -> None:
     server.scripts = [[server.reply(props)], [server.reply(models)]]
     assert describe(Endpoint(server.url)) == EndpointFacts()
+
+
+def test_of_several_models_none_is_the_one_and_all_are_served(server: FaultServer) -> None:
+    models = {"data": [{"id": "a"}, {"id": 7}, {"id": "b"}]}
+    server.scripts = [[server.reply({})], [server.reply(models)]]
+    assert describe(Endpoint(server.url)) == EndpointFacts(served=("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ from email.utils import formatdate
 import pytest
 
 from pytest_llmeval.engines.refusals import error_from_reply
-from pytest_llmeval.errors import BadAnswer, EndpointBusy, EngineError, RequestRefused
+from pytest_llmeval.errors import (
+    BadAnswer,
+    ContextOverflow,
+    EndpointBusy,
+    EngineError,
+    RequestRefused,
+    UnknownModel,
+    WrongKey,
+)
 
 NOW = 1_795_000_000.0
 
@@ -20,16 +28,83 @@ def error_of(status: int, body: object = None, **headers: str) -> EngineError:
     return error_from_reply(status, named, content, now=lambda: NOW, secret="sk-secret")
 
 
-def test_too_long_a_prompt_is_refused_in_the_servers_own_sentence() -> None:
+WAY_OUT = "give the model a larger context, `context` in the config or an option of its server, or"
+
+
+def test_too_long_a_prompt_is_told_in_the_servers_own_sentence_with_the_way_out() -> None:
     sentence = "request (2019 tokens) exceeds the available context size (256 tokens)"
-    kind = "exceed_context_size_error"
-    error = error_of(400, {"error": {"code": 400, "message": sentence, "type": kind}})
-    assert isinstance(error, RequestRefused)
-    assert str(error) == f"HTTP 400: {sentence}"
-    assert (error.status, error.retryable, error.reason) == (400, False, "error")
+    kind, sizes = "exceed_context_size_error", {"n_prompt_tokens": 2019, "n_ctx": 256}
+    error = error_of(400, {"error": {"code": 400, "message": sentence, "type": kind, **sizes}})
+    assert isinstance(error, ContextOverflow)
+    assert str(error).startswith(f"HTTP 400: {sentence} ({WAY_OUT} ask less: a shorter prompt")
+    assert (error.status, error.retryable, error.reason) == (400, False, "context_overflow")
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_sizes_that_the_sentence_lacks_are_added() -> None:
+    kind, sizes = "exceed_context_size_error", {"n_prompt_tokens": 2019, "n_ctx": 256}
+    error = error_of(400, {"error": {"message": "too long", "type": kind, **sizes}})
+    assert f"(the prompt has 2,019 tokens, the context 256: {WAY_OUT}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "This model's maximum context length is 4096 tokens. However, you"}),
+        (400, {"message": "no", "code": "context_length_exceeded"}),
+        (400, {"message": "prompt is too long: 210000 tokens > 200000 maximum"}),
+        (400, {"message": "input length and `max_tokens` exceed context limit: 199 + 82 > 200"}),
+        (400, "the input length exceeds the context length"),
+        (400, {"message": "Trying to keep the first 5 tokens when context the overflows."}),
+        (413, {"message": "request is too large for the context window"}),
+        (500, {"message": "the request exceeds the available context size"}),
+    ],
+)
+def test_every_servers_words_for_too_long_a_prompt_are_known(status: int, error: object) -> None:
+    assert type(error_of(status, {"error": error})) is ContextOverflow
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, {"message": "The model `x` does not exist.", "code": "model_not_found"}),
+        (404, {"message": "The model `x` does not exist."}),
+        (404, 'model "x" not found, try pulling it first'),
+        (404, {"type": "not_found_error", "message": "model: x"}),
+        (400, {"message": "Invalid model identifier"}),
+        (400, {"message": "no such model: x"}),
+    ],
+)
+def test_every_servers_words_for_an_unknown_model_are_known(status: int, error: object) -> None:
+    told = error_of(status, {"error": error})
+    assert type(told) is UnknownModel
+    assert (told.reason, told.retryable) == ("unknown_model", False)
+    assert "(check the model's `name` in the config: it must be one that the endpoint" in str(told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "the context must be a positive number",
+        "temperature is too large",
+        "Failed to parse grammar",
+        "File Not Found",
+        "the model crashed",
+    ],
+)
+def test_other_words_are_a_refusal_and_no_more(words: str) -> None:
+    for status in (400, 404, 500):
+        assert type(error_of(status, {"error": words})) is RequestRefused
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_does_not_open_is_a_wrong_key(status: int) -> None:
+    error = error_of(status, {"error": "no"})
+    assert type(error) is WrongKey
+    assert str(error) == f"HTTP {status}: no (check the API key that the config names)"
+    assert (error.reason, error.retryable) == ("wrong_key", False)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
 def test_a_busy_endpoint_is_worth_asking_again(status: int) -> None:
     error = error_of(status, {"error": "busy"})
     assert isinstance(error, EndpointBusy)

@@ -23,7 +23,11 @@ def send(url: str, timeout: float = 30.0, api_key: str | None = None, times: int
     """Send requests in turn through httpx; gives the last reply."""
 
     async def main() -> Reply:
-        wire = SecureWire(parse_address(url), api_key=api_key, timeout=timeout)
+        wire = SecureWire(
+            parse_address(url),
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=timeout,
+        )
         try:
             for _ in range(times):
                 reply = await wire.send("POST", "/v1/chat", b"{}")

@@ -86,3 +86,33 @@ def test_a_model_is_not_named_like_a_device_of_windows(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", ["null", "con-7b", "auxiliary", "com", "com10", "x.nul", "7b"])
 def test_a_name_that_only_begins_like_a_device_is_a_name(name: str) -> None:
     assert NAME.fullmatch(name)
+
+
+FIREWORKS = "models:\n  m:\n    engine: fireworks\n    url: https://host\n    api_key_env: KEY\n"
+
+
+def test_a_model_asked_in_batches_needs_the_account(tmp_path: Path) -> None:
+    told = refusal(tmp_path, f"{FIREWORKS}    batch: true\n")
+    assert "batch: true needs the key 'account', your account's id" in told
+    path = tmp_path / "local.yaml"
+    path.write_text(f"{FIREWORKS}    batch: true\n    account: '${{ACC}}'\n", encoding="utf-8")
+    model = load_config(path, environment={"ACC": "mine"}).models["m"]
+    assert (model.batch, model.account) == (True, "mine")
+
+
+def test_without_batches_no_account_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "local.yaml"
+    path.write_text(FIREWORKS, encoding="utf-8")
+    model = load_config(path).models["m"]
+    assert (model.batch, model.account) == (False, None)
+
+
+def test_a_service_is_never_asked_without_an_address_and_a_key(tmp_path: Path) -> None:
+    told = refusal(tmp_path, "models: {m: {engine: fireworks}}")
+    assert "engine fireworks needs the key 'url'" in told
+    assert "engine fireworks needs the key 'api_key_env'" in told
+
+
+def test_batches_are_no_key_of_other_engines(tmp_path: Path) -> None:
+    told = refusal(tmp_path, f"{SERVED}http://127.0.0.1/v1\n    batch: true\n")
+    assert "engine openai takes no 'batch'" in told

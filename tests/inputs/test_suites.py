@@ -106,6 +106,12 @@ def test_every_other_key(tmp_path: Path) -> None:
         ("{numeric: {tolerance: 0.1}}", [("numeric", {"tolerance": 0.1})]),
         ("[exact, {regex: {pattern: x}}]", [("exact", {}), ("regex", {"pattern": "x"})]),
         ("{exact: }", [("exact", {})]),
+        ("{choice: loglikelihood}", [("choice", {"by": "loglikelihood"})]),
+        ("[{choice: loglikelihood}]", [("choice", {"by": "loglikelihood"})]),
+        (
+            "[{choice: {by: text}}, choice_per_byte]",
+            [("choice", {"by": "text"}), ("choice_per_byte", {})],
+        ),
     ],
 )
 def test_the_forms_of_a_score(tmp_path: Path, score: str, scorers: list[tuple[str, Any]]) -> None:

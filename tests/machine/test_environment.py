@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_llmeval.machine import environment
@@ -111,3 +112,13 @@ def test_a_program_that_takes_too_long_has_no_answer(monkeypatch: pytest.MonkeyP
 
 def test_a_program_that_fails_has_no_answer() -> None:
     assert environment.ask([sys.executable, "-c", "print(1); raise SystemExit(1)"]) is None
+
+
+def test_threads_that_compute_are_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16 if logical else 8)
+    monkeypatch.setattr(environment, "usable_cpus", lambda: 2)
+    assert environment.computing_cores() == 2  # in a container
+    monkeypatch.setattr(environment, "usable_cpus", lambda: 16)
+    assert environment.computing_cores() == 8  # two threads a core
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: None)
+    assert environment.computing_cores() == 1  # the system does not tell

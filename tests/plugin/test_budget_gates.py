@@ -64,7 +64,7 @@ def test_budgets_that_are_exceeded_fail_the_session(project: Project) -> None:
         [
             "gate fail: m/plain latency at most 10 ms at the 50th percentile: 2?.? ms *",
             "gate fail: m/plain tokens at most 1.5 an answer: 3.0 *; counted by the server",
-            "gate fail: m/plain failures at most 4 %: 2 of 40 trials failed (error 2)",
+            "gate fail: m/plain failures at most 4 %: 2 of 40 trials failed (refused 2)",
         ]
     )
 

@@ -109,11 +109,13 @@ class TestJudging:
         module(project, judging(MARK))
         result = project.run()
         result.assert_outcomes(passed=1, errors=1)
-        result.stdout.fnmatch_lines(["failure (error): The fake engine was told to fail: refused"])
+        result.stdout.fnmatch_lines(
+            ["failure (refused): The fake engine was told to fail: refused"]
+        )
         rows = project.rows("per_item_scores")
         assert [(row["outcome"], row["reason"]) for row in rows] == [
             ("right", ""),
-            ("failure", "error"),
+            ("failure", "refused"),
         ]
 
     def test_a_broken_request_within_the_configs_limit_is_skipped_and_counted_as_failed(
@@ -125,7 +127,7 @@ class TestJudging:
         result = project.run()
         assert result.ret == 0
         result.assert_outcomes(passed=1, skipped=1)
-        result.stdout.fnmatch_lines(["* incomplete: of 2 trials 1 failed (error 1)*"])
+        result.stdout.fnmatch_lines(["* incomplete: of 2 trials 1 failed (refused 1)*"])
 
     def test_a_test_expected_to_fail_has_judged_all_the_same(self, project: Project) -> None:
         module(project, f"@pytest.mark.xfail\n{judging(MARK).strip()}")

@@ -378,7 +378,7 @@ def test_a_marked_function_may_have_a_judge_beside_its_own_assertion(project: Pr
     rows = project.rows("per_item_scores")
     assert [row["scorer"] for row in rows[:4]] == ["judge", "exact", "passed", "brief"]
     assert scores(project) == {"a": "right", "b": "wrong"}
-    result.stdout.fnmatch_lines(["  m * 1/2  50.0 *", "test_own.test_it: judge by wise; 2 answers"])
+    result.stdout.fnmatch_lines(["*m * 1/2  50.0 *", "test_own.test_it: judge by wise; 2 answers"])
 
 
 def test_vectors_are_compared_by_an_embedder(project: Project) -> None:

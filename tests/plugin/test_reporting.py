@@ -88,7 +88,7 @@ def test_a_failure_is_an_error_with_the_servers_words(project: Project) -> None:
     result.stdout.fnmatch_lines(
         [
             "*ERROR at call of arithmetic m/plain d*",
-            "failure (error): The fake engine was told to fail: refused",
+            "failure (refused): The fake engine was told to fail: refused",
             f"ERROR {SUITE}d*",
         ]
     )
@@ -289,7 +289,7 @@ def test_a_marked_test_without_an_answer_is_skipped_within_the_limit(project: Pr
     result = project.run("-rs")
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED *failure (error): The fake engine was told to fail*"])
+    result.stdout.fnmatch_lines(["SKIPPED *failure (refused): The fake engine was told to fail*"])
 
 
 def test_marked_tests_without_an_answer_count_against_the_limit(project: Project) -> None:

@@ -16,7 +16,6 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
-    condition_of,
     drop_torn_line,
     is_being_written,
     read_journal,
@@ -90,10 +89,6 @@ def test_an_answer_to_another_question_takes_the_place_of_the_earlier_one(
     path.write_bytes(2 * prediction_to_line(old))
     with pytest.raises(RunError, match="the trial s::m/p::1@judge has an answer already"):
         read_journal(path)
-
-
-def test_a_suite_that_is_a_function_may_have_colons_of_its_own() -> None:
-    assert condition_of("tests/test_x.py::test_capital::m/p::fr.2") == "m/p"
 
 
 def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:

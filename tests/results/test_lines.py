@@ -61,7 +61,10 @@ logprobs = st.floats(-1e9, 0)
 token_logprobs = st.builds(
     TokenLogprob, texts, logprobs, st.lists(st.tuples(texts, logprobs), max_size=2).map(tuple)
 )
-likelihoods = st.builds(Likelihood, texts, st.lists(logprobs, max_size=3).map(tuple))
+likelihoods = st.builds(
+    *(Likelihood, texts, st.lists(logprobs, max_size=3).map(tuple)),
+    *(usages, st.none() | numbers),
+)
 answers = st.builds(
     Answer,
     text=texts,
@@ -126,7 +129,7 @@ def test_the_strategy_above_knows_every_field_of_the_records() -> None:
         "Failure": ["reason", "message"],
         "ToolCall": ["name", "arguments", "raw"],
         "TokenLogprob": ["token", "logprob", "top"],
-        "Likelihood": ["continuation", "token_logprobs"],
+        "Likelihood": ["continuation", "token_logprobs", "usage", "service_ms"],
     }
 
 

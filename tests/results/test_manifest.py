@@ -90,6 +90,23 @@ def test_a_part_is_completed_when_as_many_came_out_as_went_in(
     assert (part.answered, part.failed) == (answered, failed)
 
 
+def test_a_part_of_which_nothing_was_answered_has_failed_and_says_by_what(samples: Any) -> None:
+    predictions = [samples.failed(f"s::c::{n}", "server", "it\n never started") for n in (1, 2)]
+    part = settle_part(PartFacts("c", 1, 2), predictions, ended=True)
+    assert (part.job_status, part.discrepancy) == ("failed", None)
+    assert (part.failures, part.first_failure) == ({"server": 2}, "s::c::1: it never started")
+
+
+def test_a_failure_with_many_words_is_kept_on_a_short_line(samples: Any) -> None:
+    part = settle_part(
+        PartFacts("c", 1, 1), [samples.failed("s::c::1", "x", "y" * 999)], ended=True
+    )
+    assert part.first_failure is not None
+    assert len(part.first_failure) == 300
+    assert part.first_failure.startswith("s::c::1: yyy")
+    assert part.first_failure.endswith("y...")
+
+
 @pytest.mark.parametrize(
     ("not_needed", "ended", "status", "discrepancy"),
     [

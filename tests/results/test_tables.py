@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Answer, Attempt, Prediction, Score, ToolCall
+from pytest_llmeval.records import Answer, Attempt, Likelihood, Prediction, Score, ToolCall
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_from_line
-from pytest_llmeval.results.report import condition_figures
 from pytest_llmeval.results.rows import (
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
@@ -28,7 +27,6 @@ from pytest_llmeval.results.rows import (
 from pytest_llmeval.results.tables import (
     read_predictions,
     read_table,
-    write_costs,
     write_tables,
 )
 
@@ -99,7 +97,23 @@ def test_a_row_holds_everything_of_its_prediction(written: RunFolder) -> None:
         "total_ms": "21.5",
         "attempts": "1",
         "error": "",
+        "likelihoods": "",
     }
+
+
+def test_likelihoods_are_json_in_the_order_in_which_they_were_asked(
+    tmp_path: Path, samples: Any
+) -> None:
+    (trial,) = samples.trials_of(samples.suite_of("a", ["z"]))
+    found = (Likelihood(" Rome", (-1.5, -2.0)), Likelihood(" Zürich", (-0.25,)))
+    answer = Answer(" Zürich", "stop", likelihoods=found)
+    folder = RunFolder.create(tmp_path, NOW, [trial.condition.name])
+    write_tables(folder, [trial], {trial.id: Prediction(trial.id, answer, None)}, {})
+    (row,) = read_predictions(folder.path)
+    assert json.loads(row["likelihoods"]) == [
+        {"continuation": " Rome", "logprob": -3.5, "tokens": 2},
+        {"continuation": " Zürich", "logprob": -0.25, "tokens": 1},
+    ]
 
 
 def test_what_was_not_asked_not_judged_or_failed_is_never_wrong(written: RunFolder) -> None:
@@ -214,27 +228,6 @@ def test_a_target_is_itself_or_its_json(target: object, text: str) -> None:
 def test_a_table_that_is_gone_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"predictions\.csv: cannot be read"):
         list(read_table(tmp_path / "predictions.csv"))
-
-
-def test_costs_name_tokens_and_seconds_of_each_condition_and_their_sum(
-    tmp_path: Path, samples: Any
-) -> None:
-    trials = samples.trials_of(samples.suite_of("s", ["a", "b"]), ("m", "l"))
-    predictions = {t.id: samples.answered(t.id, started=i * 0.5) for i, t in enumerate(trials)}
-    write_costs(tmp_path / "costs.json", condition_figures(trials, predictions, {"m": 0.9}))
-    costs = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
-    assert costs["total"] == {
-        "prompt_tokens": 124,
-        "completion_tokens": 36,
-        "cached_tokens": 48,
-        "tokens": 160,
-    }
-    first = costs["conditions"][0]
-    assert (first["suite"], first["condition"], first["tokens"]) == ("s", "m/plain", 80)
-    assert first["seconds"] == pytest.approx(0.043)
-    assert first["tokens_per_second"] == pytest.approx(18 / 0.043)
-    assert (first["cache_hit"], first["slots_busy"]) == (pytest.approx(24 / 62), 0.9)
-    assert costs["conditions"][1]["slots_busy"] is None
 
 
 def test_an_argument_that_json_does_not_have_is_written_as_the_model_wrote_it() -> None:

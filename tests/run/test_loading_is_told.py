@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from pytest_llmeval.run.managed import _reporter
+from pytest_llmeval.run.managed import loading_reporter
 
 
 def told_at(seconds: int) -> list[str]:
     """What the user reads while a server that reports every second loads for so long."""
     lines: list[str] = []
-    report = _reporter("big", lines.append)
+    report = loading_reporter("big", lines.append)
     for second in range(seconds + 1):
         report(float(second), "loading tensors")
     return lines

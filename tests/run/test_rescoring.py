@@ -77,6 +77,17 @@ def files(run: Path) -> dict[str, bytes]:
 # New scores ---------------------------------------------------------------------------------------
 
 
+def test_doubts_are_those_of_the_new_scores(asked: Workbench, again: Again) -> None:
+    items = [{"id": f"i{n}", "ask": f"say It is {n}.", "answer": str(n)} for n in range(20)]
+    run = asked.run(suite(asked, items=items, only="m"))
+    assert [doubt.kind for doubt in read_manifest(run).doubts] == ["all_wrong"]
+    suite(asked, items=items, only="m", score="numeric")
+    done = again(run)
+    assert [doubt.kind for doubt in read_manifest(done.folder.path).doubts] == ["all_right"]
+    assert not any("not one of 20 items" in warning for warning in done.report.warnings)
+    assert any("all 20 items are right" in warning for warning in done.report.warnings)
+
+
 def test_a_new_scorer_judges_the_old_answers(asked: Workbench, again: Again) -> None:
     run = asked.run(suite(asked))
     assert outcomes(run)["wordy"] == "wrong"
@@ -100,7 +111,7 @@ def test_a_failure_stays_a_failure_and_is_no_score(asked: Workbench, again: Agai
     run = asked.run(suite(asked))
     suite(asked, score="includes")
     found = metric(again(run), "includes")
-    assert found.failures == {"error": 1}
+    assert found.failures == {"refused": 1}
     assert (found.answered, found.trials) == (4, 5)
 
 
@@ -318,6 +329,26 @@ def test_answers_to_other_questions_are_refused_by_name(
     assert f"the answers of the run {run.name} are to other questions" in str(refused.value)
     assert "Only scorers, gates and a suite's tags may change" in str(refused.value)
     assert len([path for path in run.parent.iterdir() if path.is_dir()]) == 1
+
+
+PICKS = [{"id": "a", "ask": "say x", "options": ["x", "y"], "answer": "A"}]
+
+
+def test_answers_are_no_likelihoods_and_likelihoods_of_some_texts_none_of_others(
+    asked: Workbench, again: Again
+) -> None:
+    run = asked.run(suite(asked, items=PICKS, score="choice"))
+    suite(asked, items=PICKS, score={"choice": "loglikelihood"})
+    with pytest.raises(RunError, match="sums: it asked for answers, it asks for likelihoods"):
+        again(run)
+    run = asked.run(asked.root / "suites" / "sums.yaml")
+    suite(asked, items=PICKS, score="choice_per_byte")
+    assert metric(again(run), "choice_per_byte").right == 1
+    suite(asked, items=PICKS, score={"choice_per_byte": {"options_as": "label"}})
+    with pytest.raises(
+        RunError, match="it asked for likelihoods, it asks for likelihoods of other"
+    ):
+        again(run)
 
 
 def test_a_suites_tags_may_change(asked: Workbench, again: Again) -> None:

@@ -15,6 +15,7 @@ from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.results.manifest import AdapterFacts
 from pytest_llmeval.run import managed
@@ -26,7 +27,7 @@ from pytest_llmeval.run.backing import (
     is_healthy,
     what_computes,
 )
-from pytest_llmeval.run.managed import TELL_EVERY, context_of, memory_of
+from pytest_llmeval.run.managed import TELL_EVERY, context_of, fit_of, memory_of
 from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.spec import LoraAdapter
 from tests.adapters import write_adapter
@@ -93,10 +94,56 @@ def test_memory_is_the_file_and_what_each_slot_remembers(bench: Workbench) -> No
     large = memory_of(model_of(bench, **EMBEDDED, slots=5))
     assert small is not None
     assert large is not None
-    assert small > Path(GGUF).stat().st_size
-    per_slot, rest = divmod(large - small, 4)
+    assert small.vram == large.vram == 0
+    assert small.ram > Path(GGUF).stat().st_size
+    per_slot, rest = divmod(large.ram - small.ram, 4)
     assert per_slot > 0
     assert rest == 0
+
+
+def test_layers_on_the_gpu_take_their_share_of_a_model_with_them(bench: Workbench) -> None:
+    def taken(**keys: Any) -> Memory:
+        found = memory_of(model_of(bench, **LLAMA_SERVER, **keys), has_gpu=False)
+        assert found is not None
+        return found
+
+    whole = taken().total
+    layers = read_gguf(GGUF).layers
+    assert layers is not None
+    assert taken() == taken(gpu_layers=0) == Memory(whole, 0)
+    assert taken(gpu_layers="all") == taken(gpu_layers=layers + 1) == Memory(0, whole)
+    assert taken(gpu_layers=1) == Memory(whole - whole // (layers + 1), whole // (layers + 1))
+
+
+def test_llama_server_takes_a_gpu_that_is_there_where_nobody_says_how_many_layers(
+    bench: Workbench,
+) -> None:
+    on_gpu = memory_of(model_of(bench, **LLAMA_SERVER), has_gpu=True)
+    embedded = memory_of(model_of(bench, **EMBEDDED), has_gpu=True)
+    assert on_gpu is not None
+    assert embedded is not None
+    assert (on_gpu.ram, embedded.vram) == (0, 0)
+
+
+def test_the_memory_that_a_config_declares_wins(bench: Workbench) -> None:
+    declared = {"memory": "6 GiB"}
+    assert memory_of(model_of(bench, **EMBEDDED, **declared)) == Memory(6 * 2**30, 0)
+    assert memory_of(model_of(bench, **LLAMA_SERVER, gpu_layers="all", **declared)) == Memory(
+        0, 6 * 2**30
+    )
+    assert memory_of(model_of(bench, **ADOPTED, **declared)) == Memory(6 * 2**30, 0)
+
+
+def test_what_fits_on_the_gpu_is_told_in_words(bench: Workbench) -> None:
+    model = model_of(bench, **LLAMA_SERVER, gpu_layers="all")
+    words = fit_of(model, Memory(0, 2 * 2**30))
+    trained = read_gguf(GGUF).context_length
+    assert words == f"its GPU has 2.00 GiB free: room for slots: 8, context: {trained}"
+    assert fit_of(model, Memory(0, 2**30)).endswith(
+        "too little for all layers, take fewer (gpu_layers) or a smaller file"
+    )
+    assert fit_of(model, Memory(0, None)) == "how much its GPU has free cannot be told"
+    assert fit_of(model_of(bench, **EMBEDDED), Memory(0, None)) == ""
 
 
 @pytest.mark.parametrize("keys", [ADOPTED, {"engine": "fake"}], ids=["adopted", "fake"])
@@ -148,6 +195,7 @@ def test_a_server_of_ours_gets_what_the_config_says_and_is_not_started(bench: Wo
     backing = backing_of(model, bench.settings().config, bench.root, print)
     assert backing.make_server is not None
     server = backing.make_server(bench.root / "logs")
+    assert server is not None
     spec = server.spec
     assert (spec.kind, spec.slots, spec.context, spec.threads) == ("embedded", 3, 256, 1)
     assert (spec.port, spec.log_path) == (4711, bench.root / "logs" / "m.log")
@@ -164,7 +212,9 @@ def test_adapters_go_to_the_server_and_into_what_is_known_of_the_weights(
     config = bench.settings().config
     backing = backing_of(model, config, bench.root / "cache", print)
     assert backing.make_server is not None
-    assert backing.make_server(bench.root).spec.lora == (LoraAdapter(style, 0.5),)
+    server = backing.make_server(bench.root)
+    assert server is not None
+    assert server.spec.lora == (LoraAdapter(style, 0.5),)
     digest = hashlib.sha256(style.read_bytes()).hexdigest()
     assert backing.adapters(lambda: False) == (AdapterFacts("style.gguf", digest, 0.5),)
     without = backing_of(plain, config, bench.root / "cache", print)
@@ -179,7 +229,7 @@ def test_adapters_take_memory_too(bench: Workbench) -> None:
     styled = memory_of(model_of(bench, **EMBEDDED, lora="style.gguf"))
     assert plain is not None
     assert styled is not None
-    assert styled > plain
+    assert styled.ram > plain.ram
     assert memory_of(model_of(bench, **EMBEDDED, lora="none.gguf")) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.strays import Strays
 from pytest_llmeval.run import Settings
 from pytest_llmeval.run.backing import fake_backing
 from pytest_llmeval.run.ledger import Ledger
@@ -54,7 +56,7 @@ def test_everything_is_written_down_before_anything_is_asked(
     with ledger_of(bench, now) as (ledger, trials):
         manifest = read_manifest(ledger.folder.path)
         assert manifest == ledger.manifest
-        assert (manifest.status, manifest.finished, manifest.exit_reason) == ("running", None, None)
+        assert (manifest.status, manifest.finished, manifest.exit_reason) == ("pending", None, None)
         assert manifest.started == now.isoformat()
         assert manifest.plan.trials == 4
         assert manifest.plan.seeds == {"sampling": 7}
@@ -94,8 +96,64 @@ def test_parts_are_settled_at_the_end(bench: Workbench, now: datetime, make: typ
     assert (first.job_status, first.answered, first.failed) == ("completed", 1, 1)
     assert (second.job_status, second.discrepancy) == (
         "failed",
-        "2 trials in, 1 predictions out",
+        f"2 trials in, 1 predictions out: missing {trials[3].id}",
     )
+    assert (first.failures, first.first_failure) == (
+        {"unreachable": 1},
+        f"{trials[1].id}: refused",
+    )
+
+
+def test_what_came_back_twice_or_for_nobody_is_named_in_the_part(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now, reason="") as (ledger, trials):
+        for trial in trials:
+            ledger.record(make.answer(trial.id))
+        ledger.note_strays("m", 1, Strays(doubled=(trials[0].id,), unknown=("a::b::c",)))
+    (part,) = read_manifest(ledger.folder.path).parts
+    assert part.job_status == "completed"
+    assert part.discrepancy == f"twice {trials[0].id}; unknown a::b::c"
+
+
+def statuses(ledger: Ledger) -> list[str]:
+    return [part.job_status for part in read_manifest(ledger.folder.path).parts]
+
+
+def becomes(ledger: Ledger, *expected: str) -> bool:
+    """Whether the manifest on the disk comes to say so while the run lives."""
+    deadline = time.monotonic() + 60
+    while statuses(ledger) != list(expected) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return statuses(ledger) == list(expected)
+
+
+def test_a_part_is_pending_until_its_first_request_and_completed_with_its_last_answer(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now, parts=2) as (ledger, trials):
+        assert statuses(ledger) == ["pending", "pending"]
+        ledger.sending(trials[0])
+        assert becomes(ledger, "running", "pending")
+        for trial in trials[:2]:
+            ledger.record(make.answer(trial.id))
+        ledger.sending(trials[2])
+        assert becomes(ledger, "completed", "running")
+        assert read_manifest(ledger.folder.path).status == "running"
+        for trial in trials[2:]:
+            ledger.record(make.failure(trial.id))
+        assert becomes(ledger, "completed", "failed")
+        assert [p.answered for p in read_manifest(ledger.folder.path).parts] == [2, 0]
+
+
+def test_a_part_that_was_answered_before_is_completed_from_the_start(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now, parts=2) as (ledger, trials):
+        for trial in trials[:2]:
+            ledger.record(make.answer(trial.id))
+    with ledger_of(bench, now, resume="last") as (resumed, _):
+        assert statuses(resumed) == ["completed", "pending"]
 
 
 def test_a_run_has_one_writer(bench: Workbench, now: datetime) -> None:
@@ -129,9 +187,11 @@ def test_a_resumed_run_knows_what_was_answered_and_keeps_its_lines(
     assert all(p.answer for p in read_run(ledger.folder.path).values())
 
 
-def test_a_resumed_run_is_running_again_until_it_ends(bench: Workbench, now: datetime) -> None:
-    with ledger_of(bench, now):
-        pass
+def test_a_resumed_run_is_running_again_until_it_ends(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        ledger.record(make.answer(trials[0].id))
     with ledger_of(bench, now, resume="last") as (resumed, _):
         manifest = read_manifest(resumed.folder.path)
         assert (manifest.status, manifest.finished, manifest.exit_reason) == ("running", None, None)

@@ -17,9 +17,10 @@ from pytest_llmeval.errors import (
     ModelFileError,
     ServerStartError,
 )
-from pytest_llmeval.records import Message, Request, Sampling
+from pytest_llmeval.records import Likelihood, Message, Request, Sampling, Usage
 from pytest_llmeval.run.backing import backing_of
-from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.models import LiveModel, answer_of, close_all
+from pytest_llmeval.servers.server import Server
 from tools.real_runs import becomes_true
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
             assert model.restarts == 0  # it lives, so nothing is done
 
             server = model._server
-            assert server is not None
+            assert isinstance(server, Server)
             psutil.Process(server.pid).kill()
             await asyncio.to_thread(becomes_true, lambda: not server.alive())
             with pytest.raises(EndpointUnreachable) as lost:
                 await model.ask(ASKED)
             assert "its last words" in model.explain(lost.value)
+            assert "; the server ended: SIGKILL (killed, by hand" in model.explain(lost.value)
             await asyncio.gather(model.recover(), model.recover())
             assert model.restarts == 1
             assert (await model.ask(ASKED)).text == first.text
+            assert "; the server ended: SIGKILL" in model.explain(lost.value)  # the one before
             assert any("its server ended (SIGKILL" in line for line in said)
 
             await model.close()
@@ -158,3 +161,27 @@ def test_closing_many_closes_all_and_then_raises_the_first_trouble(bench: Workbe
             return [model._engine is None for model in (one, other)]
 
     assert asyncio.run(story()) == [True, True]
+
+
+# Likelihoods --------------------------------------------------------------------------------------
+
+
+def test_the_answer_to_likelihoods_is_the_likeliest_text_and_what_all_took_together() -> None:
+    found = (
+        Likelihood(" Rome", (-2.0, -1.0), Usage(10, 0, 0, "server"), 2.0),
+        Likelihood(" Paris", (-0.5,), Usage(11, 0, 9, "server"), 0.5),
+    )
+    answer = answer_of(found)
+    assert (answer.text, answer.finish_reason) == (" Paris", "stop")
+    assert answer.likelihoods == found
+    assert answer.usage == Usage(21, 0, 9, "server")
+    assert answer.service_ms == 2.5
+    assert answer.first_token_ms is None
+
+
+def test_what_one_of_them_does_not_tell_is_unknown_of_all() -> None:
+    answer = answer_of(
+        [Likelihood("a", (-1.0,), Usage(10, 0, 0, "server"), 2.0), Likelihood("b", (-2.0,))]
+    )
+    assert answer.usage == Usage()
+    assert answer.service_ms is None

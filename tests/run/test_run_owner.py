@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmeval.errors import LlmevalError, RunError
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import is_being_written
@@ -40,7 +41,7 @@ def begin(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Begin:
     monkeypatch.setattr(owner, "Scheduler", Recorder)
 
     def start(free: int = 2**60, *, trials: Sequence[Trial] | None = None, **options: Any) -> Any:
-        monkeypatch.setattr(assembly, "free_memory", lambda: free)
+        monkeypatch.setattr(assembly, "free_now", lambda: Memory(free, 0))
         settings = bench.settings(**options)
         run = Run(settings, print)
         run.begin(Selection(bench.trials(settings, bench.suite()) if trials is None else [*trials]))
@@ -57,7 +58,7 @@ def names(turns: list[list[Lane]]) -> list[list[str]]:
 def need(bench: Workbench) -> int:
     """The bytes of the larger of the two shipped models."""
     models = bench.settings().config.models.values()
-    return max(memory_of(model) or 0 for model in models)
+    return max(need.ram for model in models if (need := memory_of(model)) is not None)
 
 
 def test_models_that_fit_are_asked_side_by_side(bench: Workbench, begin: Begin) -> None:
@@ -117,6 +118,17 @@ def test_no_request_waits_at_a_server_whose_latency_a_gate_is_about(
     trials = bench.trials(bench.settings(), bench.suite("one", gates=[gate]), bench.suite("two"))
     lanes = {lane.model: lane for turn in begin(trials=trials) for lane in turn}
     assert (lanes["tiny-l"].in_flight(), lanes["tiny-s"].in_flight()) == (3, 2)
+
+
+def test_no_request_waits_at_a_server_that_is_asked_for_likelihoods(
+    bench: Workbench, begin: Begin
+) -> None:
+    """It would take the slot in whose cache the next option's prompt is."""
+    bench.config(models=bench.real("tiny-s"))
+    items = [{"id": "x", "a": 1, "options": ["1", "2"], "answer": "A"}]
+    suite = bench.suite(items=items, score={"choice": "loglikelihood"})
+    ((lane,),) = begin(trials=bench.trials(bench.settings(), suite))
+    assert lane.in_flight() == 2
 
 
 def test_mistakes_are_told_and_nothing_is_written(bench: Workbench) -> None:

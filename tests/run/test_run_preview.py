@@ -26,6 +26,27 @@ def test_trials_and_tokens_are_told_for_each_suite_and_condition(bench: Workbenc
     assert lines[2].split() == ["sums", "m", "8", "80", "40"]
 
 
+LIKELY = {
+    "items": [{"id": "x", "options": ["12", "1234"], "answer": "A"}],
+    "prompt": "{{ 'word ' * 2 }}",
+    "score": {"choice": "loglikelihood"},
+}
+
+
+def test_for_likelihoods_the_prompt_is_read_with_each_text_and_nothing_is_written(
+    bench: Workbench, now: datetime
+) -> None:
+    measured(bench, now, 2.0)
+    settings = bench.settings()
+    likely, sums = bench.suite("likely", **LIKELY), bench.suite("sums", sampling={"max_tokens": 5})
+    alone = list(preview_lines(bench.trials(settings, likely), settings))
+    assert alone[2].split() == ["likely", "m", "1", "6", "0"]  # 10 + 2 and 10 + 4 characters
+    assert alone[-1].startswith("m: time unknown: nothing is written, and speed is that of writing")
+    settings = bench.settings()
+    both = list(preview_lines(bench.trials(settings, likely, sums), settings))
+    assert "at most about 10 s at the 2 tok/s of an earlier run, and the likelihoods" in both[-1]
+
+
 def test_nothing_selected_is_a_plan_too(bench: Workbench) -> None:
     lines = list(preview_lines([], bench.settings()))
     assert lines[0] == "llmeval plan: 0 trials; nothing is sent"

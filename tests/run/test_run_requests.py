@@ -52,6 +52,51 @@ def test_exact_does_without_the_prompt_cache(
     assert not request_of(trial, settings.config.models["m"]).cache_prompt
 
 
+CHOICE = {
+    "items": [{"id": "fr", "q": "Capital of France:", "options": ["Paris", "Rome"], "answer": "A"}],
+    "prompt": "{{ q }}",
+    "score": {"choice": "loglikelihood"},
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        ({}, ("Paris", "Rome")),
+        ({"form": "completion"}, (" Paris", " Rome")),
+        ({"form": "completion", "prompt": "{{ q }} "}, ("Paris", "Rome")),
+        ({"form": "completion", "prompt": "{{ q }}\n"}, ("Paris", "Rome")),
+        (
+            {"score": {"choice_per_byte": {"delimiter": "> ", "options_as": "label"}}},
+            ("> A", "> B"),
+        ),
+        (
+            {"form": "completion", "score": {"choice_per_token": {"delimiter": ""}}},
+            ("Paris", "Rome"),
+        ),
+        ({"form": "completion", "score": "token_likelihood"}, (" A",)),
+    ],
+    ids=["chat", "completion", "a space is there", "a line ends there", "given", "none", "target"],
+)
+def test_texts_stand_behind_the_prompt_as_the_form_and_the_scorer_say(
+    bench: Workbench, keys: dict[str, Any], asked: tuple[str, ...]
+) -> None:
+    settings = bench.settings()
+    (trial,) = bench.trials(settings, bench.suite(**{**CHOICE, **keys}))
+    assert request_of(trial, settings.config.models["m"]).continuations == asked
+    ((_, body),) = request_bodies([trial], settings.config.models)
+    assert body["continuations"] == list(asked)
+
+
+def test_a_suite_that_judges_answers_asks_for_no_likelihoods(bench: Workbench) -> None:
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    assert not request_of(trials[0], settings.config.models["m"]).continuations
+    assert all(
+        "continuations" not in body for _, body in request_bodies(trials, settings.config.models)
+    )
+
+
 def test_bodies_go_by_trial_and_name_the_model_as_the_endpoint_knows_it(bench: Workbench) -> None:
     bench.config(models={"m": {"engine": "fake", "name": "its-name"}})
     settings = bench.settings()

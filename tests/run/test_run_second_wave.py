@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmeval.errors import InputError, ScorerError, SuiteError, TemplateError
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Answer, Failure, JudgeTrial, Prediction, Trial
 from pytest_llmeval.run import Run, Selection, assembly, owner
 from pytest_llmeval.run.second_wave import SecondWave
@@ -339,8 +340,8 @@ def turns(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Turns:
         made = {name: {**gguf, "role": role} for name, role in models.items()}
         bench.config(models=made, **config)
         monkeypatch.setattr(owner, "Scheduler", Recorder)
-        monkeypatch.setattr(assembly, "_memory_of", lambda *_: 1)
-        monkeypatch.setattr(assembly, "free_memory", lambda: fit)
+        monkeypatch.setattr(assembly, "memory_of", lambda *_, **__: Memory(1))
+        monkeypatch.setattr(assembly, "free_now", lambda: Memory(fit))
         settings = bench.settings()
         paths = [bench.suite(name, score=score) for name, score in suites.items()]
         run = Run(settings, print)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmeval.errors import SuiteError
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Prediction, Trial, Unneeded
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
@@ -134,8 +135,8 @@ def needed(run: Run) -> dict[str, int]:
 
 def turns_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model take up all memory there is."""
-    monkeypatch.setattr(assembly, "free_memory", lambda: 1)
-    monkeypatch.setattr(assembly, "_memory_of", lambda *_: 1)
+    monkeypatch.setattr(assembly, "free_now", lambda: Memory(1, 0))
+    monkeypatch.setattr(assembly, "memory_of", lambda *_, **__: Memory(1, 0))
 
 
 def test_side_by_side_both_stop_and_in_turns_the_second_does(

@@ -103,14 +103,31 @@ def test_lanes_follow_the_configs_order_of_models_and_leave_out_idle_ones() -> N
         ({"a": 6, "b": 5}, (("a",), ("b",))),
         ({"a": 6, "b": 5, "c": 5}, (("a",), ("b", "c"))),
         ({"a": 50, "b": 1}, (("a",), ("b",))),
-        ({"a": None, "b": 10, "c": None}, (("a", "b", "c"),)),
+        ({"a": 0, "b": 10, "c": 0}, (("a", "b", "c"),)),
         ({}, ()),
     ],
 )
 def test_models_that_do_not_fit_together_take_turns(
-    sizes: dict[str, int | None], turns: tuple[tuple[str, ...], ...]
+    sizes: dict[str, int], turns: tuple[tuple[str, ...], ...]
 ) -> None:
-    assert take_turns(sizes, free=10) == turns
+    assert take_turns({name: {"ram": size} for name, size in sizes.items()}, {"ram": 10}) == turns
+
+
+def test_main_memory_and_that_of_the_gpu_are_two_things() -> None:
+    needs = {"a": {"ram": 8, "vram": 0}, "b": {"ram": 1, "vram": 8}, "c": {"ram": 0, "vram": 8}}
+    assert take_turns(needs, {"ram": 10, "vram": 10}) == (("a", "b"), ("c",))
+    assert take_turns(needs, {"ram": 10, "vram": 16}) == (("a", "b", "c"),)
+    assert take_turns(needs, {"ram": 8, "vram": 16}) == (("a",), ("b", "c"))
+
+
+def test_where_nobody_knows_what_the_gpu_has_each_model_on_it_gets_a_turn() -> None:
+    needs = {"a": {"vram": 1}, "b": {"ram": 1}, "c": {"vram": 1}}
+    assert take_turns(needs, {"ram": 10, "vram": None}) == (("a", "b"), ("c",))
+
+
+def test_a_model_too_large_for_the_gpu_has_the_machine_to_itself() -> None:
+    needs = {"a": {"ram": 1}, "b": {"vram": 9}, "c": {"vram": 1}}
+    assert take_turns(needs, {"ram": 10, "vram": 8}) == (("a",), ("b",), ("c",))
 
 
 @given(st.integers(0, 50), st.integers(1, 12))

@@ -303,7 +303,7 @@ def test_an_unknown_name_is_looked_up_among_the_entry_points(
     message = error_of("broken")
     assert "cannot be loaded from shouting_package:Shouts" in message
     assert "no shouting_package" in message
-    assert "broken, choice" in error_of("shots")
+    assert "broken, byte_likelihood, choice" in error_of("shots")
 
 
 def test_two_packages_with_one_name_are_refused_by_their_names(

@@ -29,7 +29,7 @@ def byte_letters() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def write_model(path: Path, *, merges: bool = True) -> Path:
+def write_model(path: Path, *, merges: bool = True, template: bool = True) -> Path:
     """Write a llama with random weights and one token per byte; nobody loads it without merges."""
     import gguf
     import numpy as np
@@ -58,7 +58,10 @@ def write_model(path: Path, *, merges: bool = True) -> Path:
     writer.add_bos_token_id(256)
     writer.add_eos_token_id(256)
     writer.add_add_bos_token(False)
-    writer.add_chat_template("{% for message in messages %}{{ message['content'] }}\n{% endfor %}")
+    if template:
+        writer.add_chat_template(
+            "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+        )
 
     def add(name: str, *shape: int) -> None:
         writer.add_tensor(name, (random.standard_normal(shape) * 0.05).astype(np.float32))
@@ -91,6 +94,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unloadable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole and well-formed GGUF that llama.cpp refuses: its tokenizer lacks its merges."""
     return write_model(tmp_path_factory.mktemp("model") / "no-merges.gguf", merges=False)
+
+
+@pytest.fixture(scope="session")
+def without_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF that does not say how its model was trained to chat."""
+    return write_model(tmp_path_factory.mktemp("model") / "no-template.gguf", template=False)
 
 
 @pytest.fixture(scope="session")

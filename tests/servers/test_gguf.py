@@ -81,6 +81,7 @@ def test_a_header_says_what_the_model_is(small: bytes, write: Write) -> None:
         size=len(small),
         expected_size=header.expected_size,
         kv_bytes_per_token=2 * (8 + 4 + 2) * (8 + 8),
+        layers=3,
     )
     # Both tensors start at a multiple of 32; the last one needs its 68 bytes and no padding.
     assert header.expected_size == len(small) - 96 + 68

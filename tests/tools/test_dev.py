@@ -294,7 +294,13 @@ def test_checks_that_pass_are_named(recorder: Recorder) -> None:
     assert recorder.said[-1] == "passed: ruff format, ruff check, mypy"
 
 
-@pytest.mark.parametrize("word", ["check", "clean"])
+def test_the_real_llama_server_is_built_with_the_environments_own_pip(recorder: Recorder) -> None:
+    recorder.dev("llama-cpp")
+    assert recorder.commands[-1].endswith("tools/llama_cpp.py")
+    assert ".venv" in recorder.commands[-1]
+
+
+@pytest.mark.parametrize("word", ["check", "clean", "llama-cpp"])
 def test_a_task_without_arguments_refuses_them(recorder: Recorder, word: str) -> None:
     assert recorder.dev(word, "--fix") == 1
     assert f"{word} takes no arguments; '--fix' was given." in recorder.heard()

@@ -1,0 +1,176 @@
+"""Preflight between the rooms: what is wanted of an endpoint, and what its lacks stop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+
+from pytest_llmeval.engines.engine import EndpointFacts, Engine, refuse_request
+from pytest_llmeval.errors import Unsupported
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling, Trial
+from pytest_llmeval.results.trust import check_words
+from pytest_llmeval.run.honesty import most_tokens
+from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.running.checks import Subject
+from pytest_llmeval.running.preflight import ALWAYS, Budget, Examined, Way, examine, lacking
+from pytest_llmeval.scoring.markup import reasoning_tag_in
+
+Examine = Callable[[Engine, EndpointFacts, str | None], Awaitable[Examined]]
+"""Examines an endpoint by its engine, what it says of itself and the digest of its weights."""
+
+BEFORE_A_RUN = Budget()
+
+Key = tuple[str, str]
+"""Suite and condition."""
+
+
+def examiner(
+    model: ModelConfig,
+    wanted: Collection[CheckName],
+    *,
+    salt: str,
+    budget: Budget = BEFORE_A_RUN,
+    one_at_a_time: bool = False,
+) -> Examine:
+    """How a model's endpoint is examined. `salt` is for one that others ask too: see `Way`."""
+
+    async def look(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:
+        exact = model.exact or one_at_a_time
+        way = Way(
+            tag_in=reasoning_tag_in,
+            budget=budget,
+            width=1 if exact else facts.slots or model.slots,
+            salt=salt if model.gguf is None else "",
+            cache=not exact,
+            uncached=_has_cache_switch(model.engine),
+        )
+        return await examine(engine, subject_of(model, facts, digest), wanted, way)
+
+    return look
+
+
+def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> Subject:
+    """What the config, and the endpoint itself, say before it is asked anything."""
+    return Subject(
+        # The config's own word for a model is sent where it has no other, and means nothing.
+        name=model.sent_name if model.sent_name != model.name else None,
+        served=facts.served,
+        weights=str(model.gguf) if model.gguf is not None else None,
+        loaded=facts.model_path,
+        digest=digest,
+        context=facts.context,
+        context_asked=model.context,
+        adapters=tuple(f"{each.path.name} at scale {each.scale:g}" for each in model.lora),
+    )
+
+
+def _has_cache_switch(engine: str) -> bool:
+    request = Request((Message("user", ""),), Sampling(1), cache_prompt=False)
+    try:
+        refuse_request(engine, request)
+    except Unsupported:
+        return False
+    return True
+
+
+# What is needed -----------------------------------------------------------------------------------
+
+
+def needs_of(request: Request) -> frozenset[CheckName]:
+    """What an endpoint must be able to do for requests like this one."""
+    sampling = request.sampling
+    roles = [message.role for message in request.messages]
+    by_chance = sampling.temperature is None or sampling.temperature > 0
+    chat = request.form == "chat"
+    needed: dict[CheckName, bool] = {
+        "model": True,
+        "max_tokens": not request.continuations,
+        "system": chat and "system" in roles,
+        "template": chat and len(roles) - roles.count("system") > 1,
+        "stop": bool(sampling.stop),
+        "seed": by_chance and sampling.seed is not None,
+        "tools": bool(request.tools),
+        "json_schema": request.json_schema is not None,
+        "grammar": request.grammar is not None,
+        "logprobs": request.top_logprobs is not None,
+        "likelihoods": bool(request.continuations),
+    }
+    return frozenset(name for name, is_needed in needed.items() if is_needed)
+
+
+def wanted_for(trials: Iterable[Trial], model: ModelConfig) -> frozenset[CheckName]:
+    """What to look at before these trials of a model: what is cheap, and what they need."""
+    return ALWAYS.union(*needs_by_suite(trials, model).values())
+
+
+def needs_by_suite(
+    trials: Iterable[Trial], model: ModelConfig
+) -> Mapping[Key, frozenset[CheckName]]:
+    """What each suite needs under each condition; a condition's requests need all the same."""
+    firsts: dict[Key, Trial] = {}
+    for trial in trials:
+        firsts.setdefault(_key(trial), trial)
+    return {key: needs_of(request_of(trial, model)) for key, trial in firsts.items()}
+
+
+class Gatekeeper:
+    """Lets no trial through whose suite needs what its endpoint lacks.
+
+    All there is to tell of a lack stands once, with the first trial that it stops: there may be
+    thousands.
+    """
+
+    def __init__(self, model: ModelConfig, trials: Sequence[Trial]):
+        self._model = model
+        self._trials = trials
+        self._needs = needs_by_suite(trials, model)
+        self._long: dict[Key, bool] = {}
+        self._told: dict[CheckName, str] = {}
+
+    def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
+        """Raise Unsupported unless the endpoint, of which so much was found, can be asked this."""
+        check = lacking(found, self._needs[_key(trial)])
+        if check is None and lacking(found, ["context"]) and self._may_not_fit(trial, context):
+            check = lacking(found, ["context"])
+        if check is not None:
+            raise Unsupported(
+                f"suite {trial.suite.name} needs what {self._model.name} lacks: "
+                f"{self._told_once(check, trial)}"
+            )
+
+    def _told_once(self, check: Check, trial: Trial) -> str:
+        first = self._told.setdefault(check.name, trial.id)
+        if first == trial.id:
+            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
+        return f"{check.name}: {check.found}; in full with {first}"
+
+    def _may_not_fit(self, trial: Trial, context: int | None) -> bool:
+        """Whether some prompt of the trial's suite may be longer than the context."""
+        key = _key(trial)
+        if key not in self._long:
+            requests = (request_of(t, self._model) for t in self._trials if _key(t) == key)
+            self._long[key] = context is None or any(
+                most_tokens(request) + request.sampling.max_tokens > context for request in requests
+            )
+        return self._long[key]
+
+
+def _key(trial: Trial) -> Key:
+    return trial.suite.name, trial.condition.name
+
+
+WAYS_OUT: Mapping[CheckName, str] = {
+    "model": "Load the model that the config means, or correct `name` or `url`",
+    "context": "Give the model more context, or serve it by an engine that refuses long prompts",
+    "template": "Give the server the model's own chat template",
+    "system": "Put the system message's words into the user's, or use another chat template",
+    "max_tokens": "Use a server that obeys it",
+    "stop": "Take `stop` out of the sampling, or use a server that obeys it",
+    "seed": "Write `seed: null` if its answers may differ from run to run, or temperature: 0",
+    "tools": "Start the server so that it parses tool calls (llama-server: --jinja)",
+    "json_schema": "Use a server that holds answers to a schema",
+    "grammar": "Use llama.cpp's server",
+    "logprobs": "Use a server that gives log probabilities",
+    "likelihoods": "Use llama.cpp's server",
+}
+"""What to do about a lack, for each that stops a suite."""

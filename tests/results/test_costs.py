@@ -1,0 +1,63 @@
+"""costs.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.results.costs import write_costs
+from pytest_llmeval.results.report import condition_figures
+from pytest_llmeval.results.telemetry import PartLoad
+
+
+@pytest.fixture
+def written(tmp_path: Path, samples: Any) -> Any:
+    """The file that `write_costs` makes of two conditions with these arguments."""
+    trials = samples.trials_of(samples.suite_of("s", ["a", "b"]), ("m", "l"))
+    predictions = {t.id: samples.answered(t.id, started=i * 0.5) for i, t in enumerate(trials)}
+    figures = condition_figures(trials, predictions, {"m": 0.9})
+
+    def write(**arguments: Any) -> Any:
+        write_costs(tmp_path / "costs.json", figures, **arguments)
+        return json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_costs_name_tokens_and_seconds_of_each_condition_and_their_sum(written: Any) -> None:
+    costs = written()
+    assert costs["total"] == {
+        "prompt_tokens": 124,
+        "completion_tokens": 36,
+        "cached_tokens": 48,
+        "tokens": 160,
+        "price": None,
+        "joules": None,
+    }
+    first = costs["conditions"][0]
+    assert (first["suite"], first["condition"], first["tokens"]) == ("s", "m/plain", 80)
+    assert first["seconds"] == pytest.approx(0.043)
+    assert first["tokens_per_second"] == pytest.approx(18 / 0.043)
+    assert (first["cache_hit"], first["slots_busy"]) == (pytest.approx(24 / 62), 0.9)
+    assert first["usage_sources"] == {"server": 2}
+    assert costs["conditions"][1]["slots_busy"] is None
+
+
+def test_a_price_is_told_where_one_is_configured_and_is_null_elsewhere(written: Any) -> None:
+    costs = written(prices={"m/plain": (0.5, 2.0)})
+    priced, free = costs["conditions"]
+    assert priced["price"] == pytest.approx((62 * 0.5 + 18 * 2.0) / 1e6)
+    assert free["price"] is None
+    assert costs["total"]["price"] == priced["price"]
+
+
+def test_parts_that_were_watched_stand_with_their_load_and_the_energy_adds_up(written: Any) -> None:
+    loads = [
+        PartLoad("m/plain", n, 3, 0.5, 10, 20, 0.75, joules) for n, joules in ((1, 5.0), (2, None))
+    ]
+    costs = written(loads=loads)
+    assert [(part["number"], part["joules"]) for part in costs["parts"]] == [(1, 5.0), (2, None)]
+    assert costs["total"]["joules"] == 5.0
