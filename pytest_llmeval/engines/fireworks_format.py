@@ -46,10 +46,7 @@ def request_body(request: Request) -> dict[str, Any]:
         "repetition_penalty": sampling.repeat_penalty,
     }
     body |= {key: value for key, value in renamed.items() if value is not None}
-    if request.json_schema is not None:
-        schema = {"name": "answer", "schema": request.json_schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif request.grammar is not None:
+    if request.grammar is not None:
         body["response_format"] = {"type": "grammar", "grammar": request.grammar}
     body["context_length_exceeded_behavior"] = "error"
     return body

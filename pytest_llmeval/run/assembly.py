@@ -106,10 +106,11 @@ def live_models(
 def _examine(
     settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str, *, judges: bool
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything, and for an
-    embedder, whose server writes nothing.
+    """The preflight of a model; None for the fake engine, which can do everything, for a service
+    that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
     """
-    if settings.options.dry_run or model.engine == "fake" or model.role == "embedder":
+    silent = model.batch or model.role == "embedder"
+    if settings.options.dry_run or model.engine == "fake" or silent:
         return None
     exact = any(trial.suite.exact for trial in trials)
     wanted = wanted_for(trials, model)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.engines.chat_requests import request_from_chat
 from pytest_llmeval.engines.engine import refuse_request
+from pytest_llmeval.engines.request_bodies import request_from_body, template_kwargs_of
 from pytest_llmeval.errors import RunError, Unsupported
 from pytest_llmeval.inputs.config import Config
+from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import (
     Condition,
     Item,
@@ -23,8 +24,8 @@ from pytest_llmeval.records import (
     parse_trial_id,
 )
 
-CHAT = "/v1/chat/completions"
-"""The only `url` of a request that can be asked."""
+PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
+"""The `url` of a request by its form; nothing else can be asked."""
 
 _NO_PROMPT = PromptVariant("", (), "")
 _NO_SAMPLING = Sampling(max_tokens=0)
@@ -33,11 +34,14 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class WrittenRequest:
-    """A request of a file: the model that its body names, and what it asks."""
+    """A request of a file: the model that its body names, what it asks, and what it gives the
+    model's chat template beside that.
+    """
 
     custom_id: str
     model: str | None
     request: Request
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_requests(path: Path, config: Config) -> list[WrittenRequest]:
@@ -83,10 +87,11 @@ def _written(data: Any, longest: int) -> WrittenRequest:
     custom_id, body = data["custom_id"], data["body"]
     if not isinstance(custom_id, str) or not custom_id:
         raise ValueError("its custom_id is no text")
-    if data.get("method", "POST") != "POST" or data.get("url", CHAT) != CHAT:
-        raise ValueError(f"only POST {CHAT} can be asked, not {data.get('url')}")
-    request = request_from_chat(body, max_tokens=longest)
-    return WrittenRequest(custom_id, body.get("model"), request)
+    request = request_from_body(body, max_tokens=longest)
+    path = PATHS[request.form]
+    if data.get("method", "POST") != "POST" or data.get("url", path) != path:
+        raise ValueError(f"a body like this is for POST {path}, not {data.get('url')}")
+    return WrittenRequest(custom_id, body.get("model"), request, template_kwargs_of(body))
 
 
 def model_for(written: WrittenRequest, config: Config, path: Path) -> str:
@@ -109,12 +114,18 @@ def model_for(written: WrittenRequest, config: Config, path: Path) -> str:
     )
 
 
-def refuse_the_unaskable(kind: str, written: WrittenRequest, path: Path) -> None:
-    """Raise `RunError` for a request that the model's engine cannot honestly fulfil."""
+def refuse_the_unaskable(model: ModelConfig, written: WrittenRequest, path: Path) -> None:
+    """Raise `RunError` for a request that a model cannot honestly be asked as it is written."""
     try:
-        refuse_request(kind, written.request)
+        refuse_request(model.engine, written.request)
     except Unsupported as error:
         raise RunError(f"{path}: the request {written.custom_id}: {error}") from None
+    if written.template_kwargs != dict(model.chat_template_kwargs or {}):
+        raise RunError(
+            f"{path}: the request {written.custom_id} has other chat_template_kwargs "
+            f"({dict(written.template_kwargs)}) than the model {model.name} of the config "
+            f"({dict(model.chat_template_kwargs or {})}): write the same into the config"
+        )
 
 
 def trial_of(custom_id: str, model: str, id_: str | None = None) -> Trial:

@@ -129,10 +129,10 @@ def _read_parts(path: Path, manifest: Manifest, settings: Settings) -> tuple[Req
                 f"{file}: {len(written):,} requests, and {MANIFEST} says {facts.trials:,}: "
                 f"put the file back as it was built"
             )
-        engine = settings.config.models[condition.model].engine
+        model = settings.config.models[condition.model]
         for each in written:
             if not settings.options.dry_run:
-                refuse_the_unaskable(engine, each, file)
+                refuse_the_unaskable(model, each, file)
             requests[each.custom_id] = each.request
         trials = [trial_of(each.custom_id, condition.model) for each in written]
         parts.append(Part(facts.condition, facts.number, trials))

@@ -80,7 +80,7 @@ def _file_work(settings: Settings, path: Path, requests: Requests, stack: ExitSt
     for written in read_requests(path, config):
         model = model_for(written, config, path)
         if not dry_run:
-            refuse_the_unaskable(config.models[model].engine, written, path)
+            refuse_the_unaskable(config.models[model], written, path)
         if config.models[model].batch:
             raise ConfigError(
                 f"models: {model}: batch: true asks whole parts of a run's folder, which "

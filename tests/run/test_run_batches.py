@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def add_one(body: Any) -> str:
-    """The sums of the workbench: `3 + 1 =`."""
-    return str(int(body["messages"][-1]["content"].split()[0]) + 1)
+    """The sums of the workbench: `3 + 1 =`; what the preflight asks is no sum."""
+    first = body["messages"][-1]["content"].split()[0]
+    return str(int(first) + 1) if first.isdecimal() else "no sum"
 
 
 @pytest.fixture
@@ -68,7 +69,8 @@ def test_each_part_is_one_job_and_every_result_is_journaled(
     names = [job.name for jobs in jobs_in(run) for job in jobs]
     assert sorted(names) == sorted(service.jobs)
     assert all(job.outcome == "completed" for jobs in jobs_in(run) for job in jobs)
-    assert [j.label for j in service.jobs.values()] == [f"{run.name} m part {n}" for n in (1, 2)]
+    labels = sorted(job.label for job in service.jobs.values())
+    assert labels == [f"{run.name} m part {n}" for n in (1, 2)]
 
 
 def test_without_batch_the_same_model_is_asked_request_by_request(
@@ -76,7 +78,8 @@ def test_without_batch_the_same_model_is_asked_request_by_request(
 ) -> None:
     bench.config(models={"m": model(service, batch=False)})
     run = bench.run(bench.suite())
-    assert (service.did("chat"), len(service.jobs)) == (4, 0)
+    assert service.did("chat") > 4  # more by the preflight
+    assert not service.jobs
     assert {p.text for p in read_run(run).values()} == {"2", "3", "4", "5"}
 
 
@@ -103,7 +106,7 @@ def test_what_did_not_come_back_is_a_failure_with_its_reason_and_is_told_in_the_
     failures = {id_: p.failure for id_, p in read_run(run).items() if p.failure}
     assert {id_: f.reason for id_, f in failures.items()} == {
         "sums::m::add-1": "missing",
-        "sums::m::add-2": "error",
+        "sums::m::add-2": "refused",
     }
     assert failures["sums::m::add-2"].message == "HTTP 400: too long"
     words = failures["sums::m::add-1"].message
@@ -111,7 +114,7 @@ def test_what_did_not_come_back_is_a_failure_with_its_reason_and_is_told_in_the_
     (part,) = manifest_of(run).parts
     assert part.job_status == "completed"
     assert part.discrepancy == "twice sums::m::add-3; unknown who::is::this"
-    assert part.failures == {"missing": 1, "error": 1}
+    assert part.failures == {"missing": 1, "refused": 1}
     assert "NOT IN = OUT: twice sums::m::add-3" in (run / "reports/report.md").read_text("utf-8")
 
 

@@ -125,7 +125,7 @@ class FireworksStandIn:
             finally:
                 server.shutdown()
                 thread.join()
-        assert self.complaints == []
+        assert self.complaints == [], self.complaints
 
     def did(self, operation: str) -> int:
         """How often an operation was asked for."""

@@ -1,4 +1,4 @@
-"""From the body of a chat completion back to a request: what `chat.py` writes, and what others do.
+"""From a body back to a request: what `chat.py` and `completion.py` write, and what others do.
 
 A key that changes what is answered and that no request of ours can carry is refused by its name,
 never left out. Pure.
@@ -29,7 +29,6 @@ _WITHOUT_EFFECT = frozenset(
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "stream": (False,),
-    "logprobs": (False,),
     "tool_choice": ("auto",),
     "context_length_exceeded_behavior": ("error",),
 }
@@ -39,30 +38,42 @@ _READ = frozenset(
     {
         *("messages", "max_tokens", "max_completion_tokens", "stop", "tools", "cache_prompt"),
         *("response_format", "repeat_penalty", "repetition_penalty", *_NUMBERS),
+        *("prompt", "json_schema", "grammar", "logprobs", "top_logprobs", "n_probs"),
+        *("continuations", "chat_template_kwargs"),
     }
 )
 
 
-def request_from_chat(body: object, *, max_tokens: int) -> Request:
-    """Read a body; `max_tokens` is for one that has none.
+def request_from_body(body: object, *, max_tokens: int) -> Request:
+    """Read a body, of a raw completion where it has a `prompt`; `max_tokens` is for one without.
 
-    Raises ValueError for what is no chat completion, `Unsupported` for what we cannot ask.
+    What it gives the chat template belongs to the model, and is read by `template_kwargs_of`.
+    Raises ValueError for what is no completion, `Unsupported` for what we cannot ask.
     """
     if not isinstance(body, dict):
         raise ValueError("its body is no object")  # noqa: TRY004 - of the file, not of the call
     _refuse_others(body)
-    schema, grammar = _response_format(body.get("response_format"))
-    tools = body.get("tools") or []
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise ValueError("tools is no list of objects")
+    is_raw = "prompt" in body
+    schema, grammar = _form_of_answers(body)
     return Request(
-        messages=_messages(body.get("messages")),
+        messages=_prompt(body) if is_raw else _messages(body.get("messages")),
         sampling=_sampling(body, max_tokens),
-        tools=tuple(tools),
+        tools=tuple(_objects(body, "tools")),
         cache_prompt=body.get("cache_prompt") is not False,
+        form="completion" if is_raw else "chat",
         json_schema=schema,
         grammar=grammar,
+        top_logprobs=_top_logprobs(body),
+        continuations=_texts(body, "continuations"),
     )
+
+
+def template_kwargs_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a body gives the model's chat template beside the messages; raises ValueError."""
+    given = body.get("chat_template_kwargs") or {}
+    if not isinstance(given, dict):
+        raise ValueError("chat_template_kwargs is no object")  # noqa: TRY004 - of the file
+    return given
 
 
 def _refuse_others(body: Mapping[str, Any]) -> None:
@@ -72,6 +83,42 @@ def _refuse_others(body: Mapping[str, Any]) -> None:
         allowed = _ONLY.get(key, ())
         if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
             raise Unsupported(f"The key {key!r} (here {value!r:.60}) cannot be asked by this tool")
+
+
+def _prompt(body: Mapping[str, Any]) -> tuple[Message, ...]:
+    prompt = body["prompt"]
+    if not isinstance(prompt, str) or "messages" in body:
+        raise ValueError("prompt is no text, or stands beside messages")
+    return (Message("user", prompt),)
+
+
+def _objects(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise ValueError(f"{key} is no list of objects")
+    return value
+
+
+def _texts(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{key} is no list of texts")
+    return tuple(value)
+
+
+def _top_logprobs(body: Mapping[str, Any]) -> int | None:
+    """How many alternatives are asked for: `logprobs` is a number for raw completions, and says for
+    chats whether there are to be any; llama.cpp's own word for them is `n_probs`.
+    """
+    asked = body.get("logprobs")
+    if asked is True:
+        asked = body.get("top_logprobs", 0)
+    number = body.get("n_probs", asked)
+    if number is None or number is False:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError("logprobs is neither a number nor true or false")
+    return number
 
 
 def _messages(value: object) -> tuple[Message, ...]:
@@ -109,15 +156,23 @@ def _sampling(body: Mapping[str, Any], max_tokens: int) -> Sampling:
     for key, value in {"max_tokens": longest, **numbers}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"{key} is no number")
-    stop = body.get("stop") or []
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(each, str) for each in stops):
-        raise ValueError("stop is neither a text nor a list of texts")
-    return Sampling(max_tokens=longest, stop=tuple(stops), **numbers)
+    stop = body.get("stop")
+    stops = (stop,) if isinstance(stop, str) else _texts(body, "stop")
+    return Sampling(max_tokens=longest, stop=stops, **numbers)
+
+
+def _form_of_answers(body: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The JSON schema or the grammar that an answer has to obey, if there is one."""
+    schema, grammar = body.get("json_schema"), body.get("grammar")
+    if schema is None and grammar is None:
+        return _response_format(body.get("response_format"))
+    if not isinstance(schema, dict | type(None)) or not isinstance(grammar, str | type(None)):
+        raise ValueError("json_schema is no object, or grammar no text")  # noqa: TRY004 - of the file
+    return schema, grammar
 
 
 def _response_format(value: object) -> tuple[Mapping[str, Any] | None, str | None]:
-    """The JSON schema or the grammar that an answer has to obey, if there is one."""
+    """The same where a chat says it."""
     if value is None or value == {"type": "text"}:
         return None, None
     if isinstance(value, dict):

@@ -1,7 +1,8 @@
-"""Bodies of chat completions, read back into requests."""
+"""Bodies of completions, read back into requests."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.engines.chat import chat_body
-from pytest_llmeval.engines.chat_requests import request_from_chat
+from pytest_llmeval.engines.completion import completion_body
 from pytest_llmeval.engines.fireworks_format import request_body
+from pytest_llmeval.engines.request_bodies import request_from_body, template_kwargs_of
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import Message, Request, Sampling
 
@@ -36,24 +38,56 @@ samplings = st.builds(
     stop=st.lists(texts, max_size=2).map(tuple),
 )
 tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+schemas = st.none() | st.just({"type": "object"})
 requests = st.builds(
-    Request, messages, samplings, st.sampled_from([(), (tool,)]), cache_prompt=st.booleans()
+    Request,
+    messages,
+    samplings,
+    st.sampled_from([(), (tool,)]),
+    cache_prompt=st.booleans(),
+    json_schema=schemas,
+    top_logprobs=st.none() | st.integers(1, 20),
+    continuations=st.lists(texts, max_size=2).map(tuple),
 )
+
+
+def test_the_strategies_know_every_field_of_a_request() -> None:
+    """Whoever adds one has to carry it through the files of requests."""
+    assert [field.name for field in dataclasses.fields(Request)] == [
+        *("messages", "sampling", "tools", "cache_prompt", "form", "json_schema", "grammar"),
+        *("top_logprobs", "continuations"),
+    ]
+
+
+def written(request: Request, body: dict[str, Any]) -> Any:
+    """The body as a file has it, with what no API has a word for."""
+    return json.loads(json.dumps(body | {"continuations": list(request.continuations)}))
 
 
 @given(requests)
 def test_what_is_written_for_llama_cpp_is_read_back_equal(request: Request) -> None:
-    body = json.loads(json.dumps(chat_body(request, "m", llama_cpp=True)))
-    assert request_from_chat(body, max_tokens=7) == request
+    asked = dataclasses.replace(request, grammar=None if request.json_schema else "root ::= [0-9]")
+    body = written(asked, chat_body(asked, "m", llama_cpp=True, template_kwargs={"a": 1}))
+    assert request_from_body(body, max_tokens=7) == asked
+    assert template_kwargs_of(body) == {"a": 1}
 
 
-@given(requests.filter(lambda r: r.cache_prompt), st.none() | st.just({"type": "object"}))
-def test_what_is_written_for_fireworks_is_read_back_equal(
-    request: Request, schema: dict[str, Any] | None
-) -> None:
-    asked = Request(request.messages, request.sampling, request.tools, json_schema=schema)
-    body = json.loads(json.dumps(request_body(asked)))
-    assert request_from_chat(body, max_tokens=7) == asked
+@given(requests, texts, st.booleans())
+def test_raw_completions_are_read_back_equal(request: Request, text: str, llama_cpp: bool) -> None:
+    asked = dataclasses.replace(
+        request, messages=(Message("user", text),), tools=(), form="completion"
+    )
+    if not llama_cpp:  # OpenAI's API has no words for these
+        sampling = dataclasses.replace(asked.sampling, top_k=None, min_p=None, repeat_penalty=None)
+        asked = dataclasses.replace(asked, sampling=sampling, json_schema=None, cache_prompt=True)
+    body = written(asked, completion_body(asked, "m", llama_cpp=llama_cpp))
+    assert request_from_body(body, max_tokens=7) == asked
+
+
+@given(requests.filter(lambda r: r.cache_prompt))
+def test_what_is_written_for_fireworks_is_read_back_equal(request: Request) -> None:
+    body = written(request, request_body(request))
+    assert request_from_body(body, max_tokens=7) == request
 
 
 def body(**keys: Any) -> dict[str, Any]:
@@ -61,7 +95,7 @@ def body(**keys: Any) -> dict[str, Any]:
 
 
 def test_a_body_that_says_little_leaves_the_rest_to_the_server() -> None:
-    assert request_from_chat(body(), max_tokens=7) == Request(
+    assert request_from_body(body(), max_tokens=7) == Request(
         (Message("user", "hi"),), Sampling(max_tokens=7)
     )
 
@@ -76,11 +110,11 @@ def test_a_body_that_says_little_leaves_the_rest_to_the_server() -> None:
     ],
 )
 def test_keys_that_change_nothing_are_let_through(keys: dict[str, Any]) -> None:
-    assert request_from_chat(body(**keys), max_tokens=7) == request_from_chat(body(), max_tokens=7)
+    assert request_from_body(body(**keys), max_tokens=7) == request_from_body(body(), max_tokens=7)
 
 
 def test_the_newer_name_of_the_longest_answer_is_known() -> None:
-    request = request_from_chat(body(max_completion_tokens=9), max_tokens=7)
+    request = request_from_body(body(max_completion_tokens=9), max_tokens=7)
     assert request.sampling.max_tokens == 9
 
 
@@ -90,7 +124,6 @@ def test_the_newer_name_of_the_longest_answer_is_known() -> None:
         ({"n": 2}, "The key 'n' (here 2) cannot be asked"),
         ({"n": True}, "The key 'n' (here True)"),
         ({"logit_bias": {"7": 1}}, "The key 'logit_bias'"),
-        ({"logprobs": True}, "The key 'logprobs' (here True)"),
         ({"tool_choice": "required"}, "The key 'tool_choice'"),
         ({"stream": True}, "The key 'stream'"),
         ({"response_format": {"type": "json_object"}}, "The response_format"),
@@ -106,7 +139,7 @@ def test_what_cannot_be_asked_is_refused_by_name_and_never_left_out(
     keys: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Unsupported) as refused:
-        request_from_chat(body(**keys), max_tokens=7)
+        request_from_body(body(**keys), max_tokens=7)
     assert words in str(refused.value)
 
 
@@ -120,10 +153,14 @@ def test_what_cannot_be_asked_is_refused_by_name_and_never_left_out(
         (body(messages=[{"role": "user"}]), "a message has no content"),
         (body(temperature="warm"), "temperature is no number"),
         (body(max_tokens=True), "max_tokens is no number"),
-        (body(stop=[7]), "stop is neither"),
+        (body(stop=[7]), "stop is no list of texts"),
+        (body(logprobs="all"), "logprobs is neither a number nor"),
+        (body(prompt="a"), "prompt is no text, or stands beside messages"),
+        (body(grammar=7), "json_schema is no object, or grammar no text"),
+        (body(continuations=[1]), "continuations is no list of texts"),
         (body(tools="all"), "tools is no list of objects"),
     ],
 )
 def test_what_is_no_chat_completion_says_what_is_wrong(broken: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        request_from_chat(broken, max_tokens=7)
+        request_from_body(broken, max_tokens=7)
