@@ -3,8 +3,10 @@
     id = suite "::" condition "::" name
 
 `condition` is `model/sampling/prompt` as far as these have names, `name` the item's slug, with `.2`
-behind it for the second repeat. Neither is empty or holds a `::`; a suite may, since it may be
-called after something that does. So an id is taken apart from its end, and one way only.
+behind it for the second repeat. A judge's trial is called after the one that it judges, with the
+scorer behind an `@`, which no slug has, and for two orders their number: `fr.2@pairwise.1`. Neither
+is empty or holds a `::`; a suite may, since it may be called after something that does. So an id is
+taken apart from its end, and one way only.
 """
 
 from __future__ import annotations

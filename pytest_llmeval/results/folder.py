@@ -99,6 +99,14 @@ class RunFolder:
         """Where a part's journal lies."""
         return self.condition(condition) / "parts" / f"part-{part:04d}.results.jsonl"
 
+    def judge_requests(self, condition: str) -> Path:
+        """Where it lies what judges were asked about a condition's answers."""
+        return self.condition(condition) / "parts" / "judge-0001.requests.jsonl"
+
+    def judge_results(self, condition: str) -> Path:
+        """Where the journal of the judges of a condition's answers lies."""
+        return self.condition(condition) / "parts" / "judge-0001.results.jsonl"
+
     def jobs(self, condition: str, part: int = 1) -> Path:
         """Where the batch jobs of a part are written down."""
         return self.condition(condition) / "parts" / f"part-{part:04d}.jobs.json"

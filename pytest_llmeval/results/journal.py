@@ -40,7 +40,7 @@ class Journal:
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
         self._folder = folder
         self._part_of = part_of
-        self._files: dict[tuple[str, int], IO[bytes]] = {}
+        self._files: dict[Path, IO[bytes]] = {}
         # The run may be closed by another thread than the one that opened it.
         self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
         self._syncing = threading.Lock()
@@ -54,11 +54,10 @@ class Journal:
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system."""
-        condition = parse_trial_id(prediction.trial_id).condition
-        key = (condition, self._part_of(prediction.trial_id))
-        handle = self._files.get(key)
+        path = self._path_for(prediction)
+        handle = self._files.get(path)
         if handle is None:
-            handle = self._open(key)
+            handle = self._open(path)
         handle.write(prediction_to_line(prediction))
         handle.flush()
 
@@ -81,11 +80,16 @@ class Journal:
         finally:
             self._lock.release()
 
-    def _open(self, key: tuple[str, int]) -> IO[bytes]:
-        condition, part = key
-        path = self._folder.results(condition, part)
+    def _path_for(self, prediction: Prediction) -> Path:
+        """The file of the trial's part; judges have one of their own, for they are other models."""
+        condition = parse_trial_id(prediction.trial_id).condition
+        if prediction.asked:
+            return self._folder.judge_results(condition)
+        return self._folder.results(condition, self._part_of(prediction.trial_id))
+
+    def _open(self, path: Path) -> IO[bytes]:
         drop_torn_line(path)
-        handle = self._files[key] = path.open("ab")
+        handle = self._files[path] = path.open("ab")
         return handle
 
 
@@ -129,15 +133,19 @@ def read_journal(path: Path) -> dict[str, Prediction]:
     """Read one journal: what is known of each trial.
 
     A torn last line is passed over. An answer takes the place of an earlier failure of the same
-    trial. Raises `RunError` for any other broken line and for a trial that was answered twice,
-    naming file and line.
+    trial, and of an answer to what is not asked any more. Raises `RunError` for any
+    other broken line and for a trial that was answered twice, naming file and line.
     """
     return _merged([path])
 
 
 def read_run(run: Path) -> dict[str, Prediction]:
-    """Read all journals of a run as `read_journal` reads one, whatever parts it was cut into."""
-    return _merged(sorted(run.glob("*/parts/part-*.results.jsonl")))
+    """Read all journals of a run as `read_journal` reads one, whatever parts it was cut into.
+
+    What judges said is there too, under the ids of their own trials.
+    """
+    waves = ("part", "judge")
+    return _merged(path for w in waves for path in sorted(run.glob(f"*/parts/{w}-*.results.jsonl")))
 
 
 def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
@@ -145,7 +153,7 @@ def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
     for place, prediction in itertools.chain.from_iterable(map(_lines, paths)):
         trial_id = prediction.trial_id
         earlier = predictions.get(trial_id)
-        if earlier is None or earlier.answer is None:
+        if earlier is None or earlier.answer is None or earlier.asked != prediction.asked:
             predictions[trial_id] = prediction
         elif prediction.answer is not None:
             raise RunError(

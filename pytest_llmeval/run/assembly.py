@@ -11,21 +11,26 @@ from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import Memory, free_now
-from pytest_llmeval.records import Answer, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.honesty import refuse_dishonest
+from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
 from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
 
 AnyLane = Lane | BatchLane
+
+Answers = Callable[[], Mapping[str, Prediction]]
+"""All predictions that count by now, of both waves."""
 
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
@@ -70,16 +75,18 @@ def live_models(
     opened: Callable[[LiveModel, ModelConfig], None],
     trials: Sequence[Trial] = (),
     salt: str = "",
+    judged: Sequence[JudgeTrial] = (),
 ) -> dict[str, LiveModel]:
     """The config's models, ready to be opened; their servers will log into the folder `logs`.
 
     `opened` is told of each that has said what it is, before it is asked anything. Whether they can
-    do what `trials` ask of them is looked at when they are opened; `salt` is unlike that of any
-    other session.
+    do what `trials` ask of them, and `judged` of those that judge, is looked at when they are
+    opened; `salt` is unlike that of any other session.
     """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
     by_name = by_model(trials, settings.models)
+    judges = {trial.condition.model for trial in judged}
     return {
         name: LiveModel(
             name,
@@ -88,22 +95,27 @@ def live_models(
             say,
             place=_place(settings, name),
             opened=lambda live: opened(live, models[live.name]),
-            examine=_examine(settings, models[name], by_name.get(name, ()), salt),
+            examine=_examine(
+                settings, models[name], by_name.get(name, ()), salt, judges=name in judges
+            ),
         )
         for name, made in backings.items()
     }
 
 
 def _examine(
-    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
+    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str, *, judges: bool
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything, and for a
-    service that is asked in batches and by nothing else.
+    """The preflight of a model; None for the fake engine, which can do everything, for a service
+    that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
     """
-    if settings.options.dry_run or model.engine == "fake" or model.batch:
+    silent = model.batch or model.role == "embedder"
+    if settings.options.dry_run or model.engine == "fake" or silent:
         return None
     exact = any(trial.suite.exact for trial in trials)
     wanted = wanted_for(trials, model)
+    if judges and settings.bench.replies_in_json(model.name):
+        wanted |= {"json_schema"}
     return examiner(model, wanted, salt=salt, one_at_a_time=exact)
 
 
@@ -119,16 +131,43 @@ def turns_of(
     trials: Sequence[Trial],
     ledger: Ledger,
     say: Callable[[str], None],
+    wave: SecondWave,
+    answers: Answers,
 ) -> list[list[AnyLane]]:
-    """A lane for every model that has trials left; those of a turn fit into memory together."""
-    left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
+    """A lane for every model that has trials left; those of a turn fit into memory together.
+
+    `answers` gives all predictions that count by then, those of earlier sessions among them. Judges
+    come last, and judge in their own turn what they then can. Only where one of two judges that do
+    not fit together judges the other, and the other way round, is one loaded again.
+    """
+    known, order = answers(), _order(settings, trials)
+    left = [trial for trial in trials if not is_answered(known.get(trial.id))]
     lanes: dict[str, AnyLane] = {
         name: _lane(settings, models[name], its)
         if not settings.config.models[name].batch
         else _batch_lane(settings, models[name], its, ledger, say)
-        for name, its in by_model(left, settings.models).items()
+        for name, its in by_model(left, order).items()
     }
-    return in_turns(settings, lanes)
+    unjudged: dict[str, list[JudgeTrial]] = {}
+    for trial in wave.trials:
+        if not is_answered(known.get(trial.id)):
+            unjudged.setdefault(trial.condition.model, []).append(trial)
+    judges = {
+        name: judge_lane(settings, models[name], its, wave, answers)
+        for name, its in unjudged.items()
+    }
+    turns = _turns(settings, [name for name in order if name in lanes or name in judges])
+    turn_of = {name: number for number, turn in enumerate(turns) for name in turn}
+    in_time = {
+        name
+        for name in judges
+        if all(turn_of.get(m, 0) <= turn_of[name] for m in judged_by(unjudged[name]))
+    }
+    made = [[lanes[name] for name in turn if name in lanes] for turn in turns]
+    for number, turn in enumerate(turns):
+        made[number] += [judges[name] for name in turn if name in in_time]
+    late = {name: lane for name, lane in judges.items() if name not in in_time}
+    return made + in_turns(settings, late)
 
 
 def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyLane]]:
@@ -138,7 +177,11 @@ def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyL
 
 def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
     """Which of the models asked are loaded together, turn after turn, as memory allows now."""
-    return _turns(settings, by_model(trials, settings.models))
+    return _turns(settings, by_model(trials, _order(settings, trials)))
+
+
+def _order(settings: Settings, trials: Iterable[Trial]) -> tuple[str, ...]:
+    return settings.turn_order({trial.suite.name: trial.suite for trial in trials}.values())
 
 
 def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:

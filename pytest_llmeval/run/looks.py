@@ -25,6 +25,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.run.honesty import words_in
+from pytest_llmeval.run.judge_plan import is_held_against
 from pytest_llmeval.scoring.extraction import targets_of
 from pytest_llmeval.scoring.leftovers import marker_in
 from pytest_llmeval.scoring.markup import reasoning_tag_in
@@ -201,6 +202,8 @@ def _all_alike(group: Group) -> Iterator[Doubt]:
     value = values.pop()
     if value == 1 and group.trials[0].suite.each_item == "must_pass":
         return  # as it should be
+    if is_held_against(group.trials[0]):
+        return  # a tie with itself
     kinds: Mapping[float | None, DoubtKind] = {1: "all_right", 0: "all_wrong"}
     yield _doubt(group, kinds.get(value, "all_equal"), count, count, group.firsts[0].trial)
 

@@ -191,6 +191,12 @@ class LiveModel:
             return await self._counter.completed(self.engine, request, answer)
         return answer_of(await self.engine.likelihoods(request))
 
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Make one attempt at the vectors of some texts; raises EngineError."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return await self._engine.embed(texts)
+
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
 
