@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -240,10 +240,11 @@ def test_work_that_nobody_waits_for_and_that_does_not_end_ends_the_process(
     ended_with: list[int] = []
     over, go_on = threading.Event(), threading.Event()
 
-    def end(status: int) -> None:
+    def end(status: int) -> NoReturn:
         ended_with.append(status)
         over.set()
         go_on.set()
+        raise Abandoned  # nobody comes back from the real one
 
     monkeypatch.setattr(worker_module, "end", end)
     monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.05)
