@@ -31,10 +31,10 @@ def write_costs(
     """Write costs.json: each condition in each suite, each part that was watched, each judge, and
     their sums.
 
-    `prices` go by condition, `judge_prices` by judge; who has none has no price, which is none of
-    0. What is not known is null.
+    `prices` go by condition, `judge_prices` by judge; who has none, or answers whose tokens nobody
+    counted, has no price, which is none of 0. What is not known is null.
     """
-    priced = [_price(each, (prices or {}).get(each.condition)) for each in figures]
+    priced = [_condition_price(each, (prices or {}).get(each.condition)) for each in figures]
     rows = [plain(each) | {"price": price} for each, price in zip(figures, priced, strict=True)]
     told = [_judge_costs(each, (judge_prices or {}).get(each.judge)) for each in judges]
     everybody: list[ConditionFigures | JudgeFigures] = [*figures, *judges]
@@ -69,6 +69,10 @@ def _judge_costs(judge: JudgeFigures, prices: Prices | None) -> dict[str, Any]:
         "slots_busy": judge.slots_busy,
         "price": _price(judge, prices),
     }
+
+
+def _condition_price(figures: ConditionFigures, prices: Prices | None) -> float | None:
+    return None if "none" in figures.usage_sources else _price(figures, prices)
 
 
 def _price(figures: ConditionFigures | JudgeFigures, prices: Prices | None) -> float | None:

@@ -191,7 +191,7 @@ def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], .
     free = free_now()
     needs = {}
     for name in names:
-        need = memory_of(settings.config.models[name], has_gpu=bool(free.vram)) or Memory(0)
+        need = memory_of(settings.config.models[name], has_gpu=free.vram is not None) or Memory(0)
         needs[name] = {"ram": need.ram, "vram": need.vram or 0}
     return take_turns(needs, {"ram": free.ram, "vram": free.vram})
 

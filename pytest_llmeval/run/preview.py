@@ -127,7 +127,7 @@ def _time(loads: Sequence[Load], speed: float | None) -> str:
 def _memory(settings: Settings, model: str) -> str:
     config = settings.config.models[model]
     free = free_now()
-    need = memory_of(config, has_gpu=bool(free.vram))
+    need = memory_of(config, has_gpu=free.vram is not None)
     if need is None:
         return "memory not ours to tell"
     parts = [f"{in_gib(need.ram)} of memory"] if need.ram else []

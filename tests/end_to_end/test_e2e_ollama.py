@@ -84,7 +84,9 @@ def test_one_is_started_where_none_runs_and_nothing_is_left_of_it(
 def test_not_even_a_killed_session_leaves_one_behind(
     project: Project, installed: dict[str, str]
 ) -> None:
-    write_store(project.root / "store", Model("llama3.1:8b"), faults=["", "hang"])
+    write_store(
+        project.root / "store", Model("llama3.1:8b"), faults=[*[""] * PREFLIGHT, "", "hang"]
+    )
     configure(project)
     session = project.start(**installed)
     assert becomes_true(lambda: project.has_run and project.lines() > 0)

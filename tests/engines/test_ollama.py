@@ -552,6 +552,17 @@ def test_a_model_on_another_machine_is_refused_unless_it_is_asked_for(ollama: Ol
     assert ollama.loads == []  # there is nothing to load here
 
 
+def test_a_model_on_another_machine_is_not_asked_to_unload(ollama: Ollama) -> None:
+    ollama.models["tiny:latest"].remote_host = "https://elsewhere.example:443"
+
+    async def story(engine: OllamaEngine) -> None:
+        await engine.describe()
+        await engine.unload()
+
+    within(ollama, story, remote=True)
+    assert not ollama.asked("/api/generate")
+
+
 def test_unloading_takes_the_model_out_of_memory(ollama: Ollama) -> None:
     async def story(engine: OllamaEngine) -> None:
         await engine.describe()
