@@ -20,6 +20,9 @@ LONGEST_VALUE = 200
 """So many characters of a value are shown in a message."""
 
 _LONGEST_MS = 1e12
+_LARGEST_COUNT = 1e18
+"""Beyond this, a count of tokens or of nanoseconds is no such thing."""
+
 _GZIP = b"\x1f\x8b"
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -70,16 +73,25 @@ def no_constant(name: str) -> None:
 def optional(data: Mapping[str, Any], key: str, expected: type) -> Any:
     """Return a field of the expected type, None when it is null or missing."""
     value = data.get(key)
-    if value is not None and not isinstance(value, expected):
+    is_bool = isinstance(value, bool) and expected is not bool  # which Python counts as an int
+    if value is not None and (is_bool or not isinstance(value, expected)):
         raise Unexpected(f"{key} is {kind_of(value)}, not {_KINDS[expected]}")
     return value
 
 
+def objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return a list of objects, empty when it is null or missing."""
+    found = optional(data, key, list) or []
+    if not all(isinstance(each, dict) for each in found):
+        raise Unexpected(f"{key} is not a list of objects")
+    return cast("list[dict[str, Any]]", found)
+
+
 def count(data: Mapping[str, Any], key: str) -> int | None:
-    """Return a number of tokens, None when it is null or missing."""
+    """Return a number of tokens or of nanoseconds, None when it is null or missing."""
     value = optional(data, key, int)
-    if value is not None and (isinstance(value, bool) or value < 0):
-        raise Unexpected(f"{key} is {json.dumps(value)}, not a number of tokens")
+    if value is not None and not 0 <= value < _LARGEST_COUNT:
+        raise Unexpected(f"{key} is {str(value)[:LONGEST_VALUE]}, which cannot be")
     return cast("int | None", value)
 
 
@@ -127,9 +139,13 @@ def finite(value: object, what: str) -> float:
     """Return a number that is one, also where JSON has written 1e999; `what` names it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unexpected(f"{what} is {kind_of(value)}, not a number")
-    if not math.isfinite(value):
-        raise Unexpected(f"{what} is {value}, not a number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise Unexpected(f"{what} is {number}, not a number")
+    return number
 
 
 _KINDS: dict[type, str] = {
