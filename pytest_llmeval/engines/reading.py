@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pytest_llmeval.engines.refusals import quote, without
-from pytest_llmeval.errors import BadAnswer
+from pytest_llmeval.errors import BadAnswer, BadLogprobs, EngineError
 from pytest_llmeval.records import ToolCall
 
 T = TypeVar("T")
@@ -29,14 +29,22 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unexpected(Exception):
-    """Says what is wrong with a body, for `read_reply` to complete."""
+    """Says what is wrong with a body, for `read_reply` to complete; `becomes` is the error then."""
+
+    becomes: type[BadAnswer | BadLogprobs] = BadAnswer
+
+
+class UnexpectedLogprob(Unexpected):
+    """The same of a log probability that can be none."""
+
+    becomes = BadLogprobs
 
 
 def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | None = None) -> T:
     """Read the JSON object that is the body of a reply with status 200.
 
-    Raises `BadAnswer` for anything that is not what `read` expects, quoting how the body begins;
-    `secret` is taken out of the quotation.
+    Raises `BadAnswer` for anything that is not what `read` expects (`BadLogprobs` for a log
+    probability that is none), quoting how the body begins; `secret` is taken out of the quotation.
     """
     try:
         return read(json_object(body))
@@ -44,10 +52,10 @@ def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | N
         raise bad_answer(problem, body, secret) from None
 
 
-def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> BadAnswer:
+def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> EngineError:
     """Complete what is wrong with a body by how it begins; `secret` is taken out of both."""
     words, beginning = without(str(problem), secret), quote(body, secret=secret)
-    return BadAnswer(f"The answer cannot be used: {words}. It begins: {beginning}")
+    return problem.becomes(f"The answer cannot be used: {words}. It begins: {beginning}")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

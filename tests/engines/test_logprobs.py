@@ -73,7 +73,7 @@ def test_a_rounding_above_certainty_is_certainty() -> None:
         ([entry("4", float("-inf"))], "logprob is -inf, not a number"),
         ([entry("4", -(10**400))], "logprob is inf, not a number"),
         ([entry("4", 0.25)], "logprob is 0.25, not the logarithm of a probability"),
-        ([entry("4", LOWEST)], "that of a token that cannot have been written"),
+        ([entry("4", LOWEST)], "that of a token that cannot be written"),
         ([entry("4", -0.5, a=None)], "logprob is null or missing, not a number"),
         ([entry(4, -0.5)], "a token of logprobs is a whole number, not a string"),
         (["4"], "an entry of logprobs is a string, not an object"),

@@ -206,7 +206,10 @@ def test_an_empty_answer_is_an_answer() -> None:
         (reply(usage=[1]), "usage is a list, not an object"),
         (reply(usage={"input_tokens": -1}), "input_tokens is -1, which cannot be"),
         (reply(usage={"input_tokens": "9"}), "input_tokens is a string, not a whole number"),
-        (reply(usage={"cache_read_input_tokens": True}), "cache_read_input_tokens is true or false, not"),
+        (
+            reply(usage={"cache_read_input_tokens": True}),
+            "cache_read_input_tokens is true or false, not",
+        ),
     ],
     ids=range(20),
 )
