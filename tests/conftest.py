@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is about durations, and a busy machine must fail none.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Under GitHub Actions every inner session would put its report on the page of the real one.
 os.environ.pop("GITHUB_STEP_SUMMARY", None)

@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast, get_args
 
-from pytest_llmeval.engines.logprobs import check_logprobs, logprobs_of_choice
+from pytest_llmeval.engines.logprobs import (
+    alternatives_to_ask,
+    check_logprobs,
+    logprobs_of_choice,
+)
 from pytest_llmeval.engines.reading import (
     LONGEST_VALUE,
     Unexpected,
@@ -37,6 +41,9 @@ _OPENAI_SAMPLING = (
     "seed",
 )
 _LLAMA_CPP_SAMPLING = ("top_k", "min_p", "repeat_penalty")
+
+REASONING = ("reasoning_content", "reasoning")
+"""What servers call a model's thoughts; some send both, and then the same."""
 
 
 # Requests -----------------------------------------------------------------------------------------
@@ -66,9 +73,7 @@ def chat_body(
     if request.grammar is not None and llama_cpp:
         body["grammar"] = request.grammar
     if request.top_logprobs is not None:
-        # llama.cpp gives none at all where no alternatives are asked for.
-        least = 1 if llama_cpp else 0
-        body |= {"logprobs": True, "top_logprobs": max(least, request.top_logprobs)}
+        body |= {"logprobs": True, "top_logprobs": alternatives_to_ask(request.top_logprobs)}
     if template_kwargs:
         body["chat_template_kwargs"] = dict(template_kwargs)
     return body
@@ -143,7 +148,7 @@ def chat_answer(data: dict[str, Any], top_logprobs: int | None = None) -> Answer
         text=optional(message, "content", str) or "",
         finish_reason=finish_reason(choice.get("finish_reason")),
         tool_calls=_tool_calls(message),
-        reasoning=optional(message, "reasoning_content", str),
+        reasoning=_reasoning(message),
         usage=usage_of(optional(data, "usage", dict), timings),
         first_token_ms=first_token_ms,
         service_ms=service_ms,
@@ -179,6 +184,12 @@ def finish_reason(value: object) -> FinishReason:
             f"finish_reason is {json.dumps(value)[:LONGEST_VALUE]}, not one of {known}"
         )
     return cast(FinishReason, value)
+
+
+def _reasoning(message: dict[str, Any]) -> str | None:
+    """What was thought before the answer, by llama.cpp's name for it or by vLLM's later one."""
+    texts = [optional(message, key, str) for key in REASONING]
+    return next((text for text in texts if text), None)
 
 
 def _tool_calls(message: dict[str, Any]) -> tuple[ToolCall, ...]:

@@ -2,10 +2,10 @@
 
 Everything is read by the same code whether it was streamed or not: chunks become the object of an
 unstreamed reply, and what is special here is only what can go wrong between them. Facts of the
-format: deltas hold `content`, `reasoning_content` and `tool_calls`, of which id and name come with
-the first delta of an index and the arguments in pieces; `finish_reason` comes once; then perhaps a
-chunk without choices that has `usage` and llama.cpp's `timings`; then `data: [DONE]`. In a raw
-completion the pieces are called `text`.
+format: deltas hold `content`, `reasoning_content` (or `reasoning`) and `tool_calls`, of which id
+and name come with the first delta of an index and the arguments in pieces; `finish_reason` comes
+once; then perhaps a chunk without choices that has `usage` and llama.cpp's `timings`; then
+`data: [DONE]`. In a raw completion the pieces are called `text`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pytest_llmeval.engines.chat import REASONING
 from pytest_llmeval.engines.reading import Unexpected, json_object, kind_of, optional
 from pytest_llmeval.engines.refusals import error_from_frame
 from pytest_llmeval.engines.sse import Event
@@ -53,7 +54,7 @@ class Chunks:
             self._done = True
             return True
         chunk = json_object(event.data)
-        if "error" in chunk:
+        if chunk.get("error") is not None:
             raise error_from_frame(chunk, secret=self._secret)
         choices = optional(chunk, "choices", list)
         if choices is None:
@@ -95,7 +96,7 @@ class Chunks:
             raise Unexpected("it has a second choice, and one was asked for")
         delta = optional(choice, "delta", dict) or {}
         calls = optional(delta, "tool_calls", list) or ()
-        pieces = [(key, optional(delta, key, str)) for key in ("content", "reasoning_content")]
+        pieces = [(key, optional(delta, key, str)) for key in ("content", *REASONING)]
         pieces.append(("text", optional(choice, "text", str)))
         if calls or any(piece for _, piece in pieces):
             self.begun = True
@@ -159,7 +160,7 @@ class LlamaCppPieces:
     def add(self, event: Event) -> bool:
         """Take an event; returns whether it was the last one; raises as `Chunks.add`."""
         piece = json_object(event.data)
-        if "error" in piece:
+        if piece.get("error") is not None:
             raise error_from_frame(piece, secret=self._secret)
         content = optional(piece, "content", str)
         if content is None:

@@ -18,7 +18,11 @@ from pytest_llmeval.engines.chat import (
     usage_of,
     with_logprobs,
 )
-from pytest_llmeval.engines.logprobs import check_logprobs, logprobs_of_entries
+from pytest_llmeval.engines.logprobs import (
+    alternatives_to_ask,
+    check_logprobs,
+    logprobs_of_entries,
+)
 from pytest_llmeval.engines.reading import (
     LONGEST_VALUE,
     Unexpected,
@@ -65,7 +69,7 @@ def completion_body(request: Request, model: str | None, *, llama_cpp: bool) -> 
     if llama_cpp:
         return body | _llama_cpp_keys(request)
     if request.top_logprobs is not None:
-        body["logprobs"] = request.top_logprobs
+        body["logprobs"] = alternatives_to_ask(request.top_logprobs)
     return body
 
 
@@ -76,7 +80,7 @@ def _llama_cpp_keys(request: Request) -> dict[str, Any]:
     if request.grammar is not None:
         keys["grammar"] = request.grammar
     if request.top_logprobs is not None:
-        keys["n_probs"] = max(1, request.top_logprobs)  # 0 would give none at all
+        keys["n_probs"] = alternatives_to_ask(request.top_logprobs)
     return keys
 
 
@@ -119,7 +123,7 @@ def llama_cpp_answer(
     data: dict[str, Any], max_tokens: int, top_logprobs: int | None = None
 ) -> Answer:
     """Read a completion of llama.cpp's that is JSON already; raises `Unexpected`."""
-    if "error" in data:
+    if data.get("error") is not None:
         raise Unexpected(f"it is no completion but an error: {words_of(data)}")
     timings = optional(data, "timings", dict) or {}
     first_token_ms, service_ms = times_of(timings)

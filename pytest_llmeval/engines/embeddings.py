@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_llmeval.engines.reading import (
     Unexpected,
+    count,
     finite,
     kind_of,
     optional,
@@ -31,8 +32,10 @@ def vectors_from(body: bytes, texts: int, *, secret: str | None = None) -> Vecto
     def read(data: dict[str, Any]) -> Vectors:
         entries = optional(data, "data", list) or []
         found = dict(map(_entry, entries))
-        if len(entries) != texts or set(found) != set(range(texts)):
+        if len(entries) != texts:
             raise Unexpected(f"it has {len(entries)} embeddings for {texts} texts")
+        if set(found) != set(range(texts)):
+            raise Unexpected(f"its embeddings do not have the indices 0 to {texts - 1}")
         vectors = tuple(found[index] for index in range(texts))
         if len({len(vector) for vector in vectors}) > 1 or not all(vectors):
             raise Unexpected("its embeddings are not all of one length")
@@ -41,12 +44,12 @@ def vectors_from(body: bytes, texts: int, *, secret: str | None = None) -> Vecto
     return read_reply(body, read, secret)
 
 
-def _entry(entry: object) -> tuple[object, tuple[float, ...]]:
+def _entry(entry: object) -> tuple[int | None, tuple[float, ...]]:
     if not isinstance(entry, dict):
         raise Unexpected(f"an entry of data is {kind_of(entry)}, not an object")
     vector = optional(entry, "embedding", list)
     if vector is None:
         raise Unexpected("an entry of data has no embedding")
-    return entry.get("index"), tuple(
+    return count(entry, "index"), tuple(
         finite(number, "a number of an embedding") for number in vector
     )

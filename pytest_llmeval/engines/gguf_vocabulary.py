@@ -17,15 +17,18 @@ _LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 
-_PATTERNS: dict[str, str | None] = {
-    "gpt-2": None,  # the pattern that the package has built in
-    "default": None,
-    "llama-bpe": _LLAMA3,
-    "llama3": _LLAMA3,
-    "qwen2": _QWEN2,
+_PATTERNS: dict[str, tuple[str, ...]] = {
+    "gpt-2": (_GPT2,),
+    "default": (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
+    "llama-bpe": (_LLAMA3,),
+    "llama3": (_LLAMA3,),
+    "qwen2": (_QWEN2,),
 }
-"""By `tokenizer.ggml.pre`: how words are cut before merging."""
+"""By `tokenizer.ggml.pre`: how words are cut before merging, one pattern after the other. Those of
+llama.cpp (`llm_tokenizer_bpe`); `default` is also how it cuts where a file does not say.
+"""
 
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 """Values of `tokenizer.ggml.token_type`: gguf.TokenType."""
@@ -68,10 +71,11 @@ def _byte_level(fields: dict[str, Any], path: Path) -> Any:
             f"{', '.join(sorted(_PATTERNS))}. Name the model's tokenizer.json instead"
         )
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(_ids(fields), merges, ignore_merges=pre == "llama-bpe"))
-    pattern = _PATTERNS[pre]
-    cut = [] if pattern is None else [pre_tokenizers.Split(Regex(pattern), "isolated")]
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
+    tokenizer = Tokenizer(
+        models.BPE(_ids(fields), merges, ignore_merges=_PATTERNS[pre] == (_LLAMA3,))
+    )
+    cut = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in _PATTERNS[pre]]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*cut, byte_level])
     return tokenizer
 

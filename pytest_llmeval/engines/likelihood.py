@@ -40,12 +40,12 @@ from pytest_llmeval.engines.likelihood_replies import (
     Token,
     alternatives_in,
     checked,
-    object_in,
     prompt_in,
     timings_in,
     tokens_in,
     written_in,
 )
+from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.errors import BadAnswer, RequestRefused, Unsupported
 from pytest_llmeval.records import Likelihood, Request, Usage
 
@@ -64,8 +64,8 @@ PLAIN_TEXTS = ("a", "b")
 
 
 class LikelihoodAsker:
-    """Asks one server. `model` is named in every request, and `template_kwargs` go to its chat
-    template.
+    """Asks one server. `model` is named in every request, `template_kwargs` go to its chat template
+    and `secret` is taken out of what is quoted.
 
     `knows_token_grammar` is what is believed of it until it refuses one.
     """
@@ -75,8 +75,10 @@ class LikelihoodAsker:
         post: Post,
         model: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
+        secret: str | None = None,
     ) -> None:
         self._post = post
+        self._secret = secret
         self._named: dict[str, Any] = {} if model is None else {"model": model}
         self._template_kwargs = template_kwargs
         self.knows_token_grammar = True
@@ -209,7 +211,7 @@ class LikelihoodAsker:
         return reply
 
     async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return object_in(await self._post(path, {**self._named, **body}))
+        return read_reply(await self._post(path, {**self._named, **body}), dict, self._secret)
 
 
 # What is sent, and what it took -------------------------------------------------------------------

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_llmeval.engines.refusals import quote
-from pytest_llmeval.errors import BadAnswer
+from pytest_llmeval.errors import BadAnswer, BadLogprobs
 
 #: What the server writes for the logarithm of 0, which JSON lacks, is about -3.4e38. No float is
 #: so small that its logarithm is below this.
@@ -34,17 +33,6 @@ class Timings:
     cached: int
     written: int
     ms: float
-
-
-def object_in(body: bytes) -> dict[str, Any]:
-    """The JSON object of a reply; raises `BadAnswer` for anything else."""
-    try:
-        data = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise BadAnswer(f"The answer is no JSON object. It begins: {quote(body)}")
-    return data
 
 
 def prompt_in(reply: Mapping[str, Any]) -> str:
@@ -96,7 +84,7 @@ def checked(logprob: object, token: int) -> float:
     """A log probability that can be one; refused is what would be a likelihood made up."""
     if type(logprob) in (int, float) and LOWEST < logprob <= 0:  # type: ignore[operator]
         return float(logprob)  # type: ignore[arg-type]
-    raise BadAnswer(
+    raise BadLogprobs(
         f"The server says that the log probability of the token {token} is {json.dumps(logprob)}, "
         f"which is no likelihood that could be used."
     )

@@ -45,12 +45,14 @@ class LlamaServerEngine(OpenAIEngine):
     @cached_property
     def likelihood_asker(self) -> LikelihoodAsker:
         """What asks the server for likelihoods, and remembers what it can do."""
-        template_kwargs = self._endpoint.settings.get("chat_template_kwargs")
-        return LikelihoodAsker(self._post, self._endpoint.model, template_kwargs)
+        endpoint = self._endpoint
+        template_kwargs = endpoint.settings.get("chat_template_kwargs")
+        return LikelihoodAsker(self._post, endpoint.model, template_kwargs, endpoint.api_key)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Ask the server, which reads special tokens in a text as it does in a prompt."""
-        body = {"content": text, "add_special": False, "parse_special": True}
+        named = {} if self._endpoint.model is None else {"model": self._endpoint.model}
+        body = {**named, "content": text, "add_special": False, "parse_special": True}
         reply = await self._post("/tokenize", body)
         return read_reply(reply, _token_ids, self._endpoint.api_key)
 

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pytest_llmeval.engines.reading import Unexpected, finite, kind_of, optional
+from pytest_llmeval.engines.reading import (
+    Unexpected,
+    UnexpectedLogprob,
+    finite,
+    kind_of,
+    optional,
+)
 from pytest_llmeval.records import Answer, TokenLogprob
 
 _IMPOSSIBLE = -1e30
@@ -23,6 +29,11 @@ _NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 _ROUNDING = 1e-3
 """By so much the sum of rounded probabilities may exceed 1."""
+
+
+def alternatives_to_ask(wanted: int) -> int:
+    """How many to ask for: llama.cpp gives no log probabilities at all where it is none."""
+    return max(1, wanted)
 
 
 def logprobs_of_choice(choice: dict[str, Any], most: int) -> tuple[TokenLogprob, ...]:
@@ -96,7 +107,7 @@ def _token(
 ) -> TokenLogprob:
     value = _logprob(logprob)
     if value < _IMPOSSIBLE:
-        raise Unexpected(f"logprob is {value}, that of a token that cannot have been written")
+        raise UnexpectedLogprob(f"logprob is {value}, that of a token that cannot be written")
     others = [(_text(text), _logprob(each)) for text, each in top]
     possible = [(text, each) for text, each in others if each >= _IMPOSSIBLE]
     possible.sort(key=lambda pair: -pair[1])
@@ -110,7 +121,10 @@ def _text(token: object) -> str:
 
 
 def _logprob(value: object) -> float:
-    number = finite(value, "logprob")
+    try:
+        number = finite(value, "logprob")  # llama.cpp writes null where it has computed NaN
+    except Unexpected as problem:
+        raise UnexpectedLogprob(str(problem)) from None
     if number > _ROUNDING:
-        raise Unexpected(f"logprob is {number}, not the logarithm of a probability")
+        raise UnexpectedLogprob(f"logprob is {number}, not the logarithm of a probability")
     return min(number, 0.0)

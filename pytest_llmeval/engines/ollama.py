@@ -15,11 +15,9 @@ from typing import Any
 from pytest_llmeval.engines.chat import encode_body
 from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
-from pytest_llmeval.engines.fields import Unexpected, json_object
 from pytest_llmeval.engines.ollama_answers import (
     Expected,
     answer_from,
-    bad_answer,
     likelihoods_from,
     refuse_remote,
     vectors_from,
@@ -48,6 +46,7 @@ from pytest_llmeval.engines.ollama_requests import (
     refuse,
     unloading_body,
 )
+from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.engines.wire import make_wire
 from pytest_llmeval.errors import (
     ConfigError,
@@ -236,10 +235,7 @@ class OllamaEngine(Refusing):
         """The object that a reply brings; its error when it brings one, with whatever status."""
         if reply.status != 200:
             raise self._error(reply)
-        try:
-            data = json_object(reply.body)
-        except Unexpected as problem:
-            raise bad_answer(str(problem), reply.body, self._endpoint.api_key) from None
+        data = read_reply(reply.body, dict, self._endpoint.api_key)
         if "error" in data:
             raise RequestRefused(f"Ollama refused: {data['error']}")
         return data

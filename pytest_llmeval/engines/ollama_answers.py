@@ -11,15 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_llmeval.engines.fields import Unexpected, count, json_object, number, objects, optional
-from pytest_llmeval.engines.ollama_requests import NO_LIKELIHOODS
-from pytest_llmeval.engines.refusals import quote, without
-from pytest_llmeval.errors import BadAnswer, Unsupported
+from pytest_llmeval.engines.logprobs import logprobs_of_entries
+from pytest_llmeval.engines.ollama_requests import MOST_ALTERNATIVES, NO_LIKELIHOODS
+from pytest_llmeval.engines.reading import (
+    Unexpected,
+    call_of,
+    count,
+    finite,
+    objects,
+    optional,
+    read_reply,
+)
+from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import (
     Answer,
     FinishReason,
     Likelihood,
-    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -46,20 +53,12 @@ def answer_from(body: bytes, expected: Expected, *, secret: str | None = None) -
     Raises `BadAnswer` for anything that is no whole answer, quoting how the body begins (`secret`
     is taken out of that), and `Unsupported` for what no answer of this endpoint will have.
     """
-    try:
-        data = json_object(body)
+
+    def read(data: dict[str, Any]) -> Answer:
         refuse_remote(data, allowed=expected.remote)
         return _answer(data, expected)
-    except Unexpected as problem:
-        raise bad_answer(str(problem), body, secret) from None
 
-
-def bad_answer(problem: str, body: bytes, secret: str | None) -> BadAnswer:
-    """The error of a body that cannot be used."""
-    return BadAnswer(
-        f"Ollama's answer cannot be used: {without(problem, secret)}. "
-        f"It begins: {quote(body, secret=secret)}"
-    )
+    return read_reply(body, read, secret)
 
 
 def refuse_remote(data: dict[str, Any], *, allowed: bool) -> None:
@@ -76,10 +75,7 @@ def vectors_from(
     body: bytes, texts: int, *, secret: str | None = None
 ) -> tuple[tuple[float, ...], ...]:
     """Read the embeddings of so many texts, all of one length; raises `BadAnswer`."""
-    try:
-        return _vectors(json_object(body), texts)
-    except Unexpected as problem:
-        raise bad_answer(str(problem), body, secret) from None
+    return read_reply(body, lambda data: _vectors(data, texts), secret)
 
 
 def likelihoods_from(answer: Answer, continuations: Sequence[str]) -> tuple[Likelihood, ...]:
@@ -109,7 +105,7 @@ def _answer(data: dict[str, Any], expected: Expected) -> Answer:
     inner = data if message is None else message
     calls = tuple(_tool_call(call) for call in objects(inner, "tool_calls"))
     reasoning = optional(inner, "thinking", str) or None
-    logprobs = tuple(_logprob(each) for each in objects(data, "logprobs"))
+    logprobs = logprobs_of_entries(objects(data, "logprobs"), MOST_ALTERNATIVES)
     if expected.logprobs and not logprobs and (text or reasoning or calls):
         raise Unsupported(
             "The answer came without the log probabilities that were asked for: Ollama has them "
@@ -162,23 +158,7 @@ def _tool_call(call: dict[str, Any]) -> ToolCall:
     name = optional(function, "name", str)
     if not name:
         raise Unexpected("an entry of tool_calls has no function with a name")
-    arguments = function.get("arguments")
-    raw = "" if arguments is None else json.dumps(arguments, separators=(",", ":"))
-    if not isinstance(arguments, dict) or "Infinity" in raw:  # 1e999 reads as infinity
-        return ToolCall(name, None, raw)
-    return ToolCall(name, arguments, raw)
-
-
-def _logprob(entry: dict[str, Any]) -> TokenLogprob:
-    top = tuple((_token(each), number(each, "logprob")) for each in objects(entry, "top_logprobs"))
-    return TokenLogprob(_token(entry), number(entry, "logprob"), top)
-
-
-def _token(entry: dict[str, Any]) -> str:
-    token = optional(entry, "token", str)
-    if token is None:
-        raise Unexpected("an entry of logprobs has no token")
-    return str(token)
+    return call_of(name, function.get("arguments"))
 
 
 def _usage(data: dict[str, Any]) -> Usage:
@@ -205,4 +185,4 @@ def _vectors(data: dict[str, Any], texts: int) -> tuple[tuple[float, ...], ...]:
 def _vector(values: object) -> tuple[float, ...]:
     if not isinstance(values, list) or not values:
         raise Unexpected("an embedding is not a list of numbers")
-    return tuple(number({"an embedding's value": each}, "an embedding's value") for each in values)
+    return tuple(finite(each, "a number of an embedding") for each in values)

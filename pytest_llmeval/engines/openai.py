@@ -193,4 +193,5 @@ def _text(value: object) -> str | None:
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A number of slots or tokens; one that can be none counts as not told."""
+    return value if type(value) is int and value > 0 else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pytest_llmeval.engines.refusals import quote, without
-from pytest_llmeval.errors import BadAnswer
+from pytest_llmeval.errors import BadAnswer, BadLogprobs, EngineError
 from pytest_llmeval.records import ToolCall
 
 T = TypeVar("T")
@@ -20,20 +20,31 @@ LONGEST_VALUE = 200
 """So many characters of a value are shown in a message."""
 
 _LONGEST_MS = 1e12
+_LARGEST_COUNT = 1e18
+"""Beyond this, a count of tokens or of nanoseconds is no such thing."""
+
 _GZIP = b"\x1f\x8b"
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unexpected(Exception):
-    """Says what is wrong with a body, for `read_reply` to complete."""
+    """Says what is wrong with a body, for `read_reply` to complete; `becomes` is the error then."""
+
+    becomes: type[BadAnswer | BadLogprobs] = BadAnswer
+
+
+class UnexpectedLogprob(Unexpected):
+    """The same of a log probability that can be none."""
+
+    becomes = BadLogprobs
 
 
 def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | None = None) -> T:
     """Read the JSON object that is the body of a reply with status 200.
 
-    Raises `BadAnswer` for anything that is not what `read` expects, quoting how the body begins;
-    `secret` is taken out of the quotation.
+    Raises `BadAnswer` for anything that is not what `read` expects (`BadLogprobs` for a log
+    probability that is none), quoting how the body begins; `secret` is taken out of the quotation.
     """
     try:
         return read(json_object(body))
@@ -41,10 +52,10 @@ def read_reply(body: bytes, read: Callable[[dict[str, Any]], T], secret: str | N
         raise bad_answer(problem, body, secret) from None
 
 
-def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> BadAnswer:
+def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> EngineError:
     """Complete what is wrong with a body by how it begins; `secret` is taken out of both."""
     words, beginning = without(str(problem), secret), quote(body, secret=secret)
-    return BadAnswer(f"The answer cannot be used: {words}. It begins: {beginning}")
+    return problem.becomes(f"The answer cannot be used: {words}. It begins: {beginning}")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -70,16 +81,25 @@ def no_constant(name: str) -> None:
 def optional(data: Mapping[str, Any], key: str, expected: type) -> Any:
     """Return a field of the expected type, None when it is null or missing."""
     value = data.get(key)
-    if value is not None and not isinstance(value, expected):
+    is_bool = isinstance(value, bool) and expected is not bool  # which Python counts as an int
+    if value is not None and (is_bool or not isinstance(value, expected)):
         raise Unexpected(f"{key} is {kind_of(value)}, not {_KINDS[expected]}")
     return value
 
 
+def objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return a list of objects, empty when it is null or missing."""
+    found = optional(data, key, list) or []
+    if not all(isinstance(each, dict) for each in found):
+        raise Unexpected(f"{key} is not a list of objects")
+    return cast("list[dict[str, Any]]", found)
+
+
 def count(data: Mapping[str, Any], key: str) -> int | None:
-    """Return a number of tokens, None when it is null or missing."""
+    """Return a number of tokens or of nanoseconds, None when it is null or missing."""
     value = optional(data, key, int)
-    if value is not None and (isinstance(value, bool) or value < 0):
-        raise Unexpected(f"{key} is {json.dumps(value)}, not a number of tokens")
+    if value is not None and not 0 <= value < _LARGEST_COUNT:
+        raise Unexpected(f"{key} is {str(value)[:LONGEST_VALUE]}, which cannot be")
     return cast("int | None", value)
 
 
@@ -127,9 +147,13 @@ def finite(value: object, what: str) -> float:
     """Return a number that is one, also where JSON has written 1e999; `what` names it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unexpected(f"{what} is {kind_of(value)}, not a number")
-    if not math.isfinite(value):
-        raise Unexpected(f"{what} is {value}, not a number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise Unexpected(f"{what} is {number}, not a number")
+    return number
 
 
 _KINDS: dict[type, str] = {

@@ -6,6 +6,7 @@ never left out. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -21,6 +22,9 @@ _NUMBERS = (
     "frequency_penalty",
     "seed",
 )
+_LONGEST = ("max_completion_tokens", "max_tokens")
+"""How long an answer may be, by OpenAI's newer word and by everybody's."""
+
 _WITHOUT_EFFECT = frozenset(
     {"model", "user", "metadata", "store", "service_tier", "stream_options"}
 )
@@ -150,11 +154,14 @@ def _text(content: object) -> str:
 
 
 def _sampling(body: Mapping[str, Any], max_tokens: int) -> Sampling:
-    longest = body.get("max_completion_tokens") or body.get("max_tokens") or max_tokens
+    given = [body[key] for key in _LONGEST if body.get(key) is not None]
+    longest = given[0] if given else max_tokens
+    if type(longest) is not int or longest < 1 or any(other != longest for other in given):
+        raise ValueError(f"{' and '.join(_LONGEST)} are not one whole number from 1")
     numbers = {key: body.get(key) for key in _NUMBERS}
     numbers["repeat_penalty"] = body.get("repeat_penalty", body.get("repetition_penalty"))
-    for key, value in {"max_tokens": longest, **numbers}.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    for key, value in numbers.items():
+        if value is not None and not (type(value) in (int, float) and abs(value) < math.inf):
             raise ValueError(f"{key} is no number")
     stop = body.get("stop")
     stops = (stop,) if isinstance(stop, str) else _texts(body, "stop")
@@ -166,6 +173,8 @@ def _form_of_answers(body: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None,
     schema, grammar = body.get("json_schema"), body.get("grammar")
     if schema is None and grammar is None:
         return _response_format(body.get("response_format"))
+    if body.get("response_format") is not None:
+        raise ValueError("response_format stands beside a json_schema or a grammar")
     if not isinstance(schema, dict | type(None)) or not isinstance(grammar, str | type(None)):
         raise ValueError("json_schema is no object, or grammar no text")  # noqa: TRY004 - of the file
     return schema, grammar

@@ -135,6 +135,11 @@ class PlainWire:
         return head
 
 
+def fits_header(key: str) -> bool:
+    """Whether a header can carry a key: what it cannot, a client may quote in its error."""
+    return key.isascii() and key.isprintable() and key.strip() == key != ""
+
+
 def make_wire(endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Wire:
     """Return the wire that fits an endpoint's url; raises `ConfigError` for what cannot be used.
 
@@ -142,10 +147,10 @@ def make_wire(endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> W
     """
     address = parse_address(endpoint.url)
     key = endpoint.api_key
-    if key is not None and not (key.isascii() and key.isprintable() and key):
+    if key is not None and not fits_header(key):
         raise ConfigError(
             f"The API key for {address.place} is empty or holds characters that no header can "
-            f"carry (a line break at its end?)."
+            f"carry (a line break or a blank at its end?)."
         )
     if headers is None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

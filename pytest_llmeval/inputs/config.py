@@ -23,6 +23,7 @@ from pytest_llmeval.inputs.models import (
     ModelSection,
     ServerSection,
     checked_url,
+    checked_urls,
     expand_variables,
     key_mistakes,
     located,
@@ -242,7 +243,7 @@ _MEANT: Mapping[str, Callable[[Any, Path], Any]] = {
     "script": located,
     "tokenizer": _tokenizer,
     "url": lambda value, _: checked_url(value),
-    "urls": lambda value, _: tuple(map(checked_url, value)),
+    "urls": lambda value, _: checked_urls(value),
 }
 """What the values of these keys mean, seen from the config's folder."""
 

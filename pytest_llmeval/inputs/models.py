@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -83,6 +83,22 @@ def checked_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not host or port == 0:
         raise ValueError(f"expected a URL such as {_EXAMPLE_URL}, found {shown(value)}")
     return value.strip().rstrip("/")
+
+
+def checked_urls(values: Sequence[str]) -> tuple[str, ...]:
+    """Several addresses, all different; raises ValueError also for two that are the same but for
+    how they are written: its slots would count twice.
+    """
+    urls = tuple(map(checked_url, values))
+    for number, url in enumerate(urls):
+        same = [other for other in urls[:number] if _plain(other) == _plain(url)]
+        if same:
+            raise ValueError(f"{same[0]} and {url} are one endpoint; name it once")
+    return urls
+
+
+def _plain(url: str) -> str:
+    return url.lower().removesuffix("/v1")
 
 
 def _url(value: str) -> str:

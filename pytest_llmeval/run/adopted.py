@@ -11,6 +11,8 @@ from pytest_llmeval.engines.anthropic import messages_headers
 from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
 from pytest_llmeval.engines.fetch import Fetched, fetch, post
+from pytest_llmeval.engines.openai import base_and_version
+from pytest_llmeval.engines.wire import fits_header
 from pytest_llmeval.errors import ConfigError, EndpointUnreachable
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of
@@ -86,10 +88,11 @@ def api_key_of(model: ModelConfig, config: Config) -> str | None:
             f"{model.api_key_env}, which is not set; set it to the key",
             path=config.path,
         )
-    if not (key.isascii() and key.isprintable()):
+    if not fits_header(key):
         raise ConfigError(
             f"models: {model.name}: the environment variable {model.api_key_env} holds characters "
-            "that no HTTP header can carry, such as a line break; set it to the key alone",
+            "that no HTTP header can carry, such as a line break or a blank at its end; set it to "
+            "the key alone",
             path=config.path,
         )
     return key
@@ -98,7 +101,8 @@ def api_key_of(model: ModelConfig, config: Config) -> str | None:
 def health_of(model: ModelConfig, url: str, key: str | None) -> Health:
     """The health of an endpoint of a model right now, as the servers room judges it."""
     ask = _fetch_with_messages_key if model.engine == "anthropic" else fetch_for_health
-    return check_health(ask, url.removesuffix("/v1"), key)
+    base, _ = base_and_version(url)
+    return check_health(ask, base, key)
 
 
 def _fetch_with_messages_key(url: str, api_key: str | None) -> tuple[int, bytes]:

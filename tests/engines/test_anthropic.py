@@ -160,7 +160,7 @@ def test_what_the_api_cannot_say_is_not_sent(stand_in: AnthropicStandIn) -> None
 
 def test_it_tells_nothing_but_its_model(stand_in: AnthropicStandIn) -> None:
     facts = with_engine(stand_in.url, lambda engine: engine.describe())
-    assert facts == EndpointFacts(model_name=MODEL)
+    assert facts == EndpointFacts(model_name=MODEL, served=(MODEL,))
     assert stand_in.complaints == []
 
 

@@ -15,7 +15,7 @@ from pytest_llmeval.engines.chat import (
     encode_body,
     refuse_llama_cpp_keys,
 )
-from pytest_llmeval.errors import BadAnswer, Unsupported
+from pytest_llmeval.errors import BadAnswer, BadLogprobs, Unsupported
 from pytest_llmeval.records import Answer, Message, Request, Sampling, TokenLogprob, ToolCall, Usage
 
 ASKED = Request((Message("system", "Be brief."), Message("user", "1 + 1 =")), Sampling(8))
@@ -120,12 +120,12 @@ def test_a_raw_completion_cannot_be_held_to_a_schema_by_openais_api() -> None:
         refuse_llama_cpp_keys(request)
 
 
-@pytest.mark.parametrize(
-    ("asked", "llama_cpp", "sent"), [(0, True, 1), (0, False, 0), (5, True, 5), (5, False, 5)]
-)
+@pytest.mark.parametrize(("asked", "sent"), [(0, 1), (5, 5)])
+@pytest.mark.parametrize("llama_cpp", [True, False])
 def test_log_probabilities_are_asked_for_so_that_there_are_some(
     asked: int, llama_cpp: bool, sent: int
 ) -> None:
+    """Also where it is not known that llama.cpp answers: engine openai speaks to it as well."""
     request = Request(ASKED.messages, ASKED.sampling, top_logprobs=asked)
     body = chat_body(request, None, llama_cpp=llama_cpp)
     assert (body["logprobs"], body["top_logprobs"]) == (True, sent)
@@ -201,6 +201,30 @@ def test_log_probabilities_that_are_missing_make_it_no_answer(logprobs: object) 
     choice = {"finish_reason": "stop", "message": {"content": "2"}, "logprobs": logprobs}
     with pytest.raises(BadAnswer, match="log probabilities were asked for and it has none"):
         answer_from_chat(reply(choices=[choice]), top_logprobs=0)
+
+
+@pytest.mark.parametrize("logprob", [None, 0.5, "-1"])
+def test_a_log_probability_that_can_be_none_is_a_failure_of_its_own(logprob: object) -> None:
+    entries = [{"token": "2", "logprob": logprob}]
+    told = {"logprobs": {"content": entries}}
+    body = reply(choices=[{"finish_reason": "stop", "message": {"content": "2"}, **told}])
+    with pytest.raises(BadLogprobs, match="The answer cannot be used: logprob is"):
+        answer_from_chat(body, top_logprobs=0)
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        {"reasoning_content": "17 + 25"},
+        {"reasoning": "17 + 25"},
+        {"reasoning_content": "17 + 25", "reasoning": "17 + 25"},
+        {"reasoning_content": "", "reasoning": "17 + 25"},
+    ],
+)
+def test_thoughts_are_read_by_either_name(thoughts: dict[str, str]) -> None:
+    choice = {"finish_reason": "length", "message": {"content": None, **thoughts}}
+    answer = answer_from_chat(reply(choices=[choice]))
+    assert (answer.text, answer.reasoning) == ("", "17 + 25")
 
 
 def test_an_answer_without_usage_says_that_nobody_counted() -> None:
@@ -294,8 +318,9 @@ def test_several_calls_keep_their_order() -> None:
         ({"usage": 21}, "usage is a whole number, not an object"),
         ({"usage": {"prompt_tokens": "21"}}, "prompt_tokens is a string, not a whole number"),
         ({"usage": {"prompt_tokens": 2.5}}, "prompt_tokens is a number, not a whole number"),
-        ({"usage": {"completion_tokens": True}}, "completion_tokens is true, not a number of"),
-        ({"usage": {"completion_tokens": -1}}, "completion_tokens is -1, not a number of tokens"),
+        ({"usage": {"completion_tokens": True}}, "completion_tokens is true or false, not a whole"),
+        ({"usage": {"completion_tokens": -1}}, "completion_tokens is -1, which cannot be"),
+        ({"usage": {"completion_tokens": 10**400}}, "completion_tokens is 10000000"),
         ({"usage": {"prompt_tokens_details": 3}}, "prompt_tokens_details is a whole number"),
         ({"timings": [1]}, "timings is a list, not an object"),
         ({"timings": {"prompt_ms": "1"}}, "timings.prompt_ms is a string, not a number"),

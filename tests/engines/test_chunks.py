@@ -84,11 +84,17 @@ def test_usage_may_come_with_the_last_piece_and_nobody_needs_to_count() -> None:
     assert chunks_of(told, DONE).answer().usage == Usage(2, None, None, "server")
 
 
+def test_an_error_that_is_null_is_none() -> None:
+    chunks = [delta(content="4", error=None), {**delta("stop"), "error": None}, DONE]
+    assert chunks_of(*chunks).answer() == Answer("4", "stop")
+
+
 def test_it_has_begun_with_the_first_piece_that_holds_something() -> None:
     assert not chunks_of(delta(role="assistant", content=""), {"choices": []}).begun
     assert not chunks_of(delta("stop")).begun
     assert chunks_of(delta(content="4")).begun
     assert chunks_of(delta(reasoning_content="hm")).begun
+    assert chunks_of(delta(reasoning="hm")).begun
     assert chunks_of(call(0, "f", "")).begun
 
 
@@ -169,7 +175,7 @@ def test_a_raw_completion_has_its_text_in_the_choice() -> None:
         ([call(0, "f", {"a": 1})], "arguments is an object, not a string"),
         ([call(0, None, "{}"), delta("tool_calls"), DONE], "has no function with a name"),
         ([delta("stop", content="4"), {"choices": [], "usage": {"prompt_tokens": -1}}, DONE],
-         "prompt_tokens is -1, not a number of tokens"),
+         "prompt_tokens is -1, which cannot be"),
     ],
     ids=range(22),
 )  # fmt: skip

@@ -112,7 +112,9 @@ def test_a_grammar_is_sent_as_it_is() -> None:
 
 
 def test_elsewhere_logprobs_are_asked_for_as_openai_has_them() -> None:
-    assert completion_body(changed(top_logprobs=0), None, llama_cpp=False)["logprobs"] == 0
+    for asked, sent in ((0, 1), (3, 3)):
+        body = completion_body(changed(top_logprobs=asked), None, llama_cpp=False)
+        assert body["logprobs"] == sent
 
 
 # Answers ------------------------------------------------------------------------------------------

@@ -34,7 +34,10 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     [
         (reply([1.0]), "it has 1 embeddings for 2 texts"),
         (b'{"error": "x"}', "it has 0 embeddings for 2 texts"),
-        (b'{"data": [{"index": 0, "embedding": [1]}, {"embedding": [1]}]}', "2 embeddings for 2"),
+        (b'{"data": [{"index": 0, "embedding": [1]}, {"embedding": [1]}]}', "indices 0 to 1"),
+        (b'{"data": [{"index": 0, "embedding": [1]}, {"index": 0, "embedding": [1]}]}', "0 to 1"),
+        (b'{"data": [{"index": [], "embedding": [1]}]}', "index is a list, not a whole number"),
+        (b'{"data": [{"index": 0, "embedding": [1%b]}]}' % (b"0" * 400), "is inf, not a number"),
         (reply([1.0], [1.0, 2.0]), "its embeddings are not all of one length"),
         (reply([], []), "its embeddings are not all of one length"),
         (reply([1.0], [None]), "a number of an embedding is null or missing, not a number"),
@@ -43,7 +46,7 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
         (reply([1.0], "aGk="), "embedding is a string, not a list"),
         (b'{"data": [1, 2]}', "an entry of data is a whole number, not an object"),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_a_vector_that_is_missing_or_no_vector_is_named(body: bytes, problem: str) -> None:
     with pytest.raises(BadAnswer) as told:

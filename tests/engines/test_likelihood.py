@@ -14,7 +14,7 @@ import pytest
 from pytest_llmeval.engines.engine import Endpoint, refuse_request
 from pytest_llmeval.engines.likelihood import LikelihoodAsker
 from pytest_llmeval.engines.llama_server import LlamaServerEngine
-from pytest_llmeval.errors import BadAnswer, RequestRefused, Unsupported
+from pytest_llmeval.errors import BadAnswer, BadLogprobs, RequestRefused, Unsupported
 from pytest_llmeval.records import Likelihood, Message, Request, Sampling, Usage
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def test_a_server_that_writes_something_else_is_asked_again_and_then_not_believe
     ],
 )
 def test_what_is_no_likelihood_is_refused(logprob: Any, shown: str) -> None:
-    with pytest.raises(BadAnswer) as told:
+    with pytest.raises(BadLogprobs) as told:
         by_letters(Letters({"x": logprob}), "x")
     assert str(told.value) == (
         f"The server says that the log probability of the token 120 is {shown}, which is no "
@@ -359,7 +359,7 @@ def test_a_model_that_is_certain_is_believed_once_it_was_seen_to_be() -> None:
 @pytest.mark.parametrize(
     ("path", "reply", "words"),
     [
-        ("/tokenize", b"<html>", "The answer is no JSON object. It begins: <html>"),
+        ("/tokenize", b"<html>", "The answer cannot be used: it is not JSON. It begins: <html>"),
         ("/tokenize", b'{"tokens": [1, 2]}', "no list of tokens with their pieces"),
         ("/completion", b'{"completion_probabilities": 7}', "no list of probabilities"),
         (
@@ -378,6 +378,15 @@ def test_replies_of_another_shape_are_refused(path: str, reply: bytes, words: st
 
     with pytest.raises(BadAnswer, match=words):
         asyncio.run(LikelihoodAsker(post).likelihoods(text("?", "x")))
+
+
+def test_a_key_is_taken_out_of_a_reply_that_is_quoted() -> None:
+    async def post(asked: str, body: Any) -> bytes:
+        return b"who is sk-secret?"
+
+    with pytest.raises(BadAnswer) as told:
+        asyncio.run(LikelihoodAsker(post, secret="sk-secret").likelihoods(text("?", "x")))
+    assert str(told.value).endswith("It begins: who is [API key]?")
 
 
 def test_a_server_that_tells_no_times_has_unknown_tokens() -> None:

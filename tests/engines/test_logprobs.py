@@ -71,14 +71,15 @@ def test_a_rounding_above_certainty_is_certainty() -> None:
         ([entry("4", None)], "logprob is null or missing, not a number"),
         ([entry("4", "-0.5")], "logprob is a string, not a number"),
         ([entry("4", float("-inf"))], "logprob is -inf, not a number"),
+        ([entry("4", -(10**400))], "logprob is inf, not a number"),
         ([entry("4", 0.25)], "logprob is 0.25, not the logarithm of a probability"),
-        ([entry("4", LOWEST)], "that of a token that cannot have been written"),
+        ([entry("4", LOWEST)], "that of a token that cannot be written"),
         ([entry("4", -0.5, a=None)], "logprob is null or missing, not a number"),
         ([entry(4, -0.5)], "a token of logprobs is a whole number, not a string"),
         (["4"], "an entry of logprobs is a string, not an object"),
         ([{"token": "4", "logprob": -1, "top_logprobs": ["4"]}], "an entry of top_logprobs is a"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_no_log_probability_is_named(content: list[Any], problem: str) -> None:
     assert problem in problem_of({"content": content})

@@ -147,7 +147,7 @@ def test_a_stream_without_a_stop_reason_was_cut(events: list[Any]) -> None:
         ([START, *TEXT, closing()], "its stream ended without a message_stop"),
         ([START, *TEXT, closing("pause_turn"), STOP], "the server paused in mid-answer"),
         ([START, begin(0, type="image"), closing(), STOP], "of the type 'image', unasked"),
-        ([START, *TEXT, closing(output_tokens=-4), STOP], "output_tokens is -4, not a number of"),
+        ([START, *TEXT, closing(output_tokens=-4), STOP], "output_tokens is -4, which cannot be"),
     ],
     ids=range(18),
 )  # fmt: skip

@@ -204,9 +204,12 @@ def test_an_empty_answer_is_an_answer() -> None:
         (reply(stop_reason=None), "stop_reason is None, not one of end_turn, stop_sequence, max"),
         (reply(stop_reason="eos"), "stop_reason is 'eos', not one of end_turn"),
         (reply(usage=[1]), "usage is a list, not an object"),
-        (reply(usage={"input_tokens": -1}), "input_tokens is -1, not a number of tokens"),
+        (reply(usage={"input_tokens": -1}), "input_tokens is -1, which cannot be"),
         (reply(usage={"input_tokens": "9"}), "input_tokens is a string, not a whole number"),
-        (reply(usage={"cache_read_input_tokens": True}), "cache_read_input_tokens is true, not"),
+        (
+            reply(usage={"cache_read_input_tokens": True}),
+            "cache_read_input_tokens is true or false, not",
+        ),
     ],
     ids=range(20),
 )

@@ -14,7 +14,13 @@ from pytest_llmeval.engines.ollama_answers import (
     vectors_from,
 )
 from pytest_llmeval.engines.ollama_refusals import ollama_error
-from pytest_llmeval.errors import BadAnswer, ContextOverflow, RequestRefused, Unsupported
+from pytest_llmeval.errors import (
+    BadAnswer,
+    BadLogprobs,
+    ContextOverflow,
+    RequestRefused,
+    Unsupported,
+)
 from pytest_llmeval.records import ToolCall
 
 WHOLE: dict[str, Any] = {"message": {"content": "4"}, "done": True, "done_reason": "stop"}
@@ -54,7 +60,10 @@ def test_a_loop_is_known_by_its_end(text: str, loop: bool) -> None:
         ({"eval_count": True}, "eval_count is true or false, not a whole number"),
         ({"prompt_eval_duration": 1.5}, "prompt_eval_duration is a number, not a whole number"),
         ({"logprobs": [1]}, "logprobs is not a list of objects"),
-        ({"logprobs": [{"logprob": -1}]}, "an entry of logprobs has no token"),
+        (
+            {"logprobs": [{"token": None, "logprob": -1}]},
+            "a token of logprobs is null or missing, not a string",
+        ),
         ({"logprobs": [{"token": "a"}]}, "logprob is null or missing, not a number"),
         ({"message": {"tool_calls": [{}]}}, "an entry of tool_calls has no function with a name"),
     ],
@@ -62,9 +71,9 @@ def test_a_loop_is_known_by_its_end(text: str, loop: bool) -> None:
 def test_what_is_not_as_promised_is_told_by_its_field(
     changes: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(BadAnswer) as told:
+    with pytest.raises((BadAnswer, BadLogprobs)) as told:
         answer_from(body(**changes), Expected())
-    assert str(told.value).startswith(f"Ollama's answer cannot be used: {problem}. It begins: {{")
+    assert str(told.value).startswith(f"The answer cannot be used: {problem}. It begins: {{")
 
 
 def test_a_secret_is_taken_out_of_what_is_quoted() -> None:
@@ -78,7 +87,8 @@ def test_a_secret_is_taken_out_of_what_is_quoted() -> None:
     [
         ({"a": 1}, ToolCall("f", {"a": 1}, '{"a":1}')),
         ({}, ToolCall("f", {}, "{}")),
-        ("{}", ToolCall("f", None, '"{}"')),
+        ({"a": "Infinity"}, ToolCall("f", {"a": "Infinity"}, '{"a":"Infinity"}')),
+        ("{}", ToolCall("f", {}, "{}")),
         (None, ToolCall("f", None, "")),
     ],
 )
@@ -100,7 +110,7 @@ def test_arguments_that_no_json_can_hold_again_are_none() -> None:
         ([[1.0]], "it has 1 embeddings for 2 texts"),
         ([[1.0], [1.0, 2.0]], "its embeddings are not of one length"),
         ([[1.0], []], "an embedding is not a list of numbers"),
-        ([[1.0], [None]], "an embedding's value is null or missing, not a number"),
+        ([[1.0], [None]], "a number of an embedding is null or missing, not a number"),
         (None, "it has 0 embeddings for 2 texts"),
     ],
 )

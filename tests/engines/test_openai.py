@@ -247,11 +247,12 @@ def test_other_servers_may_have_pages_that_are_something_else(server: FaultServe
     [
         ({"total_slots": "4", "chat_template": "", "default_generation_settings": 1}, {}),
         ({"total_slots": True, "model_path": None}, {"data": [{"id": None}, {}]}),
+        ({"total_slots": -1, "default_generation_settings": {"n_ctx": 0}}, {}),
         ({"default_generation_settings": {"n_ctx": None}}, {"data": [{"id": 7}]}),
         ({"build_info": ["b1"]}, {"data": ["tiny"]}),
         ({"chat_template": 5}, {"data": {"id": "tiny"}}),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_facts_that_are_not_what_they_should_be_are_unknown(
     server: FaultServer, props: object, models: object

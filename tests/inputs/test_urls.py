@@ -39,6 +39,14 @@ def test_several_urls_are_kept_in_their_order_and_the_first_stands_for_all(
     assert config.canonical["models"]["m"]["urls"] == [ONE, TWO]
 
 
+@pytest.mark.parametrize("again", [f"{ONE}/", "http://127.0.0.1:8081", "HTTP://127.0.0.1:8081/v1"])
+def test_an_endpoint_that_is_named_twice_is_told(tmp_path: Path, again: str) -> None:
+    """Its slots would count twice."""
+    words = refusal(tmp_path, f"{{engine: openai, url: ['{ONE}', '{TWO}', '{again}']}}")
+    assert "local.yaml:2: models.m.urls: " in words
+    assert "are one endpoint; name it once" in words
+
+
 def test_one_url_is_no_list(tmp_path: Path) -> None:
     config = load(tmp_path, f"{{engine: openai, url: '{ONE}'}}")
     assert (config.models["m"].urls, config.models["m"].url) == ((), ONE)

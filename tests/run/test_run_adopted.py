@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,14 +68,20 @@ def test_it_is_healthy_where_all_endpoints_are(bench: Workbench, servers: list[F
         assert is_healthy(bench.settings().config, "m", both[0]) == healthy
 
 
+def eight_items(bench: Workbench) -> Path:
+    """A suite whose requests can be told from those of the preflight: 42 comes as HTML."""
+    return bench.suite(
+        items=[{"id": f"{n}", "a": n, "answer": "42"} for n in range(8)],
+        prompt="{{ a }} + 1 = fault:wrong_content_type",
+    )
+
+
 def test_a_run_asks_all_endpoints(bench: Workbench, servers: list[Faulty]) -> None:
     urls = [server.url for server in servers]
     bench.config(models={"m": {"engine": "openai", "url": urls, "slots": 1}})
-    folder = bench.run(
-        bench.suite(items=[{"id": f"{n}", "a": n, "answer": "42"} for n in range(8)])
-    )
-    asked = [server.asked["none"] for server in servers]
-    assert sum(asked) == 4 + 8  # four of preflight: how large the context is, neither says
+    folder = bench.run(eight_items(bench))
+    asked = [server.asked["wrong_content_type"] for server in servers]
+    assert sum(asked) == 8
     assert min(asked) >= 1
     (model,) = json.loads((folder / "manifest.json").read_bytes())["models"]
     assert model["slots"] == 2
@@ -84,10 +91,8 @@ def test_a_run_goes_on_where_one_endpoint_breaks(bench: Workbench, servers: list
     urls = [server.url for server in servers]
     bench.config(models={"m": {"engine": "openai", "url": urls, "slots": 1}})
     broken, _ = servers
-    broken.only = "closed_at_once"
-    folder = bench.run(
-        bench.suite(items=[{"id": f"{n}", "a": n, "answer": "42"} for n in range(8)])
-    )
+    broken.instead = {"wrong_content_type": "closed_at_once"}
+    folder = bench.run(eight_items(bench))
     lines = (folder / "m" / "results_combined.jsonl").read_text(encoding="utf-8").splitlines()
     attempts = [json.loads(line)["llmeval"]["attempts"] for line in lines]
     assert all(each[-1]["error"] is None for each in attempts)

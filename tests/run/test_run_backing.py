@@ -169,7 +169,7 @@ def test_a_key_that_is_not_set_is_refused_by_its_variables_name(
     assert "LLMEVAL_TEST_KEY, which is not set" in str(refusal.value)
 
 
-@pytest.mark.parametrize("key", ["s3cret\n", "s3cret\r\nX: y", "s3crét"])
+@pytest.mark.parametrize("key", ["s3cret\n", "s3cret\r\nX: y", "s3crét", "s3cret ", " s3cret"])
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:

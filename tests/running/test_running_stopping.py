@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmeval.records import (
@@ -187,7 +187,6 @@ def test_nothing_is_followed_without_a_suite_that_may_stop() -> None:
     assert Stopping().suites == frozenset()
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_in_whatever_order_answers_come_the_same_are_needed(data: st.DataObject) -> None:
     """All are sent at once, so that nothing but the order of answers differs."""

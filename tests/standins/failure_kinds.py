@@ -96,7 +96,7 @@ FAILURES: Mapping[str, Kind] = {
     "content_is_list": bad("content is a list, not a string"),
     "no_finish_reason": bad("finish_reason is null, not one of stop, length, tool_calls, content"),
     "unknown_finish_reason": bad('finish_reason is "eos", not one of stop'),
-    "usage_negative": bad("prompt_tokens is -1, not a number of tokens"),
+    "usage_negative": bad("prompt_tokens is -1, which cannot be"),
     "usage_text": bad("prompt_tokens is a string, not a whole number"),
     "nameless_call": bad("an entry of tool_calls has no function with a name"),
 }

@@ -245,13 +245,13 @@ ASKS = re.compile(rb"fault:(\w+)")
 class Faulty:
     """The server's state: how often each fault was asked for. It is strict about requests: what is
     no complete HTTP/1.1 request, or asks for a fault that there is not, lands in `complaints`.
-    `only` is a fault that it plays whatever it is asked for.
+    `instead` are faults that it plays in the place of others.
     """
 
     port: int = 0
     asked: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
-    only: str = ""
+    instead: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -294,7 +294,8 @@ class Faulty:
         if path != "/v1/chat/completions":
             return error("404 Not Found", "File Not Found")
         found = ASKS.search(body)
-        name = self.only or (found[1].decode() if found else "none")
+        asked = found[1].decode() if found else "none"
+        name = self.instead.get(asked, asked)
         self.asked[name] += 1
         return (STREAMED if json.loads(body).get("stream") else PLAIN)[name]
 
