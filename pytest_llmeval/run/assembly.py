@@ -231,5 +231,5 @@ def _batch_lane(
 ) -> BatchLane:
     polling = AT_ONCE if settings.options.dry_run else PollPolicy()
     model = settings.config.models[live.name]
-    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
+    asking = Asking(live, model.engine, lambda trial: request_of(trial, model), ledger, say)
     return batch_lane(asking, trials, polling)

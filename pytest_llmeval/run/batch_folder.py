@@ -81,10 +81,13 @@ def _ask_folder(
     models = live_models(settings, backings, logs, say, ledger.model_opened)
 
     def lane(name: str, trials: Sequence[Trial]) -> AnyLane:
-        if not settings.config.models[name].batch:
+        config = settings.config.models[name]
+        if not config.batch:
             return lane_from_file(settings, models[name], trials, requests)
         polling = AT_ONCE if settings.options.dry_run else PollPolicy()
-        asking = Asking(models[name], lambda trial: requests[trial.id], ledger, say)
+        asking = Asking(
+            models[name], config.engine, lambda trial: requests[trial.id], ledger, say
+        )
         return batch_lane(asking, trials, polling)
 
     lanes = {name: lane(name, its) for name, its in by_model(left, settings.models).items()}
