@@ -44,9 +44,8 @@ class Progress:
     def sending(self, trial: Trial) -> bool:
         """A trial is about to be sent."""
         tally = self._of.get(trial.id)
-        if tally is None or tally.begun:
+        if tally is None or not tally.send(trial.id):
             return False
-        tally.begun = True
         return tally.update()
 
     def recorded(self, prediction: Prediction) -> bool:
@@ -67,6 +66,13 @@ class _Tally:
         self.begun = False
         self._answered: set[str] = set()
         self._failed: dict[str, Prediction] = {}
+
+    def send(self, trial_id: str) -> bool:
+        """Note that a trial is asked, again where it had failed; whether that is any news."""
+        again = self._failed.pop(trial_id, None)
+        news = again is not None or not self.begun
+        self.begun = True
+        return news
 
     def take(self, prediction: Prediction) -> None:
         """Count a prediction; an answer takes the place of an earlier failure."""
