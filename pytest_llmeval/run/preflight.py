@@ -126,10 +126,14 @@ class Gatekeeper:
         self._needs = needs_by_suite(trials, model)
         self._long: dict[Key, bool] = {}
         self._told: dict[CheckName, str] = {}
+        self._free: dict[Key, Sequence[Check]] = {}
 
     def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
         """Raise Unsupported unless the endpoint, of which so much was found, can be asked this."""
-        check = lacking(found, self._needs[_key(trial)])
+        key = _key(trial)
+        if self._free.get(key) is found:  # of the suite's earlier trials
+            return
+        check = lacking(found, self._needs[key])
         if check is None and lacking(found, ["context"]) and self._may_not_fit(trial, context):
             check = lacking(found, ["context"])
         if check is not None:
@@ -137,6 +141,7 @@ class Gatekeeper:
                 f"suite {trial.suite.name} needs what {self._model.name} lacks: "
                 f"{self._told_once(check, trial)}"
             )
+        self._free[key] = found
 
     def _told_once(self, check: Check, trial: Trial) -> str:
         first = self._told.setdefault(check.name, trial.id)
