@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -18,7 +19,13 @@ from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
-from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
+from pytest_llmeval.run.preflight import (
+    Examine,
+    Gatekeeper,
+    examiner,
+    first_of_each,
+    wanted_for,
+)
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import BatchLane, PollPolicy
@@ -68,18 +75,18 @@ def live_models(
     logs: Path,
     say: Callable[[str], None],
     opened: Callable[[LiveModel, ModelConfig], None],
-    trials: Sequence[Trial] = (),
-    salt: str = "",
+    requests: Mapping[str, Sequence[Request]],
+    now: datetime,
 ) -> dict[str, LiveModel]:
     """The config's models, ready to be opened; their servers will log into the folder `logs`.
 
     `opened` is told of each that has said what it is, before it is asked anything. Whether they can
-    do what `trials` ask of them is looked at when they are opened; `salt` is unlike that of any
-    other session.
+    do what `requests`, by model, ask of them is looked at when they are opened; `now` makes what
+    they are asked then unlike that of any other session.
     """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
-    by_name = by_model(trials, settings.models)
+    salt = f"{now:%y%m%d-%H%M%S}"
     return {
         name: LiveModel(
             name,
@@ -88,23 +95,31 @@ def live_models(
             say,
             place=_place(settings, name),
             opened=lambda live: opened(live, models[live.name]),
-            examine=_examine(settings, models[name], by_name.get(name, ()), salt),
+            examine=_examine(settings, models[name], requests.get(name, ()), salt),
         )
         for name, made in backings.items()
     }
 
 
 def _examine(
-    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
+    settings: Settings, model: ModelConfig, requests: Sequence[Request], salt: str
 ) -> Examine | None:
     """The preflight of a model; None for the fake engine, which can do everything, and for a
     service that is asked in batches and by nothing else.
     """
     if settings.options.dry_run or model.engine == "fake" or model.batch:
         return None
-    exact = any(trial.suite.exact for trial in trials)
-    wanted = wanted_for(trials, model)
-    return examiner(model, wanted, salt=salt, one_at_a_time=exact)
+    exact = not all(request.cache_prompt for request in requests)
+    return examiner(model, wanted_for(requests), salt=salt, one_at_a_time=exact)
+
+
+def first_requests(settings: Settings, trials: Iterable[Trial]) -> dict[str, list[Request]]:
+    """By model a request of each suite and condition, which stands for those of all its trials."""
+    found: dict[str, list[Request]] = {}
+    for trial in first_of_each(trials).values():
+        model = settings.config.models[trial.condition.model]
+        found.setdefault(model.name, []).append(request_of(trial, model))
+    return found
 
 
 def _place(settings: Settings, name: str) -> str:

@@ -14,7 +14,12 @@ from pytest_llmeval.results.folder import MANIFEST
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.resume import weights_changed
-from pytest_llmeval.run.assembly import AnyLane, backings_of, is_answered, live_models
+from pytest_llmeval.run.assembly import (
+    AnyLane,
+    backings_of,
+    is_answered,
+    live_models,
+)
 from pytest_llmeval.run.batch_asking import Ran, Requests, ask_all, lane_from_file
 from pytest_llmeval.run.batch_files import read_requests, refuse_the_unaskable, trial_of
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
@@ -78,19 +83,20 @@ def _ask_folder(
     if not left:
         return
     logs = ledger.folder.path / "logs"
-    models = live_models(settings, backings, logs, say, ledger.model_opened)
+    its = by_model(left, settings.models)
+    asked = {name: [requests[trial.id] for trial in some] for name, some in its.items()}
+    now = datetime.now(timezone.utc)
+    models = live_models(settings, backings, logs, say, ledger.model_opened, asked, now)
 
     def lane(name: str, trials: Sequence[Trial]) -> AnyLane:
         config = settings.config.models[name]
         if not config.batch:
             return lane_from_file(settings, models[name], trials, requests)
         polling = AT_ONCE if settings.options.dry_run else PollPolicy()
-        asking = Asking(
-            models[name], config.engine, lambda trial: requests[trial.id], ledger, say
-        )
+        asking = Asking(models[name], config.engine, lambda trial: requests[trial.id], ledger, say)
         return batch_lane(asking, trials, polling)
 
-    lanes = {name: lane(name, its) for name, its in by_model(left, settings.models).items()}
+    lanes = {name: lane(name, some) for name, some in its.items()}
     ask_all(settings, lanes, models, left, say, record=ledger.record, sending=ledger.sending)
 
 
