@@ -165,6 +165,23 @@ def test_parts_may_be_asked_elsewhere_and_their_results_brought_back(folder: Pat
     assert "4/4  100.0" in CliRunner().invoke(app, ["rescore", "out"]).stdout
 
 
+def test_only_parts_of_one_folder_are_taken_as_such(folder: Path) -> None:
+    build("--parts", "2")
+    again = batch("build", "--llm-config", "local.yaml", "-o", "other", "--parts", "2")
+    assert again.exit_code == 0
+    elsewhere = Path("other") / part(1).relative_to("out")
+    for more in (elsewhere, foreign("a.jsonl", ask("1", "France?"))):
+        told = run(part(1), more)
+        assert told.exit_code == 1
+        assert "give parts of one folder, or files by themselves" in told.output
+    run(part(1))
+    told = run(results(1))
+    assert told.exit_code == 1
+    assert "part-0001.results.jsonl holds no requests: name files that end in" in told.output
+    gone = part(7)
+    assert "part-0007.requests.jsonl is no part of " in run(gone).output
+
+
 def test_failed_requests_give_exit_status_1_and_are_asked_again_by_the_same_command(
     folder: Path,
 ) -> None:
