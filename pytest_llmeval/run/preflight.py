@@ -9,7 +9,7 @@ from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling, Trial
 from pytest_llmeval.results.trust import check_words
-from pytest_llmeval.run.honesty import most_tokens
+from pytest_llmeval.run.honesty import LEAVING_OUT_CACHED, most_tokens
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.running.checks import Subject
 from pytest_llmeval.running.preflight import ALWAYS, Budget, Examined, Way, examine, lacking
@@ -60,6 +60,7 @@ def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> 
         digest=digest,
         context=facts.context,
         context_asked=model.context,
+        leaves_out_cached=model.engine in LEAVING_OUT_CACHED,
         adapters=tuple(f"{each.path.name} at scale {each.scale:g}" for each in model.lora),
     )
 
