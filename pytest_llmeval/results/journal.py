@@ -29,6 +29,9 @@ from pytest_llmeval.results.lines import (
 
 LOCK = ".journal.lock"
 
+_OPEN = 64
+"""So many files are open at once: a run may have thousands of parts, and a process has a limit."""
+
 
 class Journal:
     """The one writer of a run's journals.
@@ -41,6 +44,7 @@ class Journal:
         self._folder = folder
         self._part_of = part_of
         self._files: dict[tuple[str, int], IO[bytes]] = {}
+        self._unsynced: set[tuple[str, int]] = set()
         # The run may be closed by another thread than the one that opened it.
         self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
         self._syncing = threading.Lock()
@@ -61,12 +65,19 @@ class Journal:
             handle = self._open(key)
         handle.write(prediction_to_line(prediction))
         handle.flush()
+        self._unsynced.add(key)  # after the line: a sync in another thread may take it at once
 
     def sync(self) -> None:
         """Have the disk confirm what was appended so far. Slow: call it from a thread."""
         with self._syncing:
-            for handle in tuple(self._files.values()):
-                os.fsync(handle.fileno())
+            while self._unsynced:
+                key = self._unsynced.pop()
+                try:
+                    with self._folder.results(*key).open("ab") as handle:
+                        os.fsync(handle.fileno())
+                except OSError:
+                    self._unsynced.add(key)
+                    raise
 
     def close(self) -> None:
         """Sync, close the files and let the next writer in. May be called twice."""
@@ -83,6 +94,8 @@ class Journal:
 
     def _open(self, key: tuple[str, int]) -> IO[bytes]:
         condition, part = key
+        if len(self._files) >= _OPEN:
+            self._files.pop(next(iter(self._files))).close()
         path = self._folder.results(condition, part)
         drop_torn_line(path)
         handle = self._files[key] = path.open("ab")
