@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, parse_trial_id
+from pytest_llmeval.records import Prediction, condition_of
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
@@ -58,7 +58,7 @@ class Journal:
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system."""
-        condition = parse_trial_id(prediction.trial_id).condition
+        condition = condition_of(prediction.trial_id)
         key = (condition, self._part_of(prediction.trial_id))
         handle = self._files.get(key)
         if handle is None:

@@ -33,6 +33,11 @@ def refuse_dishonest(request: Request, answer: Answer, engine: str) -> None:
     # Words are counted only where characters allow that many: prompts may be long.
     if counted and read is not None and read < _most_words(request) / WORDS_PER_TOKEN:
         _refuse_cut(request, read)
+    if answer.logprobs or answer.likelihoods:
+        _refuse_broken(answer)
+
+
+def _refuse_broken(answer: Answer) -> None:
     for value in _log_values(answer):
         if not (isinstance(value, int | float) and value <= _ROUNDING and math.isfinite(value)):
             raise BadLogprobs(
