@@ -41,7 +41,7 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
-from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
+from pytest_llmeval.records.trial_ids import TrialId, condition_of, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
@@ -103,5 +103,6 @@ __all__ = [
     "Unneeded",
     "Usage",
     "UsageSource",
+    "condition_of",
     "parse_trial_id",
 ]

@@ -30,10 +30,19 @@ class TrialId:
 
 def parse_trial_id(text: str) -> TrialId:
     """Take an id apart; raises ValueError for what is none, for instance somebody else's."""
+    return TrialId(*_parts(text))
+
+
+def condition_of(trial_id: str) -> str:
+    """The condition that an id names, and nothing else of it: asked of every prediction."""
+    return _parts(trial_id)[1]
+
+
+def _parts(text: str) -> list[str]:
     parts = text.rsplit(BETWEEN, 2)
     if len(parts) != 3 or not all(parts):
         raise ValueError(
             f"{text!r} is no trial's id: expected suite::condition::item, "
             f"such as capitals::tiny-l/plain::fr"
         )
-    return TrialId(*parts)
+    return parts

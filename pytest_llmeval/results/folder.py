@@ -93,7 +93,7 @@ class RunFolder:
 
     def requests(self, condition: str, part: int = 1) -> Path:
         """Where a part's requests lie."""
-        return self.condition(condition) / "parts" / f"part-{part:04d}.requests.jsonl"
+        return requests_path(self.condition(condition), part)
 
     def results(self, condition: str, part: int = 1) -> Path:
         """Where a part's journal lies."""
@@ -115,6 +115,11 @@ class RunFolder:
         self.reports.mkdir(exist_ok=True)
         for slug in self.slugs.values():
             (self.path / slug / "parts").mkdir(parents=True, exist_ok=True)
+
+
+def requests_path(condition: Path, part: int) -> Path:
+    """Where a part's requests lie in the folder of its condition."""
+    return condition / "parts" / f"part-{part:04d}.requests.jsonl"
 
 
 def _new_folder(base: Path, stem: str) -> Path:

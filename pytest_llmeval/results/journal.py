@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, parse_trial_id
+from pytest_llmeval.records import Prediction, condition_of
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
@@ -28,6 +28,9 @@ from pytest_llmeval.results.lines import (
 )
 
 LOCK = ".journal.lock"
+
+_OPEN = 64
+"""So many files are open at once: a run may have thousands of parts, and a process has a limit."""
 
 
 class Journal:
@@ -41,6 +44,7 @@ class Journal:
         self._folder = folder
         self._part_of = part_of
         self._files: dict[Path, IO[bytes]] = {}
+        self._unsynced: set[Path] = set()
         # The run may be closed by another thread than the one that opened it.
         self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
         self._syncing = threading.Lock()
@@ -60,12 +64,19 @@ class Journal:
             handle = self._open(path)
         handle.write(prediction_to_line(prediction))
         handle.flush()
+        self._unsynced.add(path)  # after the line: a sync in another thread may take it at once
 
     def sync(self) -> None:
         """Have the disk confirm what was appended so far. Slow: call it from a thread."""
         with self._syncing:
-            for handle in tuple(self._files.values()):
-                os.fsync(handle.fileno())
+            while self._unsynced:
+                path = self._unsynced.pop()
+                try:
+                    with path.open("ab") as handle:
+                        os.fsync(handle.fileno())
+                except OSError:
+                    self._unsynced.add(path)
+                    raise
 
     def close(self) -> None:
         """Sync, close the files and let the next writer in. May be called twice."""
@@ -82,12 +93,14 @@ class Journal:
 
     def _path_for(self, prediction: Prediction) -> Path:
         """The file of the trial's part; judges have one of their own, for they are other models."""
-        condition = parse_trial_id(prediction.trial_id).condition
+        condition = condition_of(prediction.trial_id)
         if prediction.asked:
             return self._folder.judge_results(condition)
         return self._folder.results(condition, self._part_of(prediction.trial_id))
 
     def _open(self, path: Path) -> IO[bytes]:
+        if len(self._files) >= _OPEN:
+            self._files.pop(next(iter(self._files))).close()
         drop_torn_line(path)
         handle = self._files[path] = path.open("ab")
         return handle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -19,7 +20,13 @@ from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
-from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
+from pytest_llmeval.run.preflight import (
+    Examine,
+    Gatekeeper,
+    examiner,
+    first_of_each,
+    wanted_for,
+)
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
@@ -73,20 +80,20 @@ def live_models(
     logs: Path,
     say: Callable[[str], None],
     opened: Callable[[LiveModel, ModelConfig], None],
-    trials: Sequence[Trial] = (),
-    salt: str = "",
+    requests: Mapping[str, Sequence[Request]],
+    now: datetime,
     judged: Sequence[JudgeTrial] = (),
 ) -> dict[str, LiveModel]:
     """The config's models, ready to be opened; their servers will log into the folder `logs`.
 
     `opened` is told of each that has said what it is, before it is asked anything. Whether they can
-    do what `trials` ask of them, and `judged` of those that judge, is looked at when they are
-    opened; `salt` is unlike that of any other session.
+    do what `requests`, by model, ask of them, and `judged` of those that judge, is looked at when
+    they are opened; `now` makes what they are asked then unlike that of any other session.
     """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
-    by_name = by_model(trials, settings.models)
-    judges = {trial.condition.model for trial in judged}
+    judging = by_model(judged, tuple(models))
+    salt = f"{now:%y%m%d-%H%M%S}"
     return {
         name: LiveModel(
             name,
@@ -96,7 +103,7 @@ def live_models(
             place=_place(settings, name),
             opened=lambda live: opened(live, models[live.name]),
             examine=_examine(
-                settings, models[name], by_name.get(name, ()), salt, judges=name in judges
+                settings, models[name], requests.get(name, ()), judging.get(name, ()), salt
             ),
         )
         for name, made in backings.items()
@@ -104,7 +111,11 @@ def live_models(
 
 
 def _examine(
-    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str, *, judges: bool
+    settings: Settings,
+    model: ModelConfig,
+    requests: Sequence[Request],
+    judging: Sequence[Trial],
+    salt: str,
 ) -> Examine | None:
     """The preflight of a model; None for the fake engine, which can do everything, for a service
     that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
@@ -112,11 +123,22 @@ def _examine(
     silent = model.batch or model.role == "embedder"
     if settings.options.dry_run or model.engine == "fake" or silent:
         return None
-    exact = any(trial.suite.exact for trial in trials)
-    wanted = wanted_for(trials, model)
-    if judges and settings.bench.replies_in_json(model.name):
+    exact = any(trial.suite.exact for trial in judging) or not all(
+        request.cache_prompt for request in requests
+    )
+    wanted = wanted_for(requests)
+    if judging and settings.bench.replies_in_json(model.name):
         wanted |= {"json_schema"}
     return examiner(model, wanted, salt=salt, one_at_a_time=exact)
+
+
+def first_requests(settings: Settings, trials: Iterable[Trial]) -> dict[str, list[Request]]:
+    """By model a request of each suite and condition, which stands for those of all its trials."""
+    found: dict[str, list[Request]] = {}
+    for trial in first_of_each(trials).values():
+        model = settings.config.models[trial.condition.model]
+        found.setdefault(model.name, []).append(request_of(trial, model))
+    return found
 
 
 def _place(settings: Settings, name: str) -> str:
@@ -274,5 +296,5 @@ def _batch_lane(
 ) -> BatchLane:
     polling = AT_ONCE if settings.options.dry_run else PollPolicy()
     model = settings.config.models[live.name]
-    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
+    asking = Asking(live, model.engine, lambda trial: request_of(trial, model), ledger, say)
     return batch_lane(asking, trials, polling)

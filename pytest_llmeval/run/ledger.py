@@ -69,6 +69,7 @@ class Ledger:
         self._journal = journal
         self._manifest = KeptManifest(folder.path, manifest)
         self._unsynced = 0
+        self._syncing: threading.Thread | None = None
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
         self._strays: dict[tuple[str, int], Strays] = {}
@@ -165,10 +166,13 @@ class Ledger:
         elif self._judging.recorded(prediction):
             self._manifest.write_soon(second_wave=self._judging.facts)
         self._unsynced += 1
-        if self._unsynced >= SYNC_EVERY:
+        if self._unsynced >= SYNC_EVERY and not (self._syncing and self._syncing.is_alive()):
             self._unsynced = 0
             # fsync takes milliseconds, which the scheduler's loop does not have.
-            threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
+            self._syncing = threading.Thread(
+                target=self._journal.sync, name="llmeval-sync", daemon=True
+            )
+            self._syncing.start()
 
     def sending(self, trial: Trial) -> None:
         """A trial is about to be sent: its part is running."""

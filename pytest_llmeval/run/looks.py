@@ -140,11 +140,16 @@ def _doubt(
 
 def _failures(group: Group) -> Iterator[Doubt]:
     """Trials that failed for a reason which is not told by any other number."""
+    judged = {each.trial.id for each in group.judged}
+    failed: dict[str, list[Trial]] = {}
+    for trial in group.trials:
+        if trial.id not in judged:
+            failed.setdefault(_why_failed(group, trial), []).append(trial)
     kinds: tuple[DoubtKind, ...] = ("prompt_truncated", "bad_logprobs")
     for kind in kinds:
-        failed = [trial for trial in group.trials if _why_failed(group, trial) == kind]
-        if failed:
-            yield _doubt(group, kind, len(failed), len(group.trials), failed[0])
+        if kind in failed:
+            its = failed[kind]
+            yield _doubt(group, kind, len(its), len(group.trials), its[0])
 
 
 def _why_failed(group: Group, trial: Trial) -> str:
@@ -263,6 +268,8 @@ def same_answers(group: Group) -> list[Judged]:
 
 
 def _said(judged: Judged) -> tuple[str, ...]:
+    if not judged.answer.tool_calls:
+        return (judged.answer.text.strip(),)
     calls = ((call.name, call.raw) for call in judged.answer.tool_calls)
     return (judged.answer.text.strip(), *chain.from_iterable(calls))
 

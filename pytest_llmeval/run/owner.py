@@ -25,6 +25,7 @@ from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
     backings_of,
+    first_requests,
     is_answered,
     live_models,
     refuse_the_impossible,
@@ -137,8 +138,8 @@ class Run:
             ledger.folder.path / "logs",
             self._say,
             ledger.model_opened,
-            trials,
-            salt=f"{now:%y%m%d-%H%M%S}",
+            first_requests(self.settings, trials),
+            now,
             judged=wave.trials,
         )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_llmeval.errors import RunError
@@ -89,6 +90,54 @@ def test_an_answer_to_another_question_takes_the_place_of_the_earlier_one(
     path.write_bytes(2 * prediction_to_line(old))
     with pytest.raises(RunError, match="the trial s::m/p::1@judge has an answer already"):
         read_journal(path)
+
+
+def test_a_run_of_many_parts_has_few_files_open_and_loses_no_line(
+    folder: RunFolder, samples: Any
+) -> None:
+    with closing(Journal(folder, lambda trial_id: int(trial_id[-3:]))) as journal:
+        for time in (1, 2):  # so that each file is closed for others, and opened again
+            for number in range(1, 101):
+                journal.append(samples.answered(f"s::m/p::{time}{number:03}"))
+        parts = folder.results("m/p").parent
+        opened = [file.path for file in psutil.Process().open_files()]
+        assert 0 < sum(Path(path).parent == parts for path in opened) <= 64
+    assert len(read_run(folder.path)) == 200
+    assert len(read_journal(folder.results("m/p", 7))) == 2
+
+
+def test_a_sync_is_of_what_was_written_since_the_last_one(
+    folder: RunFolder, samples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    with closing(Journal(folder, lambda trial_id: int(trial_id[-1]))) as journal:
+        for number in (1, 2, 3):
+            journal.append(samples.answered(f"s::m/p::{number}"))
+        journal.sync()
+        assert len(synced) == 3
+        journal.append(samples.answered("s::m/q::1"))
+        journal.sync()
+        assert len(synced) == 4
+    assert len(synced) == 4
+
+
+def test_what_the_disk_has_not_confirmed_is_tried_again(
+    folder: RunFolder, samples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(folder)
+    journal.append(samples.answered("s::m/p::1"))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            journal.sync()
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    journal.close()
+    assert len(synced) == 1
 
 
 def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:
