@@ -72,7 +72,8 @@ def error_from_reply(
     words = words or quote(body, secret=secret)
     if status in _BUSY:
         wait = retry_after(headers.get("retry-after"), now)
-        return EndpointBusy(f"HTTP {status}: {words}", status=status, retry_after=wait)
+        later = f" (it asks to be left alone for {wait:,.0f} s)" if wait else ""
+        return EndpointBusy(f"HTTP {status}: {words}{later}", status=status, retry_after=wait)
     if status < 300:
         return BadAnswer(f"HTTP {status}: {words}", status=status)
     kind = _kind_of_refusal(status, data, words)

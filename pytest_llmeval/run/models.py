@@ -162,9 +162,12 @@ class LiveModel:
 
     async def _outwait_loading(self, is_loading: Callable[[], bool]) -> None:
         """An adopted endpoint may still be loading its model; anything else shows when asked."""
-        for _ in range(int(LOADING_SECONDS)):
+        for second in range(int(LOADING_SECONDS)):
             if not await asyncio.to_thread(is_loading):
                 return
+            if second == 0:
+                where, most = self._backing.url, int(LOADING_SECONDS)
+                self._say(f"llmeval: {self.name} ({where}) is loading: waiting up to {most} s")
             await asyncio.sleep(1.0)
 
     def _digests(self, given_up: Callable[[], bool]) -> Digests:

@@ -139,6 +139,12 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert error_of(503, {}, retry_after=value).retry_after == seconds
 
 
+def test_how_long_a_server_wants_to_be_left_alone_is_told() -> None:
+    told = str(error_of(429, {"error": "the quota of the day"}, retry_after="86400"))
+    assert told == "HTTP 429: the quota of the day (it asks to be left alone for 86,400 s)"
+    assert str(error_of(429, {"error": "later"}, retry_after="0")) == "HTTP 429: later"
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422, 500, 501])
 def test_any_other_refusal_is_final(status: int) -> None:
     error = error_of(status, {"error": "no"})

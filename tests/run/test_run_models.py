@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -119,6 +121,28 @@ def test_closing_does_not_wait_for_a_model_that_is_still_loading(bench: Workbenc
                 await opening
 
     asyncio.run(story())
+
+
+def test_an_adopted_endpoint_that_still_loads_is_waited_for_and_that_is_told(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    loading = [True, True, False]
+
+    async def story() -> None:
+        backing = dataclasses.replace(
+            backing_of(
+                bench.settings().config.models["m"], bench.settings().config, tmp_path, print
+            ),
+            is_loading=lambda: loading.pop(0),
+        )
+        model = LiveModel("m", backing, tmp_path, said.append, "local.yaml:2")
+        await model.open()
+        await model.close()
+
+    asyncio.run(story())
+    assert loading == []
+    assert said == ["llmeval: m (fake:) is loading: waiting up to 600 s"]
 
 
 def test_what_the_run_refuses_is_closed_again(bench: Workbench) -> None:

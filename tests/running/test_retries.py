@@ -23,6 +23,11 @@ def test_what_the_server_asks_for_is_never_shortened() -> None:
     assert POLICY.delay(EndpointBusy("full", retry_after=20), 1, jitter=0.5) == 20
 
 
+def test_a_server_that_wants_more_than_ten_minutes_is_not_waited_for() -> None:
+    assert RetryPolicy().delay(EndpointBusy("full", retry_after=600), 1, jitter=0.5) == 600
+    assert RetryPolicy().delay(EndpointBusy("full", retry_after=86_400), 1, jitter=0.5) is None
+
+
 def test_the_last_attempt_has_no_wait_after_it() -> None:
     assert POLICY.delay(EndpointBusy("full"), 5, jitter=0.5) is None
 
