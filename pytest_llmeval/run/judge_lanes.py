@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.embeddings import embeddings_body
 from pytest_llmeval.engines.engine import refuse_embedding, refuse_request
-from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.results.trust import check_words
@@ -97,17 +98,25 @@ def judged_by(trials: Iterable[JudgeTrial]) -> set[str]:
 def judge_bodies(
     wave: SecondWave, predictions: Predictions, models: Mapping[str, ModelConfig]
 ) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """What was asked about each condition's answers: trial id and body, by condition."""
+    """What was asked about each condition's answers: trial id and body, by condition.
+
+    A question that could not be said was not asked: its trial has failed by that.
+    """
     bodies: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for trial in wave.trials:
         if trial.id in predictions:
-            model = models[trial.condition.model]
-            if wave.is_embedding(trial):
-                body = embeddings_body(wave.texts_of(trial, predictions), model.sent_name)
-            else:
-                body = body_of(judge_request(wave, trial, predictions, model), model)
-            bodies.setdefault(trial.condition.name, []).append((trial.id, body))
+            with contextlib.suppress(EngineError):
+                body = _body(wave, trial, predictions, models[trial.condition.model])
+                bodies.setdefault(trial.condition.name, []).append((trial.id, body))
     return bodies
+
+
+def _body(
+    wave: SecondWave, trial: JudgeTrial, predictions: Predictions, model: ModelConfig
+) -> dict[str, Any]:
+    if wave.is_embedding(trial):
+        return embeddings_body(wave.texts_of(trial, predictions), model.sent_name)
+    return body_of(judge_request(wave, trial, predictions, model), model)
 
 
 def refuse_the_impossible_of_judges(settings: Settings, wave: SecondWave) -> None:

@@ -130,6 +130,16 @@ class SecondWave:
             if trial.id not in predictions and not self.is_due(trial, predictions)
         )
 
+    def waiting(self, predictions: Predictions) -> frozenset[str]:
+        """The trials whose headline score has yet to come from a model that was not asked."""
+        return frozenset(
+            trial.judged.id
+            for trial in self.trials
+            if trial.id not in predictions
+            and trial.scorer == trial.suite.scorers[0].name
+            and self.is_due(trial, predictions)
+        )
+
     # Scoring --------------------------------------------------------------------------------------
 
     def complete_all(

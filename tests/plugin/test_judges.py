@@ -182,6 +182,23 @@ def test_failures_that_the_config_allows_cover_those_of_judges(project: Project)
     result.stdout.no_fnmatch_line("*llmeval::judges*")
 
 
+def test_a_question_that_cannot_be_said_is_a_failure_and_costs_the_others_nothing(
+    project: Project,
+) -> None:
+    """A template of the user's own may break on some answers only."""
+    config(project)
+    prompt = "{% if 'odd' in answer %}{{ item.none }}{% endif %}{{ answer }} {{ how }}"
+    odd = {"id": "odd", "question": "say odd", "answer": "yes"}
+    project.suite("kind", [project.right("a"), odd], score={"judge": {"prompt": prompt}})
+    result = project.run("-rf")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*1 of 2 answers could not be judged*'none'*"])
+    assert scores(project) == {"a": "right", "odd": "failure"}
+    asked = project.latest_run() / "m--plain/parts/judge-0001.requests.jsonl"
+    (line,) = asked.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["custom_id"] == "kind::m/plain::a@judge"
+
+
 def test_a_judge_that_is_not_the_first_scorer_does_not_make_the_session_red(
     project: Project,
 ) -> None:
@@ -327,6 +344,14 @@ def test_x_waits_for_no_judge_and_leaves_gates_inconclusive(slow: Project) -> No
     assert {row["stages"] for row in rows if row["item_id"] == "f"} == {
         "wise was not asked: the run was stopped before"
     }
+
+
+def test_verdicts_that_a_stopped_run_has_not_come_to_are_no_failures(slow: Project) -> None:
+    config(slow, *SLOW, failures={"at_most": "10%"})
+    slow.write("test_own.py", "def test_it():\n    assert False\n")
+    result = slow.run("-x", "-rf", "suites", "test_own.py")
+    result.stdout.fnmatch_lines(["FAILED test_own.py::test_it*", "*1 failed, 1 skipped, 6 answe*"])
+    result.stdout.no_fnmatch_line("*failures: at_most*")
 
 
 # And everything else ------------------------------------------------------------------------------
