@@ -86,7 +86,7 @@ def live_models(
     logs.mkdir(exist_ok=True)
     models = settings.config.models
     by_name = by_model(trials, settings.models)
-    judges = {trial.condition.model for trial in judged}
+    judging = by_model(judged, tuple(models))
     return {
         name: LiveModel(
             name,
@@ -96,7 +96,7 @@ def live_models(
             place=_place(settings, name),
             opened=lambda live: opened(live, models[live.name]),
             examine=_examine(
-                settings, models[name], by_name.get(name, ()), salt, judges=name in judges
+                settings, models[name], by_name.get(name, ()), judging.get(name, ()), salt
             ),
         )
         for name, made in backings.items()
@@ -104,17 +104,23 @@ def live_models(
 
 
 def _examine(
-    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str, *, judges: bool
+    settings: Settings,
+    model: ModelConfig,
+    trials: Sequence[Trial],
+    judging: Sequence[Trial],
+    salt: str,
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything, for a service
-    that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
+    """The preflight of a model that is asked `trials` and judges in `judging`.
+
+    None for the fake engine, which can do everything, for a service that is asked in batches and by
+    nothing else, and for an embedder, whose server writes nothing.
     """
-    silent = model.batch or model.role == "embedder"
+    silent = (model.batch and not judging) or model.role == "embedder"
     if settings.options.dry_run or model.engine == "fake" or silent:
         return None
-    exact = any(trial.suite.exact for trial in trials)
+    exact = any(trial.suite.exact for trial in (*trials, *judging))
     wanted = wanted_for(trials, model)
-    if judges and settings.bench.replies_in_json(model.name):
+    if judging and settings.bench.replies_in_json(model.name):
         wanted |= {"json_schema"}
     return examiner(model, wanted, salt=salt, one_at_a_time=exact)
 

@@ -12,17 +12,15 @@ from pytest_llmeval.engines.engine import refuse_embedding, refuse_request
 from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
-from pytest_llmeval.results.trust import check_words
 from pytest_llmeval.run.backing import in_flight
 from pytest_llmeval.run.embedding import BATCH, Cosines
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.models import LiveModel
-from pytest_llmeval.run.preflight import WAYS_OUT, needs_of
+from pytest_llmeval.run.preflight import JudgesGatekeeper
 from pytest_llmeval.run.requests import body_of
 from pytest_llmeval.run.second_wave import Predictions, SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
-from pytest_llmeval.running.preflight import lacking
 
 #: What stands for answers where only the form of a question matters.
 _ANY = Answer("-", "stop")
@@ -38,14 +36,15 @@ def judge_lane(
     """The lane of what one model judges; `answers` gives all predictions there are by then."""
     model, by_id = settings.config.models[live.name], {trial.id: trial for trial in trials}
     cosines = Cosines(live.embed)
-    embeds = wave.is_embedding(trials[0])
+    embeds, gatekeeper = wave.is_embedding(trials[0]), JudgesGatekeeper(model)
 
     async def ask(trial: Trial) -> Answer:
         judge_trial = by_id[trial.id]
         if embeds:
             return await cosines.compare(wave.texts_of(judge_trial, answers()))
         request = judge_request(wave, judge_trial, answers(), model)
-        _refuse_what_is_lacking(request, live, trial)
+        context = live.facts.context if live.facts else None
+        gatekeeper.admit(trial, request, live.checks, context)
         answer = await live.ask(request)
         refuse_dishonest(request, answer, model.engine)
         return answer
@@ -71,14 +70,6 @@ def judge_lane(
         is_due=lambda trial: wave.is_due(by_id[trial.id], answers()),
         asked=lambda trial: wave.asked(by_id[trial.id], answers()),
     )
-
-
-def _refuse_what_is_lacking(request: Request, live: LiveModel, trial: Trial) -> None:
-    """Raise Unsupported where the preflight has found that a judge cannot reply as it must."""
-    check = lacking(live.checks, needs_of(request))
-    if check is not None:
-        words = f"{trial.suite.name} needs of its judge what {live.name} lacks"
-        raise Unsupported(f"{words}: {check_words(check)}. {WAYS_OUT[check.name]}")
 
 
 def judge_request(

@@ -114,18 +114,14 @@ def needs_by_suite(
 
 
 class Gatekeeper:
-    """Lets no trial through whose suite needs what its endpoint lacks.
-
-    All there is to tell of a lack stands once, with the first trial that it stops: there may be
-    thousands.
-    """
+    """Lets no trial through whose suite needs what its endpoint lacks."""
 
     def __init__(self, model: ModelConfig, trials: Sequence[Trial]):
         self._model = model
         self._trials = trials
         self._needs = needs_by_suite(trials, model)
         self._long: dict[Key, bool] = {}
-        self._told: dict[CheckName, str] = {}
+        self._told = _Told()
 
     def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
         """Raise Unsupported unless the endpoint, of which so much was found, can be asked this."""
@@ -135,24 +131,60 @@ class Gatekeeper:
         if check is not None:
             raise Unsupported(
                 f"suite {trial.suite.name} needs what {self._model.name} lacks: "
-                f"{self._told_once(check, trial)}"
+                f"{self._told.once(check, trial)}"
             )
-
-    def _told_once(self, check: Check, trial: Trial) -> str:
-        first = self._told.setdefault(check.name, trial.id)
-        if first == trial.id:
-            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
-        return f"{check.name}: {check.found}; in full with {first}"
 
     def _may_not_fit(self, trial: Trial, context: int | None) -> bool:
         """Whether some prompt of the trial's suite may be longer than the context."""
         key = _key(trial)
         if key not in self._long:
             requests = (request_of(t, self._model) for t in self._trials if _key(t) == key)
-            self._long[key] = context is None or any(
-                most_tokens(request) + request.sampling.max_tokens > context for request in requests
-            )
+            self._long[key] = any(may_not_fit(request, context) for request in requests)
         return self._long[key]
+
+
+class JudgesGatekeeper:
+    """Lets no question through to a judge that lacks what it takes to reply to it.
+
+    Each is looked at by itself: how long it is depends on the answer that it is about.
+    """
+
+    def __init__(self, model: ModelConfig):
+        self._model = model
+        self._told = _Told()
+
+    def admit(
+        self, trial: Trial, request: Request, found: Sequence[Check], context: int | None
+    ) -> None:
+        """Raise Unsupported unless the judge, of which so much was found, can be asked this."""
+        check = lacking(found, needs_of(request))
+        if check is None and may_not_fit(request, context):
+            check = lacking(found, ["context"])
+        if check is not None:
+            raise Unsupported(
+                f"suite {trial.suite.name} needs of its judge what {self._model.name} lacks: "
+                f"{self._told.once(check, trial)}"
+            )
+
+
+class _Told:
+    """What was told of lacks: all there is to tell stands once, with the first trial that one
+    stops, for there may be thousands.
+    """
+
+    def __init__(self) -> None:
+        self._firsts: dict[CheckName, str] = {}
+
+    def once(self, check: Check, trial: Trial) -> str:
+        first = self._firsts.setdefault(check.name, trial.id)
+        if first == trial.id:
+            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
+        return f"{check.name}: {check.found}; in full with {first}"
+
+
+def may_not_fit(request: Request, context: int | None) -> bool:
+    """Whether prompt and answer together may be longer than the context."""
+    return context is None or most_tokens(request) + request.sampling.max_tokens > context
 
 
 def _key(trial: Trial) -> Key:
