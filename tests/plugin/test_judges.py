@@ -146,6 +146,19 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     assert {value for (condition, _), value in rows.items() if condition == "m/other"} == {"0.5"}
 
 
+def test_repeats_of_an_item_make_a_judge_no_steadier(project: Project) -> None:
+    """Asked the same twenty times, it says the same twenty times: that is one item judged."""
+    config(project, repeats=20)
+    prompts = {"plain": "{{ question }}", "other": "say {{ other }}"}
+    project.suite(
+        "duel",
+        [project.right("won", other="no")],
+        prompts=prompts,
+        score={"pairwise": {"against": "m/other"}},
+    )
+    project.run().stdout.fnmatch_lines(["*20 answers; 20/20, 100.0 % [[]20.7..100.0[]]*"])
+
+
 # When a judge fails -------------------------------------------------------------------------------
 
 
