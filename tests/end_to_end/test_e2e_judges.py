@@ -111,7 +111,7 @@ def test_models_that_do_not_fit_together_are_loaded_once_each_whoever_judges(
 def _first_started(project: Project, model: str) -> float:
     """Seconds into the run when a model was first asked something of a suite."""
     lines = (project.folder / f"{model}--plain/parts/part-0001.results.jsonl").read_bytes()
-    return min(json.loads(line)["llmeval"]["started"] for line in lines.splitlines())
+    return min(float(json.loads(line)["llmeval"]["started"]) for line in lines.splitlines())
 
 
 @WITH_AND_WITHOUT_WORKERS

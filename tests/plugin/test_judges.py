@@ -181,6 +181,21 @@ def test_a_verdict_that_cannot_be_read_is_no_wrong_answer_and_the_session_is_red
         ]
     )
     assert scores(project)["odd"] == "failure"
+    report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "answer:\n\n```text\nodd\n```" in report
+    assert "what went wrong:\n\n```text\nwise gave no verdict that can be read: it is no" in report
+    page = (project.latest_run() / "reports" / "report.html").read_text(encoding="utf-8")
+    assert '<div class="label">what went wrong</div><pre>wise gave no verdict that can be' in page
+
+
+def test_show_tells_the_parts_of_judges_too(judged: Project) -> None:
+    judged.run()
+    shown = judged.pytester.run(
+        sys.executable, "-m", "pytest_llmeval.commands.llmeval", "show", "last", "--parts"
+    )
+    shown.stdout.fnmatch_lines(
+        ["m/plain: 4 in, 4 answered", "judges of m/plain: 4 in, 3 answered, 1 not needed"]
+    )
 
 
 def test_failures_that_the_config_allows_cover_those_of_judges(project: Project) -> None:
