@@ -488,6 +488,13 @@ def test_a_baseline_of_a_judges_scores_holds_for_that_judge_only(judged: Project
     result = judged.run("-rf", plugins=["syrupy"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*the baseline asked something else: *judged by was wise, is m*"])
+    judged.suite("kind", items, score="judge", gates=[gate])
+    wise = {"engine": "fake", "script": "wise.json", "role": "judge", "name": "newer"}
+    config(judged)
+    settings = json.loads((judged.root / "local.yaml").read_text(encoding="utf-8"))
+    judged.config(models={**settings["models"], "wise": wise}, judge="wise")
+    result = judged.run("-rf", plugins=["syrupy"])
+    result.stdout.fnmatch_lines(["*the baseline asked something else: *asked as was wise, is new*"])
 
 
 def test_show_says_what_the_judge_has_said(judged: Project) -> None:
