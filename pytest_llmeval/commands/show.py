@@ -86,14 +86,20 @@ def find(run: Path, wanted: Wanted) -> Found:
 
 
 def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
-    """A line for each part of a run, or of one of its conditions, as its manifest has it by now.
+    """A line for each part of a run, or of one of its conditions, as its manifest has it by now;
+    then how far those are who judge its answers.
 
     Raises `RunError` when the run has no such condition.
     """
     manifest = read_manifest(run)
     _check("condition", condition, [each.name for each in manifest.plan.conditions])
     chosen = [part for part in manifest.parts if condition in (None, part.condition)]
-    return [visible(line) for line in part_lines(chosen)]
+    judging = [
+        replace(part, condition=f"judges of {part.condition}")
+        for part in manifest.second_wave
+        if condition in (None, part.condition)
+    ]
+    return [visible(line) for line in (*part_lines(chosen), *part_lines(judging))]
 
 
 def _check(kind: str, name: str | None, known: list[str]) -> None:

@@ -21,6 +21,8 @@ _VERDICTS: dict[GateVerdict, str] = {
 }
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
+WENT_WRONG = "what went wrong"
+
 
 def markdown_report(report: RunReport) -> str:
     """Render the report. Pure: the same report gives the same text."""
@@ -224,9 +226,11 @@ def _example(example: Example) -> Iterator[str]:
         lines = wording.likelihood_lines(example.likelihoods)
         told = "log likelihoods", "\n".join(lines)
     else:
-        said = "what went wrong" if example.outcome == "failure" else "answer"
+        said = WENT_WRONG if example.without_answer else "answer"
         told = said, example.answer or "(nothing)"
     yield f"{told[0]}:\n\n{fenced(told[1])}"
+    if example.unscored:
+        yield f"{WENT_WRONG}:\n\n{fenced(example.unscored)}"
     yield f"target:\n\n{fenced(example.target or '(none)')}"
 
 

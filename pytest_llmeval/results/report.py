@@ -54,7 +54,8 @@ class ConditionFigures:
 class Example:
     """A trial that was not right, as a reader wants to see it.
 
-    `likelihoods` are the texts whose likelihood was asked, with theirs in nats.
+    `likelihoods` are the texts whose likelihood was asked, with theirs in nats. `unscored` says why
+    an answer that is there has no score.
     """
 
     suite: str
@@ -67,6 +68,12 @@ class Example:
     extracted: str | None
     target: str
     likelihoods: tuple[tuple[str, float], ...] = ()
+    unscored: str = ""
+
+    @property
+    def without_answer(self) -> bool:
+        """Whether `answer` tells why there is none."""
+        return self.outcome == "failure" and not self.unscored
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,4 +287,11 @@ def _example(
         extracted=headline.extracted if headline else None,
         target=target_text(trial.item.target),
         likelihoods=tuple((each.continuation, each.total) for each in likelihoods),
+        unscored=_why_unscored(prediction, headline),
     )
+
+
+def _why_unscored(prediction: Prediction, headline: Score | None) -> str:
+    if prediction.answer is None or headline is None or headline.outcome != "failure":
+        return ""
+    return "".join(headline.stages[-1:])

@@ -117,10 +117,12 @@ def _examine(
     judging: Sequence[Trial],
     salt: str,
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything, for a service
-    that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
+    """The preflight of a model that is asked `trials` and judges in `judging`.
+
+    None for the fake engine, which can do everything, for a service that is asked in batches and by
+    nothing else, and for an embedder, whose server writes nothing.
     """
-    silent = model.batch or model.role == "embedder"
+    silent = (model.batch and not judging) or model.role == "embedder"
     if settings.options.dry_run or model.engine == "fake" or silent:
         return None
     exact = any(trial.suite.exact for trial in judging) or not all(

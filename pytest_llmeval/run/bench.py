@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_llmeval.engines.engine import refuse_request
@@ -17,23 +17,26 @@ from pytest_llmeval.scoring.second_wave import ModelScorer
 _ASKS_FOR_JSON = Request((Message("user", "-"),), Sampling(1), json_schema={"type": "object"})
 
 
+#: What a config says of a model that changes none of its words.
+_BESIDE = {"role", "slots", "timeout", "start_timeout", "memory", "price", "tokenizer"}
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The models that may serve scorers: their engines and roles by name, and the usual judge."""
+    """The models that may serve scorers: their engines and roles by name, and the usual judge.
+
+    `kept` is what a manifest keeps of each.
+    """
 
     engines: Mapping[str, str]
     roles: Mapping[str, str]
     judge: str | None = None
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, *, dry_run: bool = False) -> Bench:
         """Those of a config; in a dry run the fake engine plays them all."""
-        models = config.models.items()
-        return cls(
-            {name: "fake" if dry_run else model.engine for name, model in models},
-            {name: model.role for name, model in models},
-            config.judge,
-        )
+        return cls.of_canonical(config.canonical, dry_run=dry_run)
 
     @classmethod
     def of_canonical(cls, config: Mapping[str, Any], *, dry_run: bool = False) -> Bench:
@@ -43,7 +46,16 @@ class Bench:
             {name: "fake" if dry_run else model["engine"] for name, model in models.items()},
             {name: model.get("role", "model") for name, model in models.items()},
             config.get("judge"),
+            {} if dry_run else models,
         )
+
+    def identity_of(self, model: str) -> tuple[str, Mapping[str, Any]]:
+        """A model's name and what the config says of it, as far as its words may depend on it.
+
+        Its weights are not in it: where they are known, a run is not resumed on others.
+        """
+        kept = self.kept.get(model, {})
+        return model, {key: kept[key] for key in sorted(kept.keys() - _BESIDE)}
 
     def model_for(self, scorer: ModelScorer) -> str:
         """The model that serves a scorer. Raises ScorerError when it is not clear which."""

@@ -40,6 +40,8 @@ class Cosines:
             if error is not None:
                 raise error
         first, *others = [future.result() for future in futures]
+        if any(len(other) != len(first) for other in others):
+            raise BadAnswer("its embeddings of two texts are not of one length")
         found = [cosine(first, other) for other in others]
         if None in found:
             raise BadAnswer("an embedding has no direction: its numbers are 0, or too large")
@@ -65,16 +67,21 @@ class Cosines:
             task.add_done_callback(self._sending.discard)
 
     async def _fill(self, texts: Sequence[str]) -> None:
-        """Ask for some vectors. One text that is refused must not cost the others."""
+        """Ask for some vectors. One text that is refused must not cost the others.
+
+        Whatever comes instead, an error in an engine of somebody else's among it, is told to who
+        waits: nobody may wait for ever.
+        """
         try:
             vectors = await self._embed(texts)
-        except EngineError as error:
-            if error.retryable or len(texts) == 1:
+            found = dict(zip(texts, vectors, strict=True))
+        except Exception as error:  # noqa: BLE001 - see above
+            if isinstance(error, EngineError) and not error.retryable and len(texts) > 1:
                 for text in texts:
-                    self._vectors[text].set_exception(error)
+                    await self._fill([text])
                 return
             for text in texts:
-                await self._fill([text])
+                self._vectors[text].set_exception(error)
         else:
-            for text, vector in zip(texts, vectors, strict=True):
+            for text, vector in found.items():
                 self._vectors[text].set_result(vector)

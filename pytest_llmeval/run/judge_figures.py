@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pytest_llmeval.records import JudgeTrial, Score
 from pytest_llmeval.results.report import JudgeFigures, seconds_under_way
@@ -11,6 +12,7 @@ from pytest_llmeval.run.second_wave import Predictions, SecondWave
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import JUDGE
 from pytest_llmeval.statistics.agreement import PositionConsistency, position_consistency
+from pytest_llmeval.statistics.metrics import interval_of
 
 Scores = Mapping[str, Sequence[Score]]
 
@@ -79,8 +81,16 @@ def _is_unjudged(trial: JudgeTrial, scores: Scores) -> bool:
 def _steadiness(
     wave: SecondWave, asked: Sequence[Sequence[JudgeTrial]], predictions: Predictions
 ) -> PositionConsistency:
+    """How often the judge stuck to its preference; the interval takes an item for one thing, under
+    however many conditions and in however many repeats it was judged.
+    """
     pairs = [wave.preferences(trials, predictions) for trials in asked]
-    return position_consistency([one for one, _ in pairs], [other for _, other in pairs])
+    by_item: dict[str, list[float]] = {}
+    for trials, (one, other) in zip(asked, pairs, strict=True):
+        if one is not None and other is not None:
+            by_item.setdefault(trials[0].item.id, []).append(float(one == other))
+    found = position_consistency([one for one, _ in pairs], [other for _, other in pairs])
+    return replace(found, interval=interval_of(by_item.values()))
 
 
 def _slots_busy(wave: SecondWave, predictions: Predictions, model: str, slots: int) -> float | None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.engines.embeddings import embeddings_body
 from pytest_llmeval.engines.engine import refuse_embedding, refuse_request
-from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
-from pytest_llmeval.results.trust import check_words
 from pytest_llmeval.run.backing import in_flight
 from pytest_llmeval.run.embedding import BATCH, Cosines
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.models import LiveModel
-from pytest_llmeval.run.preflight import WAYS_OUT, needs_of
+from pytest_llmeval.run.preflight import JudgesGatekeeper
 from pytest_llmeval.run.requests import body_of
 from pytest_llmeval.run.second_wave import Predictions, SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
-from pytest_llmeval.running.preflight import lacking
 
 #: What stands for answers where only the form of a question matters.
 _ANY = Answer("-", "stop")
@@ -37,14 +36,15 @@ def judge_lane(
     """The lane of what one model judges; `answers` gives all predictions there are by then."""
     model, by_id = settings.config.models[live.name], {trial.id: trial for trial in trials}
     cosines = Cosines(live.embed)
-    embeds = wave.is_embedding(trials[0])
+    embeds, gatekeeper = wave.is_embedding(trials[0]), JudgesGatekeeper(model)
 
     async def ask(trial: Trial) -> Answer:
         judge_trial = by_id[trial.id]
         if embeds:
             return await cosines.compare(wave.texts_of(judge_trial, answers()))
         request = judge_request(wave, judge_trial, answers(), model)
-        _refuse_what_is_lacking(request, live, trial)
+        context = live.facts.context if live.facts else None
+        gatekeeper.admit(trial, request, live.checks, context)
         answer = await live.ask(request)
         refuse_dishonest(request, answer, model.engine)
         return answer
@@ -72,14 +72,6 @@ def judge_lane(
     )
 
 
-def _refuse_what_is_lacking(request: Request, live: LiveModel, trial: Trial) -> None:
-    """Raise Unsupported where the preflight has found that a judge cannot reply as it must."""
-    check = lacking(live.checks, needs_of(request))
-    if check is not None:
-        words = f"{trial.suite.name} needs of its judge what {live.name} lacks"
-        raise Unsupported(f"{words}: {check_words(check)}. {WAYS_OUT[check.name]}")
-
-
 def judge_request(
     wave: SecondWave, trial: JudgeTrial, answers: Predictions, model: ModelConfig
 ) -> Request:
@@ -97,17 +89,25 @@ def judged_by(trials: Iterable[JudgeTrial]) -> set[str]:
 def judge_bodies(
     wave: SecondWave, predictions: Predictions, models: Mapping[str, ModelConfig]
 ) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """What was asked about each condition's answers: trial id and body, by condition."""
+    """What was asked about each condition's answers: trial id and body, by condition.
+
+    A question that could not be said was not asked: its trial has failed by that.
+    """
     bodies: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for trial in wave.trials:
         if trial.id in predictions:
-            model = models[trial.condition.model]
-            if wave.is_embedding(trial):
-                body = embeddings_body(wave.texts_of(trial, predictions), model.sent_name)
-            else:
-                body = body_of(judge_request(wave, trial, predictions, model), model)
-            bodies.setdefault(trial.condition.name, []).append((trial.id, body))
+            with contextlib.suppress(EngineError):
+                body = _body(wave, trial, predictions, models[trial.condition.model])
+                bodies.setdefault(trial.condition.name, []).append((trial.id, body))
     return bodies
+
+
+def _body(
+    wave: SecondWave, trial: JudgeTrial, predictions: Predictions, model: ModelConfig
+) -> dict[str, Any]:
+    if wave.is_embedding(trial):
+        return embeddings_body(wave.texts_of(trial, predictions), model.sent_name)
+    return body_of(judge_request(wave, trial, predictions, model), model)
 
 
 def refuse_the_impossible_of_judges(settings: Settings, wave: SecondWave) -> None:

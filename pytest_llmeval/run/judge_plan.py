@@ -72,14 +72,16 @@ def who_judges(
 ) -> dict[str, str]:
     """On what a scorer's scores rest besides its options: a model, and what is held against.
 
-    By its weights where they are known: scores by another judge are other scores. Empty for a
-    scorer that needs no model.
+    By its weights where they are known, else by the name under which it is asked: scores by another
+    judge are other scores. Empty for a scorer that needs no model.
     """
     found = next((each for each in model_scorers(suite) if each.name == scorer), None)
     if found is None:
         return {}
     model = bench.model_for(found)
     told: dict[str, str | None] = {"judged by": model, "judge's weights": weights.get(model)}
+    if weights.get(model) is None:
+        told["judge is asked as"] = bench.kept.get(model, {}).get("sent_name")
     reference = reference_of(found)
     if reference is not None:
         told["weights it is held against"] = weights.get(reference.split("/")[0])

@@ -370,8 +370,9 @@ class Run:
         if self._report is None or not self.settings.tolerate_failures:
             return None
         at_most = self.settings.config.failures_at_most or 0.0
-        unneeded = self._stopping.unneeded
-        asked = {id_: p for id_, p in self._predictions().items() if id_ not in unneeded}
+        # A run that was stopped has not come to some judgements, which is nobody's failure.
+        open_ = self._stopping.unneeded | self._wave.waiting(self._everything())
+        asked = {id_: p for id_, p in self._predictions().items() if id_ not in open_}
         return count_failures(asked, self._scores, at_most)
 
     def judge_failures(self) -> str:

@@ -106,9 +106,7 @@ def wanted_for(requests: Iterable[Request]) -> frozenset[CheckName]:
 
 def refuse_lack(request: Request, model: str, found: Sequence[Check], context: int | None) -> None:
     """Raise Unsupported where a request by itself needs what its endpoint was found to lack."""
-    check = lacking(found, needs_of(request))
-    if check is None and lacking(found, ["context"]) and not _fits(request, context):
-        check = lacking(found, ["context"])
+    check = lack_of(request, found, context)
     if check is not None:
         raise Unsupported(
             f"the request needs what {model} lacks: {check.name}: {check.found}. "
@@ -116,9 +114,13 @@ def refuse_lack(request: Request, model: str, found: Sequence[Check], context: i
         )
 
 
-def _fits(request: Request, context: int | None) -> bool:
-    """Whether a prompt and its answer are surely no longer than the context."""
-    return context is not None and (most_tokens(request) + request.sampling.max_tokens <= context)
+def lack_of(request: Request, found: Sequence[Check], context: int | None) -> Check | None:
+    """What a request by itself needs and its endpoint was found to lack, None for nothing."""
+    check = lacking(found, needs_of(request))
+    if check is not None:
+        return check
+    cuts = lacking(found, ["context"])  # most do not, and then no length matters
+    return cuts if cuts is not None and may_not_fit(request, context) else None
 
 
 def first_of_each(trials: Iterable[Trial]) -> Mapping[Key, Trial]:
@@ -137,18 +139,14 @@ def needs_by_suite(
 
 
 class Gatekeeper:
-    """Lets no trial through whose suite needs what its endpoint lacks.
-
-    All there is to tell of a lack stands once, with the first trial that it stops: there may be
-    thousands.
-    """
+    """Lets no trial through whose suite needs what its endpoint lacks."""
 
     def __init__(self, model: ModelConfig, trials: Sequence[Trial]):
         self._model = model
         self._trials = trials
         self._needs = needs_by_suite(trials, model)
         self._long: dict[Key, bool] = {}
-        self._told: dict[CheckName, str] = {}
+        self._told = _Told()
         self._free: dict[Key, Sequence[Check]] = {}
 
     def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
@@ -162,23 +160,59 @@ class Gatekeeper:
         if check is not None:
             raise Unsupported(
                 f"suite {trial.suite.name} needs what {self._model.name} lacks: "
-                f"{self._told_once(check, trial)}"
+                f"{self._told.once(check, trial)}"
             )
         self._free[key] = found
-
-    def _told_once(self, check: Check, trial: Trial) -> str:
-        first = self._told.setdefault(check.name, trial.id)
-        if first == trial.id:
-            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
-        return f"{check.name}: {check.found}; in full with {first}"
 
     def _may_not_fit(self, trial: Trial, context: int | None) -> bool:
         """Whether some prompt of the trial's suite may be longer than the context."""
         key = _key(trial)
         if key not in self._long:
             requests = (request_of(t, self._model) for t in self._trials if _key(t) == key)
-            self._long[key] = not all(_fits(request, context) for request in requests)
+            self._long[key] = any(may_not_fit(request, context) for request in requests)
         return self._long[key]
+
+
+class JudgesGatekeeper:
+    """Lets no question through to a judge that lacks what it takes to reply to it.
+
+    Each is looked at by itself: how long it is depends on the answer that it is about.
+    """
+
+    def __init__(self, model: ModelConfig):
+        self._model = model
+        self._told = _Told()
+
+    def admit(
+        self, trial: Trial, request: Request, found: Sequence[Check], context: int | None
+    ) -> None:
+        """Raise Unsupported unless the judge, of which so much was found, can be asked this."""
+        check = lack_of(request, found, context)
+        if check is not None:
+            raise Unsupported(
+                f"suite {trial.suite.name} needs of its judge what {self._model.name} lacks: "
+                f"{self._told.once(check, trial)}"
+            )
+
+
+class _Told:
+    """What was told of lacks: all there is to tell stands once, with the first trial that one
+    stops, for there may be thousands.
+    """
+
+    def __init__(self) -> None:
+        self._firsts: dict[CheckName, str] = {}
+
+    def once(self, check: Check, trial: Trial) -> str:
+        first = self._firsts.setdefault(check.name, trial.id)
+        if first == trial.id:
+            return f"{check_words(check)}. {WAYS_OUT[check.name]}"
+        return f"{check.name}: {check.found}; in full with {first}"
+
+
+def may_not_fit(request: Request, context: int | None) -> bool:
+    """Whether prompt and answer together may be longer than the context."""
+    return context is None or most_tokens(request) + request.sampling.max_tokens > context
 
 
 def _key(trial: Trial) -> Key:

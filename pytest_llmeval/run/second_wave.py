@@ -58,6 +58,7 @@ class SecondWave:
         for trial in self.trials:
             self._of.setdefault((trial.judged.id, trial.scorer), []).append(trial)
         self._replies_in_json = lru_cache(bench.replies_in_json)
+        self._identity_of = bench.identity_of
 
     # Asking ---------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class SecondWave:
     def asked(self, trial: JudgeTrial, predictions: Predictions) -> str:
         """The hash of what is asked, and of whom."""
         scorer = self._scorer(trial)
-        who = [scorer.name, scorer.version, trial.condition.model]
+        who = [scorer.name, scorer.version, self._identity_of(trial.condition.model)]
         if self.is_embedding(trial):
             return digest([*who, self.texts_of(trial, predictions)])
         try:
@@ -128,6 +129,16 @@ class SecondWave:
             trial.id
             for trial in self.trials
             if trial.id not in predictions and not self.is_due(trial, predictions)
+        )
+
+    def waiting(self, predictions: Predictions) -> frozenset[str]:
+        """The trials whose headline score has yet to come from a model that was not asked."""
+        return frozenset(
+            trial.judged.id
+            for trial in self.trials
+            if trial.id not in predictions
+            and trial.scorer == trial.suite.scorers[0].name
+            and self.is_due(trial, predictions)
         )
 
     # Scoring --------------------------------------------------------------------------------------

@@ -17,11 +17,15 @@ _FENCE = re.compile(r"^[ \t]*(```+|~~~+)([^\n`]*)$", re.MULTILINE)
 
 
 class JsonText(NamedTuple):
-    """What was read: the value and where it stood, or in `problem` why there is none."""
+    """What was read: the value and where it stood, or in `problem` why there is none.
+
+    `twice` are the keys that were given more than once in some object.
+    """
 
     value: Any
     how: str
     problem: str | None = None
+    twice: tuple[str, ...] = ()
 
 
 def read_json(answer: Answer) -> Reading:
@@ -39,11 +43,16 @@ def json_in(reading: Reading) -> JsonText:
     quotes, nor a number that is larger than a computer's. Of a key that is given twice the last
     value counts, as in Python, JavaScript and most parsers; that it was given twice is recorded.
     """
-    whole = _parsed(reading.text, "the whole text")
+    whole = json_alone_in(reading)
     if whole.problem is None:
         return whole
     blocks = _blocks(reading.raw)
     return _parsed(blocks[0], "the fenced block") if len(blocks) == 1 else whole
+
+
+def json_alone_in(reading: Reading) -> JsonText:
+    """The JSON value that an answer is, with nothing but markup around all of it; see `json_in`."""
+    return _parsed(reading.text, "the whole text")
 
 
 def _blocks(text: str) -> list[str]:
@@ -100,7 +109,7 @@ def _parsed(text: str, how: str) -> JsonText:
         return JsonText(None, how, f"no JSON that can be read: {problem}")
     if twice:
         how += f"; given twice, the last counts: {', '.join(map(repr, twice))}"
-    return JsonText(value, how)
+    return JsonText(value, how, twice=tuple(twice))
 
 
 def _no_constant(name: str) -> float:

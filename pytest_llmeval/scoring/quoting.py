@@ -12,11 +12,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-#: What opens or closes a turn in the chat templates of open models.
+#: What opens or closes a turn, or reasoning, in the chat templates of open models.
 _TEMPLATE_SIGN = re.compile(
     r"<(?=[|｜])"
     r"|<(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|im_start|im_end|sys|inst)>)"
-    r"|<(?=</?SYS>>)|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\])",
+    r"|<(?=(?:BOS|EOS|PAD)_TOKEN>|end_of_utterance>|/?think(?:ing)?>)"
+    r"|<(?=</?SYS>>)|\[(?=\|[\w/])"
+    r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|THINK)\])",
     re.IGNORECASE,
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_llmeval.records import Answer
 from pytest_llmeval.scoring.extraction import brief, read
-from pytest_llmeval.scoring.json_reading import json_in, read_json
+from pytest_llmeval.scoring.json_reading import json_alone_in, read_json
 
 
 class UnreadableError(ValueError):
@@ -93,17 +93,24 @@ def read_verdict(reply: Answer, words: Sequence[str], code: str, *, as_json: boo
             f"it was cut off at its token limit; raise max_tokens of the scorer. "
             f"It ends: {brief(reply.text[-60:])!r}"
         )
+    if reply.finish_reason == "content_filter":
+        raise UnreadableError(
+            f"the server's content filter has cut it off. It ends: {brief(reply.text[-60:])!r}"
+        )
     if not reply.text.strip():
         raise UnreadableError("it is empty")
     return _from_json(reply, words) if as_json else _from_line(reply, words, code)
 
 
 def _from_json(reply: Answer, words: Sequence[str]) -> Verdict:
-    found = json_in(read_json(reply))
+    """Read a reply that is an object; one inside of other text may be quoted from the answer."""
+    found = json_alone_in(read_json(reply))
     if found.problem is not None:
         raise UnreadableError(f"it is {found.problem}: {brief(reply.text)!r}")
     if not isinstance(found.value, Mapping) or "verdict" not in found.value:
         raise UnreadableError(f"it is no object with a verdict: {brief(reply.text)!r}")
+    if "verdict" in found.twice:
+        raise UnreadableError(f"it has a verdict twice: {brief(reply.text)!r}")
     given, reason = found.value["verdict"], found.value.get("reason")
     # A number is as good as its text, as the words of a scale of numbers are.
     is_word = isinstance(given, str | int) and not isinstance(given, bool)

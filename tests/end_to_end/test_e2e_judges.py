@@ -91,6 +91,30 @@ def test_a_real_judge_keeps_to_its_schema_and_a_real_embedder_gives_cosines(
 
 
 @WITH_AND_WITHOUT_WORKERS
+def test_models_that_do_not_fit_together_are_loaded_once_each_whoever_judges(
+    project: Project, workers: tuple[str, ...]
+) -> None:
+    """The larger one is asked last, and judges in the same turn."""
+    huge = {name: {**model, "memory": "900000 GiB"} for name, model in MODELS.items()}
+    project.config(models=huge, judge="tiny-l", server={"slots": 2, "context": 1024, "threads": 1})
+    suite(project, 6, "numeric", {"judge": {"prompt": PROMPT, "explain": False, "max_tokens": 64}})
+    status, text = project.run(*workers)
+    assert status == 0, text
+    assert len(judge_answers(project)) == 12
+    for name in MODELS:
+        log = (project.folder / "logs" / f"{name}.log").read_text(encoding="utf-8")
+        assert log.count("model loaded") == 1, log
+    began = {name: _first_started(project, name) for name in MODELS}
+    assert began["tiny-s"] < began["tiny-l"]
+
+
+def _first_started(project: Project, model: str) -> float:
+    """Seconds into the run when a model was first asked something of a suite."""
+    lines = (project.folder / f"{model}--plain/parts/part-0001.results.jsonl").read_bytes()
+    return min(float(json.loads(line)["llmeval"]["started"]) for line in lines.splitlines())
+
+
+@WITH_AND_WITHOUT_WORKERS
 def test_kill_9_while_judges_work_costs_no_verdict_and_none_is_asked_for_twice(
     judged: Project, workers: tuple[str, ...]
 ) -> None:

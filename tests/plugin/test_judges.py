@@ -146,6 +146,19 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     assert {value for (condition, _), value in rows.items() if condition == "m/other"} == {"0.5"}
 
 
+def test_repeats_of_an_item_make_a_judge_no_steadier(project: Project) -> None:
+    """Asked the same twenty times, it says the same twenty times: that is one item judged."""
+    config(project, repeats=20)
+    prompts = {"plain": "{{ question }}", "other": "say {{ other }}"}
+    project.suite(
+        "duel",
+        [project.right("won", other="no")],
+        prompts=prompts,
+        score={"pairwise": {"against": "m/other"}},
+    )
+    project.run().stdout.fnmatch_lines(["*20 answers; 20/20, 100.0 % [[]20.7..100.0[]]*"])
+
+
 # When a judge fails -------------------------------------------------------------------------------
 
 
@@ -168,6 +181,21 @@ def test_a_verdict_that_cannot_be_read_is_no_wrong_answer_and_the_session_is_red
         ]
     )
     assert scores(project)["odd"] == "failure"
+    report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "answer:\n\n```text\nodd\n```" in report
+    assert "what went wrong:\n\n```text\nwise gave no verdict that can be read: it is no" in report
+    page = (project.latest_run() / "reports" / "report.html").read_text(encoding="utf-8")
+    assert '<div class="label">what went wrong</div><pre>wise gave no verdict that can be' in page
+
+
+def test_show_tells_the_parts_of_judges_too(judged: Project) -> None:
+    judged.run()
+    shown = judged.pytester.run(
+        sys.executable, "-m", "pytest_llmeval.commands.llmeval", "show", "last", "--parts"
+    )
+    shown.stdout.fnmatch_lines(
+        ["m/plain: 4 in, 4 answered", "judges of m/plain: 4 in, 3 answered, 1 not needed"]
+    )
 
 
 def test_failures_that_the_config_allows_cover_those_of_judges(project: Project) -> None:
@@ -180,6 +208,23 @@ def test_failures_that_the_config_allows_cover_those_of_judges(project: Project)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*1 of 2 trials failed, 50 %; the config allows 10 %*"])
     result.stdout.no_fnmatch_line("*llmeval::judges*")
+
+
+def test_a_question_that_cannot_be_said_is_a_failure_and_costs_the_others_nothing(
+    project: Project,
+) -> None:
+    """A template of the user's own may break on some answers only."""
+    config(project)
+    prompt = "{% if 'odd' in answer %}{{ item.none }}{% endif %}{{ answer }} {{ how }}"
+    odd = {"id": "odd", "question": "say odd", "answer": "yes"}
+    project.suite("kind", [project.right("a"), odd], score={"judge": {"prompt": prompt}})
+    result = project.run("-rf")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*1 of 2 answers could not be judged*'none'*"])
+    assert scores(project) == {"a": "right", "odd": "failure"}
+    asked = project.latest_run() / "m--plain/parts/judge-0001.requests.jsonl"
+    (line,) = asked.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["custom_id"] == "kind::m/plain::a@judge"
 
 
 def test_a_judge_that_is_not_the_first_scorer_does_not_make_the_session_red(
@@ -329,6 +374,14 @@ def test_x_waits_for_no_judge_and_leaves_gates_inconclusive(slow: Project) -> No
     }
 
 
+def test_verdicts_that_a_stopped_run_has_not_come_to_are_no_failures(slow: Project) -> None:
+    config(slow, *SLOW, failures={"at_most": "10%"})
+    slow.write("test_own.py", "def test_it():\n    assert False\n")
+    result = slow.run("-x", "-rf", "suites", "test_own.py")
+    result.stdout.fnmatch_lines(["FAILED test_own.py::test_it*", "*1 failed, 1 skipped, 6 answe*"])
+    result.stdout.no_fnmatch_line("*failures: at_most*")
+
+
 # And everything else ------------------------------------------------------------------------------
 
 
@@ -435,6 +488,13 @@ def test_a_baseline_of_a_judges_scores_holds_for_that_judge_only(judged: Project
     result = judged.run("-rf", plugins=["syrupy"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*the baseline asked something else: *judged by was wise, is m*"])
+    judged.suite("kind", items, score="judge", gates=[gate])
+    wise = {"engine": "fake", "script": "wise.json", "role": "judge", "name": "newer"}
+    config(judged)
+    settings = json.loads((judged.root / "local.yaml").read_text(encoding="utf-8"))
+    judged.config(models={**settings["models"], "wise": wise}, judge="wise")
+    result = judged.run("-rf", plugins=["syrupy"])
+    result.stdout.fnmatch_lines(["*the baseline asked something else: *asked as was wise, is new*"])
 
 
 def test_show_says_what_the_judge_has_said(judged: Project) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.errors import BadAnswer, EndpointBusy, EngineError, RequestRefused
+from pytest_llmeval.records import Answer
 from pytest_llmeval.run.embedding import BATCH, Cosines, Vector
 
 
@@ -90,3 +91,24 @@ def test_a_vector_without_direction_is_a_bad_answer() -> None:
 
     with pytest.raises(BadAnswer, match="an embedding has no direction"):
         asyncio.run(Cosines(nothing).compare(("a", "b")))
+
+
+def test_vectors_of_two_lengths_are_a_bad_answer() -> None:
+    """Each reply may be in order, and the server another one than before."""
+
+    async def longer_and_longer(texts: Sequence[str]) -> Sequence[Vector]:
+        return [(1.0,) * len(text) for text in texts]
+
+    with pytest.raises(BadAnswer, match="are not of one length"):
+        asyncio.run(Cosines(longer_and_longer).compare(("a", "bb")))
+
+
+def test_an_engine_that_gives_too_few_vectors_lets_nobody_wait_for_ever() -> None:
+    async def too_few(texts: Sequence[str]) -> Sequence[Vector]:
+        return [(1.0,) for _ in texts[1:]]
+
+    async def within_a_moment() -> Answer:
+        return await asyncio.wait_for(Cosines(too_few).compare(("a", "b")), 5)
+
+    with pytest.raises(ValueError, match="shorter"):
+        asyncio.run(within_a_moment())

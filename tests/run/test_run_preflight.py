@@ -30,6 +30,7 @@ from pytest_llmeval.run.preflight import (
     WAYS_OUT,
     Examine,
     Gatekeeper,
+    JudgesGatekeeper,
     examiner,
     needs_of,
     subject_of,
@@ -256,6 +257,34 @@ def test_an_endpoint_that_cuts_prompts_gets_no_suite_whose_prompts_may_be_too_lo
         keeper.admit(trials[0], [cut], CONTEXT)  # for the sake of another item
 
 
+def test_a_judge_is_asked_nothing_that_may_be_longer_than_what_it_cuts(bench: Workbench) -> None:
+    (trial, *_) = bench.trials(bench.settings(), bench.suite())
+    keeper = JudgesGatekeeper(model_of())
+    cut = Check("context", "lacking", "cut short in silence")
+    short, long = (Request((Message("user", "no " * words),), GREEDY) for words in (4, 200))
+    keeper.admit(trial, short, [cut], CONTEXT)
+    keeper.admit(trial, long, [], CONTEXT)
+    with pytest.raises(Unsupported) as refusal:
+        keeper.admit(trial, long, [cut], CONTEXT)
+    assert str(refusal.value) == (
+        "suite sums needs of its judge what m lacks: context: cut short in silence. Give the model "
+        "more context, or serve it by an engine that refuses long prompts"
+    )
+    with pytest.raises(Unsupported, match="Give the model more context"):
+        keeper.admit(trial, short, [cut], None)
+
+
+def test_what_a_judge_lacks_is_told_in_full_once(bench: Workbench) -> None:
+    first, second, *_ = bench.trials(bench.settings(), bench.suite())
+    keeper = JudgesGatekeeper(model_of())
+    request = Request((USER,), GREEDY, json_schema={"type": "object"})
+    lack = Check("json_schema", "lacking", "it is not obeyed")
+    with pytest.raises(Unsupported, match="Use a server that holds answers to a schema"):
+        keeper.admit(first, request, [lack], CONTEXT)
+    with pytest.raises(Unsupported, match=f"not obeyed; in full with {first.id}"):
+        keeper.admit(second, request, [lack], CONTEXT)
+
+
 # In a run -----------------------------------------------------------------------------------------
 
 
@@ -340,3 +369,18 @@ def test_a_resumed_run_looks_again_only_where_something_is_left(bench: Workbench
         bench.run(suite, resume=folder.name)
         assert len(standin.requests) == asked
     assert read_manifest(folder).models[0].preflight
+
+
+def test_a_judge_that_obeys_no_schema_is_not_asked_for_verdicts(bench: Workbench) -> None:
+    """Its preflight knows what judging needs, though no suite asks it anything."""
+    with serving("json_schema") as standin:
+        judge = {"engine": "openai", "url": standin.url, "role": "judge"}
+        bench.config(models={"m": {"engine": "fake"}, "wise": judge}, judge="wise")
+        folder = bench.run(bench.suite(score="judge"))
+    assert not any("You judge" in question for question in standin.questions)
+    judged = [p for id_, p in read_run(folder).items() if id_.endswith("@judge")]
+    assert [p.failure.reason for p in judged if p.failure] == ["unsupported"] * 4
+    messages = [p.failure.message for p in judged if p.failure]
+    full = [words for words in messages if "Use a server that holds answers to a schema" in words]
+    assert len(full) == 1
+    assert full[0].startswith("suite sums needs of its judge what wise lacks: json_schema: ")

@@ -268,6 +268,25 @@ def test_a_reply_counts_as_long_as_exactly_the_same_would_be_asked(bench: Workbe
     assert trial.id not in other_judge.without_stale({**answered(*trials), trial.id: reply})
 
 
+def test_a_reply_of_a_model_that_was_another_one_under_the_same_name_does_not_count(
+    bench: Workbench,
+) -> None:
+    """Behind a url nobody knows the weights: what the config says is all there is to go by."""
+
+    def config(**keys: Any) -> dict[str, Any]:
+        judge = {"engine": "openai", "url": "http://127.0.0.1:1/v1", "role": "judge", **keys}
+        return {"models": {**FAKES, "wise": judge}, "judge": "wise"}
+
+    wave, trials = wave_of(bench, "judge", config(name="older"))
+    known = answered(*trials)
+    trial = wave.trials[0]
+    reply = replied(wave, trial, known)
+    other, _ = wave_of(bench, "judge", config(name="newer"))
+    assert trial.id not in other.without_stale({**known, trial.id: reply})
+    faster, _ = wave_of(bench, "judge", config(name="older", slots=7, timeout=9))
+    assert trial.id in faster.without_stale({**known, trial.id: reply})
+
+
 # Scores -------------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,11 @@ def test_a_text_stands_between_two_lines_with_its_name_and_code() -> None:
         "<<SYS>>",
         "<</SYS>>",
         "<bos>",
+        "<EOS_TOKEN>",
+        "<end_of_utterance>",
+        "[|endofturn|]",
+        "</think>",
+        "[/THINK]",
     ],
 )
 def test_a_sign_of_a_chat_template_is_spaced_out(sign: str) -> None:

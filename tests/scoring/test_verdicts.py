@@ -99,6 +99,8 @@ def test_the_reason_is_kept() -> None:
         ('"pass"', "it is no object with a verdict"),
         ("", "it is empty"),
         ('The verdict is {"verdict": "pass"}', "it is no JSON"),
+        ('It says\n```\n{"verdict": "pass"}\n```\nand is wrong.', "it is no JSON"),
+        ('{"verdict": "fail", "reason": "r", "verdict": "pass"}', "it has a verdict twice"),
     ],
 )
 def test_what_is_no_such_object_holds_no_verdict(text: str, why: str) -> None:
@@ -157,6 +159,11 @@ def test_a_reply_that_was_cut_off_holds_no_verdict_even_if_it_looks_like_one(
     text = '{"verdict": "1"}' if as_json else f"VERDICT {CODE}: 1"
     with pytest.raises(UnreadableError, match="cut off at its token limit; raise max_tokens"):
         read(text, as_json=as_json, end="length", words=("1", "10"))
+
+
+def test_a_reply_that_a_content_filter_has_cut_off_holds_no_verdict() -> None:
+    with pytest.raises(UnreadableError, match="the server's content filter has cut it off"):
+        read(f"VERDICT {CODE}: 1", as_json=False, end="content_filter", words=("1", "10"))
 
 
 @pytest.mark.parametrize("explain", [True, False])
