@@ -442,7 +442,11 @@ def test_vectors_are_compared_by_an_embedder(project: Project) -> None:
     project.config(
         models={
             "m": {"engine": "fake", "script": "script.json", "slots": 4},
-            "words": {"engine": "fake", "role": "embedder"},
+            "words": {
+                "engine": "fake",
+                "role": "embedder",
+                "price": {"prompt": 1, "completion": 1},
+            },
         }
     )
     items = [project.right("same")]
@@ -454,6 +458,10 @@ def test_vectors_are_compared_by_an_embedder(project: Project) -> None:
     (line,) = [line for line in project.journal() if "@" in line["custom_id"]]
     content = line["response"]["body"]["choices"][0]["message"]["content"]
     assert json.loads(content) == pytest.approx([0.5])
+    costs = json.loads((project.latest_run() / "costs.json").read_text(encoding="utf-8"))
+    (embedder,) = costs["judges"]
+    assert (embedder["tokens"], embedder["price"]) == (None, None)  # counted by nobody
+    assert costs["total"]["tokens"] == sum(row["tokens"] for row in costs["conditions"])
 
 
 def test_judging_ones_own_answers_is_allowed_and_named(project: Project) -> None:
