@@ -39,10 +39,10 @@ def write_costs(
     told = [_judge_costs(each, (judge_prices or {}).get(each.judge)) for each in judges]
     everybody: list[ConditionFigures | JudgeFigures] = [*figures, *judges]
     total: dict[str, Any] = {
-        "prompt_tokens": sum(each.prompt_tokens for each in everybody),
-        "completion_tokens": sum(each.completion_tokens for each in everybody),
+        "prompt_tokens": sum(each.prompt_tokens or 0 for each in everybody),
+        "completion_tokens": sum(each.completion_tokens or 0 for each in everybody),
         "cached_tokens": sum(f.cached_tokens for f in figures),
-        "tokens": sum(f.tokens for f in figures) + sum(judge["tokens"] for judge in told),
+        "tokens": sum(each.tokens or 0 for each in everybody),
         "price": _sum([*priced, *(judge["price"] for judge in told)]),
         "joules": _sum([load.joules for load in loads]),
     }
@@ -64,7 +64,7 @@ def _judge_costs(judge: JudgeFigures, prices: Prices | None) -> dict[str, Any]:
         "trials": judge.trials,
         "prompt_tokens": judge.prompt_tokens,
         "completion_tokens": judge.completion_tokens,
-        "tokens": judge.prompt_tokens + judge.completion_tokens,
+        "tokens": judge.tokens,
         "seconds": judge.seconds,
         "slots_busy": judge.slots_busy,
         "price": _price(judge, prices),
@@ -76,7 +76,7 @@ def _condition_price(figures: ConditionFigures, prices: Prices | None) -> float 
 
 
 def _price(figures: ConditionFigures | JudgeFigures, prices: Prices | None) -> float | None:
-    if prices is None:
+    if prices is None or figures.prompt_tokens is None or figures.completion_tokens is None:
         return None
     read, written = prices
     return (figures.prompt_tokens * read + figures.completion_tokens * written) / PER

@@ -102,7 +102,8 @@ class JudgeFigures:
     `unjudged` answers have no verdict, for want of a reply or of one that can be read. In so many
     of the `pairs` that it has judged in both orders it was `consistent`, `consistency` being the
     interval of that share; None where it saw one answer at a time. `own` are the conditions with
-    answers that it has written itself. `slots_busy` is over all that this model has judged.
+    answers that it has written itself. `slots_busy` is over all that this model has judged. Tokens
+    are None where nobody has counted them.
     """
 
     suite: str
@@ -118,10 +119,16 @@ class JudgeFigures:
     consistent: int | None = None
     pairs: int | None = None
     consistency: Interval | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     seconds: float = 0.0
     slots_busy: float | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens read and written, as far as they were counted."""
+        known = [n for n in (self.prompt_tokens, self.completion_tokens) if n is not None]
+        return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class RunReport:
     @property
     def tokens(self) -> int:
         """Tokens read and written, as far as they were counted."""
-        judged = sum(each.prompt_tokens + each.completion_tokens for each in self.judges)
+        judged = sum(each.tokens or 0 for each in self.judges)
         return sum(figures.tokens for figures in self.figures) + judged
 
     @property

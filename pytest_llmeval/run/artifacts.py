@@ -31,7 +31,7 @@ from pytest_llmeval.results.step_summary import append_step_summary
 from pytest_llmeval.results.tables import write_tables
 from pytest_llmeval.results.telemetry import PartKey, part_loads, read_telemetry
 from pytest_llmeval.results.trust import trust_warnings
-from pytest_llmeval.run.conclusion import Worth, slots_busy
+from pytest_llmeval.run.conclusion import Worth, has_failed, slots_busy
 from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
 
@@ -81,12 +81,26 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         slots_busy=_mean(list(busy.values())),
         warnings=(*manifest.warnings, *trust_warnings(manifest.models, manifest.doubts)),
         doubts=manifest.doubts,
-        examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
+        examples=select_examples(
+            _telling(outcome), outcome.predictions, outcome.scores, _prompt_of
+        ),
         stopped=_stopped(outcome),
         judges=outcome.judges,
         parts=manifest.parts,
         corpora=corpora_of(_needed(outcome), outcome.predictions),
     )
+
+
+def _telling(outcome: Outcome) -> list[Trial]:
+    """The trials whose score says something: not the ties of what others are held against."""
+    given = {(c.suite, c.condition) for c in outcome.worth.cells if c.headline and c.given}
+    return [
+        trial
+        for trial in _needed(outcome)
+        if (trial.suite.name, trial.condition.name) not in given
+        or trial.id not in outcome.predictions
+        or has_failed(outcome.predictions[trial.id], outcome.scores.get(trial.id, ()))
+    ]
 
 
 def _needed(outcome: Outcome) -> list[Trial]:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pytest_llmeval.records import (
     Comparison,
     GateSpec,
+    Interval,
     Metric,
     Prediction,
     Score,
@@ -19,6 +20,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.report import seconds_under_way
+from pytest_llmeval.run.judge_plan import is_held_against
 from pytest_llmeval.running.plan import item_by_item, up_to_a_gap
 from pytest_llmeval.scoring.second_wave import JUDGE
 from pytest_llmeval.statistics.anytime import (
@@ -38,7 +40,8 @@ class Cell:
     """All scores of one scorer over one suite under one condition; `planned` trials were asked.
 
     `alpha` is the error with which the suite might stop at any item, in whose order the scores then
-    stand; None where the number of items was fixed beforehand.
+    stand; None where the number of items was fixed beforehand. `given` says that its scores are
+    ties with itself, since it is what others are held against: nothing was measured.
     """
 
     suite: str
@@ -49,6 +52,7 @@ class Cell:
     scores: Sequence[ItemScore]
     alpha: float | None = None
     items: frozenset[str] = frozenset()
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,10 @@ def _cells(
                 columns.setdefault(score.scorer, []).append((trial.item.id, trial.repeat, score))
         for place, (scorer, column) in enumerate(columns.items()):
             alpha = stop.alpha if stop else None
-            yield Cell(suite, condition, scorer, place == 0, len(group), column, alpha, items)
+            given = is_held_against(group[0], scorer)
+            yield Cell(
+                suite, condition, scorer, place == 0, len(group), column, alpha, items, given
+            )
 
 
 def _by_suite(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
@@ -223,6 +230,8 @@ def _measure(cell: Cell) -> Metric:
         planned=cell.planned,
         scores=cell.scores,
     )
+    if cell.given:
+        return replace(metric, interval=Interval(None, None, ""), exact=None, fixed_set=None)
     if cell.alpha is None:
         return metric
     means = list(_item_means(cell.scores).values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_llmeval.records import JudgeTrial, Score
@@ -60,11 +60,17 @@ def _figures(
             consistent=steadiness.consistent if steadiness else None,
             pairs=steadiness.pairs if steadiness else None,
             consistency=steadiness.interval if steadiness else None,
-            prompt_tokens=sum(answer.usage.prompt or 0 for answer in told),
-            completion_tokens=sum(answer.usage.completion or 0 for answer in told),
+            prompt_tokens=_sum(answer.usage.prompt for answer in told),
+            completion_tokens=_sum(answer.usage.completion for answer in told),
             seconds=seconds_under_way(replies),
             slots_busy=busy.get(judge),
         )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """The sum of what was counted, None where nothing was: nobody counts those of vectors."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _is_own(trial: JudgeTrial) -> bool:

@@ -60,10 +60,9 @@ def reference_of(scorer: ModelScorer) -> str | None:
     return None
 
 
-def is_held_against(trial: Trial) -> bool:
-    """Whether the first scorer holds the answers of others against this one, which gets a tie."""
-    first = trial.suite.scorers[0].name if trial.suite.scorers else ""
-    named = [each for each in model_scorers(trial.suite) if each.name == first]
+def is_held_against(trial: Trial, scorer: str) -> bool:
+    """Whether a scorer holds the answers of others against this one, which gets a tie."""
+    named = (each for each in model_scorers(trial.suite) if each.name == scorer)
     return any(reference_of(each) == trial.condition.name for each in named)
 
 

@@ -207,7 +207,8 @@ def _all_alike(group: Group) -> Iterator[Doubt]:
     value = values.pop()
     if value == 1 and group.trials[0].suite.each_item == "must_pass":
         return  # as it should be
-    if is_held_against(group.trials[0]):
+    first = group.trials[0]
+    if first.suite.scorers and is_held_against(first, first.suite.scorers[0].name):
         return  # a tie with itself
     kinds: Mapping[float | None, DoubtKind] = {1: "all_right", 0: "all_wrong"}
     yield _doubt(group, kinds.get(value, "all_equal"), count, count, group.firsts[0].trial)

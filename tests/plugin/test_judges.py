@@ -129,7 +129,8 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     result = project.run(*workers)
     result.stdout.fnmatch_lines(
         [
-            "duel  * m/plain  *",
+            "duel  * m/plain  * 50.0 *17.0..83.0 *",
+            "       m/other * 50.0 * - *",
             "duel: pairwise by wise against m/other; 3 answers; 2/3, 66.7 % [[]*..*[]] same",
             "  in both orders",
         ]
@@ -144,6 +145,9 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
         "odd": "0.5",
     }
     assert {value for (condition, _), value in rows.items() if condition == "m/other"} == {"0.5"}
+    report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "### duel m/plain lost: wrong" in report
+    assert "### duel m/other" not in report  # ties with itself
 
 
 def test_repeats_of_an_item_make_a_judge_no_steadier(project: Project) -> None:
@@ -438,7 +442,11 @@ def test_vectors_are_compared_by_an_embedder(project: Project) -> None:
     project.config(
         models={
             "m": {"engine": "fake", "script": "script.json", "slots": 4},
-            "words": {"engine": "fake", "role": "embedder"},
+            "words": {
+                "engine": "fake",
+                "role": "embedder",
+                "price": {"prompt": 1, "completion": 1},
+            },
         }
     )
     items = [project.right("same")]
@@ -450,6 +458,10 @@ def test_vectors_are_compared_by_an_embedder(project: Project) -> None:
     (line,) = [line for line in project.journal() if "@" in line["custom_id"]]
     content = line["response"]["body"]["choices"][0]["message"]["content"]
     assert json.loads(content) == pytest.approx([0.5])
+    costs = json.loads((project.latest_run() / "costs.json").read_text(encoding="utf-8"))
+    (embedder,) = costs["judges"]
+    assert (embedder["tokens"], embedder["price"]) == (None, None)  # counted by nobody
+    assert costs["total"]["tokens"] == sum(row["tokens"] for row in costs["conditions"])
 
 
 def test_judging_ones_own_answers_is_allowed_and_named(project: Project) -> None:
