@@ -6,7 +6,8 @@ It prints `{"port": N}` and serves until it is stopped. A request that finds no 
 slot is held for the latency. The answer to "17 + 25 =" is "42", to anything else "ok".
 `GET /stats` says how busy the slots were from the first request to the last answer, and
 `POST /reset` starts that count anew. It reads no more of a request than it must, so that what is
-measured is the client.
+measured is the client. What has more words than its context has tokens is refused, as by a server
+that is honest: a run takes its time over suites for one that is not.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _CHAT = (
     b'"prompt_tokens":12,"completion_tokens":2,"total_tokens":14,"prompt_tokens_details":{'
     b'"cached_tokens":8}},"timings":{"cache_n":8,"prompt_n":4,"prompt_ms":0.5,"predicted_n":2,'
     b'"predicted_ms":1.5}}'
+)
+_REFUSAL = (
+    b'{"error":{"code":400,"message":"the request exceeds the available context size",'
+    b'"type":"exceed_context_size_error","n_ctx":%d}}'
 )
 
 
@@ -61,6 +66,9 @@ class Slots:
 
     def ask(self, protocol: StubProtocol, body: bytes) -> None:
         """Take a slot for a request, or a place in the queue."""
+        if body.count(b" ") >= CONTEXT:
+            protocol.reply(_page(_REFUSAL % CONTEXT, b"400 Bad Request"))
+            return
         self.requests += 1
         now = asyncio.get_running_loop().time()
         if self.first_request is None:

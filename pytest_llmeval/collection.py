@@ -173,7 +173,7 @@ def attach_judgement(
         mark_broken(report, call)
         return
     report.duration = item.judged.prediction.total_ms / 1000
-    attach(report, item.trial.id, item.judged.scores)
+    attach(report, item.trial.id, item.judged.scores, item.judged.outcome)
 
 
 class GatesNode(pytest.Collector):

@@ -132,7 +132,7 @@ def attach_scores(
         scores = [replace(score, scorer=f"{score.scorer}[{variant}]") for score in scores]
     if prediction is not None and trial.suite.scorers:
         scores = [*evaluation.settings.score(trial, prediction), *scores]
-    attach(report, trial.id, scores)
+    attach(report, trial.id, scores, scores[0].outcome)
     del report.llm_outcome  # shown like any test: passed or failed
 
 

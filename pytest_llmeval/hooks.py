@@ -99,7 +99,7 @@ class Hooks:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the trials into the plan's order, whatever order other plugins asked for."""
-        order_as_planned(items, self.evaluation.settings.models)
+        order_as_planned(items, self.evaluation.settings)
         keep_from_collector(len(items))
 
     @pytest.hookimpl(tryfirst=True)
@@ -126,7 +126,7 @@ class Hooks:
         return report
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """`.` right, `w` wrong, `n` no answer, `E` failure of the machinery."""
+        """`.` right, `w` wrong, `n` no answer, `a` waiting for a judge, `E` failure."""
         return reporting.status(report)
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
@@ -225,12 +225,17 @@ class OwnerHooks(Hooks):
             self.config.hook.pytest_runtest_logreport(report=report)
 
     def _last_reports(self) -> Iterator[pytest.TestReport]:
-        """What is known only after the last test: the gates, and whether too much has failed."""
+        """What is known only after the last test: the gates, whether too much has failed, and what
+        no judge could judge.
+        """
         for gate, result in self.evaluation.gate_results():
             yield from reporting.gate_reports(gate.nodeid, gate.location, result)
         count = self.evaluation.failure_count()
         if count is not None:
             yield from reporting.failure_reports(count)
+        words = self.evaluation.judge_failures()
+        if words:
+            yield from reporting.judge_failure_reports(words)
 
 
 class ControllerHooks:

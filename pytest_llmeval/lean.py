@@ -126,7 +126,7 @@ def _call_report(item: TrialTest, location: tuple[str, int | None, str]) -> pyte
         duration=judged.prediction.total_ms / 1000,
         user_properties=[*item.user_properties, *judged.properties()],
     )
-    attach(report, item.trial.id, judged.scores)
+    attach(report, item.trial.id, judged.scores, judged.outcome)
     return report
 
 

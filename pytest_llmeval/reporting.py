@@ -22,6 +22,7 @@ SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
     "graded": ("graded", "g", ("GRADED", {"yellow": True})),
     "wrong": ("wrong", "w", ("WRONG", {"yellow": True})),
     "no_answer": ("no answer", "n", ("NO ANSWER", {"yellow": True})),
+    "answered": ("answered", "a", ("ANSWERED", {"cyan": True})),  # and waiting for a judge
     "not_needed": ("not needed", "-", ("NOT NEEDED", {})),
     "failure": ("error", "E", "ERROR"),  # bare: pytest 8.2 prints a markup in the short summary
 }
@@ -31,6 +32,9 @@ TOLERATED = ("tolerated", "E", ("ERROR", {"yellow": True}))
 
 #: What stands for the config's limit on failures where a test's name is wanted.
 FAILURES_NODE = "llmeval::failures.at_most"
+
+#: The same for answers that no judge could judge.
+JUDGES_NODE = "llmeval::judges"
 
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
@@ -50,16 +54,22 @@ class NotNeeded(pytest.skip.Exception):  # type: ignore[misc, name-defined] # an
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A trial's prediction with the scores it got; the first score is the headline."""
+    """A trial's prediction with the scores it got so far; those of judges come when all is over."""
 
     trial: Trial
     prediction: Prediction
     scores: tuple[Score, ...]
 
     @property
-    def headline(self) -> Score:
-        """The score that decides how the trial is shown."""
-        return self.scores[0]
+    def headline(self) -> Score | None:
+        """The score that decides how the trial is shown; None while it has to come from a judge."""
+        first = self.trial.suite.scorers[0].name
+        return next((score for score in self.scores if score.scorer == first), None)
+
+    @property
+    def outcome(self) -> str:
+        """What is shown."""
+        return self.headline.outcome if self.headline is not None else "answered"
 
     @property
     def text(self) -> str:
@@ -72,22 +82,24 @@ class Judged:
 
         A failure is never tolerated where the answer must be right: it is not known to be.
         """
-        if self.headline.outcome == "failure":
+        headline = self.headline
+        if headline is None:
+            return None
+        if headline.outcome == "failure":
             if tolerate_failures and not must_be_right:
                 return None
-            return MachineryFailure(sayable(self._why_failed()))
-        if must_be_right and self.headline.outcome != "right":
-            return MustPass(sayable(self._why_not_right()))
+            return MachineryFailure(sayable(self._why_failed(headline)))
+        if must_be_right and headline.outcome != "right":
+            return MustPass(sayable(self._why_not_right(headline)))
         return None
 
-    def _why_failed(self) -> str:
-        failure, score = self.prediction.failure, self.headline
+    def _why_failed(self, score: Score) -> str:
+        failure = self.prediction.failure
         if failure is not None:
             return f"failure ({failure.reason}): {failure.message}"
         return f"failure ({score.reason}) of {score.scorer}: {''.join(score.stages[-1:])}"
 
-    def _why_not_right(self) -> str:
-        score = self.headline
+    def _why_not_right(self, score: Score) -> str:
         found = f", extracted {score.extracted!r}" if score.extracted is not None else ""
         word = score.reason or score.outcome
         return (
@@ -98,10 +110,10 @@ class Judged:
     def properties(self) -> list[tuple[str, object]]:
         """What JUnit and other report writers get to know."""
         score = self.headline
-        known: list[tuple[str, object]] = [("llm_outcome", score.outcome)]
-        if score.reason:
+        known: list[tuple[str, object]] = [("llm_outcome", self.outcome)]
+        if score is not None and score.reason:
             known.append(("llm_reason", sayable(score.reason)))
-        if score.outcome != "right":
+        if self.outcome != "right":
             expected = sayable(str(self.trial.item.target))
             known += [("llm_expected", expected), ("llm_answer", sayable(self.text))]
         return known
@@ -112,13 +124,13 @@ def sayable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def attach(report: pytest.TestReport, trial_id: str, scores: Iterable[Score]) -> None:
-    """Give a report what the process that owns the run has to know of a trial.
+def attach(report: pytest.TestReport, trial_id: str, scores: Iterable[Score], outcome: str) -> None:
+    """Give a report what the process that owns the run has to know of a trial, and how it is shown.
 
     Plain tuples only: reports of xdist's workers travel as JSON-like data.
     """
     rows = [_plain(score) for score in scores]
-    vars(report).update(llm_trial=trial_id, llm_scores=rows, llm_outcome=rows[0][1])
+    vars(report).update(llm_trial=trial_id, llm_scores=rows, llm_outcome=outcome)
 
 
 def _plain(score: Score) -> tuple[Any, ...]:
@@ -217,7 +229,18 @@ def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
     """
     location = ("llmeval", None, "llmeval failures: at_most")
     outcome, longrepr = ("failed", str(count)) if count.too_many else ("passed", None)
-    for report in _both_reports(FAILURES_NODE, location, outcome, longrepr):
+    yield from _silent_reports(FAILURES_NODE, location, outcome, longrepr)
+
+
+def judge_failure_reports(words: str) -> Iterator[pytest.TestReport]:
+    """The reports of answers that no judge could judge: failed, for the machinery broke."""
+    yield from _silent_reports(JUDGES_NODE, ("llmeval", None, "llmeval judges"), "failed", words)
+
+
+def _silent_reports(
+    nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any
+) -> Iterator[pytest.TestReport]:
+    for report in _both_reports(nodeid, location, outcome, longrepr):
         vars(report)["llm_silent"] = True
         yield report
         del vars(report)["llm_silent"]

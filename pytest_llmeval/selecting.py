@@ -11,7 +11,7 @@ import pytest
 
 from pytest_llmeval import functions
 from pytest_llmeval.collection import GateTest, TrialTest
-from pytest_llmeval.run import SelectedGate, Selection
+from pytest_llmeval.run import SelectedGate, Selection, Settings
 
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -63,11 +63,12 @@ def select(items: Sequence[pytest.Item], *, deselected: bool = False) -> Selecti
     return selection
 
 
-def order_as_planned(items: list[pytest.Item], models: Sequence[str]) -> None:
+def order_as_planned(items: list[pytest.Item], settings: Settings) -> None:
     """Sort the trials among the places that trials have: by model, then as they were collected."""
     places = [place for place, item in enumerate(items) if isinstance(item, TrialTest)]
-    rank = {model: number for number, model in enumerate(models)}
     trials = [item for item in items if isinstance(item, TrialTest)]
+    suites = {item.trial.suite.name: item.trial.suite for item in trials}
+    rank = {model: number for number, model in enumerate(settings.turn_order(suites.values()))}
     trials.sort(key=lambda item: (rank[item.trial.condition.model], item.number))
     for place, item in zip(places, trials, strict=True):
         items[place] = item

@@ -118,6 +118,7 @@ def _settings(config: str, *, parts: int = 1, dry_run: bool = False) -> Settings
 def _folder_of(places: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     """The run's folder that is meant, and which requests of it; None for files by themselves."""
     from pytest_llmeval.results.folder import MANIFEST
+    from pytest_llmeval.results.results_file import REQUESTS
 
     folders = [place for place in places if place.is_dir()]
     if folders:
@@ -128,7 +129,13 @@ def _folder_of(places: Sequence[Path]) -> tuple[Path | None, list[Path]]:
                 f"{folders[0]} has no {MANIFEST}, so it is no folder of a run: name its files"
             )
         return folders[0], []
-    around = {place.parents[2] for place in places if len(place.parents) > 2}
-    if len(around) == 1 and (run := around.pop()) and (run / MANIFEST).is_file():
-        return run, list(places)
-    return None, []
+    runs = {place: place.parents[2] for place in places if len(place.parents) > 2}
+    runs = {place: run for place, run in runs.items() if (run / MANIFEST).is_file()}
+    if not runs:
+        return None, []
+    if len(runs) < len(places) or len(set(runs.values())) > 1:
+        raise RunError("give parts of one folder, or files by themselves; not both")
+    for place in places:
+        if not place.name.endswith(REQUESTS):
+            raise RunError(f"{place} holds no requests: name files that end in {REQUESTS}")
+    return runs[places[0]], list(places)

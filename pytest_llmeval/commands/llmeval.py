@@ -299,6 +299,32 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
         typer.echo(line)
 
 
+@app.command("judge-check")
+def judge_check(
+    config: Annotated[
+        str, typer.Option("--llm-config", metavar="FILE", help="As given, or in config/.")
+    ],
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model of it; else the one it calls judge.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Have a judge judge answers whose verdict is known, and say how far it can be trusted.
+
+    108 answers alone and 36 pairs in both orders: 180 questions in all.
+    """
+    from pytest_llmeval.commands import judge_check as checking
+
+    report = checking.examine(config, judge, Path.cwd(), lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(checking.as_json(report), indent=2, allow_nan=False))
+    else:
+        for line in checking.lines(report):
+            typer.echo(line)
+    if checking.is_useless(report):
+        raise typer.Exit(1)
+
+
 @app.command()
 def compare(
     before: Annotated[str, typer.Argument(metavar="RUN", help="The run before: id, path or last")],

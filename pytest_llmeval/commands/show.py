@@ -16,6 +16,7 @@ from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.wording import likelihood_lines, visible
+from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 
 OUTCOMES = {
     "wrong": ("wrong", "graded"),
@@ -40,7 +41,7 @@ class Shown:
     """One trial to show. `prompt` is as it was sent, empty when no request was kept.
 
     `likelihoods` are those of predictions.csv, empty where an answer was written; `judged` are the
-    stages of the headline scorer.
+    stages of the headline scorer; `verdict` is what a judge has said, where one has.
     """
 
     trial_id: str
@@ -58,6 +59,7 @@ class Shown:
     error: str
     likelihoods: tuple[Mapping[str, Any], ...] = ()
     judged: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def _completed(run: Path, trials: Iterable[Shown]) -> Iterator[Shown]:
             extracted=score.get("extracted", ""),
             target=score.get("target", ""),
             judged=score.get("stages", ""),
+            verdict=_verdict(score) if trial.outcome != "failure" else "",
             # Of a scorer that failed, its message is the last of the stages.
             error=trial.error or (score.get("stages", "") if trial.outcome == "failure" else ""),
         )
@@ -159,6 +162,13 @@ def _messages(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     if "prompt" in body:
         return ({"role": "user", "content": body["prompt"]},)
     return tuple(body.get("messages", ()))
+
+
+def _verdict(score: Mapping[str, str]) -> str:
+    """The words of a judge, which are the last of the stages."""
+    if score.get("scorer") not in MODEL_SCORERS:
+        return ""
+    return score.get("stages", "").rpartition("compare: ")[2]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -195,6 +205,7 @@ def _block(trial: Shown) -> Iterator[str]:
         yield from _field("answer", trial.answer or ("" if trial.error else "(nothing)"))
     yield from _field("calls", trial.tool_calls)
     yield from _field("taken", "" if trial.extracted == trial.answer else trial.extracted)
+    yield from _field("judged", trial.verdict)
     yield from _field("target", trial.target)
     yield from _field("error", trial.error)
 

@@ -172,6 +172,13 @@ def refuse_request(kind: str, request: Request) -> None:
         refuse(request)
 
 
+def refuse_embedding(kind: str) -> None:
+    """Raise `Unsupported` where it is known that engines of this kind give no embeddings."""
+    factory = _factory(kind)
+    if getattr(factory, "embed", None) is Refusing.embed:
+        raise Unsupported(f"The engine {kind} gives no embeddings.")
+
+
 def _factory(kind: str) -> EngineFactory:
     if kind not in _registered:
         if kind in _BUILT_IN:

@@ -7,10 +7,12 @@ engine = FakeEngine(answer=lambda request: request.messages[-1].content.upper())
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.fake_batches import FakeBatches
@@ -39,8 +41,10 @@ _FAULTS: dict[Fault, Callable[[str], EngineError]] = {
 class FakeEngine(FakeBatches, Refusing):
     """Answers by the first rule that matches, else by `answer`, else with plain nonsense.
 
-    The nonsense is "fake answer to: " and the question, cut to `max_tokens` words. Tokens are
-    words between white space, so that every figure is the same on every machine. `requests` holds
+    The nonsense is "fake answer to: " and the question, cut to `max_tokens` words; or, where a
+    JSON Schema is asked for, the least that keeps to it. Tokens are words between white space, so
+    that every figure is the same on every machine. Texts that share words have embeddings that are
+    near each other. `requests` holds
     what it was asked, in order, unless `remember` is False; `busiest` is the most requests it had
     at once. `slots` is what it says of itself; it takes any number of requests at once, so that a
     test can see who sends too many.
@@ -90,6 +94,11 @@ class FakeEngine(FakeBatches, Refusing):
         if answer.likelihoods:
             return answer.likelihoods
         return tuple(_likelihood(request, text, answer.text) for text in request.continuations)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Count the words of each text in the places that a hash gives them."""
+        await asyncio.sleep(0)
+        return tuple(map(_embedding, texts))
 
     async def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -156,7 +165,32 @@ def _answer_of(rule: Rule, text: str, request: Request) -> Answer:
     )
 
 
+#: How many numbers a fake embedding has.
+_DIMENSIONS = 64
+
+
+def _embedding(text: str) -> tuple[float, ...]:
+    vector = [0.0] * _DIMENSIONS
+    for word in text.casefold().split() or [text]:
+        vector[hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()[0] % _DIMENSIONS] += 1
+    return tuple(vector)
+
+
+def _least(schema: Mapping[str, Any]) -> Any:
+    """A value that keeps to a schema of objects, words and texts, the first that comes to hand."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("type") == "object":
+        properties = schema.get("properties", {})
+        return {name: _least(properties.get(name, {})) for name in schema.get("required", ())}
+    values = {"array": [], "integer": 0, "number": 0, "boolean": False, "null": None}
+    return values.get(schema.get("type", "string"), "fake")
+
+
 def _nonsense(question: str, request: Request) -> Answer:
+    if request.json_schema is not None:
+        text = json.dumps(_least(request.json_schema))
+        return Answer(text, "stop", usage=_usage(request, text))
     words = f"fake answer to: {question}".split()
     kept = words[: request.sampling.max_tokens]
     text = " ".join(kept)

@@ -46,6 +46,9 @@ def request_body(request: Request) -> dict[str, Any]:
         "repetition_penalty": sampling.repeat_penalty,
     }
     body |= {key: value for key, value in renamed.items() if value is not None}
+    if request.json_schema is not None:  # without OpenAI's `strict`: an unknown key fails a job
+        schema = {"name": "answer", "schema": dict(request.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.grammar is not None:
         body["response_format"] = {"type": "grammar", "grammar": request.grammar}
     body["context_length_exceeded_behavior"] = "error"

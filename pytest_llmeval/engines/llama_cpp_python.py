@@ -25,7 +25,6 @@ from pytest_llmeval.errors import (
     EndpointKilled,
     EndpointUnreachable,
     EngineError,
-    RequestRefused,
     Unsupported,
 )
 from pytest_llmeval.records import Answer, Likelihood, Request, TokenLogprob, Usage
@@ -77,9 +76,8 @@ class LlamaCppPythonEngine(Refusing):
         self.refuse(request)
         reply = await self._ask("/likelihoods", request)
         try:
-            found = [tuple(map(float, each)) for each in reply["token_logprobs"]]
-            pairs = zip(request.continuations, found, strict=True)
-            return tuple(Likelihood(text, logprobs) for text, logprobs in pairs)
+            pairs = zip(request.continuations, reply["likelihoods"], strict=True)
+            return tuple(_likelihood(text, found) for text, found in pairs)
         except (KeyError, TypeError, ValueError) as error:
             raise _no_answer(error) from error
 
@@ -140,17 +138,24 @@ def _object(reply: Reply) -> dict[str, Any]:
 def _refusal(reply: Reply, data: dict[str, Any]) -> EngineError:
     if reply.status == 501:
         return Unsupported(words_of(data))
-    if reply.status in (400, 500):
-        return RequestRefused(f"llama-cpp-python: {words_of(data)}", status=reply.status)
     return error_from_reply(reply.status, reply.headers, reply.body, now=time.time)
 
 
+def _usage(reply: dict[str, Any]) -> Usage:
+    told = reply["usage"]
+    return Usage(told["prompt"], told["completion"], told["cached"], source="server")
+
+
+def _likelihood(text: str, found: dict[str, Any]) -> Likelihood:
+    logprobs = tuple(map(float, found["logprobs"]))
+    return Likelihood(text, logprobs, _usage(found), found["service_ms"])
+
+
 def _answer(reply: dict[str, Any]) -> Answer:
-    usage = reply["usage"]
     return Answer(
         text=reply["text"],
         finish_reason=cast(Any, reply["finish_reason"]),
-        usage=Usage(usage["prompt"], usage["completion"], usage["cached"], source="server"),
+        usage=_usage(reply),
         first_token_ms=reply["first_token_ms"],
         service_ms=reply["service_ms"],
         logprobs=tuple(

@@ -216,7 +216,11 @@ class OllamaEngine(Refusing):
         return vectors_from(reply.body, len(texts), secret=self._endpoint.api_key)
 
     async def unload(self) -> None:
-        """Have the model taken out of memory, so that another one has room."""
+        """Have the model taken out of memory, so that another one has room; one that is elsewhere
+        takes none, and is not asked.
+        """
+        if (await self._get_shown()).elsewhere:
+            return
         body = encode_body(unloading_body(self._manner))
         self._object(await self._wire.send("POST", GENERATE, body))
 
@@ -242,7 +246,6 @@ class OllamaEngine(Refusing):
             reply.headers,
             reply.body,
             model=self._model,
-            context=self._manner.context,
             now=self._clock,
             secret=self._endpoint.api_key,
         )

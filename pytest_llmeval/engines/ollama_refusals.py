@@ -11,13 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 
 from pytest_llmeval.engines.refusals import error_from_reply, words_of
-from pytest_llmeval.errors import EndpointBusy, EngineError, RequestRefused, Unsupported
+from pytest_llmeval.errors import EndpointBusy, EngineError, UnknownModel, Unsupported
 
 _LACKS = re.compile(r"does not support (chat|generate|tools|thinking|insert|completion|embed\w*)")
 _NOT_FOUND = re.compile(r"model ['\"].*['\"] not found")
-_TOO_LONG = re.compile(
-    r"exceeds the (available )?context|longer than the context length|exceed_context_size"
-)
 _RUNNER_LOST = "model runner has unexpectedly stopped"
 
 
@@ -27,13 +24,12 @@ def ollama_error(
     body: bytes,
     *,
     model: str,
-    context: int,
     now: Callable[[], float],
     secret: str | None = None,
 ) -> EngineError:
     """The error that a reply with a status other than 200 stands for, with the way out.
 
-    `model` and `context` are those asked for; the rest is as in `error_from_reply`.
+    `model` is the one asked for; the rest is as in `error_from_reply`.
     """
     general = error_from_reply(status, headers, _unwrapped(body), now=now, secret=secret)
     words = str(general)
@@ -41,18 +37,14 @@ def ollama_error(
         return Unsupported(f"The model {model} cannot do that: {words}", status=status)
     if _NOT_FOUND.search(words):
         return missing_model(model, status)
-    if _TOO_LONG.search(words):
-        return RequestRefused(
-            f"{words} (the context is {context:,} tokens: raise `context`)", status=status
-        )
     if _RUNNER_LOST in words:  # the next request starts another one
         return EndpointBusy(words, status=status)
     return general
 
 
-def missing_model(model: str, status: int = 404) -> RequestRefused:
+def missing_model(model: str, status: int = 404) -> UnknownModel:
     """The error of a model that Ollama does not have, with the command that gets it."""
-    return RequestRefused(
+    return UnknownModel(
         f"Ollama has no model {model!r}. Get it with `ollama pull {model}`, "
         f"or write `pull: true` to have it pulled",
         status=status,

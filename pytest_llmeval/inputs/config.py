@@ -16,7 +16,7 @@ from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.adapters import Adapter
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, read_document
-from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
+from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, unknown
 from pytest_llmeval.inputs.models import (
     OFFERED_ENGINES,
     ModelConfig,
@@ -67,6 +67,9 @@ class ConfigFile(Section):
         description="How models write; or several with a name each, one condition each.",
     )
     repeats: Repeats = 1
+    judge: str | None = Field(
+        default=None, min_length=1, description="The model that judges answers, by its name."
+    )
     failures: FailuresSection = FailuresSection()
     telemetry: bool = Field(
         default=False, description="Sample GPU, CPU and memory twice a second during the run."
@@ -80,7 +83,8 @@ class Config:
     `samplings` has the one key "" when the sampling has no name. `canonical` is the resolved config
     for the manifest, paths and variables as written, so that it holds no secret and is the same on
     every machine; `digest` is its sha256. `model_lines` says where the file writes each model,
-    `telemetry` whether the machine is watched while it runs.
+    `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
+    a suite names no other, None where nobody was named.
     """
 
     path: Path
@@ -91,6 +95,7 @@ class Config:
     digest: str
     model_lines: Mapping[str, int | None]
     telemetry: bool = False
+    judge: str | None = None
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -131,6 +136,8 @@ def load_config(
     sampling = document.data.get("sampling", {})
     samplings = read_samplings(sampling, ("sampling",), file.repeats if file else 1, mistakes)
     settings = _settings(file, mistakes) if file else {}
+    if file:
+        _check_roles(file, mistakes)
     models = _resolved(settings, path, environment, mistakes)
     mistakes.raise_if_any()
     assert file is not None
@@ -138,7 +145,7 @@ def load_config(
     lines = {name: document.line_of(("models", name)) for name in models}
     at_most = file.failures.at_most
     digest, telemetry = _digest(canonical), file.telemetry
-    return Config(path, models, samplings, at_most, canonical, digest, lines, telemetry)
+    return Config(path, models, samplings, at_most, canonical, digest, lines, telemetry, file.judge)
 
 
 def _refuse_secrets(document: Document) -> None:
@@ -160,6 +167,21 @@ def _check_names(models: Any, mistakes: Mistakes) -> None:
             other = seen[name.lower()]
             mistakes.add(("models", name), f"the names {other!r} and {name!r} differ by case only")
         seen.setdefault(name.lower(), name)
+
+
+def _check_roles(file: ConfigFile, mistakes: Mistakes) -> None:
+    """Somebody is asked, and who judges is there and can."""
+    if all(section.role != "model" for section in file.models.values()):
+        words = "no model has the role model, so that nothing would be asked; leave role out of one"
+        mistakes.add(("models",), words)
+    if file.judge is None:
+        return
+    section = file.models.get(file.judge)
+    if section is None:
+        mistakes.add(("judge",), unknown("model", file.judge, file.models))
+    elif section.role == "embedder":
+        words = f"judge: {file.judge} has the role embedder, which writes nothing; name another one"
+        mistakes.add(("judge",), words)
 
 
 def _settings(file: ConfigFile, mistakes: Mistakes) -> dict[str, dict[str, Any]]:
@@ -248,6 +270,7 @@ def _canonical(
             for name, settings in samplings.items()
         },
         "failures": {"at_most": file.failures.at_most},
+        **({"judge": file.judge} if file.judge else {}),
     }
 
 

@@ -25,7 +25,9 @@ class EngineKeys:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-COMMON_KEYS = ("engine", "name", "slots", "exact", "timeout", "memory", "price", "tokenizer")
+COMMON_KEYS = (
+    *("engine", "name", "role", "slots", "exact", "timeout", "memory", "price", "tokenizer"),
+)
 """What a model of any engine may have."""
 
 _ASKED = ("chat_template_kwargs", "stream")

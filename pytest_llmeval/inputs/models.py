@@ -92,6 +92,8 @@ Context = Annotated[
 ]
 Threads = Annotated[int, Field(ge=1, description="CPU threads; the server's own choice if unset.")]
 Timeout = Annotated[float, Field(gt=0, description="Seconds a request may take.")]
+Role = Literal["model", "judge", "embedder"]
+"""What a model is for: only one of the role `model` is asked the suites."""
 
 
 class ServerSection(Section):
@@ -126,6 +128,10 @@ class ModelSection(Section):
     )
     name: str | None = Field(
         default=None, min_length=1, description="The model name requests carry."
+    )
+    role: Role = Field(
+        default="model",
+        description="model is asked every suite; judge and embedder only serve scorers.",
     )
     slots: Slots | None = None
     context: Context | None = None
@@ -220,6 +226,7 @@ class ModelConfig:
     batch: bool = False
     stream: bool | None = None
     script: Path | None = None
+    role: Role = "model"
     keep_alive: str | float | None = None
     think: bool | str | None = None
     pull: bool = False
@@ -258,6 +265,8 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
     keys = keys_of(section.engine, _given(section))
     used = {*keys.required, *keys.optional, "slots", "timeout", "memory", "tokenizer"}
     settings: dict[str, Any] = {"engine": section.engine, "sent_name": section.name or name}
+    if section.role != "model":
+        settings["role"] = section.role
     for key in sorted(used):
         value = getattr(section, key)
         usual = keys.defaults.get(key, getattr(server, key, None))

@@ -135,6 +135,11 @@ def literal(text: str) -> str:
 _OPENING = re.compile(r"\{(?=[{%#])")
 
 
+def names_in(text: str) -> set[str]:
+    """The names that a template without mistakes looks up."""
+    return set(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
+
+
 def check(variant: PromptVariant, items: Sequence[Item], places: Sequence[Place] = ()) -> None:
     """Make sure that every item can be rendered, without rendering more of them than needed.
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from pytest_llmeval.inputs.documents import Document, KeyPath
+from pytest_llmeval.errors import SuiteError
+from pytest_llmeval.inputs.documents import Document, KeyPath, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, shown
 from pytest_llmeval.inputs.suite_file import ToolSection
 from pytest_llmeval.records import ScorerSpec
+
+#: Options of scorers that may be a page long, so that they may stand in a file of their own.
+_PAGES = {"rubric", "prompt"}
 
 _SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
 
@@ -29,6 +34,8 @@ def read_scorers(document: Document, mistakes: Mistakes) -> tuple[ScorerSpec, ..
     found: dict[str, ScorerSpec] = {}
     for keys, entry in entries:
         scorer = _scorer(entry, document.line_of(keys))
+        if scorer is not None:
+            scorer = replace(scorer, options=_with_texts(scorer, keys, document, mistakes))
         if scorer is None:
             mistakes.add(keys, f"score: {_SCORE_FORMS}, found {shown(entry)}")
         elif scorer.name in found:
@@ -48,6 +55,24 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return ScorerSpec(name, options or {}, line)
     return None
+
+
+def _with_texts(
+    scorer: ScorerSpec, keys: KeyPath, document: Document, mistakes: Mistakes
+) -> dict[str, Any]:
+    """The options, where those for which a judge needs pages may be files: {file: rubric.md}."""
+    options = dict(scorer.options)
+    for name in _PAGES & options.keys():
+        value = options[name]
+        if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
+            path = document.path.parent / value["file"]
+            try:
+                options[name] = read_text(path, SuiteError).replace("\r\n", "\n").strip("\n")
+            except SuiteError as problem:
+                words = f"the file {value['file']} of {scorer.name}: {problem.message}"
+                mistakes.add((*keys, scorer.name, name), words)
+                options[name] = value["file"]
+    return options
 
 
 def check_tools(sections: Sequence[ToolSection], mistakes: Mistakes) -> None:

@@ -23,7 +23,7 @@ class GpuSample:
 
 
 class Gpus:
-    """The GPUs that NVML knows. Open it with `open_gpus`."""
+    """The GPUs that NVML knows. Open it with `open_gpus`; raises NVMLError if one is lost."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -73,7 +73,11 @@ def open_gpus() -> tuple[Gpus | None, str]:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return None, f"NVIDIA's driver does not answer ({error})"
-    gpus = Gpus(pynvml)
+    try:
+        gpus = Gpus(pynvml)
+    except pynvml.NVMLError as error:  # a card that fell off its bus, or may not be looked at
+        pynvml.nvmlShutdown()
+        return None, f"NVIDIA's driver does not name its GPUs ({error})"
     if not gpus.sample():
         gpus.close()
         return None, "the driver knows no GPU"

@@ -72,8 +72,8 @@ class Sampler:
                 self._keep(self._sample())
                 if last:
                     return
-                due += self._interval
-                self._stopped.wait(max(0.0, due - time.monotonic()))
+                due = next_due(due, time.monotonic(), self._interval)
+                self._stopped.wait(due - time.monotonic())
         except OSError as error:
             self._trouble = error
 
@@ -84,6 +84,16 @@ class Sampler:
             rss=resident(os.getpid()),
             gpus=self._gpus(),
         )
+
+
+def next_due(due: float, now: float, interval: float) -> float:
+    """When the sample after the one that was `due` is, all in seconds of one clock.
+
+    Those that a sleeping machine or a slow driver has missed are not made up for: taken in a row,
+    each would be of no time at all.
+    """
+    following = due + interval
+    return following if following > now else now + interval
 
 
 def resident(pid: int) -> int:

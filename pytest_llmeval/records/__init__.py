@@ -30,6 +30,7 @@ from pytest_llmeval.records.asked import (
     GateKind,
     GateSpec,
     Item,
+    JudgeTrial,
     Message,
     PromptVariant,
     Request,
@@ -40,7 +41,7 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
-from pytest_llmeval.records.trial_ids import TrialId, parse_trial_id
+from pytest_llmeval.records.trial_ids import TrialId, condition_of, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
@@ -76,6 +77,7 @@ __all__ = [
     "GateVerdict",
     "Interval",
     "Item",
+    "JudgeTrial",
     "Likelihood",
     "Message",
     "Metric",
@@ -101,5 +103,6 @@ __all__ = [
     "Unneeded",
     "Usage",
     "UsageSource",
+    "condition_of",
     "parse_trial_id",
 ]

@@ -126,7 +126,8 @@ class Prediction:
 
     `started` is seconds since the run began, when its first attempt was sent. `total_ms` is its
     last attempt from sending to the end of the answer; `queued_ms` is the part of it that the
-    request waited for a free slot (0 where the server does not tell its own time).
+    request waited for a free slot (0 where the server does not tell its own time). `asked` is the
+    sha256 of what was asked where that was made of answers, as a judge's question is; else "".
     """
 
     trial_id: str
@@ -136,6 +137,7 @@ class Prediction:
     started: float = 0.0
     queued_ms: float = 0.0
     total_ms: float = 0.0
+    asked: str = ""
 
     @property
     def text(self) -> str:

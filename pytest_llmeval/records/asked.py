@@ -180,6 +180,23 @@ class Trial:
     id: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgeTrial(Trial):
+    """A trial of the second wave: what a model is asked about the answer of a trial.
+
+    `judged` is the trial whose answer it is about, `against` the one whose answer is held against
+    it, None where there is none. `scorer` is who wants to know, `number` (from 1) counts what it
+    asks about one answer. The condition's name is that of the judged one; model, prompt and
+    sampling are the judge's, and the prompt's hash is over everything that is asked besides the
+    answers and the item.
+    """
+
+    judged: Trial
+    scorer: str
+    number: int = 1
+    against: Trial | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What an engine is asked, complete and independent of any suite.

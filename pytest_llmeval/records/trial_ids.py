@@ -3,8 +3,10 @@
     id = suite "::" condition "::" name
 
 `condition` is `model/sampling/prompt` as far as these have names, `name` the item's slug, with `.2`
-behind it for the second repeat. Neither is empty or holds a `::`; a suite may, since it may be
-called after something that does. So an id is taken apart from its end, and one way only.
+behind it for the second repeat. A judge's trial is called after the one that it judges, with the
+scorer behind an `@`, which no slug has, and for two orders their number: `fr.2@pairwise.1`. Neither
+is empty or holds a `::`; a suite may, since it may be called after something that does. So an id is
+taken apart from its end, and one way only.
 """
 
 from __future__ import annotations
@@ -28,10 +30,19 @@ class TrialId:
 
 def parse_trial_id(text: str) -> TrialId:
     """Take an id apart; raises ValueError for what is none, for instance somebody else's."""
+    return TrialId(*_parts(text))
+
+
+def condition_of(trial_id: str) -> str:
+    """The condition that an id names, and nothing else of it: asked of every prediction."""
+    return _parts(trial_id)[1]
+
+
+def _parts(text: str) -> list[str]:
     parts = text.rsplit(BETWEEN, 2)
     if len(parts) != 3 or not all(parts):
         raise ValueError(
             f"{text!r} is no trial's id: expected suite::condition::item, "
             f"such as capitals::tiny-l/plain::fr"
         )
-    return TrialId(*parts)
+    return parts

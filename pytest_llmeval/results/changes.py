@@ -40,6 +40,7 @@ def asked_differently(
     return [
         *questions_changed(_compared(before, pairs, side=0), now),
         *_judged_differently(before, after, pairs),
+        *_judged_by_others(before, after, pairs),
     ]
 
 
@@ -79,6 +80,15 @@ def _judged_differently(before: RunPlan, after: RunPlan, suites: Collection[str]
             if was != scorer:
                 words = f"{scorer_words(was)}, is {scorer_words(scorer)}"
                 yield f"suite {suite.name}: its scorer was {words}"
+
+
+def _judged_by_others(before: RunPlan, after: RunPlan, suites: Collection[str]) -> Iterator[str]:
+    """Where another model has judged: that is no option of the scorer, and makes other scores."""
+    old, new = ({(j.suite, j.scorer): j.model for j in plan.judged} for plan in (before, after))
+    for suite, scorer in sorted(old.keys() & new.keys()):
+        if suite in suites and old[suite, scorer] != new[suite, scorer]:
+            models = f"{old[suite, scorer]}, is {new[suite, scorer]}"
+            yield f"suite {suite}: the judge of {scorer} was {models}"
 
 
 def ran_differently(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.results.atomic import plain, write_json
-from pytest_llmeval.results.report import ConditionFigures
+from pytest_llmeval.results.report import ConditionFigures, JudgeFigures
 from pytest_llmeval.results.telemetry import PartLoad
 
 SCHEMA = 1
@@ -25,27 +25,57 @@ def write_costs(
     *,
     prices: Mapping[str, Prices] | None = None,
     loads: Sequence[PartLoad] = (),
+    judges: Sequence[JudgeFigures] = (),
+    judge_prices: Mapping[str, Prices] | None = None,
 ) -> None:
-    """Write costs.json: each condition in each suite, each part that was watched, and their sums.
+    """Write costs.json: each condition in each suite, each part that was watched, each judge, and
+    their sums.
 
-    `prices` go by condition; a condition without one has no price, which is none of 0. What is not
-    known is null.
+    `prices` go by condition, `judge_prices` by judge; who has none, or answers whose tokens nobody
+    counted, has no price, which is none of 0. What is not known is null.
     """
-    priced = [_price(each, (prices or {}).get(each.condition)) for each in figures]
+    priced = [_condition_price(each, (prices or {}).get(each.condition)) for each in figures]
     rows = [plain(each) | {"price": price} for each, price in zip(figures, priced, strict=True)]
+    told = [_judge_costs(each, (judge_prices or {}).get(each.judge)) for each in judges]
+    everybody: list[ConditionFigures | JudgeFigures] = [*figures, *judges]
     total: dict[str, Any] = {
-        "prompt_tokens": sum(f.prompt_tokens for f in figures),
-        "completion_tokens": sum(f.completion_tokens for f in figures),
+        "prompt_tokens": sum(each.prompt_tokens for each in everybody),
+        "completion_tokens": sum(each.completion_tokens for each in everybody),
         "cached_tokens": sum(f.cached_tokens for f in figures),
-        "tokens": sum(f.tokens for f in figures),
-        "price": _sum(priced),
+        "tokens": sum(f.tokens for f in figures) + sum(judge["tokens"] for judge in told),
+        "price": _sum([*priced, *(judge["price"] for judge in told)]),
         "joules": _sum([load.joules for load in loads]),
     }
-    data = {"schema": SCHEMA, "conditions": rows, "parts": list(loads), "total": total}
+    data = {
+        "schema": SCHEMA,
+        "conditions": rows,
+        "parts": list(loads),
+        "judges": told,
+        "total": total,
+    }
     write_json(path, data)
 
 
-def _price(figures: ConditionFigures, prices: Prices | None) -> float | None:
+def _judge_costs(judge: JudgeFigures, prices: Prices | None) -> dict[str, Any]:
+    return {
+        "suite": judge.suite,
+        "scorer": judge.scorer,
+        "judge": judge.judge,
+        "trials": judge.trials,
+        "prompt_tokens": judge.prompt_tokens,
+        "completion_tokens": judge.completion_tokens,
+        "tokens": judge.prompt_tokens + judge.completion_tokens,
+        "seconds": judge.seconds,
+        "slots_busy": judge.slots_busy,
+        "price": _price(judge, prices),
+    }
+
+
+def _condition_price(figures: ConditionFigures, prices: Prices | None) -> float | None:
+    return None if "none" in figures.usage_sources else _price(figures, prices)
+
+
+def _price(figures: ConditionFigures | JudgeFigures, prices: Prices | None) -> float | None:
     if prices is None:
         return None
     read, written = prices

@@ -93,11 +93,19 @@ class RunFolder:
 
     def requests(self, condition: str, part: int = 1) -> Path:
         """Where a part's requests lie."""
-        return self.condition(condition) / "parts" / f"part-{part:04d}.requests.jsonl"
+        return requests_path(self.condition(condition), part)
 
     def results(self, condition: str, part: int = 1) -> Path:
         """Where a part's journal lies."""
         return self.condition(condition) / "parts" / f"part-{part:04d}.results.jsonl"
+
+    def judge_requests(self, condition: str) -> Path:
+        """Where it lies what judges were asked about a condition's answers."""
+        return self.condition(condition) / "parts" / "judge-0001.requests.jsonl"
+
+    def judge_results(self, condition: str) -> Path:
+        """Where the journal of the judges of a condition's answers lies."""
+        return self.condition(condition) / "parts" / "judge-0001.results.jsonl"
 
     def jobs(self, condition: str, part: int = 1) -> Path:
         """Where the batch jobs of a part are written down."""
@@ -107,6 +115,11 @@ class RunFolder:
         self.reports.mkdir(exist_ok=True)
         for slug in self.slugs.values():
             (self.path / slug / "parts").mkdir(parents=True, exist_ok=True)
+
+
+def requests_path(condition: Path, part: int) -> Path:
+    """Where a part's requests lie in the folder of its condition."""
+    return condition / "parts" / f"part-{part:04d}.requests.jsonl"
 
 
 def _new_folder(base: Path, stem: str) -> Path:

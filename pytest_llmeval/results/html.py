@@ -14,6 +14,7 @@ from importlib import resources
 from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
 from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
@@ -81,6 +82,9 @@ def html_report(report: RunReport) -> str:
         how=wording.procedures(report.comparisons),
         parts=part_lines(report.parts) if shows_parts(report.parts) else [],
         examples=example_groups(report.examples),
+        judges=judge_rows(report),
+        judge_head=judge_head(),
+        judges_err=JUDGES_ERR,
         corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
         corpus_head=wording.CORPUS_HEAD,
     )

@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, parse_trial_id
+from pytest_llmeval.records import Prediction, condition_of
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
@@ -28,6 +28,9 @@ from pytest_llmeval.results.lines import (
 )
 
 LOCK = ".journal.lock"
+
+_OPEN = 64
+"""So many files are open at once: a run may have thousands of parts, and a process has a limit."""
 
 
 class Journal:
@@ -40,7 +43,8 @@ class Journal:
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
         self._folder = folder
         self._part_of = part_of
-        self._files: dict[tuple[str, int], IO[bytes]] = {}
+        self._files: dict[Path, IO[bytes]] = {}
+        self._unsynced: set[Path] = set()
         # The run may be closed by another thread than the one that opened it.
         self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
         self._syncing = threading.Lock()
@@ -54,19 +58,25 @@ class Journal:
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system."""
-        condition = parse_trial_id(prediction.trial_id).condition
-        key = (condition, self._part_of(prediction.trial_id))
-        handle = self._files.get(key)
+        path = self._path_for(prediction)
+        handle = self._files.get(path)
         if handle is None:
-            handle = self._open(key)
+            handle = self._open(path)
         handle.write(prediction_to_line(prediction))
         handle.flush()
+        self._unsynced.add(path)  # after the line: a sync in another thread may take it at once
 
     def sync(self) -> None:
         """Have the disk confirm what was appended so far. Slow: call it from a thread."""
         with self._syncing:
-            for handle in tuple(self._files.values()):
-                os.fsync(handle.fileno())
+            while self._unsynced:
+                path = self._unsynced.pop()
+                try:
+                    with path.open("ab") as handle:
+                        os.fsync(handle.fileno())
+                except OSError:
+                    self._unsynced.add(path)
+                    raise
 
     def close(self) -> None:
         """Sync, close the files and let the next writer in. May be called twice."""
@@ -81,11 +91,18 @@ class Journal:
         finally:
             self._lock.release()
 
-    def _open(self, key: tuple[str, int]) -> IO[bytes]:
-        condition, part = key
-        path = self._folder.results(condition, part)
+    def _path_for(self, prediction: Prediction) -> Path:
+        """The file of the trial's part; judges have one of their own, for they are other models."""
+        condition = condition_of(prediction.trial_id)
+        if prediction.asked:
+            return self._folder.judge_results(condition)
+        return self._folder.results(condition, self._part_of(prediction.trial_id))
+
+    def _open(self, path: Path) -> IO[bytes]:
+        if len(self._files) >= _OPEN:
+            self._files.pop(next(iter(self._files))).close()
         drop_torn_line(path)
-        handle = self._files[key] = path.open("ab")
+        handle = self._files[path] = path.open("ab")
         return handle
 
 
@@ -129,15 +146,19 @@ def read_journal(path: Path) -> dict[str, Prediction]:
     """Read one journal: what is known of each trial.
 
     A torn last line is passed over. An answer takes the place of an earlier failure of the same
-    trial. Raises `RunError` for any other broken line and for a trial that was answered twice,
-    naming file and line.
+    trial, and of an answer to what is not asked any more. Raises `RunError` for any
+    other broken line and for a trial that was answered twice, naming file and line.
     """
     return _merged([path])
 
 
 def read_run(run: Path) -> dict[str, Prediction]:
-    """Read all journals of a run as `read_journal` reads one, whatever parts it was cut into."""
-    return _merged(sorted(run.glob("*/parts/part-*.results.jsonl")))
+    """Read all journals of a run as `read_journal` reads one, whatever parts it was cut into.
+
+    What judges said is there too, under the ids of their own trials.
+    """
+    waves = ("part", "judge")
+    return _merged(path for w in waves for path in sorted(run.glob(f"*/parts/{w}-*.results.jsonl")))
 
 
 def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
@@ -145,7 +166,7 @@ def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
     for place, prediction in itertools.chain.from_iterable(map(_lines, paths)):
         trial_id = prediction.trial_id
         earlier = predictions.get(trial_id)
-        if earlier is None or earlier.answer is None:
+        if earlier is None or earlier.answer is None or earlier.asked != prediction.asked:
             predictions[trial_id] = prediction
         elif prediction.answer is not None:
             raise RunError(

@@ -42,6 +42,8 @@ def prediction_to_line(prediction: Prediction) -> bytes:
         "queued_ms": prediction.queued_ms,
         "total_ms": prediction.total_ms,
     }
+    if prediction.asked:
+        ours["asked"] = prediction.asked
     if answer is not None:
         ours["first_token_ms"] = answer.first_token_ms
         ours["service_ms"] = answer.service_ms
@@ -76,6 +78,7 @@ def prediction_from_line(line: bytes) -> Prediction:
             started=ours["started"],
             queued_ms=ours["queued_ms"],
             total_ms=ours["total_ms"],
+            asked=_text(ours.get("asked", "")),
         )
     except KeyError as missing:
         raise ValueError(f"it has no {missing}") from missing

@@ -9,14 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Check, Condition, Doubt, Prediction, Suite, Trial
+from pytest_llmeval.records import (
+    Check,
+    Condition,
+    Doubt,
+    JudgeTrial,
+    Prediction,
+    Suite,
+    Trial,
+)
 from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
@@ -93,10 +101,27 @@ class AskedPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgePlan:
+    """What one scorer asks a model about the answers of one condition, `trials` times.
+
+    `question_hash` is over all that is asked besides answers and items: rubric, scale, template.
+    """
+
+    suite: str
+    condition: str
+    scorer: str
+    model: str
+    question_hash: str
+    sampling: Mapping[str, Any]
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """All that decides what a run asks. Two runs of one plan on the same weights are the same.
 
-    `limit` is --llm-limit, None without it; a suite's own limit shows in its items.
+    `limit` is --llm-limit, None without it; a suite's own limit shows in its items. `judged` is the
+    second wave: what is asked about the answers.
     """
 
     config: Mapping[str, Any]
@@ -105,11 +130,17 @@ class RunPlan:
     asked: tuple[AskedPlan, ...]
     seeds: Mapping[str, int]
     limit: int | None = None
+    judged: tuple[JudgePlan, ...] = ()
 
     @property
     def trials(self) -> int:
-        """How many trials the run has in all."""
+        """How many trials the run has in all, those of judges not counted."""
         return sum(asked.trials for asked in self.asked)
+
+    @property
+    def judge_trials(self) -> int:
+        """How many trials judges have: fewer are asked where there is nothing to judge."""
+        return sum(judged.trials for judged in self.judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +220,7 @@ class Manifest:
     `rotation` says which models were to be loaded together, turn after turn, when the run began; it
     is kept where a suite may stop early, whose first models are then asked in full. `stopping`
     names the suites that might: those that say so, but for what was asked in full all the same.
+    `second_wave` counts the trials of judges as `parts` counts the others, by the condition judged.
     `doubts` are why some of its numbers may not mean what they seem to.
     """
 
@@ -205,13 +237,14 @@ class Manifest:
     rescored_from: str | None = None
     rotation: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
+    second_wave: tuple[PartFacts, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property
     def status(self) -> JobStatus:
         """The run's status, summed up over its parts: complete only when every part is."""
-        found = {part.job_status for part in self.parts}
+        found = {part.job_status for part in (*self.parts, *self.second_wave)}
         for status in ("failed", "running", "pending"):
             if status in found:
                 return "running" if status == "pending" and "completed" in found else status
@@ -225,10 +258,12 @@ def plan_of(
     *,
     limit: int | None = None,
     scorer_versions: Mapping[str, str] | None = None,
+    judged: Sequence[JudgeTrial] = (),
 ) -> RunPlan:
     """Describe what `trials` ask. Nothing in it depends on the order of conditions or suites.
 
-    `limit` is --llm-limit; `scorer_versions` go by the names of scorers.
+    `limit` is --llm-limit; `scorer_versions` go by the names of scorers; `judged` are the trials of
+    judges.
     """
     suites: dict[str, Suite] = {}
     asked: dict[tuple[str, str], tuple[Condition, int]] = {}
@@ -246,7 +281,19 @@ def plan_of(
         asked=tuple(_asked_plan(suites[key[0]], *asked[key]) for key in sorted(asked)),
         seeds=dict(seeds),
         limit=limit,
+        judged=tuple(_judge_plans(judged)),
     )
+
+
+def _judge_plans(trials: Iterable[JudgeTrial]) -> Iterator[JudgePlan]:
+    counts: dict[tuple[str, str, str], tuple[Condition, int]] = {}
+    for trial in trials:
+        key = (trial.suite.name, trial.condition.name, trial.scorer)
+        counts[key] = (trial.condition, counts[key][1] + 1 if key in counts else 1)
+    for key in sorted(counts):
+        condition, count = counts[key]
+        sampling = plain(condition.sampling)
+        yield JudgePlan(*key, condition.model, condition.prompt.hash, sampling, count)
 
 
 def _suite_plan(suite: Suite, versions: Mapping[str, str]) -> SuitePlan:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_llmeval.records import GateVerdict, Metric
 from pytest_llmeval.results import wording
+from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows, judge_trials_words
 from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
 from pytest_llmeval.results.report import Example, RunReport
@@ -30,6 +31,7 @@ def markdown_report(report: RunReport) -> str:
         *_scores(report),
         *_corpora(report),
         *_pairs(report),
+        *_judges(report),
         *_gates(report),
         *_parts(report),
         *_examples(report),
@@ -48,6 +50,7 @@ def markdown_summary(report: RunReport) -> str:
         *_scores(report),
         *_corpora(report),
         *_pairs(report),
+        *_judges(report),
         *_bullets(telling_lines(report.parts)),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -75,6 +78,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) ->
 def _overview(report: RunReport) -> str:
     facts = [
         wording.counted(report.plan.trials, "trial"),
+        *judge_trials_words(report.plan),
         wording.counted(len(report.models), "model"),
         wording.counted(len(report.plan.suites), "suite"),
         f"{report.wrong:,} wrong",
@@ -173,6 +177,13 @@ def _pairs(report: RunReport) -> Iterator[str]:
     head = ["suite", "pair", "scorer", "verdict", "points", "interval"]
     head += [*([wording.FIXED_SET] if repeated else []), "p", "test", "items", "dropped"]
     yield table(head, rows, names=4)
+
+
+def _judges(report: RunReport) -> Iterator[str]:
+    if report.judges:
+        yield "## Judges"
+        yield inline(f"{JUDGES_ERR[0].upper()}{JUDGES_ERR[1:]}.")
+        yield table(judge_head(), judge_rows(report), names=5)
 
 
 def _gates(report: RunReport) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pytest_llmeval.records import (
     Corpus,
     Doubt,
     GateResult,
+    Interval,
     Message,
     Metric,
     Outcome,
@@ -87,6 +88,36 @@ class StoppedSuite:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeFigures:
+    """What one scorer's judge did in one suite.
+
+    Of the `answers` that only it could judge it was asked in `trials`, and gave `replies`;
+    `unjudged` answers have no verdict, for want of a reply or of one that can be read. In so many
+    of the `pairs` that it has judged in both orders it was `consistent`, `consistency` being the
+    interval of that share; None where it saw one answer at a time. `own` are the conditions with
+    answers that it has written itself. `slots_busy` is over all that this model has judged.
+    """
+
+    suite: str
+    scorer: str
+    judge: str
+    question_hash: str
+    answers: int
+    trials: int
+    replies: int
+    unjudged: int
+    own: tuple[str, ...] = ()
+    against: str = ""
+    consistent: int | None = None
+    pairs: int | None = None
+    consistency: Interval | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    slots_busy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
 
@@ -113,6 +144,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)
     stopped: tuple[StoppedSuite, ...] = ()
+    judges: tuple[JudgeFigures, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     parts: tuple[PartFacts, ...] = ()
     corpora: tuple[Corpus, ...] = ()
@@ -125,7 +157,8 @@ class RunReport:
     @property
     def tokens(self) -> int:
         """Tokens read and written, as far as they were counted."""
-        return sum(figures.tokens for figures in self.figures)
+        judged = sum(each.prompt_tokens + each.completion_tokens for each in self.judges)
+        return sum(figures.tokens for figures in self.figures) + judged
 
     @property
     def cache_hit(self) -> float | None:

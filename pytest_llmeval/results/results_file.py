@@ -12,14 +12,15 @@ from pytest_llmeval.records import Prediction
 from pytest_llmeval.results.journal import drop_torn_line, read_journal
 from pytest_llmeval.results.lines import prediction_to_line
 
-_REQUESTS = ".requests.jsonl"
+REQUESTS = ".requests.jsonl"
+"""How the name of a part's file of requests ends."""
 
 
 def results_path(requests: Path, *, dry_run: bool = False) -> Path:
     """Where the results of a file of requests belong: `a.jsonl` and `a.requests.jsonl` have
     `a.results.jsonl`, and a dry run never the real ones.
     """
-    stem = requests.name.removesuffix(_REQUESTS)
+    stem = requests.name.removesuffix(REQUESTS)
     stem = stem.removesuffix(".jsonl") if stem == requests.name else stem
     return requests.with_name(f"{stem}{'.dry-run' if dry_run else ''}.results.jsonl")
 

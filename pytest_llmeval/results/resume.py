@@ -36,9 +36,17 @@ def check_resumable(
     if manifest.plan_hash == plan_hash(plan):
         return found
     before = manifest.plan
-    found += _config_changed(before.config, plan.config)
+    found += _config_changed(_of_the_asked(before.config), _of_the_asked(plan.config))
     found += _config_changed(before.seeds, plan.seeds, "seeds.")
     return found + questions_changed(before, plan)
+
+
+def _of_the_asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the models that only judge: what they say is asked anew where it differs."""
+    models: Mapping[str, Mapping[str, Any]] = config.get("models", {})
+    asked = {name: model for name, model in models.items() if model.get("role") is None}
+    rest = {key: value for key, value in config.items() if key != "judge"}
+    return {**rest, "models": asked} if "models" in config else rest
 
 
 def questions_changed(before: RunPlan, now: RunPlan) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pytest_llmeval.records import Corpus, GateResult, GateVerdict, Metric
+from pytest_llmeval.results.judges import JUDGES_ERR, judge_lines, judge_trials_words
 from pytest_llmeval.results.part_words import telling_lines
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.wording import (
@@ -60,6 +61,7 @@ def summary_lines(
         *_scores(report, width),
         *_corpora(report.corpora, width),
         *_pairs(report, width, colour),
+        *_judges(report, width),
         *_gates(report.gates, width, colour),
         *_wrapped(_parts(report), width),
         *_wrapped([f"warning: {warning}" for warning in report.warnings], width),
@@ -72,6 +74,7 @@ def _title(report: RunReport, width: int) -> str:
     told = ", ".join(
         (
             counted(report.plan.trials, "trial"),
+            *judge_trials_words(report.plan),
             counted(len(report.models), "model"),
             counted(len(report.plan.suites), "suite"),
         )
@@ -242,6 +245,12 @@ def _difference(pair: PairWords) -> str:
     if pair.low is None or pair.high is None:
         return f"{pair.difference:+5.1f}"
     return f"{pair.difference:+5.1f} [{pair.low:+5.1f}, {pair.high:+5.1f}]"
+
+
+def _judges(report: RunReport, width: int) -> list[str]:
+    if not report.judges:
+        return []
+    return _wrapped([f"Judges ({JUDGES_ERR})", *judge_lines(report.judges)], width)
 
 
 # Gates, and the end -------------------------------------------------------------------------------

@@ -283,5 +283,7 @@ def _context(
         for pairs in compared.values()
         for one, other in pairs
     }
+    judges = [{j.model for j in run.manifest.plan.judged} for run in (before, after)]
+    models |= {(judge, judge) for judge in judges[0] & judges[1]}
     environments = before.environment, after.environment
     return ran_differently(before.manifest, after.manifest, models, environments)

@@ -19,6 +19,7 @@ from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.markdown import markdown_report
 from pytest_llmeval.results.report import (
+    JudgeFigures,
     RunReport,
     StoppedSuite,
     condition_figures,
@@ -39,9 +40,10 @@ from pytest_llmeval.statistics.comparisons import SEED
 class Outcome:
     """What a run came to: its trials, what was answered, how it was judged, what that is worth.
 
-    `unneeded` trials count nowhere; `stopping` names the suites that might stop early. `prices` are
-    those of a million tokens, read and written, by model; a model without one has no price. `parts`
-    holds the predictions of each part of a condition, where the machine was watched.
+    `unneeded` trials count nowhere; `stopping` names the suites that might stop early. `judges` is
+    what became of the second wave. `prices` are those of a million tokens, read and written, by
+    model; a model without one has no price. `parts` holds the predictions of each part of a
+    condition, where the machine was watched.
     """
 
     trials: Sequence[Trial]
@@ -52,6 +54,7 @@ class Outcome:
     seconds: float
     unneeded: Collection[str] = ()
     stopping: Collection[str] = ()
+    judges: tuple[JudgeFigures, ...] = ()
     prices: Mapping[str, Prices] = field(default_factory=dict)
     parts: Mapping[PartKey, Sequence[Prediction]] = field(default_factory=dict)
 
@@ -80,6 +83,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         doubts=manifest.doubts,
         examples=select_examples(_needed(outcome), outcome.predictions, outcome.scores, _prompt_of),
         stopped=_stopped(outcome),
+        judges=outcome.judges,
         parts=manifest.parts,
         corpora=corpora_of(_needed(outcome), outcome.predictions),
     )
@@ -181,6 +185,8 @@ def _write_costs(folder: RunFolder, outcome: Outcome, report: RunReport) -> None
             if model in outcome.prices
         },
         loads=part_loads(read_telemetry(folder.path), outcome.parts),
+        judges=report.judges,
+        judge_prices=outcome.prices,
     )
 
 

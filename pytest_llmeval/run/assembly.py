@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -11,21 +12,32 @@ from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import Memory, free_now
-from pytest_llmeval.records import Answer, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.honesty import refuse_dishonest
+from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
-from pytest_llmeval.run.preflight import Examine, Gatekeeper, examiner, wanted_for
+from pytest_llmeval.run.preflight import (
+    Examine,
+    Gatekeeper,
+    examiner,
+    first_of_each,
+    wanted_for,
+)
 from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
 
 AnyLane = Lane | BatchLane
+
+Answers = Callable[[], Mapping[str, Prediction]]
+"""All predictions that count by now, of both waves."""
 
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
@@ -68,18 +80,20 @@ def live_models(
     logs: Path,
     say: Callable[[str], None],
     opened: Callable[[LiveModel, ModelConfig], None],
-    trials: Sequence[Trial] = (),
-    salt: str = "",
+    requests: Mapping[str, Sequence[Request]],
+    now: datetime,
+    judged: Sequence[JudgeTrial] = (),
 ) -> dict[str, LiveModel]:
     """The config's models, ready to be opened; their servers will log into the folder `logs`.
 
     `opened` is told of each that has said what it is, before it is asked anything. Whether they can
-    do what `trials` ask of them is looked at when they are opened; `salt` is unlike that of any
-    other session.
+    do what `requests`, by model, ask of them, and `judged` of those that judge, is looked at when
+    they are opened; `now` makes what they are asked then unlike that of any other session.
     """
     logs.mkdir(exist_ok=True)
     models = settings.config.models
-    by_name = by_model(trials, settings.models)
+    judging = by_model(judged, tuple(models))
+    salt = f"{now:%y%m%d-%H%M%S}"
     return {
         name: LiveModel(
             name,
@@ -88,23 +102,43 @@ def live_models(
             say,
             place=_place(settings, name),
             opened=lambda live: opened(live, models[live.name]),
-            examine=_examine(settings, models[name], by_name.get(name, ()), salt),
+            examine=_examine(
+                settings, models[name], requests.get(name, ()), judging.get(name, ()), salt
+            ),
         )
         for name, made in backings.items()
     }
 
 
 def _examine(
-    settings: Settings, model: ModelConfig, trials: Sequence[Trial], salt: str
+    settings: Settings,
+    model: ModelConfig,
+    requests: Sequence[Request],
+    judging: Sequence[Trial],
+    salt: str,
 ) -> Examine | None:
-    """The preflight of a model; None for the fake engine, which can do everything, and for a
-    service that is asked in batches and by nothing else.
+    """The preflight of a model; None for the fake engine, which can do everything, for a service
+    that is asked in batches and by nothing else, and for an embedder, whose server writes nothing.
     """
-    if settings.options.dry_run or model.engine == "fake" or model.batch:
+    silent = model.batch or model.role == "embedder"
+    if settings.options.dry_run or model.engine == "fake" or silent:
         return None
-    exact = any(trial.suite.exact for trial in trials)
-    wanted = wanted_for(trials, model)
+    exact = any(trial.suite.exact for trial in judging) or not all(
+        request.cache_prompt for request in requests
+    )
+    wanted = wanted_for(requests)
+    if judging and settings.bench.replies_in_json(model.name):
+        wanted |= {"json_schema"}
     return examiner(model, wanted, salt=salt, one_at_a_time=exact)
+
+
+def first_requests(settings: Settings, trials: Iterable[Trial]) -> dict[str, list[Request]]:
+    """By model a request of each suite and condition, which stands for those of all its trials."""
+    found: dict[str, list[Request]] = {}
+    for trial in first_of_each(trials).values():
+        model = settings.config.models[trial.condition.model]
+        found.setdefault(model.name, []).append(request_of(trial, model))
+    return found
 
 
 def _place(settings: Settings, name: str) -> str:
@@ -119,16 +153,43 @@ def turns_of(
     trials: Sequence[Trial],
     ledger: Ledger,
     say: Callable[[str], None],
+    wave: SecondWave,
+    answers: Answers,
 ) -> list[list[AnyLane]]:
-    """A lane for every model that has trials left; those of a turn fit into memory together."""
-    left = [trial for trial in trials if not is_answered(ledger.known.get(trial.id))]
+    """A lane for every model that has trials left; those of a turn fit into memory together.
+
+    `answers` gives all predictions that count by then, those of earlier sessions among them. Judges
+    come last, and judge in their own turn what they then can. Only where one of two judges that do
+    not fit together judges the other, and the other way round, is one loaded again.
+    """
+    known, order = answers(), _order(settings, trials)
+    left = [trial for trial in trials if not is_answered(known.get(trial.id))]
     lanes: dict[str, AnyLane] = {
         name: _lane(settings, models[name], its)
         if not settings.config.models[name].batch
         else _batch_lane(settings, models[name], its, ledger, say)
-        for name, its in by_model(left, settings.models).items()
+        for name, its in by_model(left, order).items()
     }
-    return in_turns(settings, lanes)
+    unjudged: dict[str, list[JudgeTrial]] = {}
+    for trial in wave.trials:
+        if not is_answered(known.get(trial.id)):
+            unjudged.setdefault(trial.condition.model, []).append(trial)
+    judges = {
+        name: judge_lane(settings, models[name], its, wave, answers)
+        for name, its in unjudged.items()
+    }
+    turns = _turns(settings, [name for name in order if name in lanes or name in judges])
+    turn_of = {name: number for number, turn in enumerate(turns) for name in turn}
+    in_time = {
+        name
+        for name in judges
+        if all(turn_of.get(m, 0) <= turn_of[name] for m in judged_by(unjudged[name]))
+    }
+    made = [[lanes[name] for name in turn if name in lanes] for turn in turns]
+    for number, turn in enumerate(turns):
+        made[number] += [judges[name] for name in turn if name in in_time]
+    late = {name: lane for name, lane in judges.items() if name not in in_time}
+    return made + in_turns(settings, late)
 
 
 def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyLane]]:
@@ -138,7 +199,11 @@ def in_turns(settings: Settings, lanes: Mapping[str, AnyLane]) -> list[list[AnyL
 
 def rotation_of(settings: Settings, trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
     """Which of the models asked are loaded together, turn after turn, as memory allows now."""
-    return _turns(settings, by_model(trials, settings.models))
+    return _turns(settings, by_model(trials, _order(settings, trials)))
+
+
+def _order(settings: Settings, trials: Iterable[Trial]) -> tuple[str, ...]:
+    return settings.turn_order({trial.suite.name: trial.suite for trial in trials}.values())
 
 
 def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -148,7 +213,7 @@ def _turns(settings: Settings, names: Iterable[str]) -> tuple[tuple[str, ...], .
     free = free_now()
     needs = {}
     for name in names:
-        need = memory_of(settings.config.models[name], has_gpu=bool(free.vram)) or Memory(0)
+        need = memory_of(settings.config.models[name], has_gpu=free.vram is not None) or Memory(0)
         needs[name] = {"ram": need.ram, "vram": need.vram or 0}
     return take_turns(needs, {"ram": free.ram, "vram": free.vram})
 
@@ -179,7 +244,7 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         request_for,
         exact=any(trial.suite.exact for trial in trials),
         # The texts of an item follow each other; a request ahead of them would take the slot whose
-        # cache holds their prompt.
+        # cache holds their prompt. Servers that keep it in memory then have to copy it back.
         timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
         dry_run=settings.options.dry_run,
     )
@@ -231,5 +296,5 @@ def _batch_lane(
 ) -> BatchLane:
     polling = AT_ONCE if settings.options.dry_run else PollPolicy()
     model = settings.config.models[live.name]
-    asking = Asking(live, lambda trial: request_of(trial, model), ledger, say)
+    asking = Asking(live, model.engine, lambda trial: request_of(trial, model), ledger, say)
     return batch_lane(asking, trials, polling)

@@ -23,6 +23,8 @@ from pytest_llmeval.results.baselines import (
     write_baseline,
 )
 from pytest_llmeval.results.manifest import Manifest, plan_of
+from pytest_llmeval.run.bench import Bench
+from pytest_llmeval.run.judge_plan import who_judges
 from pytest_llmeval.run.selection import Selection
 from pytest_llmeval.run.settings import Options
 from pytest_llmeval.statistics.gates import Decision
@@ -47,7 +49,7 @@ class Baselines:
     """The baselines that a run is held to, and which it replaces when it was asked to.
 
     `versions` gives those of the scorers of some suites, by name; `weights` are the digests of the
-    models, None where they are not known.
+    models, None where they are not known; `bench` are the models that may judge.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Baselines:
         options: Options,
         versions: Callable[[Iterable[Suite]], Mapping[str, str]],
         weights: Mapping[str, str | None],
+        bench: Bench,
     ):
         self._options = options
+        self._bench = bench
         self._versions = versions
         self._weights = weights
 
@@ -105,6 +109,8 @@ class Baselines:
         suite = trials[0].suite
         plan = plan_of({}, trials, {}, scorer_versions=self._versions([suite]))
         (planned,), (asked,), (condition,) = plan.suites, plan.asked, plan.conditions
+        scorer = next(scorer for scorer in planned.scorers if scorer.name == gate.metric)
+        judged = who_judges(suite, gate.metric, self._bench, self._weights)
         return Baseline(
             suite=suite.name,
             origin=suite.origin,
@@ -113,7 +119,7 @@ class Baselines:
             prompt=asked.prompt_hash,
             tools=asked.tools_hash,
             sampling=asked.sampling,
-            scorer=next(scorer for scorer in planned.scorers if scorer.name == gate.metric),
+            scorer=replace(scorer, options={**scorer.options, **judged}),
             content={item.id: item_hash(item) for item in suite.items},
             values=dict(_complete(outcomes)),
             weights=self._weights.get(condition.model),

@@ -10,6 +10,7 @@ from pytest_llmeval.records import Prediction, Request, Trial
 from pytest_llmeval.results.manifest import PartFacts
 from pytest_llmeval.run.assembly import AnyLane, in_turns, lane_of
 from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.preflight import refuse_lack
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.scheduler import Scheduler
 
@@ -70,11 +71,18 @@ def lane_from_file(
     settings: Settings, live: LiveModel, trials: Sequence[Trial], requests: Requests
 ) -> AnyLane:
     """A lane for requests as their file says them; one at a time where one wants no cache."""
+
+    def request_for(trial: Trial) -> Request:
+        request = requests[trial.id]
+        context = live.facts.context if live.facts else None
+        refuse_lack(request, live.name, live.checks, context)
+        return request
+
     return lane_of(
         live,
         settings.config.models[live.name],
         trials,
-        lambda trial: requests[trial.id],
+        request_for,
         exact=any(not requests[trial.id].cache_prompt for trial in trials),
         timed=False,
         dry_run=settings.options.dry_run,

@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
-from pytest_llmeval.results.folder import MANIFEST
+from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.journal import is_being_written
 from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.results.manifest import (
@@ -60,7 +60,7 @@ def _combine_run(path: Path, now: datetime) -> Combined:
     for condition in manifest.plan.conditions:
         folder = path / condition.folder
         parts = [part for part in manifest.parts if part.condition == condition.name]
-        asked = [_asked(folder / "parts" / f"part-{p.number:04d}.requests.jsonl") for p in parts]
+        asked = [_asked(requests_path(folder, p.number)) for p in parts]
         found = balance(
             (id_ for ids in asked for id_ in ids),
             read_results(sorted(folder.glob("parts/part-*.results.jsonl"))),

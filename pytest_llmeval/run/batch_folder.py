@@ -10,11 +10,16 @@ from pathlib import Path
 from pytest_llmeval.errors import ConfigError, RunError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.records import Trial
-from pytest_llmeval.results.folder import MANIFEST
+from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.resume import weights_changed
-from pytest_llmeval.run.assembly import AnyLane, backings_of, is_answered, live_models
+from pytest_llmeval.run.assembly import (
+    AnyLane,
+    backings_of,
+    is_answered,
+    live_models,
+)
 from pytest_llmeval.run.batch_asking import Ran, Requests, ask_all, lane_from_file
 from pytest_llmeval.run.batch_files import read_requests, refuse_the_unaskable, trial_of
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
@@ -42,6 +47,7 @@ def run_folder(
     manifest = read_manifest(path)
     _check(path.name, manifest, settings)
     requests, parts = _read_parts(path, manifest, settings)
+    _refuse_strangers(path, manifest, only)
     backings = backings_of(settings, say)
     _refuse_other_weights(path, manifest, backings)
     ledger = Ledger.of_folder(path, manifest, parts)
@@ -78,16 +84,20 @@ def _ask_folder(
     if not left:
         return
     logs = ledger.folder.path / "logs"
-    models = live_models(settings, backings, logs, say, ledger.model_opened)
+    its = by_model(left, settings.models)
+    asked = {name: [requests[trial.id] for trial in some] for name, some in its.items()}
+    now = datetime.now(timezone.utc)
+    models = live_models(settings, backings, logs, say, ledger.model_opened, asked, now)
 
     def lane(name: str, trials: Sequence[Trial]) -> AnyLane:
-        if not settings.config.models[name].batch:
+        config = settings.config.models[name]
+        if not config.batch:
             return lane_from_file(settings, models[name], trials, requests)
         polling = AT_ONCE if settings.options.dry_run else PollPolicy()
-        asking = Asking(models[name], lambda trial: requests[trial.id], ledger, say)
+        asking = Asking(models[name], config.engine, lambda trial: requests[trial.id], ledger, say)
         return batch_lane(asking, trials, polling)
 
-    lanes = {name: lane(name, its) for name, its in by_model(left, settings.models).items()}
+    lanes = {name: lane(name, some) for name, some in its.items()}
     ask_all(settings, lanes, models, left, say, record=ledger.record, sending=ledger.sending)
 
 
@@ -122,7 +132,7 @@ def _read_parts(path: Path, manifest: Manifest, settings: Settings) -> tuple[Req
     parts = []
     for facts in manifest.parts:
         condition = conditions[facts.condition]
-        file = path / condition.folder / "parts" / f"part-{facts.number:04d}.requests.jsonl"
+        file = requests_path(path / condition.folder, facts.number)
         written = read_requests(file, settings.config)
         if len(written) != facts.trials:
             raise RunError(
@@ -137,6 +147,14 @@ def _read_parts(path: Path, manifest: Manifest, settings: Settings) -> tuple[Req
         trials = [trial_of(each.custom_id, condition.model) for each in written]
         parts.append(Part(facts.condition, facts.number, trials))
     return requests, parts
+
+
+def _refuse_strangers(path: Path, manifest: Manifest, only: Collection[Path]) -> None:
+    folders = {condition.name: condition.folder for condition in manifest.plan.conditions}
+    parts = {requests_path(path / folders[part.condition], part.number) for part in manifest.parts}
+    for each in only:
+        if each not in parts:
+            raise RunError(f"{each} is no part of {path}: its manifest knows nothing of it")
 
 
 def _refuse_other_weights(path: Path, manifest: Manifest, backings: Mapping[str, Backing]) -> None:

@@ -17,6 +17,7 @@ from pytest_llmeval.errors import EngineError, JobGone, ResultMissing, Unsupport
 from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.results.jobs import BatchJob, read_jobs, write_jobs
 from pytest_llmeval.results.strays import Strays
+from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part
@@ -33,9 +34,13 @@ def new_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What all jobs of a model have in common: how a trial is asked, and a name for a new job."""
+    """What all jobs of a model have in common: how a trial is asked, and a name for a new job.
+
+    `engine` is the kind of the model's engine.
+    """
 
     live: LiveModel
+    engine: str
     request_for: Callable[[Trial], Request]
     ledger: Ledger
     say: Callable[[str], None]
@@ -164,7 +169,20 @@ class PartJob:
         lost = ResultMissing(
             f"the batch job {self._job.id} ended ({self._status.told()}) without a result for it"
         )
-        return {trial.id: results.outcomes.get(trial.id, lost) for trial in self.trials}
+        requests = await asyncio.to_thread(self._requests)
+        return {
+            trial.id: self._held(requests[trial.id], results.outcomes.get(trial.id, lost))
+            for trial in self.trials
+        }
+
+    def _held(self, request: Request, outcome: Answer | EngineError) -> Answer | EngineError:
+        """An outcome, or why it can be none to this request."""
+        if isinstance(outcome, Answer):
+            try:
+                refuse_dishonest(request, outcome, self._asking.engine)
+            except EngineError as error:
+                return error
+        return outcome
 
     @property
     def _job(self) -> BatchJob:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_llmeval.errors import ConfigError
@@ -13,7 +14,11 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Prediction, Trial
 from pytest_llmeval.results.manifest import PartFacts, count_part
 from pytest_llmeval.results.results_file import ResultsFile, results_path
-from pytest_llmeval.run.assembly import AnyLane, backings_of, is_answered, live_models
+from pytest_llmeval.run.assembly import (
+    backings_of,
+    is_answered,
+    live_models,
+)
 from pytest_llmeval.run.batch_asking import Ran, Requests, ask_all, lane_from_file
 from pytest_llmeval.run.batch_files import (
     model_for,
@@ -63,15 +68,27 @@ def run_files(settings: Settings, paths: Sequence[Path], say: Callable[[str], No
             outcomes[work.path][custom_id] = named
 
         if left:
-            logs = paths[0].parent / "logs"
-            models = live_models(settings, backings_of(settings, say), logs, say, _tell_of(say))
-            lanes: dict[str, AnyLane] = {
-                name: lane_from_file(settings, models[name], its, requests)
-                for name, its in by_model(left, settings.models).items()
-            }
-            ask_all(settings, lanes, models, left, say, record=record)
+            _ask(settings, left, requests, paths[0].parent / "logs", say, record)
     facts = tuple(_facts(work, outcomes[work.path]) for work in works)
     return Ran(facts, facts)
+
+
+def _ask(
+    settings: Settings,
+    trials: Sequence[Trial],
+    requests: Requests,
+    logs: Path,
+    say: Callable[[str], None],
+    record: Callable[[Prediction], None],
+) -> None:
+    its = by_model(trials, settings.models)
+    asked = {name: [requests[trial.id] for trial in some] for name, some in its.items()}
+    backings, now = backings_of(settings, say), datetime.now(timezone.utc)
+    models = live_models(settings, backings, logs, say, _tell_of(say), asked, now)
+    lanes = {
+        name: lane_from_file(settings, models[name], some, requests) for name, some in its.items()
+    }
+    ask_all(settings, lanes, models, trials, say, record=record)
 
 
 def _file_work(settings: Settings, path: Path, requests: Requests, stack: ExitStack) -> FileWork:

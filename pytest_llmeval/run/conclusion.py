@@ -20,6 +20,7 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.report import seconds_under_way
 from pytest_llmeval.running.plan import item_by_item, up_to_a_gap
+from pytest_llmeval.scoring.second_wave import JUDGE
 from pytest_llmeval.statistics.anytime import (
     anytime_interval,
     compare_anytime,
@@ -99,6 +100,25 @@ def count_failures(
 def has_failed(prediction: Prediction, scores: Sequence[Score]) -> bool:
     """Whether a trial has no outcome, be it for its request or for the headline scorer."""
     return prediction.failure is not None or (bool(scores) and scores[0].outcome == "failure")
+
+
+def judge_failure_words(
+    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]]
+) -> str:
+    """How many answers have no headline score because nobody could judge them; "" for none."""
+    answered = [id_ for id_, found in predictions.items() if found.answer is not None]
+    failed = [
+        (id_, scores[id_][0])
+        for id_ in answered
+        if scores.get(id_) and scores[id_][0].reason == JUDGE
+    ]
+    if not failed:
+        return ""
+    id_, score = failed[0]
+    return (
+        f"{len(failed):,} of {len(answered):,} answers could not be judged, which says nothing "
+        f"about them. The first: {id_}: {''.join(score.stages[-1:])}"
+    )
 
 
 def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request
 from pytest_llmeval.run.backing import backing_of, what_computes
 from pytest_llmeval.run.models import LiveModel
-from pytest_llmeval.run.preflight import examiner, needs_of
+from pytest_llmeval.run.preflight import Examine, examiner, needs_of
 from pytest_llmeval.running.preflight import ALL, Budget, Examined
 
 #: Nobody waits for a run here: a slow endpoint is given its time.
@@ -58,8 +59,9 @@ async def examine_models(
         if model.engine == "fake":
             yield found
             continue
+        look = _look_at_vectors if model.role == "embedder" else _look(model, salt)
         try:
-            examined = await _examine(model, config, logs, salt, say)
+            examined = await _examine(model, config, logs, say, look)
         except LlmevalError as error:
             yield dataclasses.replace(found, trouble=str(error))
         else:
@@ -80,10 +82,21 @@ def asked_for(config: Config, model: ModelConfig) -> frozenset[CheckName]:
     return there.union(context, *needs)
 
 
+def _look(model: ModelConfig, salt: str) -> Examine:
+    return examiner(model, ALL, salt=salt, budget=UNHURRIED)
+
+
+async def _look_at_vectors(engine: Engine, _: EndpointFacts, __: str | None) -> Examined:
+    """What there is to see of an embedder, whose server need not write."""
+    began = time.perf_counter()
+    (vector,) = await engine.embed(["a text"])
+    found = Check("alive", "ok", f"it gives vectors of {len(vector):,} numbers")
+    return Examined((found,), 1, time.perf_counter() - began)
+
+
 async def _examine(
-    model: ModelConfig, config: Config, logs: Path, salt: str, say: Callable[[str], None]
+    model: ModelConfig, config: Config, logs: Path, say: Callable[[str], None], look: Examine
 ) -> Examined:
-    look = examiner(model, ALL, salt=salt, budget=UNHURRIED)
     examined: list[Examined] = []
 
     async def keep(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:

@@ -29,19 +29,30 @@ def refuse_dishonest(request: Request, answer: Answer, engine: str) -> None:
     engine of this kind.
     """
     counted = answer.usage.source == "server" and engine not in LEAVING_OUT_CACHED
-    read, least = answer.usage.prompt, least_tokens(request)
-    if counted and read is not None and read < least:
-        raise PromptTruncated(
-            f"the prompt has {words_in(request):,} words and the endpoint has read {read:,} tokens "
-            f"of it, which cannot hold more than {WORDS_PER_TOKEN * read:,}: it was cut short in "
-            f"silence. Give the model more context, or ask for less"
-        )
+    read = answer.usage.prompt
+    # Words are counted only where characters allow that many: prompts may be long.
+    if counted and read is not None and read < _most_words(request) / WORDS_PER_TOKEN:
+        _refuse_cut(request, read)
+    if answer.logprobs or answer.likelihoods:
+        _refuse_broken(answer)
+
+
+def _refuse_broken(answer: Answer) -> None:
     for value in _log_values(answer):
         if not (isinstance(value, int | float) and value <= _ROUNDING and math.isfinite(value)):
             raise BadLogprobs(
                 f"the endpoint gives {value} for a log probability, which is a number up to 0: the "
                 f"model's weights or its build are broken"
             )
+
+
+def _refuse_cut(request: Request, read: int) -> None:
+    if read < least_tokens(request):
+        raise PromptTruncated(
+            f"the prompt has {words_in(request):,} words and the endpoint has read {read:,} tokens "
+            f"of it, which cannot hold more than {WORDS_PER_TOKEN * read:,}: it was cut short in "
+            f"silence. Give the model more context, or ask for less"
+        )
 
 
 def least_tokens(request: Request) -> int:
@@ -59,6 +70,11 @@ def words_in(request: Request) -> int:
     """
     asked = (message for message in request.messages if message.role != "assistant")
     return sum(len(message.content.split()) for message in asked)
+
+
+def _most_words(request: Request) -> int:
+    """No fewer than the words of all messages: one is a character at least, and so is a space."""
+    return sum(len(message.content) // 2 + 1 for message in request.messages)
 
 
 def most_tokens(request: Request) -> int:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import Doubt, Prediction, Trial
+from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.atomic import write_json
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -48,7 +49,8 @@ SYNC_EVERY = 200
 class Ledger:
     """The one writer of a run's folder while the run lives.
 
-    `known` holds the predictions that an earlier session of this run has left.
+    `known` holds the predictions that an earlier session of this run has left. `second_wave` are
+    the trials of judges, by the condition that they judge.
     """
 
     def __init__(
@@ -58,14 +60,18 @@ class Ledger:
         parts: Sequence[Part],
         manifest: Manifest,
         known: Mapping[str, Prediction],
+        second_wave: Sequence[Part] = (),
     ):
         self.folder = folder
         self.parts = parts
+        self.second_wave = second_wave
         self.known = known
         self._journal = journal
         self._manifest = KeptManifest(folder.path, manifest)
         self._unsynced = 0
+        self._syncing: threading.Thread | None = None
         self._progress = Progress(parts, known)
+        self._judging = Progress(second_wave, known)
         self._strays: dict[tuple[str, int], Strays] = {}
 
     @classmethod
@@ -76,11 +82,13 @@ class Ledger:
         now: datetime,
         digests: Callable[[], Mapping[str, str | None]] = dict,
         place: Path | None = None,
+        judged: Sequence[JudgeTrial] = (),
     ) -> Ledger:
         """Make the folder of a new run, at `place` if it is given, or go back to the one that
         --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
+        `judged` are the trials of judges.
         Every request is rendered and written before anything is sent. Raises RunError when the
         folder cannot be used, TemplateError when a prompt cannot be rendered.
         """
@@ -92,6 +100,7 @@ class Ledger:
             scorer_versions=settings.scorer_versions(
                 {t.suite.name: t.suite for t in trials}.values()
             ),
+            judged=judged,
         )
         conditions = {trial.condition.name: None for trial in trials}
         if settings.options.resume is None:
@@ -107,7 +116,8 @@ class Ledger:
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
-            ledger = cls(folder, journal, parts, manifest, read_run(folder.path))
+            second_wave = list(_parts(judged, 1))
+            ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
             ledger._write_what_is_asked(settings)
             ledger.begin(settings.options.root)
         except BaseException:
@@ -135,7 +145,13 @@ class Ledger:
         `changes` are to other fields of the manifest.
         """
         write_json(self.folder.path / "environment.json", describe_environment(root))
-        self._manifest.write(parts=self._progress.facts, finished=None, exit_reason=None, **changes)
+        self._manifest.write(
+            parts=self._progress.facts,
+            second_wave=self._judging.facts,
+            finished=None,
+            exit_reason=None,
+            **changes,
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -147,16 +163,23 @@ class Ledger:
         self._journal.append(prediction)
         if self._progress.recorded(prediction):
             self._manifest.write_soon(parts=self._progress.facts)
+        elif self._judging.recorded(prediction):
+            self._manifest.write_soon(second_wave=self._judging.facts)
         self._unsynced += 1
-        if self._unsynced >= SYNC_EVERY:
+        if self._unsynced >= SYNC_EVERY and not (self._syncing and self._syncing.is_alive()):
             self._unsynced = 0
             # fsync takes milliseconds, which the scheduler's loop does not have.
-            threading.Thread(target=self._journal.sync, name="llmeval-sync", daemon=True).start()
+            self._syncing = threading.Thread(
+                target=self._journal.sync, name="llmeval-sync", daemon=True
+            )
+            self._syncing.start()
 
     def sending(self, trial: Trial) -> None:
         """A trial is about to be sent: its part is running."""
         if self._progress.sending(trial):
             self._manifest.write_soon(parts=self._progress.facts)
+        elif self._judging.sending(trial):
+            self._manifest.write_soon(second_wave=self._judging.facts)
 
     def note_strays(self, condition: str, number: int, odd: Strays) -> None:
         """Keep by which ids what came back for a part differs from what it had asked."""
@@ -223,16 +246,26 @@ class Ledger:
             reason = reason or f"the journal could not be closed: {error}"
         # What an earlier session has warned of holds no more, or is said again.
         lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
-        settled = tuple(
-            self._settled(part, predictions, unneeded, ended=not reason) for part in self.parts
-        )
+
+        def settled(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
+            ended = not reason
+            return tuple(self._settled(p, predictions, unneeded, ended=ended) for p in parts)
+
         self._manifest.write(
-            parts=settled,
+            parts=settled(self.parts),
+            second_wave=settled(self.second_wave),
             finished=now.isoformat(),
             exit_reason=reason or "finished",
             warnings=(*lasting, *warnings),
             doubts=tuple(doubts),
         )
+
+    def keep_what_judges_were_asked(
+        self, bodies: Mapping[str, Iterable[tuple[str, Mapping[str, Any]]]]
+    ) -> None:
+        """Write down the questions that were made of answers, by the condition that was judged."""
+        for condition, its in bodies.items():
+            write_requests(self.folder.judge_requests(condition), its)
 
     def _settled(
         self,
@@ -320,7 +353,9 @@ def _go_back(
         differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")
     if differences:
         raise RunError(_cannot_resume(manifest.id, differences))
-    return RunFolder.open(path, conditions), manifest
+    # How answers are scored may have changed: what is written down is what holds now.
+    scored = dataclasses.replace(manifest, plan=plan, plan_hash=plan_hash(plan))
+    return RunFolder.open(path, conditions), scored
 
 
 def _cannot_resume(run_id: str, differences: Sequence[str]) -> str:

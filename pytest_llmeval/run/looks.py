@@ -25,6 +25,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.run.honesty import words_in
+from pytest_llmeval.run.judge_plan import is_held_against
 from pytest_llmeval.scoring.extraction import targets_of
 from pytest_llmeval.scoring.leftovers import marker_in
 from pytest_llmeval.scoring.markup import reasoning_tag_in
@@ -139,11 +140,16 @@ def _doubt(
 
 def _failures(group: Group) -> Iterator[Doubt]:
     """Trials that failed for a reason which is not told by any other number."""
+    judged = {each.trial.id for each in group.judged}
+    failed: dict[str, list[Trial]] = {}
+    for trial in group.trials:
+        if trial.id not in judged:
+            failed.setdefault(_why_failed(group, trial), []).append(trial)
     kinds: tuple[DoubtKind, ...] = ("prompt_truncated", "bad_logprobs")
     for kind in kinds:
-        failed = [trial for trial in group.trials if _why_failed(group, trial) == kind]
-        if failed:
-            yield _doubt(group, kind, len(failed), len(group.trials), failed[0])
+        if kind in failed:
+            its = failed[kind]
+            yield _doubt(group, kind, len(its), len(group.trials), its[0])
 
 
 def _why_failed(group: Group, trial: Trial) -> str:
@@ -201,6 +207,8 @@ def _all_alike(group: Group) -> Iterator[Doubt]:
     value = values.pop()
     if value == 1 and group.trials[0].suite.each_item == "must_pass":
         return  # as it should be
+    if is_held_against(group.trials[0]):
+        return  # a tie with itself
     kinds: Mapping[float | None, DoubtKind] = {1: "all_right", 0: "all_wrong"}
     yield _doubt(group, kinds.get(value, "all_equal"), count, count, group.firsts[0].trial)
 
@@ -260,6 +268,8 @@ def same_answers(group: Group) -> list[Judged]:
 
 
 def _said(judged: Judged) -> tuple[str, ...]:
+    if not judged.answer.tool_calls:
+        return (judged.answer.text.strip(),)
     calls = ((call.name, call.raw) for call in judged.answer.tool_calls)
     return (judged.answer.text.strip(), *chain.from_iterable(calls))
 

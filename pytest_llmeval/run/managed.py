@@ -159,6 +159,7 @@ def _server_spec(model: ModelConfig, logs: Path) -> ServerSpec:
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
         lora=tuple(LoraAdapter(adapter.path, adapter.scale) for adapter in model.lora),
+        embeddings=model.role == "embedder",
         pooling=None if header.pools else "mean",
     )
 

@@ -189,10 +189,19 @@ class LiveModel:
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
-        if not request.continuations:
-            answer = await self.engine.complete(request)
-            return await self._counter.completed(self.engine, request, answer)
-        return answer_of(await self.engine.likelihoods(request))
+        engine = self.engine
+        if request.continuations:
+            return answer_of(await engine.likelihoods(request))
+        answer = await engine.complete(request)
+        if answer.usage.prompt is not None and answer.usage.completion is not None:
+            return answer  # nearly always: what this costs, every trial waits for
+        return await self._counter.completed(engine, request, answer)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Make one attempt at the vectors of some texts; raises EngineError."""
+        if self._engine is None:
+            raise EndpointUnreachable(f"{self.name} is not open")
+        return await self._engine.embed(texts)
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.

@@ -25,6 +25,7 @@ from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
     backings_of,
+    first_requests,
     is_answered,
     live_models,
     refuse_the_impossible,
@@ -35,13 +36,17 @@ from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
     count_failures,
+    judge_failure_words,
     selected_parts,
     worth_of,
 )
 from pytest_llmeval.run.in_process import forced_slots
+from pytest_llmeval.run.judge_figures import judge_figures
+from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.stopping import stopping_of
@@ -67,6 +72,7 @@ class Run:
         self._ledger: Ledger | None = None
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
+        self._wave = SecondWave((), settings.bench)
         self._watch: Watch | None = None
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
@@ -116,12 +122,15 @@ class Run:
         for words in forced_slots(self.settings.config):
             self._warn(words)
         refuse_the_impossible(self.settings, trials)
+        wave = self._wave = SecondWave(trials, self.settings.bench)
+        refuse_the_impossible_of_judges(self.settings, wave)
         now = datetime.now(timezone.utc)
         ledger = self._ledger = Ledger.open(
             self.settings,
             trials,
             now,
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
+            judged=wave.trials,
         )
         self._models = live_models(
             self.settings,
@@ -129,16 +138,23 @@ class Run:
             ledger.folder.path / "logs",
             self._say,
             ledger.model_opened,
-            trials,
-            salt=f"{now:%y%m%d-%H%M%S}",
+            first_requests(self.settings, trials),
+            now,
+            judged=wave.trials,
         )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
+        found = wave.without_stale(ledger.known)
+        known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
+
+        def answers() -> Mapping[str, Prediction]:
+            return known if self._scheduler is None else self._scheduler.predictions
+
         self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, ledger, self._say),
+            turns_of(self.settings, self._models, trials, ledger, self._say, wave, answers),
             ledger.record,
             self._shut_down,
-            known=[known for known in ledger.known.values() if is_answered(known)],
+            known=known.values(),
             elapsed=self._elapsed,
             stopping=self._stopping,
             sending=ledger.sending,
@@ -227,7 +243,7 @@ class Run:
         self._cut_short = True
         self._scheduler.stop()
         self._ledger.close(
-            self._predictions(),
+            self._everything(),
             datetime.now(timezone.utc),
             "interrupted",
             unneeded=self._stopping.unneeded,
@@ -237,15 +253,27 @@ class Run:
     def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
 
-        `stopped` says why the tests did not all run, "" when they did. `skipped` are the node ids
-        of tests that pytest was told to skip: gates among them are not decided.
+        `stopped` says why the tests did not all run, "" when they did: then judges are waited for.
+        `skipped` are the node ids of tests that pytest was told to skip: gates among them are not
+        decided.
         """
         try:
+            if not stopped:
+                self._wait_for_judges()
             self._conclude(stopped, skipped)
         except BaseException:
             self.abort()
             raise
         self._ended = True
+
+    def _wait_for_judges(self) -> None:
+        if self._scheduler is None or not self._wave.trials:
+            return
+        if not self._scheduler.wait_for_all():
+            judges = ", ".join(dict.fromkeys(t.condition.model for t in self._wave.trials))
+            self._say(f"llmeval: all tests have run; their answers are with {judges}")
+        while not self._scheduler.wait_for_all():
+            pass
 
     def _conclude(self, stopped: str, skipped: Collection[str]) -> None:
         if self._selection is None:
@@ -260,22 +288,23 @@ class Run:
         if self._scheduler.broken is not None:
             stopped = f"the run broke off: {self._scheduler.broken}"
         self._cut_short = bool(stopped)
-        predictions = self._predictions()
+        everything, predictions = self._everything(), self._predictions()
         unneeded = self._stopping.unneeded
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
         self._score_the_rest(needed, predictions)
         dry_run = self.settings.options.dry_run
+        self._scores |= self._wave.complete_all(needed, everything, self._scores)
         if not dry_run:
             self._scores = explained(needed, predictions, self._scores)
         now = datetime.now(timezone.utc)
         self._ledger.close(
-            predictions,
+            everything,
             now,
             stopped,
             warnings=self._warnings(),
             doubts=() if dry_run else doubts_of(needed, predictions, self._scores),
-            unneeded=unneeded,
+            unneeded=unneeded | self._wave.not_due(everything),
         )
         worth = worth_of(needed, self._scores, self._stopping.suites)
         grounds = Grounds(
@@ -287,6 +316,7 @@ class Run:
                 self.settings.options,
                 self.settings.scorer_versions,
                 weights_of(self._ledger.manifest),
+                self.settings.bench,
             ).decide,
         )
         self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)
@@ -301,10 +331,14 @@ class Run:
             time.perf_counter() - self._began + self._elapsed,
             unneeded,
             self._stopping.suites,
+            judges=judge_figures(self._wave, everything, self._scores, self._slots()),
             prices=prices_of(self.settings.config),
             parts=self._ledger.predictions_by_part(predictions) if self._watch else {},
         )
         folder, options = self._ledger.folder, self.settings.options
+        self._ledger.keep_what_judges_were_asked(
+            judge_bodies(self._wave, everything, self.settings.config.models)
+        )
         report = report_of(folder, self._ledger.manifest, outcome, options.root)
         for problem in write_artifacts(
             folder,
@@ -340,6 +374,14 @@ class Run:
         asked = {id_: p for id_, p in self._predictions().items() if id_ not in unneeded}
         return count_failures(asked, self._scores, at_most)
 
+    def judge_failures(self) -> str:
+        """How many answers no judge could judge, in words; "" where none, and where the config's
+        limit on failures counts them, or the run was cut short.
+        """
+        if self._report is None or self.settings.tolerate_failures or self._cut_short:
+            return ""
+        return judge_failure_words(self._predictions(), self._scores)
+
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
         lines: list[str] = []
@@ -352,8 +394,17 @@ class Run:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
 
-    def _predictions(self) -> dict[str, Prediction]:
+    def _everything(self) -> dict[str, Prediction]:
+        """All predictions, those of judges too."""
         return self._live().predictions
+
+    def _predictions(self) -> dict[str, Prediction]:
+        judged = {trial.id for trial in self._wave.trials}
+        return {id_: found for id_, found in self._everything().items() if id_ not in judged}
+
+    def _slots(self) -> dict[str, int]:
+        models = self.settings.config.models
+        return {name: live.slots or models[name].slots for name, live in self._models.items()}
 
     def _score_the_rest(
         self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]

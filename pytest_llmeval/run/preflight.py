@@ -9,7 +9,7 @@ from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling, Trial
 from pytest_llmeval.results.trust import check_words
-from pytest_llmeval.run.honesty import most_tokens
+from pytest_llmeval.run.honesty import LEAVING_OUT_CACHED, most_tokens
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.running.checks import Subject
 from pytest_llmeval.running.preflight import ALWAYS, Budget, Examined, Way, examine, lacking
@@ -60,6 +60,7 @@ def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> 
         digest=digest,
         context=facts.context,
         context_asked=model.context,
+        leaves_out_cached=model.engine in LEAVING_OUT_CACHED,
         adapters=tuple(f"{each.path.name} at scale {each.scale:g}" for each in model.lora),
     )
 
@@ -98,19 +99,41 @@ def needs_of(request: Request) -> frozenset[CheckName]:
     return frozenset(name for name, is_needed in needed.items() if is_needed)
 
 
-def wanted_for(trials: Iterable[Trial], model: ModelConfig) -> frozenset[CheckName]:
-    """What to look at before these trials of a model: what is cheap, and what they need."""
-    return ALWAYS.union(*needs_by_suite(trials, model).values())
+def wanted_for(requests: Iterable[Request]) -> frozenset[CheckName]:
+    """What to look at before requests like these: what is cheap, and what they need."""
+    return ALWAYS.union(*map(needs_of, requests))
+
+
+def refuse_lack(request: Request, model: str, found: Sequence[Check], context: int | None) -> None:
+    """Raise Unsupported where a request by itself needs what its endpoint was found to lack."""
+    check = lacking(found, needs_of(request))
+    if check is None and lacking(found, ["context"]) and not _fits(request, context):
+        check = lacking(found, ["context"])
+    if check is not None:
+        raise Unsupported(
+            f"the request needs what {model} lacks: {check.name}: {check.found}. "
+            f"{WAYS_OUT[check.name]}"
+        )
+
+
+def _fits(request: Request, context: int | None) -> bool:
+    """Whether a prompt and its answer are surely no longer than the context."""
+    return context is not None and (most_tokens(request) + request.sampling.max_tokens <= context)
+
+
+def first_of_each(trials: Iterable[Trial]) -> Mapping[Key, Trial]:
+    """A trial of each suite under each condition: the requests of the others need all the same."""
+    firsts: dict[Key, Trial] = {}
+    for trial in trials:
+        firsts.setdefault(_key(trial), trial)
+    return firsts
 
 
 def needs_by_suite(
     trials: Iterable[Trial], model: ModelConfig
 ) -> Mapping[Key, frozenset[CheckName]]:
-    """What each suite needs under each condition; a condition's requests need all the same."""
-    firsts: dict[Key, Trial] = {}
-    for trial in trials:
-        firsts.setdefault(_key(trial), trial)
-    return {key: needs_of(request_of(trial, model)) for key, trial in firsts.items()}
+    """What each suite needs under each condition."""
+    return {key: needs_of(request_of(trial, model)) for key, trial in first_of_each(trials).items()}
 
 
 class Gatekeeper:
@@ -126,10 +149,14 @@ class Gatekeeper:
         self._needs = needs_by_suite(trials, model)
         self._long: dict[Key, bool] = {}
         self._told: dict[CheckName, str] = {}
+        self._free: dict[Key, Sequence[Check]] = {}
 
     def admit(self, trial: Trial, found: Sequence[Check], context: int | None) -> None:
         """Raise Unsupported unless the endpoint, of which so much was found, can be asked this."""
-        check = lacking(found, self._needs[_key(trial)])
+        key = _key(trial)
+        if self._free.get(key) is found:  # of the suite's earlier trials
+            return
+        check = lacking(found, self._needs[key])
         if check is None and lacking(found, ["context"]) and self._may_not_fit(trial, context):
             check = lacking(found, ["context"])
         if check is not None:
@@ -137,6 +164,7 @@ class Gatekeeper:
                 f"suite {trial.suite.name} needs what {self._model.name} lacks: "
                 f"{self._told_once(check, trial)}"
             )
+        self._free[key] = found
 
     def _told_once(self, check: Check, trial: Trial) -> str:
         first = self._told.setdefault(check.name, trial.id)
@@ -149,9 +177,7 @@ class Gatekeeper:
         key = _key(trial)
         if key not in self._long:
             requests = (request_of(t, self._model) for t in self._trials if _key(t) == key)
-            self._long[key] = context is None or any(
-                most_tokens(request) + request.sampling.max_tokens > context for request in requests
-            )
+            self._long[key] = not all(_fits(request, context) for request in requests)
         return self._long[key]
 
 

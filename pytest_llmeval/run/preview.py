@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_llmeval.machine.memory import free_now
-from pytest_llmeval.records import Request, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
 from pytest_llmeval.run.requests import request_of
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 
 #: A token of English text is about this many characters; only an engine could count exactly.
@@ -37,8 +38,10 @@ class Load:
 
 def preview_lines(trials: Sequence[Trial], settings: Settings) -> Iterator[str]:
     """Trials, tokens, time where an earlier run tells the model's speed, and memory."""
-    loads = list(_loads(trials, settings))
-    yield f"llmeval plan: {len(trials):,} trials; nothing is sent"
+    judged = SecondWave(trials, settings.bench)
+    loads = [*_loads(trials, settings), *_judge_loads(judged)]
+    more = f" and {len(judged.trials):,} of judges" if judged.trials else ""
+    yield f"llmeval plan: {len(trials):,} trials{more}; nothing is sent"
     yield f"{'suite':<14}{'condition':<20}{'trials':>8}{'about read':>12}{'at most written':>17}"
     for load in loads:
         yield (
@@ -67,6 +70,40 @@ def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
         )
 
 
+def _judge_loads(wave: SecondWave) -> Iterator[Load]:
+    """What judges are asked at most: every answer as long as it may be."""
+    groups: dict[tuple[str, str, str], list[JudgeTrial]] = {}
+    for trial in wave.trials:
+        key = (trial.suite.name, trial.condition.name, trial.scorer)
+        groups.setdefault(key, []).append(trial)
+    for (suite, condition, scorer), its in groups.items():
+        model = its[0].condition.model
+        # Vectors are of answers and targets, with nothing around them.
+        around = 0 if wave.is_embedding(its[0]) else _characters_around(wave, its)
+        shown = sum(
+            each.condition.sampling.max_tokens
+            for trial in its
+            for each in (trial.judged, trial.against)
+            if each is not None
+        )
+        written = sum(trial.condition.sampling.max_tokens for trial in its)
+        yield Load(
+            suite=suite,
+            condition=f"{condition}@{scorer}",
+            model=model,
+            trials=len(its),
+            read=around // CHARACTERS_PER_TOKEN + shown,
+            written=0 if wave.is_embedding(its[0]) else written,
+        )
+
+
+def _characters_around(wave: SecondWave, trials: Sequence[JudgeTrial]) -> int:
+    """Everything in the questions of judges but the answers, in characters."""
+    asked = {t.id: t for trial in trials for t in (trial.judged, trial.against) if t is not None}
+    empty = {id_: Prediction(id_, Answer("", "stop"), None) for id_ in asked}
+    return sum(_characters(wave.request_of(trial, empty)) for trial in trials)
+
+
 def _characters(request: Request) -> int:
     prompt = sum(len(message.content) for message in request.messages)
     texts = request.continuations or ("",)
@@ -90,7 +127,7 @@ def _time(loads: Sequence[Load], speed: float | None) -> str:
 def _memory(settings: Settings, model: str) -> str:
     config = settings.config.models[model]
     free = free_now()
-    need = memory_of(config, has_gpu=bool(free.vram))
+    need = memory_of(config, has_gpu=free.vram is not None)
     if need is None:
         return "memory not ours to tell"
     parts = [f"{in_gib(need.ram)} of memory"] if need.ram else []

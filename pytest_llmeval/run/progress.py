@@ -44,18 +44,14 @@ class Progress:
     def sending(self, trial: Trial) -> bool:
         """A trial is about to be sent."""
         tally = self._of.get(trial.id)
-        if tally is None or tally.begun:
+        if tally is None or not tally.send(trial.id):
             return False
-        tally.begun = True
         return tally.update()
 
     def recorded(self, prediction: Prediction) -> bool:
         """A prediction was written down."""
         tally = self._of.get(prediction.trial_id)
-        if tally is None:
-            return False
-        tally.take(prediction)
-        return tally.is_complete and tally.update()
+        return tally is not None and tally.take(prediction) and tally.update()
 
 
 class _Tally:
@@ -65,20 +61,30 @@ class _Tally:
         self.part = part
         self.facts = PartFacts(part.condition, part.number, len(part.trials))
         self.begun = False
+        self._trials = len(part.trials)
         self._answered: set[str] = set()
         self._failed: dict[str, Prediction] = {}
 
-    def take(self, prediction: Prediction) -> None:
-        """Count a prediction; an answer takes the place of an earlier failure."""
+    def send(self, trial_id: str) -> bool:
+        """Note that a trial is asked, again where it had failed; whether that is any news."""
+        again = self._failed.pop(trial_id, None)
+        news = again is not None or not self.begun
+        self.begun = True
+        return news
+
+    def take(self, prediction: Prediction) -> bool:
+        """Count a prediction; an answer takes the place of an earlier failure. Whether all of the
+        part's are there.
+        """
         if prediction.failure is None:
             self._answered.add(prediction.trial_id)
             self._failed.pop(prediction.trial_id, None)
         else:
             self._failed[prediction.trial_id] = prediction
+        return self._is_complete()
 
-    @property
-    def is_complete(self) -> bool:
-        return len(self._answered) + len(self._failed) == len(self.part.trials)
+    def _is_complete(self) -> bool:
+        return len(self._answered) + len(self._failed) == self._trials
 
     def update(self) -> bool:
         """Bring the facts up to date; whether the status is another one."""
@@ -96,6 +102,6 @@ class _Tally:
 
     @property
     def _status(self) -> JobStatus:
-        if self.is_complete:
+        if self._is_complete():
             return "completed" if self._answered else "failed"
         return "running" if self.begun or self._answered or self._failed else "pending"

@@ -10,7 +10,7 @@ from pytest_llmeval.engines.completion import completion_body
 from pytest_llmeval.engines.fireworks_format import request_body
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.inputs.prompts import render
-from pytest_llmeval.records import Request, Trial
+from pytest_llmeval.records import Message, Request, Trial
 from pytest_llmeval.running.plan import sampling_of
 
 
@@ -26,15 +26,13 @@ def request_of(trial: Trial, model: ModelConfig) -> Request:
         json_schema=trial.suite.json_schema,
         grammar=trial.suite.grammar,
         top_logprobs=trial.suite.logprobs,
-        continuations=_continuations(trial, messages[-1].content),
+        continuations=_continuations(trial, messages) if trial.suite.continuations else (),
     )
 
 
-def _continuations(trial: Trial, prompt: str) -> tuple[str, ...]:
+def _continuations(trial: Trial, messages: Sequence[Message]) -> tuple[str, ...]:
     """The texts whose likelihood is asked, with what stands between them and the prompt."""
-    suite = trial.suite
-    if not suite.continuations:
-        return ()
+    suite, prompt = trial.suite, messages[-1].content
     delimiter = suite.delimiter
     if delimiter is None:
         delimiter = " " if suite.form == "completion" and not prompt[-1:].isspace() else ""

@@ -19,7 +19,16 @@ from pytest_llmeval import __version__
 from pytest_llmeval.errors import RunError, ScorerError, SuiteError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.suites import load_suite
-from pytest_llmeval.records import Doubt, GateResult, Prediction, Sampling, Score, Suite, Trial
+from pytest_llmeval.records import (
+    Doubt,
+    GateResult,
+    JudgeTrial,
+    Prediction,
+    Sampling,
+    Score,
+    Suite,
+    Trial,
+)
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
@@ -43,8 +52,11 @@ from pytest_llmeval.results.resume import questions_changed
 from pytest_llmeval.results.wording import scorer_words
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.baselines import Baselines, weights_of
+from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
+from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.ledger import DRY_RUN
+from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions, old_verdicts
 from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of
 from pytest_llmeval.run.validity import doubts_of, explained
@@ -102,18 +114,24 @@ def rescore(
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
     suites = [with_continuations(suite, scorers[suite.name]) for suite in suites]
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
-    plan = _plan(origin.plan, trials, scorers)
-    _refuse_other_questions(origin, plan)
+    _refuse_other_questions(origin, _plan(origin.plan, trials, scorers))
     known = read_run(run)
+    bench = Bench.of_canonical(origin.plan.config, dry_run=DRY_RUN in origin.warnings)
+    judged = old_verdicts(origin, trials, known, bench)
+    plan = _plan(origin.plan, trials, scorers, judged.wave.trials)
     ids = {trial.id for trial in trials}
     predictions = {trial_id: known[trial_id] for trial_id in known if trial_id in ids}
     scores = {
-        trial.id: score_prediction(scorers[trial.suite.name], predictions[trial.id], trial.item)
+        trial.id: judged.wave.complete(
+            trial,
+            judged.predictions,
+            score_prediction(scorers[trial.suite.name], predictions[trial.id], trial.item),
+        )
         for trial in trials
         if trial.id in predictions
     }
     options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
-    baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin))
+    baselines = Baselines(options, lambda _: _versions(scorers), weights_of(origin), bench)
     stopping = {suite.name for suite in suites} & set(origin.stopping)
     unneeded = _not_needed(origin, trials, predictions, scores)
     needed = [trial for trial in trials if trial.id not in unneeded]
@@ -132,12 +150,13 @@ def rescore(
         max(map(end_of, predictions.values()), default=0.0),
         unneeded,
         stopping,
+        judge_figures(judged.wave, judged.predictions, scores, _slots(origin)),
     )
     conditions = {trial.condition.name: None for trial in trials}
     folder = RunFolder.create(run_dir, now.astimezone(), conditions)
     try:
         before = dataclasses.replace(origin, doubts=doubts)
-        manifest = _write(folder, run, before, plan, now, outcome, requests)
+        manifest = _write(folder, run, before, plan, now, outcome, requests, judged)
         report = report_of(folder, manifest, outcome, root)
         problems = write_artifacts(folder, outcome, report)
     except BaseException as error:
@@ -237,8 +256,16 @@ def _named_sampling(name: str, keys: Mapping[str, Any]) -> NamedSampling:
     )
 
 
+def _slots(origin: Manifest) -> dict[str, int]:
+    asked_for = origin.plan.config["models"]
+    return {m.name: m.slots or asked_for[m.name]["slots"] for m in origin.models}
+
+
 def _plan(
-    before: RunPlan, trials: Sequence[Trial], scorers: Mapping[str, Sequence[Scorer]]
+    before: RunPlan,
+    trials: Sequence[Trial],
+    scorers: Mapping[str, Sequence[Scorer]],
+    judged: Sequence[JudgeTrial] = (),
 ) -> RunPlan:
     return plan_of(
         before.config,
@@ -246,6 +273,7 @@ def _plan(
         before.seeds,
         limit=before.limit,
         scorer_versions=_versions(scorers),
+        judged=judged,
     )
 
 
@@ -328,6 +356,7 @@ def _write(
     now: datetime,
     outcome: Outcome,
     requests: Mapping[str, Mapping[str, Any]],
+    judged: OldVerdicts,
 ) -> Manifest:
     """Fill the new run's folder with the questions and answers it rests on."""
     by_condition: dict[str, list[Trial]] = {}
@@ -337,8 +366,9 @@ def _write(
         bodies = ((trial.id, requests[trial.id]) for trial in trials)
         write_requests(folder.requests(condition), bodies)
     with closing(Journal(folder)) as journal:
-        for prediction in outcome.predictions.values():
+        for prediction in (*outcome.predictions.values(), *judged.replies):
             journal.append(prediction)
+    copy_questions(origin, run, folder)
     if (run / ENVIRONMENT).is_file():
         shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
     parts = tuple(
@@ -352,7 +382,10 @@ def _write(
         )
         for condition, trials in by_condition.items()
     )
-    manifest = _manifest(folder, origin, plan, parts, now, outcome.trials)
+    manifest = dataclasses.replace(
+        _manifest(folder, origin, plan, parts, now, outcome.trials),
+        second_wave=judged.parts(ended=_finished(origin)),
+    )
     write_manifest(folder.path, manifest)
     return manifest
 

@@ -17,6 +17,8 @@ from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.overrides import parse_overrides
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
 from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite, Trial
+from pytest_llmeval.run.bench import Bench
+from pytest_llmeval.run.judge_plan import check_judging, check_references, model_scorers
 from pytest_llmeval.running.plan import (
     NamedSampling,
     check_gates,
@@ -71,13 +73,17 @@ class Settings:
     """The config and everything that follows from it without asking a model.
 
     `mistakes` gathers what was wrong in suites, in the words for the user; while there are any,
-    nothing is sent. `told_versions` are those of scorers that another process has told.
+    nothing is sent. `told_versions` are those of scorers that another process has told. `models`
+    are those that are asked, `bench` the ones that may judge.
     """
 
     def __init__(self, options: Options, config: Config, prompts: tuple[str, ...]):
         self.options = options
         self.config = config
-        self.models: tuple[str, ...] = tuple(config.models)
+        self.models: tuple[str, ...] = tuple(
+            name for name, model in config.models.items() if model.role == "model"
+        )
+        self.bench = Bench.of(config, dry_run=options.dry_run)
         self.mistakes: list[str] = []
         self.told_versions: dict[str, str] = {}
         self.sequence = itertools.count()
@@ -127,6 +133,7 @@ class Settings:
             for name, settings in self.config.samplings.items()
         ]
         conditions = conditions_of(suite, self.models, samplings)
+        check_references(suite, conditions)
         if not self._prompts:  # a choice of prompts is a choice of gates too
             check_gates(suite, conditions)
             check_stop(suite, conditions)
@@ -179,10 +186,23 @@ class Settings:
         return versions | self.told_versions
 
     def check_model(self, name: str) -> str:
-        """The name of a model of the config; raises ConfigError for any other."""
-        if name not in self.models:
-            raise ConfigError(unknown("model", name, self.models), path=self.config.path)
+        """The name of a model of the config that writes; raises ConfigError for any other."""
+        able = [known for known, role in self.bench.roles.items() if role != "embedder"]
+        if name not in able:
+            raise ConfigError(unknown("model", name, able), path=self.config.path)
         return name
+
+    def turn_order(self, suites: Iterable[Suite]) -> tuple[str, ...]:
+        """All models in the order in which they are loaded, where not all fit at once.
+
+        Those that judge come last: what they judge is then there.
+        """
+        judges = {self.bench.model_for(each) for suite in suites for each in model_scorers(suite)}
+
+        def place(name: str) -> tuple[bool, bool]:
+            return name in judges, name not in self.models
+
+        return tuple(sorted(self.config.models, key=place))
 
     def sampling_with(self, changes: Mapping[str, Any]) -> Sampling:
         """The config's first sampling with some keys changed."""
@@ -212,6 +232,7 @@ class Settings:
             )
         scorers = self._scorers[suite.name] = _scorers(suite)
         check_targets(scorers, suite.items, suite.origin)
+        check_judging(suite, self.bench)
         suite = with_continuations(suite, scorers)
         self._prompt_names.update(prompt.name for prompt in suite.prompts if prompt.name)
         if not self._prompts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pytest_llmeval.errors import EngineError, LlmevalError
 from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, Trial
@@ -71,6 +71,14 @@ class BatchLane:
     def trials(self) -> list[Trial]:
         """All trials of the lane."""
         return [trial for batch in self.batches for trial in batch.trials]
+
+    #: Batches are of models that are asked; judges have their questions when answers are there.
+    wave: ClassVar[int] = 1
+
+    @staticmethod
+    def is_due(_: Trial) -> bool:
+        """Every trial is: none of them is about another one's answer."""
+        return True
 
     @staticmethod
     def in_flight() -> int:

@@ -26,6 +26,7 @@ class Subject:
     that the endpoint lists. `weights` is the file it is to have loaded, `loaded` the one it says it
     has, `digest` that of its bytes. `context` is what it says of its context, in tokens, and
     `context_asked` what the user wrote. `adapters` are those that its server has said are active.
+    `leaves_out_cached` says that its counts leave out the tokens which its prompt cache held.
     """
 
     name: str | None = None
@@ -36,6 +37,7 @@ class Subject:
     context: int | None = None
     context_asked: int | None = None
     adapters: tuple[str, ...] = ()
+    leaves_out_cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def _beyond_context(size: int, reply: Reply) -> Check:
     return _check("context", "lacking", found, reply)
 
 
-def usage(plain: Reply, longer: Reply) -> Check:
+def usage(subject: Subject, plain: Reply, longer: Reply) -> Check:
     """Whether tokens are counted, and the count of the prompt grows with the prompt."""
     if plain.prompt is None or plain.completion is None:
         return _check("usage", "lacking", "the endpoint counts no tokens", plain)
@@ -176,25 +178,26 @@ def usage(plain: Reply, longer: Reply) -> Check:
     if longer.answer is None:
         return _unanswered("usage", longer) or _check("usage", "unknown", "no answer", longer)
     if _rise(plain, longer) < probes.LEAST_RISE:
+        if subject.leaves_out_cached:
+            return _check("usage", "unknown", _LEFT_OUT, longer)
         found = f"its count of prompt tokens does not grow with the prompt ({plain.prompt} before)"
         return _check("usage", "lacking", found, longer)
     return _check("usage", "ok", "prompt and answer are counted", plain)
 
 
-def template(plain: Reply, asked: Reply, counts: Check) -> Check:
+def template(subject: Subject, plain: Reply, asked: Reply, counts: Check) -> Check:
     """Whether every message of a conversation reaches the model."""
-    return _reaches_the_model(
-        "template", plain, asked, counts, "an earlier message of a conversation"
-    )
+    what = "an earlier message of a conversation"
+    return _reaches_the_model("template", subject, plain, asked, counts, what)
 
 
-def system(plain: Reply, asked: Reply, counts: Check) -> Check:
+def system(subject: Subject, plain: Reply, asked: Reply, counts: Check) -> Check:
     """Whether a system message reaches the model."""
-    return _reaches_the_model("system", plain, asked, counts, "a system message")
+    return _reaches_the_model("system", subject, plain, asked, counts, "a system message")
 
 
 def _reaches_the_model(
-    name: CheckName, plain: Reply, asked: Reply, counts: Check, what: str
+    name: CheckName, subject: Subject, plain: Reply, asked: Reply, counts: Check, what: str
 ) -> Check:
     """Whether a prompt with something more in it has more tokens, where `counts` can be trusted."""
     missing = _unanswered(name, asked)
@@ -203,9 +206,14 @@ def _reaches_the_model(
     if counts.verdict != "ok":
         return _check(name, "unknown", "it would show in counts of tokens", asked)
     if _rise(plain, asked) < probes.LEAST_RISE:
+        if subject.leaves_out_cached:
+            return _check(name, "unknown", _LEFT_OUT, asked)
         found = f"{what} does not reach the model ({plain.prompt} prompt tokens without)"
         return _check(name, "lacking", found, asked)
     return _check(name, "ok", f"{what} reaches the model ({plain.prompt} tokens without)", asked)
+
+
+_LEFT_OUT = "its counts leave out what its prompt cache held, which may be what was added"
 
 
 def _rise(before: Reply, after: Reply) -> int:

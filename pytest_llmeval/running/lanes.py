@@ -22,6 +22,10 @@ class Lane:
     raise (LlmevalError) is why everything left in the lane fails. `in_flight` says, once the
     endpoint is open, how many requests are under way at once. `explain` puts into words why a trial
     stays unanswered after this error.
+
+    The trials of the second `wave` are about answers: they are asked when all lanes of the first
+    one in their turn are through, those that are then `is_due`, and `asked` gives the hash of what
+    was asked.
     """
 
     model: str
@@ -32,6 +36,9 @@ class Lane:
     recover: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     explain: Callable[[EngineError], str] = str
+    wave: int = 1
+    is_due: Callable[[Trial], bool] = lambda _: True
+    asked: Callable[[Trial], str] = lambda _: ""
 
 
 class LaneRunner:
@@ -60,6 +67,7 @@ class LaneRunner:
         self._clock = clock
         self._jitter = jitter
         self._began = began
+        self._mine = frozenset(trial.id for trial in lane.trials)
         self._queue = deque(lane.trials)
         self._wanted: deque[Trial] = deque()
         self._taken: set[str] = set()
@@ -72,8 +80,11 @@ class LaneRunner:
         self.sent: dict[str, float] = {}
 
     def want(self, trial: Trial) -> None:
-        """Somebody waits for this trial: it goes first, unless it has been sent."""
-        if trial.id not in self._taken:
+        """Somebody waits for this trial: it goes first, unless it has been sent.
+
+        A trial of the same model's other lane, in another wave, is none of this one's.
+        """
+        if trial.id in self._mine and trial.id not in self._taken:
             self._wanted.append(trial)
 
     async def run(self) -> None:
@@ -157,6 +168,7 @@ class LaneRunner:
             started=self.sent[trial.id] - self._began,
             queued_ms=0.0 if service is None else max(0.0, total - service),
             total_ms=total,
+            asked=self._lane.asked(trial),
         )
 
     def _failed(self, trial: Trial, attempts: list[Attempt], failure: Failure) -> Prediction:
@@ -167,6 +179,7 @@ class LaneRunner:
             attempts=tuple(attempts),
             started=self.sent[trial.id] - self._began,
             total_ms=attempts[-1].ms if attempts else 0.0,
+            asked=self._lane.asked(trial),
         )
 
 

@@ -194,11 +194,20 @@ class _Examination:
             "system": probes.with_system(self._way.salt),
         }
         wanted = [name for name in asked if name == "usage" or name in self._wanted]
-        gathered = await asyncio.gather(*(self._ask(asked[name]) for name in wanted))
+        gathered = await asyncio.gather(*(self._count(asked[name]) for name in wanted))
         replies = dict(zip(wanted, gathered, strict=True))
-        counts = checks.usage(plain, replies.pop("usage"))
+        subject = self._subject
+        counts = checks.usage(subject, plain, replies.pop("usage"))
         judges = {"template": checks.template, "system": checks.system}
-        return [counts, *(judges[name](plain, replies[name], counts) for name in replies)]
+        return [counts, *(judges[name](subject, plain, replies[name], counts) for name in replies)]
+
+    async def _count(self, request: Request) -> Reply:
+        """Have a prompt counted, for which an answer of one token will do. Some refuse so little
+        room: what is refused for that reason shows no lack.
+        """
+        reply = await self._ask(request)
+        refused = reply.error is not None and not reply.error.retryable
+        return await self._ask(probes.roomier(request)) if refused else reply
 
     async def _cut(self, plain: Reply) -> list[Check]:
         reply = await self._ask(probes.cut())

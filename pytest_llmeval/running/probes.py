@@ -4,6 +4,8 @@ it as a strong one. Pure.
 
 from __future__ import annotations
 
+import dataclasses
+
 from pytest_llmeval.records import Answer, Message, Request, Sampling
 
 QUESTION = "What is the capital of France?"
@@ -28,6 +30,7 @@ SCHEMA = {
 """What only one object obeys."""
 
 CALL = "weather"
+_ROOM = 16
 _LONGEST_TRIED = 262_144
 _SHORTENED = 100
 
@@ -71,7 +74,14 @@ def overlong(context: int, salt: str) -> Request | None:
     if context > _LONGEST_TRIED:
         return None
     words = " ".join(str(number % 10) for number in range(context + 1))
-    return _asked(Message("user", f"{salt} {words}".strip()), max_tokens=1)
+    # With the plain request's room, so that nothing but its length can be refused.
+    return _asked(Message("user", f"{salt} {words}".strip()))
+
+
+def roomier(request: Request) -> Request:
+    """The same with the plain request's room for an answer."""
+    sampling = dataclasses.replace(request.sampling, max_tokens=_ROOM)
+    return dataclasses.replace(request, sampling=sampling)
 
 
 def with_stop(stop: str) -> Request:
@@ -149,7 +159,7 @@ def without_tools() -> Request:
     return _asked(Message("user", "What is the weather in Oslo?"), max_tokens=1)
 
 
-def _asked(*messages: Message, max_tokens: int = 16, stop: tuple[str, ...] = ()) -> Request:
+def _asked(*messages: Message, max_tokens: int = _ROOM, stop: tuple[str, ...] = ()) -> Request:
     return Request(messages, Sampling(max_tokens, temperature=0.0, stop=stop))
 
 

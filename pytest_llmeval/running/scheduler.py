@@ -42,13 +42,14 @@ HAS_ENDED = "the run has ended: nothing can be asked any more"
 class Scheduler:
     """Asks all trials of all lanes, turn after turn.
 
-    Lanes of one turn are kept full side by side; the next turn begins when the last one is through
-    and its endpoints are closed. `record` gets each prediction before anyone sees it, in the
-    scheduler's thread: journaling happens there, by one writer. `shutdown` is awaited at the end,
-    whatever the reason. `known` predictions are of earlier sessions of the run, which took
-    `elapsed` seconds together: the times of this one count on from there. `stopping` says which
-    trials need not be asked any more; theirs and others' fates are settled as it says. `sending` is
-    told, in the scheduler's thread too, of each trial that is about to be sent.
+    Lanes of one turn are kept full side by side, those of the first wave and then those of the
+    second; the next turn begins when the last one is through and its endpoints are closed.
+    `record` gets each prediction before anyone sees it, in the scheduler's thread: journaling
+    happens there, by one writer. `shutdown` is awaited at the end, whatever the reason. `known`
+    predictions are of earlier sessions of the run, which took `elapsed` seconds together: the
+    times of this one count on from there. `stopping` says which trials need not be asked any
+    more; theirs and others' fates are settled as it says. `sending` is told, in the scheduler's
+    thread too, of each trial that is about to be sent.
     """
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
@@ -91,6 +92,7 @@ class Scheduler:
         self._closing = False
         self._calls: set[asyncio.Task[Any]] = set()
         self._running = threading.Event()
+        self._through = threading.Event()
         self._ended = threading.Event()
         self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="llmeval-scheduler", daemon=True)
@@ -153,6 +155,12 @@ class Scheduler:
             return future.result(timeout=0)
         except (concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
             raise LlmevalError(HAS_ENDED) from None
+
+    def wait_for_all(self, seconds: float = SLICE) -> bool:
+        """Wait at most `seconds` until everything is asked and answered; whether nothing more will
+        come, be it because that is so, or because it has ended before.
+        """
+        return self._through.wait(seconds) or self._ended.is_set()
 
     def stop(self) -> None:
         """Stop sending, drop what is under way, shut down, and wait until the thread has ended."""
@@ -240,19 +248,27 @@ class Scheduler:
     async def _ask_everything(self) -> None:
         await self._settling.catch_up()  # with what earlier sessions have left
         for number, lanes in enumerate(self._turns, start=1):
-            turn = [lane for lane in lanes if self._needs(lane)]
-            runners = {lane.model: self._runner(lane) for lane in turn}
-            for trial in list(self._wishes.values()):
-                if trial.condition.model in runners:
-                    runners[trial.condition.model].want(trial)
-            self._runners = runners
-            self._settling.models = runners
-            await all_or_none([runner.run() for runner in self._runners.values()])
-            for lane in turn:  # so that it is known which models the next turn needs
-                await self._settling.keep_up(lane.model)
+            turn: list[Lane | BatchLane] = []
+            for wave in sorted({lane.wave for lane in lanes}):
+                needed = [lane for lane in lanes if lane.wave == wave and self._needs(lane)]
+                await self._ask_wave(needed)
+                turn += needed
             if number < len(self._turns):
                 for lane in turn:
                     await lane.close()
+        self._through.set()
+
+    async def _ask_wave(self, wave: Sequence[Lane | BatchLane]) -> None:
+        runners = {lane.model: self._runner(lane) for lane in wave}
+        for trial in list(self._wishes.values()):
+            if trial.condition.model in runners:
+                runners[trial.condition.model].want(trial)
+        self._runners = runners
+        self._settling.models = runners
+        await all_or_none([runner.run() for runner in self._runners.values()])
+        self._take_in_arrived()  # what comes next may be about these answers
+        for lane in wave:  # so that it is known which models the next turn needs
+            await self._settling.keep_up(lane.model)
 
     def _runner(self, lane: Lane | BatchLane) -> LaneRunner | BatchRunner:
         if isinstance(lane, BatchLane):
@@ -272,12 +288,17 @@ class Scheduler:
             clock=self._clock,
             jitter=self._jitter,
             began=self._began,
-            admit=lambda trial: self._settling.admit(trial, lane.in_flight()),
+            admit=lambda trial: self._admit(lane, trial),
             sending=self._sending,
         )
 
+    async def _admit(self, lane: Lane, trial: Trial) -> bool:
+        return lane.is_due(trial) and await self._settling.admit(trial, lane.in_flight())
+
     def _needs(self, lane: Lane | BatchLane) -> bool:
-        return any(trial.id not in self._settling.unneeded for trial in lane.trials)
+        return any(
+            trial.id not in self._settling.unneeded and lane.is_due(trial) for trial in lane.trials
+        )
 
     def _arrive(self, prediction: Prediction) -> None:
         self._settling.expect(self._trials[prediction.trial_id])

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pytest_llmeval.records import Answer, Item, NoAnswerReason, Outcome, Prediction, Score
 from pytest_llmeval.scoring.leftovers import marker_in
-from pytest_llmeval.scoring.scorer import TIME_LIMIT, Scorer, is_built_in
+from pytest_llmeval.scoring.scorer import TIME_LIMIT, NeedsModelError, Scorer, is_built_in
 from pytest_llmeval.scoring.time_limits import LeftBehindError, within
 
 #: After so many answers on which a scorer took too long it is not asked any more: every time it may
@@ -37,9 +37,11 @@ def score_prediction(
     A failed prediction is a failure under every scorer, with its own reason. A scorer that raises,
     that gives something which is no score, or that takes longer than its time limit, is a failure
     with the reason `scorer`: it says nothing about the answer. What went wrong is the last of the
-    score's stages. Only what ends the whole run goes on: Ctrl-C, and pytest.exit().
+    score's stages. Only what ends the whole run goes on: Ctrl-C, and pytest.exit(). What only a
+    model can say is left out: it comes when the run ends.
     """
-    return tuple(_score(scorer, prediction, item) for scorer in scorers)
+    scores = (_score(scorer, prediction, item) for scorer in scorers)
+    return tuple(score for score in scores if score is not None)
 
 
 def close_scorers(scorers: Iterable[Scorer]) -> None:
@@ -50,7 +52,7 @@ def close_scorers(scorers: Iterable[Scorer]) -> None:
             scorer.close()
 
 
-def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score:
+def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score | None:
     if prediction.answer is None:
         failure = prediction.failure
         reason, message = (failure.reason, failure.message) if failure else ("error", "no answer")
@@ -58,6 +60,8 @@ def _score(scorer: Scorer, prediction: Prediction, item: Item) -> Score:
     try:
         score = checked(_called(scorer, prediction.answer, item), scorer.name)
         return _explained(score, prediction.answer)
+    except NeedsModelError:
+        return None
     except Exception as error:
         if _ends_the_run(error):
             raise

@@ -70,6 +70,8 @@ def without_reasoning(text: str, stages: list[str]) -> tuple[str, bool]:
 
 def reasoning_tag_in(text: str) -> str:
     """Return the first tag that stands for reasoning wherever it stands, "" without one."""
+    if not ("<" in text or "[" in text or "◁" in text):  # as every tag begins
+        return ""
     tags = matches_at(_TAG, text, _TAG_STARTS)
     return next((tag[0] for tag in tags if tag.lastgroup in ("open", "close")), "")
 

@@ -62,11 +62,18 @@ BUILT_IN: Mapping[str, str] = {
     "math": "pytest_llmeval.scoring.mathematics",
     "refusal": "pytest_llmeval.scoring.refusals",
     "abstention": "pytest_llmeval.scoring.refusals",
+    "judge": "pytest_llmeval.scoring.judge",
+    "pairwise": "pytest_llmeval.scoring.pairwise",
+    "embedding_similarity": "pytest_llmeval.scoring.similarity",
 }
 
 _registered: dict[str, type[Scorer]] = {}
 
 _ANY_ANSWER = Answer("-", "stop")
+
+
+class NeedsModelError(Exception):
+    """Only a model can say something about this answer: see `second_wave`."""
 
 
 class Scorer(Protocol):
@@ -160,6 +167,8 @@ def check_targets(scorers: Iterable[Scorer], items: Iterable[Item], path: Path |
             try:
                 if not asked_by(scorer, item):
                     scorer(_ANY_ANSWER, item)
+            except NeedsModelError:
+                continue
             except ValueError as error:
                 raise ScorerError(f"score: {scorer.name}: {error}", path=path) from error
 

@@ -155,31 +155,55 @@ def _shown(model: LoadedModel, token: int) -> str:
 
 
 def likelihoods(
-    model: LoadedModel, request: Mapping[str, Any], abandoned: Callable[[], bool]
+    model: LoadedModel,
+    request: Mapping[str, Any],
+    abandoned: Callable[[], bool],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """How likely each of a request's continuations is. Raises Refused or Abandoned.
 
-    They share the evaluated prompt, with each other and, unless the request forbids it, with the
-    request before.
+    Which tokens are a continuation's is as `engines/likelihood.py` says: those of prompt and
+    continuation together, from where the first continuation departs from the prompt alone. They
+    share the evaluated prompt, with each other and, unless the request forbids it, with the request
+    before.
     """
     text = model.prompt_text(request)
     prompt = model.prompt_tokens(text)
-    continuations = [continued(model, text, prompt, each) for each in request["continuations"]]
+    whole = [model.begun(text + each) for each in request["continuations"]]
+    start = common_start(prompt, whole)
+    _check_tokens(request["continuations"], whole, start)
     if not request["cache_prompt"]:
         model.forget()
-    return {"token_logprobs": [score(model, prompt, each, abandoned) for each in continuations]}
+    found = []
+    for tokens in whole:
+        began = clock()
+        kept = model.keep(tokens[:start])
+        logprobs = score(model, tokens[:start], tokens[start:], abandoned)
+        usage = {"prompt": len(tokens), "completion": 0, "cached": kept}  # all of it is read
+        found.append({"logprobs": logprobs, "usage": usage, "service_ms": 1000 * (clock() - began)})
+    return {"likelihoods": found}
 
 
-def continued(model: LoadedModel, text: str, prompt: Sequence[int], continuation: str) -> list[int]:
-    """The tokens of a continuation as they stand behind its prompt, given as text and tokens.
+def common_start(prompt: Sequence[int], whole: Sequence[Sequence[int]]) -> int:
+    """How many of the prompt's tokens all of them begin with."""
+    return min(
+        next((at for at, pair in enumerate(zip(prompt, each)) if pair[0] != pair[1]), len(prompt))  # noqa: B905 - as far as both go
+        for each in whole
+    )
 
-    Where both would melt into one token at their seam, it has the tokens that it has alone: a
-    likelihood is of the continuation, behind the prompt as it is.
-    """
-    whole = model.prompt_tokens(text + continuation)
-    if whole[: len(prompt)] == list(prompt):
-        return whole[len(prompt) :]
-    return model.tokenize(continuation)
+
+def _check_tokens(texts: Sequence[str], whole: Sequence[Sequence[int]], start: int) -> None:
+    for text, tokens in zip(texts, whole, strict=True):
+        if len(tokens) <= start:
+            raise Refused(
+                f"the continuation {text!r} has no token of its own, so it has no likelihood: give "
+                "it a text, or leave it out"
+            )
+    if not start:
+        raise Refused(
+            "nothing stands before the first token of the continuation, and this model puts no "
+            "token of its own there: how likely it is cannot be asked. Begin the prompt with text"
+        )
 
 
 def score(

@@ -89,22 +89,23 @@ class LoadedModel:
         return list(self.llama.tokenize(_utf8(text), add_bos=False, special=True))
 
     def prompt_tokens(self, text: str) -> list[int]:
-        """The tokens of a prompt, begun as the model's vocabulary asks for: once, not twice.
-
-        Raises Refused when there are none, or so many that no room is left to answer.
-        """
-        begins = self.c.llama_vocab_get_add_bos(self.vocabulary)
-        first = self._text_of(self.llama.token_bos())
-        begun = bool(first) and text.startswith(first)
-        found = self.llama.tokenize(_utf8(text), add_bos=begins and not begun, special=True)
+        """The tokens of a prompt; Refused when there are none, or no room is left to answer."""
+        found = self.begun(text)
         if not found:
             raise Refused("the prompt is empty: there is nothing to continue")
         if len(found) >= self.context:
             raise Refused(
                 f"the prompt has {len(found):,} tokens, which exceeds the available context size "
-                f"of {self.context:,} tokens: write a larger `context`, or ask less"
+                f"of {self.context:,} tokens"
             )
-        return list(found)
+        return found
+
+    def begun(self, text: str) -> list[int]:
+        """The tokens of a text, begun as the model's vocabulary asks for: once, not twice."""
+        begins = self.c.llama_vocab_get_add_bos(self.vocabulary)
+        first = self._text_of(self.llama.token_bos())
+        begun = bool(first) and text.startswith(first)
+        return list(self.llama.tokenize(_utf8(text), add_bos=begins and not begun, special=True))
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token writes; none for one that only controls."""

@@ -115,7 +115,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Work on a request, unless its client goes away."""
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():  # where the next request begins, nobody knows then
+            self.close_connection = True
+            self.refuse(411, f"Content-Length is {length!r}, and has to be a number of bytes")
+            return
+        content = self.rfile.read(int(length))
         work = WORKS.get(self.path)
         if work is None:
             self.refuse(404, f"there is no {self.path}")
@@ -169,6 +174,15 @@ class LoopbackServer(ThreadingHTTPServer):
 
     allow_reuse_address = sys.platform != "win32"
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell of what broke in a line; nothing of clients that go away, as those do that give a
+        request up: a traceback of each would hide the library's last words.
+        """
+        del request, client_address
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            say(f"a connection broke: {type(error).__name__}: {error}")
 
 
 def is_done(future: Future[Any], seconds: float) -> bool:

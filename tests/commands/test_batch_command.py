@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from pytest_llmeval.commands.llmeval import app
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
+from tests.standins.deficient import serving
 
 if TYPE_CHECKING:
     from tests.commands.conftest import Evaluate
@@ -164,6 +165,23 @@ def test_parts_may_be_asked_elsewhere_and_their_results_brought_back(folder: Pat
     assert "4/4  100.0" in CliRunner().invoke(app, ["rescore", "out"]).stdout
 
 
+def test_only_parts_of_one_folder_are_taken_as_such(folder: Path) -> None:
+    build("--parts", "2")
+    again = batch("build", "--llm-config", "local.yaml", "-o", "other", "--parts", "2")
+    assert again.exit_code == 0
+    elsewhere = Path("other") / part(1).relative_to("out")
+    for more in (elsewhere, foreign("a.jsonl", ask("1", "France?"))):
+        told = run(part(1), more)
+        assert told.exit_code == 1
+        assert "give parts of one folder, or files by themselves" in told.output
+    run(part(1))
+    told = run(results(1))
+    assert told.exit_code == 1
+    assert "part-0001.results.jsonl holds no requests: name files that end in" in told.output
+    gone = part(7)
+    assert "part-0007.requests.jsonl is no part of " in run(gone).output
+
+
 def test_failed_requests_give_exit_status_1_and_are_asked_again_by_the_same_command(
     folder: Path,
 ) -> None:
@@ -174,7 +192,7 @@ def test_failed_requests_give_exit_status_1_and_are_asked_again_by_the_same_comm
     )
     broken = run(out)
     assert broken.exit_code == 1
-    assert "m/plain: 4 in, 3 answered, 1 failed (1 error; first capitals::m/plain::pe: " in (
+    assert "m/plain: 4 in, 3 answered, 1 failed (1 refused; first capitals::m/plain::pe: " in (
         broken.stdout
     )
     assert batch("combine", out).exit_code == 0  # each has an outcome
@@ -305,7 +323,10 @@ def test_a_dry_run_of_files_has_results_of_its_own(folder: Path) -> None:
         (ask("1", "hi", logit_bias={"7": 1}), "a.jsonl:2: The key 'logit_bias'"),
         ({"custom_id": "1"}, "a.jsonl:2: this is no request: it has no 'body'"),
         ({"custom_id": "1", "body": {}}, "a.jsonl:2: this is no request: messages is no list"),
-        ({**ask("1", "hi"), "url": "/v1/embeddings"}, "only POST /v1/chat/completions can be"),
+        (
+            {**ask("1", "hi"), "url": "/v1/embeddings"},
+            "is for POST /v1/chat/completions, not /v1/embeddings",
+        ),
         (ask("0", "hi"), "a.jsonl:2: the custom_id '0' stands there twice"),
     ],
 )
@@ -329,6 +350,23 @@ def test_the_only_model_is_asked_whatever_model_a_request_names(folder: Path) ->
     told = run("a.jsonl")
     assert "names the model 'gpt-4o-mini', which is none of those" in told.output
     assert "Give a config with the one model that is to answer" in told.output
+
+
+def test_a_request_that_needs_what_its_endpoint_lacks_is_not_sent_and_the_others_are(
+    folder: Path,
+) -> None:
+    with serving("system") as standin:
+        model = {"engine": "llama-server", "url": standin.url}
+        (folder / "served.yaml").write_text(json.dumps({"models": {"m": model}}), "utf-8")
+        kind = ask("kind", "Peru?")
+        kind["body"]["messages"].insert(0, {"role": "system", "content": "Be kind."})
+        foreign("a.jsonl", ask("plain", "Spain?"), kind)
+        ran = batch("run", "--llm-config", "served.yaml", "a.jsonl")
+    assert ran.exit_code == 1
+    assert "a.jsonl: 2 in, 1 answered, 1 failed (1 unsupported; first kind: " in ran.stdout
+    assert "the request needs what m lacks: system: a system message does not reach" in ran.stdout
+    assert not any("Peru?" in str(request["messages"]) for request in standin.requests)
+    assert read("a.results.jsonl")["plain"]["response"]
 
 
 def test_a_folder_that_is_no_runs_is_told_to_name_its_files(folder: Path) -> None:

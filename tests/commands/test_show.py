@@ -79,6 +79,7 @@ def test_json_is_one_object_a_line_and_complete(run: Path) -> None:
         "error": "",
         "likelihoods": [],
         "judged": "",
+        "verdict": "",
     }
 
 

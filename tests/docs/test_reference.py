@@ -261,7 +261,7 @@ def test_every_outcome_and_every_reason_is_in_the_tables() -> None:
     told = {row[0].strip("`") for row in rows("## Outcomes and reasons")}
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     failures = {each.reason for each in kinds if issubclass(each, errors.EngineError)}
-    ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, "server", "scorer"}
+    ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, "server", "scorer", "judge"}
     ours |= {TEMPLATE_MARKERS, SAME_ANSWER}
     assert told - {"outcome", "reason", "---"} == ours
 

@@ -12,6 +12,9 @@ import pytest
 from tests.standins.ollama import Model, Ollama, write_executable, write_store
 from tools.real_runs import Project, becomes_true
 
+#: So many requests of preflight come before the first item.
+PREFLIGHT = 5
+
 
 @pytest.fixture
 def ollama() -> Iterator[Ollama]:
@@ -51,7 +54,7 @@ def test_an_ollama_that_runs_is_asked_and_left_as_it_is(
     status, text = project.run(*workers)
     assert status == 0, text
     assert "20 passed" in text
-    assert len(ollama.asked("/api/chat")) == 20
+    assert len(ollama.asked("/api/chat")) == PREFLIGHT + 20
     assert {body["keep_alive"] for body in ollama.asked("/api/chat")} == {"10m"}
     assert ollama.loads == ["llama3.1:8b"]
     assert list(ollama.running) == ["llama3.1:8b"]
@@ -73,7 +76,7 @@ def test_one_is_started_where_none_runs_and_nothing_is_left_of_it(
     (record,) = records(project)
     assert record["complaints"] == []
     assert record["environment"]["OLLAMA_NUM_PARALLEL"] == "2"
-    assert record["paths"].count("/api/chat") == 20
+    assert record["paths"].count("/api/chat") == PREFLIGHT + 20
     log = project.folder / "logs" / "llama.log"
     assert "Listening on 127.0.0.1:" in log.read_text(encoding="utf-8")
 
@@ -81,7 +84,9 @@ def test_one_is_started_where_none_runs_and_nothing_is_left_of_it(
 def test_not_even_a_killed_session_leaves_one_behind(
     project: Project, installed: dict[str, str]
 ) -> None:
-    write_store(project.root / "store", Model("llama3.1:8b"), faults=["", "hang"])
+    write_store(
+        project.root / "store", Model("llama3.1:8b"), faults=[*[""] * PREFLIGHT, "", "hang"]
+    )
     configure(project)
     session = project.start(**installed)
     assert becomes_true(lambda: project.has_run and project.lines() > 0)
@@ -113,12 +118,20 @@ def test_what_went_wrong_with_single_answers_is_a_failure_and_no_wrong_answer(
     project: Project, ollama: Ollama
 ) -> None:
     configure(project, url=ollama.url)
-    ollama.faults = ["busy", "runner lost", "html", "mid-answer", "load", "remote"]
+    ollama.faults = [
+        *[""] * PREFLIGHT,
+        "busy",
+        "runner lost",
+        "html",
+        "mid-answer",
+        "load",
+        "remote",
+    ]
     status, text = project.run()
     assert status == 1
     assert "16 passed, 4 errors" in text  # what was busy or lost was asked again
     reasons = {row["reason"] for row in project.rows("predictions") if row["outcome"] == "failure"}
-    assert reasons == {"error", "unsupported"}
+    assert reasons == {"bad_answer", "refused", "unsupported"}
 
 
 def test_a_dry_run_asks_no_ollama(project: Project, ollama: Ollama) -> None:

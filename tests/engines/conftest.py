@@ -208,6 +208,36 @@ def tiny_server(
     yield from _serve(request, model, tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def tiny_l(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The url of the embedded server with the larger of the two shipped models, two slots."""
+    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
+    command = [sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline"]
+    command += [
+        "-m",
+        str(Path(__file__).parents[2] / "models" / "tiny-l.gguf"),
+        "--port",
+        "0",
+        "-np",
+        "2",
+        "-c",
+        "1024",
+        "-t",
+        "1",
+    ]
+    with (tmp_path_factory.mktemp("likelihood") / "log").open("wb") as log:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+        )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    told = next(line for line in child.stdout if line.startswith("embedded: listening on "))
+    yield told.split()[-1]
+    child.stdin.close()
+    child.wait()
+    child.stdout.close()
+
+
 def _serve(request: pytest.FixtureRequest, model: Path, logs: Path) -> Iterator[RealServer]:
     if request.param == "llama-server":
         yield from _executable(request.getfixturevalue("real_llama_server"), model, logs)

@@ -12,9 +12,11 @@ import pytest
 from pytest_llmeval.engines import engine as engines
 from pytest_llmeval.engines.engine import (
     Endpoint,
+    Refusing,
     kinds,
     make_engine,
     offered,
+    refuse_embedding,
     refuse_request,
     register,
 )
@@ -112,8 +114,8 @@ def test_what_a_kind_cannot_do_is_refused_by_its_name() -> None:
     ):
         with pytest.raises(Unsupported, match=words):
             asyncio.run(asked)
-    with pytest.raises(Unsupported, match="The engine fake gives no embeddings"):
-        asyncio.run(make_engine("fake", Endpoint("fake:")).embed(["a"]))
+    with pytest.raises(Unsupported, match="The engine fireworks gives no embeddings"):
+        asyncio.run(make_engine("fireworks", Endpoint("http://127.0.0.1:9")).embed(["a"]))
 
 
 def test_only_engines_that_are_not_built_in_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +131,17 @@ def test_a_request_can_be_refused_before_anything_is_contacted() -> None:
         refuse_request("openai", request)
     refuse_request("llama-server", request)
     refuse_request("fake", request)
+
+
+def test_a_kind_that_gives_no_embeddings_is_refused_before_anything_is_contacted() -> None:
+    @register("mute")
+    class Mute(Refusing):  # type: ignore[type-var] # it has no more than is looked at
+        kind = "mute"
+
+        def __init__(self, _: Endpoint) -> None:
+            """It is never asked."""
+
+    with pytest.raises(Unsupported, match="The engine mute gives no embeddings"):
+        refuse_embedding("mute")
+    refuse_embedding("llama-server")
+    refuse_embedding("fake")

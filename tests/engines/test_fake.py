@@ -312,3 +312,37 @@ def test_a_script_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | N
 def test_a_rule_in_python_is_checked_in_the_same_words() -> None:
     with pytest.raises(ConfigError, match="times: must be 1 or more, not 0"):
         Rule(times=0)
+
+
+# Schemas and vectors ------------------------------------------------------------------------------
+
+
+def test_where_a_schema_is_asked_for_the_least_that_keeps_to_it_is_said() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "why": {"type": "string"},
+            "verdict": {"enum": ["fail", "pass"]},
+            "count": {"type": "integer"},
+            "more": {"type": "array"},
+            "left": {"type": "string"},
+        },
+        "required": ["why", "verdict", "count", "more"],
+    }
+    asked = Request((Message("user", "?"),), Sampling(64), json_schema=schema)
+    answer = asyncio.run(FakeEngine().complete(asked))
+    assert json.loads(answer.text) == {"why": "fake", "verdict": "fail", "count": 0, "more": []}
+    assert answer.finish_reason == "stop"
+
+
+def test_a_rule_goes_before_the_schema() -> None:
+    asked = Request((Message("user", "?"),), Sampling(64), json_schema={"type": "object"})
+    assert asyncio.run(FakeEngine([Rule("", "No.")]).complete(asked)).text == "No."
+
+
+def test_texts_that_share_words_have_vectors_that_are_near_each_other() -> None:
+    one, same, other, empty = asyncio.run(FakeEngine().embed(["a b", "B  a", "c d", ""]))
+    assert one == same
+    assert sum(x * y for x, y in zip(one, other, strict=True)) == 0
+    assert len({len(vector) for vector in (one, same, other, empty)}) == 1
+    assert any(empty)

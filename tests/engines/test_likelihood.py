@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,25 +22,6 @@ if TYPE_CHECKING:
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "tiny-l.gguf"
 CAPITAL = "What is the capital of Japan?"
-
-
-@pytest.fixture(scope="module")
-def tiny_l(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The url of the embedded server with the larger of the two shipped models, two slots."""
-    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
-    command = [sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline"]
-    command += ["-m", str(MODEL), "--port", "0", "-np", "2", "-c", "1024", "-t", "1"]
-    with (tmp_path_factory.mktemp("likelihood") / "log").open("wb") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
-        )
-    assert child.stdout is not None
-    assert child.stdin is not None
-    told = next(line for line in child.stdout if line.startswith("embedded: listening on "))
-    yield told.split()[-1]
-    child.stdin.close()
-    child.wait()
-    child.stdout.close()
 
 
 def ask(

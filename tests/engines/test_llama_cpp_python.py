@@ -18,14 +18,16 @@ import pytest
 
 from pytest_llmeval.engines.engine import Endpoint, make_engine, refuse_request
 from pytest_llmeval.engines.llama_cpp_python import LlamaCppPythonEngine
+from pytest_llmeval.engines.llama_server import LlamaServerEngine
 from pytest_llmeval.errors import (
+    ContextOverflow,
     EndpointKilled,
     EndpointTimeout,
     EndpointUnreachable,
     RequestRefused,
     Unsupported,
 )
-from pytest_llmeval.records import Answer, Message, Request, Sampling
+from pytest_llmeval.records import Answer, Likelihood, Message, Request, Sampling
 from pytest_llmeval.servers.ports import free_port
 
 Found = TypeVar("Found")
@@ -322,7 +324,7 @@ def test_no_logprobs_come_unasked(ask: Ask) -> None:
     assert ask(FRANCE).logprobs == ()
 
 
-CONTINUATIONS = ("Paris", "London", " 17 + 25 = 42, or so it is said", "é…", "")
+CONTINUATIONS = ("Paris", "London", " 17 + 25 = 42, or so it is said", "é…")
 
 
 def test_likelihoods_are_those_of_full_logits(worker: Worker, llama_cpp_folder: Path) -> None:
@@ -339,7 +341,10 @@ def test_likelihoods_are_those_of_full_logits(worker: Worker, llama_cpp_folder: 
     )
     for each, expected in zip(found, json.loads(reference.stdout), strict=True):
         assert each.token_logprobs == pytest.approx(expected, abs=0.01)
-    assert found[-1].token_logprobs == ()
+        tokens = len(using(worker.url, lambda engine: engine.tokenize(prompt + each.continuation)))  # noqa: B023 - used at once
+        assert (each.usage.prompt, each.usage.completion) == (tokens, 0)
+        assert each.usage.source == "server"
+        assert each.service_ms is not None
 
 
 def test_an_answers_logprobs_are_its_likelihood(ask: Ask, worker: Worker) -> None:
@@ -359,17 +364,47 @@ def test_continuations_share_the_evaluated_prompt_whatever_their_order(worker: W
     assert totals("Paris", "London", "Rome") == totals("Rome", "Paris", "London")
 
 
+def test_a_token_across_the_seam_counts_for_every_continuation_from_the_same_place(
+    worker: Worker, tiny_l: str
+) -> None:
+    """As the engine of llama.cpp's servers has it: scores of the two can be compared."""
+    tails = ("is", "ma", " is")
+    asked = request("The capital of France is Par", form="completion", continuations=tails)
+    alone = [using(worker.url, lambda engine: engine.tokenize(tail)) for tail in tails]  # noqa: B023 - used at once
+
+    async def of_the_server() -> tuple[Likelihood, ...]:
+        engine = LlamaServerEngine(Endpoint(tiny_l))
+        try:
+            return await engine.likelihoods(asked)
+        finally:
+            await engine.close()
+
+    ours = using(worker.url, lambda engine: engine.likelihoods(asked))
+    theirs = asyncio.run(of_the_server())
+    assert [len(each.token_logprobs) for each in ours] != [len(tokens) for tokens in alone]
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.token_logprobs == pytest.approx(their.token_logprobs, abs=0.03)
+        assert our.usage.prompt is not None
+
+
+def test_a_continuation_without_a_token_of_its_own_is_refused(worker: Worker) -> None:
+    """Its likelihood would be 1, and no other as likely."""
+    asked = request("The capital of France is", form="completion", continuations=("Paris", ""))
+    with pytest.raises(RequestRefused, match="the continuation '' has no token of its own"):
+        using(worker.url, lambda engine: engine.likelihoods(asked))
+
+
 # What it refuses ----------------------------------------------------------------------------------
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(ask: Ask) -> None:
-    with pytest.raises(RequestRefused, match=r"exceeds the available context size of 512 tokens"):
+    with pytest.raises(ContextOverflow, match=r"exceeds the available context size of 512 tokens"):
         ask("word " * 600)
 
 
 def test_a_continuation_beyond_the_context_is_refused(worker: Worker) -> None:
     asked = request(FRANCE, continuations=("word " * 600,))
-    with pytest.raises(RequestRefused, match="exceeds the available context size"):
+    with pytest.raises(ContextOverflow, match=r"prompt and continuation have .* exceeds the avail"):
         using(worker.url, lambda engine: engine.likelihoods(asked))
 
 

@@ -14,11 +14,13 @@ from pytest_llmeval.engines.ollama import OllamaEngine
 from pytest_llmeval.errors import (
     BadAnswer,
     ConfigError,
+    ContextOverflow,
     EndpointBusy,
     EndpointUnreachable,
     EngineError,
     RequestRefused,
     Unsupported,
+    WrongKey,
 )
 from pytest_llmeval.records import (
     Answer,
@@ -233,7 +235,7 @@ def test_vectors_come_in_the_order_of_their_texts_and_are_never_of_a_cut_text(
         "truncate": False,
         "options": {"num_ctx": 4096},
     }
-    with pytest.raises(RequestRefused, match="raise `context`"):
+    with pytest.raises(RequestRefused, match="give the model a larger context"):
         within(ollama, lambda engine: engine.embed(["a b c d"]), context=3)
 
 
@@ -359,7 +361,7 @@ def test_the_first_token_of_a_thought_is_none_of_the_answer(ollama: Ollama) -> N
         ("mid-answer", RequestRefused, "HTTP 500: an error was encountered while running"),
         ("error with 200", BadAnswer, "it is an error: an error was encountered while running"),
         ("no memory", RequestRefused, "requires more system memory"),
-        ("signed out", RequestRefused, "HTTP 401: unauthorized"),
+        ("signed out", WrongKey, "HTTP 401: unauthorized"),
         ("html", BadAnswer, "it is not JSON. It begins: <!doctype html>"),
         ("cut", EndpointUnreachable, "in the middle of an answer"),
         ("not done", BadAnswer, "it is not done: it was cut off before its end"),
@@ -428,11 +430,12 @@ def test_what_a_model_cannot_is_unsupported(
 
 @pytest.mark.parametrize("form", ["chat", "completion"])
 def test_a_prompt_beyond_the_context_is_refused_and_never_cut(ollama: Ollama, form: Any) -> None:
-    with pytest.raises(RequestRefused) as refusal:
+    with pytest.raises(ContextOverflow) as refusal:
         complete(ollama, asking("word" + " word" * 49, form=form), context=40)
-    assert str(refusal.value) == (
+    words = str(refusal.value)
+    assert words.startswith(
         "HTTP 400: request (50 tokens) exceeds the available context size (40 tokens), try "
-        "increasing it (the context is 40 tokens: raise `context`)"
+        "increasing it (give the model a larger context, `context` in the config"
     )
 
 
@@ -547,6 +550,17 @@ def test_a_model_on_another_machine_is_refused_unless_it_is_asked_for(ollama: Ol
     assert not ollama.asked("/api/chat")
     assert describe(ollama, remote=True).build == "ollama 0.14.2"
     assert ollama.loads == []  # there is nothing to load here
+
+
+def test_a_model_on_another_machine_is_not_asked_to_unload(ollama: Ollama) -> None:
+    ollama.models["tiny:latest"].remote_host = "https://elsewhere.example:443"
+
+    async def story(engine: OllamaEngine) -> None:
+        await engine.describe()
+        await engine.unload()
+
+    within(ollama, story, remote=True)
+    assert not ollama.asked("/api/generate")
 
 
 def test_unloading_takes_the_model_out_of_memory(ollama: Ollama) -> None:

@@ -14,7 +14,13 @@ from pytest_llmeval.engines.ollama_answers import (
     vectors_from,
 )
 from pytest_llmeval.engines.ollama_refusals import ollama_error
-from pytest_llmeval.errors import BadAnswer, BadLogprobs, RequestRefused, Unsupported
+from pytest_llmeval.errors import (
+    BadAnswer,
+    BadLogprobs,
+    ContextOverflow,
+    RequestRefused,
+    Unsupported,
+)
 from pytest_llmeval.records import ToolCall
 
 WHOLE: dict[str, Any] = {"message": {"content": "4"}, "done": True, "done_reason": "stop"}
@@ -119,7 +125,6 @@ def refusal(status: int, error: Any) -> Exception:
         {},
         json.dumps({"error": error}).encode(),
         model="m:1b",
-        context=4096,
         now=lambda: 0.0,
     )
 
@@ -145,8 +150,8 @@ def test_a_missing_model_has_two_wordings_and_one_way_out(error: str) -> None:
 )
 def test_too_long_a_prompt_has_three_wordings_and_one_way_out(error: str) -> None:
     told = refusal(400, error)
-    assert type(told) is RequestRefused
-    assert str(told).endswith("(the context is 4,096 tokens: raise `context`)")
+    assert type(told) is ContextOverflow
+    assert "give the model a larger context, `context` in the config" in str(told)
     assert "{" not in str(told)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, make_engine
 from pytest_llmeval.engines.fetch import fetch
+from pytest_llmeval.errors import ContextOverflow
 from pytest_llmeval.records import Answer, Message, Request, Sampling
 
 BARE_CLIENT = Path(__file__).resolve().parents[2] / "benchmarks" / "bare_client.py"
@@ -35,6 +36,13 @@ def complete(port: int, texts: list[str]) -> list[Answer]:
 def stats(port: int) -> dict[str, float]:
     counted: dict[str, float] = json.loads(fetch(f"http://127.0.0.1:{port}/stats", 5).body)
     return counted
+
+
+def test_it_refuses_what_its_context_cannot_hold(start_stub: StartStub) -> None:
+    port = start_stub()
+    with pytest.raises(ContextOverflow, match="exceeds the available context"):
+        complete(port, ["1 " * 4096])
+    assert [answer.text for answer in complete(port, ["1 " * 4000])] == ["ok"]
 
 
 @pytest.mark.parametrize("latency", ["0", "1"])

@@ -275,7 +275,7 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
         ("models:\n  m: {engine: openai}", "local.yaml:2: engine openai needs the key 'url'"),
         (
             "models:\n  m:\n    engine: openai\n    url: http://127.0.0.1/v1\n    gguf: a",
-            "local.yaml:5: engine openai takes no 'gguf' (allowed: engine, name, slots, exact, ",
+            "local.yaml:5: engine openai takes no 'gguf' (allowed: engine, name, role, slots, ",
         ),
         (
             "models:\n  m: {engine: embedded, gguf: a, url: 'http://127.0.0.1/v1'}",
@@ -310,6 +310,22 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
                 "local.yaml:2: models.m.gpu_layers: expected a number of layers from 0, or all, "
                 "found 'most'"
             ),
+        ),
+        (
+            "models:\n  m: {engine: fake, role: juge}",
+            "local.yaml:2: models.m.role: unknown value 'juge'; did you mean 'judge'?",
+        ),
+        (
+            "models:\n  m: {engine: fake, role: judge}",
+            "local.yaml:1: no model has the role model, so that nothing would be asked",
+        ),
+        (
+            "models:\n  m: {engine: fake}\njudge: n",
+            "local.yaml:3: unknown model 'n' (allowed: m)",
+        ),
+        (
+            "models:\n  m: {engine: fake}\n  v: {engine: fake, role: embedder}\njudge: v",
+            "local.yaml:4: judge: v has the role embedder, which writes nothing; name another one",
         ),
         (
             "models:\n  m: {engine: fake, exact: yes}",
@@ -475,3 +491,20 @@ def test_a_secret_inside_a_longer_text_is_still_one(tmp_path: Path, entry: str) 
     words = refusal(tmp_path, f"models:\n  m:\n    engine: embedded\n    {entry}\n")
     assert "looks like a secret" in words
     assert "abcdef" not in words
+
+
+def test_a_judge_and_a_role_are_in_the_canonical_config_only_where_they_are_given(
+    tmp_path: Path,
+) -> None:
+    """So that a run of an older version can be continued."""
+    path = tmp_path / "local.yaml"
+    path.write_text("models:\n  m: {engine: fake}\n", encoding="utf-8")
+    plain = load_config(path)
+    assert "judge" not in plain.canonical
+    assert "role" not in plain.canonical["models"]["m"]
+    assert (plain.judge, plain.models["m"].role) == (None, "model")
+    text = "models:\n  m: {engine: fake}\n  j: {engine: fake, role: judge}\njudge: j\n"
+    path.write_text(text, encoding="utf-8")
+    judged = load_config(path)
+    assert judged.canonical["judge"] == judged.judge == "j"
+    assert judged.canonical["models"]["j"]["role"] == judged.models["j"].role == "judge"

@@ -43,6 +43,7 @@ def test_what_is_free_on_all_cards_adds_up(monkeypatch: pytest.MonkeyPatch) -> N
         (None, "the package nvidia-ml-py is not installed"),
         (Driver(broken="Driver Not Loaded"), "driver does not answer (Driver Not Loaded)"),
         (Driver(cards=0), "the driver knows no GPU"),
+        (Driver(lost="GPU is lost"), "driver does not name its GPUs (GPU is lost)"),
     ],
 )
 def test_without_package_driver_or_card_there_is_nothing_and_a_reason(
@@ -53,6 +54,7 @@ def test_without_package_driver_or_card_there_is_nothing_and_a_reason(
     assert gpus is None
     assert words in why_none
     assert free_vram() is None
+    assert driver is None or not driver.open
 
 
 def test_a_real_card_is_read_where_there_is_one() -> None:

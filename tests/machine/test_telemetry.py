@@ -9,7 +9,7 @@ import sys
 import threading
 
 from pytest_llmeval.machine.nvml import GpuSample
-from pytest_llmeval.machine.telemetry import Sample, Sampler, resident
+from pytest_llmeval.machine.telemetry import Sample, Sampler, next_due, resident
 
 GPU = GpuSample(0, "a card", 5, 6, 0.5, 70.0)
 
@@ -34,6 +34,11 @@ def test_samples_are_taken_from_start_to_stop_the_last_one_at_its_end() -> None:
     assert all(sample.gpus == (GPU,) for sample in kept)
     assert all(0 <= sample.cpu <= 1 for sample in kept)
     assert kept[0].rss > 2**20
+
+
+def test_samples_that_were_missed_are_not_made_up_for() -> None:
+    assert next_due(10.0, now=10.1, interval=0.5) == 10.5  # the pace is kept
+    assert next_due(10.0, now=3600.0, interval=0.5) == 3600.5
 
 
 def test_a_full_disk_ends_the_sampling_and_nothing_else() -> None:

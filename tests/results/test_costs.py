@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmeval.records import Answer, Prediction
 from pytest_llmeval.results.costs import write_costs
 from pytest_llmeval.results.report import condition_figures
 from pytest_llmeval.results.telemetry import PartLoad
@@ -52,6 +53,17 @@ def test_a_price_is_told_where_one_is_configured_and_is_null_elsewhere(written: 
     assert priced["price"] == pytest.approx((62 * 0.5 + 18 * 2.0) / 1e6)
     assert free["price"] is None
     assert costs["total"]["price"] == priced["price"]
+
+
+def test_tokens_that_nobody_counted_have_no_price(tmp_path: Path, samples: Any) -> None:
+    (first, second) = samples.trials_of(samples.suite_of("s", ["a", "b"]), ("m",))
+    uncounted = Prediction(second.id, Answer("42", "stop"), None)
+    predictions = {first.id: samples.answered(first.id), second.id: uncounted}
+    figures = condition_figures([first, second], predictions)
+    write_costs(tmp_path / "costs.json", figures, prices={"m/plain": (0.5, 2.0)})
+    costs = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
+    assert costs["conditions"][0]["usage_sources"] == {"none": 1, "server": 1}
+    assert (costs["conditions"][0]["price"], costs["total"]["price"]) == (None, None)
 
 
 def test_parts_that_were_watched_stand_with_their_load_and_the_energy_adds_up(written: Any) -> None:

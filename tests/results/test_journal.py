@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_llmeval.errors import RunError
@@ -62,6 +64,80 @@ def test_parts_have_files_of_their_own_and_are_read_as_one(folder: RunFolder, sa
             journal.append(samples.answered(f"s::m/p::{number}"))
     assert list(read_journal(folder.results("m/p", 2))) == ["s::m/p::2"]
     assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/p::2"]
+
+
+def test_what_judges_say_has_a_file_of_its_own_and_is_read_with_the_rest(
+    folder: RunFolder, samples: Any
+) -> None:
+    verdict = replace(samples.answered("s::m/p::1@judge"), asked="hash")
+    with closing(Journal(folder)) as journal:
+        journal.append(verdict)
+        journal.append(samples.answered("s::m/p::1"))
+    assert read_journal(folder.judge_results("m/p")) == {"s::m/p::1@judge": verdict}
+    assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/p::1@judge"]
+
+
+def test_an_answer_to_another_question_takes_the_place_of_the_earlier_one(
+    folder: RunFolder, samples: Any
+) -> None:
+    """A judge is asked anew when its rubric changes; two answers to one question are an error."""
+    old, new = (replace(samples.answered("s::m/p::1@judge"), asked=asked) for asked in ("a", "b"))
+    lost = replace(samples.failed("s::m/p::1@judge"), asked="b")
+    path = folder.judge_results("m/p")
+    for order, kept in (((old, new), new), ((old, lost), lost), ((old, new, lost), new)):
+        path.write_bytes(b"".join(map(prediction_to_line, order)))
+        assert read_journal(path) == {"s::m/p::1@judge": kept}
+    path.write_bytes(2 * prediction_to_line(old))
+    with pytest.raises(RunError, match="the trial s::m/p::1@judge has an answer already"):
+        read_journal(path)
+
+
+def test_a_run_of_many_parts_has_few_files_open_and_loses_no_line(
+    folder: RunFolder, samples: Any
+) -> None:
+    with closing(Journal(folder, lambda trial_id: int(trial_id[-3:]))) as journal:
+        for time in (1, 2):  # so that each file is closed for others, and opened again
+            for number in range(1, 101):
+                journal.append(samples.answered(f"s::m/p::{time}{number:03}"))
+        parts = folder.results("m/p").parent
+        opened = [file.path for file in psutil.Process().open_files()]
+        assert 0 < sum(Path(path).parent == parts for path in opened) <= 64
+    assert len(read_run(folder.path)) == 200
+    assert len(read_journal(folder.results("m/p", 7))) == 2
+
+
+def test_a_sync_is_of_what_was_written_since_the_last_one(
+    folder: RunFolder, samples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    with closing(Journal(folder, lambda trial_id: int(trial_id[-1]))) as journal:
+        for number in (1, 2, 3):
+            journal.append(samples.answered(f"s::m/p::{number}"))
+        journal.sync()
+        assert len(synced) == 3
+        journal.append(samples.answered("s::m/q::1"))
+        journal.sync()
+        assert len(synced) == 4
+    assert len(synced) == 4
+
+
+def test_what_the_disk_has_not_confirmed_is_tried_again(
+    folder: RunFolder, samples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(folder)
+    journal.append(samples.answered("s::m/p::1"))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            journal.sync()
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    journal.close()
+    assert len(synced) == 1
 
 
 def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:

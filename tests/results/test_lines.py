@@ -83,8 +83,8 @@ attempts = st.builds(Attempt, numbers, st.none() | texts, st.none() | st.integer
 def predictions() -> st.SearchStrategy[Prediction]:
     outcome = st.tuples(answers, st.none()) | st.tuples(st.none(), st.builds(Failure, texts, texts))
     return st.builds(
-        lambda trial_id, outcome, attempts, started, queued, total: Prediction(
-            trial_id, outcome[0], outcome[1], tuple(attempts), started, queued, total
+        lambda trial_id, outcome, attempts, started, queued, total, asked: Prediction(
+            trial_id, outcome[0], outcome[1], tuple(attempts), started, queued, total, asked
         ),
         texts,
         outcome,
@@ -92,6 +92,7 @@ def predictions() -> st.SearchStrategy[Prediction]:
         numbers,
         numbers,
         numbers,
+        texts,
     )
 
 
@@ -117,6 +118,7 @@ def test_the_strategy_above_knows_every_field_of_the_records() -> None:
     assert names == {
         "Prediction": [
             *("trial_id", "answer", "failure", "attempts", "started", "queued_ms", "total_ms"),
+            "asked",
         ],
         "Answer": [
             *("text", "finish_reason", "tool_calls", "reasoning", "usage"),

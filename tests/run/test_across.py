@@ -476,6 +476,21 @@ def test_what_was_asked_and_judged_otherwise_is_a_warning(ask: Asker) -> None:
     ]
 
 
+def test_another_judge_is_a_warning_and_its_weights_are_context(ask: Asker) -> None:
+    """No option of the scorer says so where the config names the judge."""
+    judges = {name: {"engine": "fake", "role": "judge"} for name in ("one", "two")}
+
+    def judged(judge: str) -> FinishedRun:
+        script = ask.bench.script([{"text": "something"}])
+        ask.bench.config(models={"m": script, **judges}, judge=judge)
+        path = ask.bench.suite("numbers", items=items(3), prompt="{{ ask }}", score="judge")
+        return FinishedRun(ask.bench.run(path))
+
+    found = hold_against(judged("one"), judged("two"), Wanted())
+    assert "suite numbers: the judge of judge was one, is two" in found.warnings
+    assert hold_against(judged("one"), judged("one"), Wanted()).warnings == ()
+
+
 def test_equal_runs_have_nothing_to_warn_of(ask: Asker) -> None:
     found = hold_against(ask(range(4)), ask(range(4)), Wanted())
     assert found.warnings == found.context == found.refused == ()

@@ -97,8 +97,8 @@ def test_a_run_goes_on_where_one_endpoint_breaks(bench: Workbench, servers: list
     attempts = [json.loads(line)["llmeval"]["attempts"] for line in lines]
     assert all(each[-1]["error"] is None for each in attempts)
     failed = [each[0]["error"] for each in attempts if len(each) > 1]
-    assert failed
     assert all(urls[0] in error for error in failed)
+    assert broken.asked["closed_at_once"]  # by an item, or by preflight, which breaks nothing
 
 
 def test_streaming_and_the_key_reach_the_engine(

@@ -18,6 +18,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Message, Request, Sampling
 from pytest_llmeval.results.manifest import AdapterFacts
+from pytest_llmeval.run import managed
 from pytest_llmeval.run.backing import (
     FAKE_URL,
     backing_of,
@@ -297,3 +298,16 @@ def test_the_fake_of_a_dry_run_keeps_no_requests(bench: Workbench) -> None:
 def test_an_endpoint_that_is_not_there_is_not_healthy(bench: Workbench) -> None:
     bench.config(models={"m": ADOPTED})
     assert not is_healthy(bench.settings().config, "m", ADOPTED["url"])
+
+
+@pytest.mark.parametrize(
+    ("role", "embeds"), [("model", False), ("judge", False), ("embedder", True)]
+)
+def test_only_an_embedder_is_started_for_embeddings(
+    bench: Workbench, tmp_path: Path, role: str, embeds: bool
+) -> None:
+    models = {"m": {"engine": "fake"}, **bench.real("tiny-s", role=role)}
+    bench.config(models=models)
+    model = bench.settings().config.models["tiny-s"]
+    spec = managed._server_spec(model, tmp_path)
+    assert (spec.embeddings, spec.pooling) == (embeds, "mean")

@@ -118,6 +118,15 @@ def test_what_did_not_come_back_is_a_failure_with_its_reason_and_is_told_in_the_
     assert "NOT IN = OUT: twice sums::m::add-3" in (run / "reports/report.md").read_text("utf-8")
 
 
+def test_an_answer_of_a_job_that_cannot_be_one_is_a_failure_as_anywhere(
+    bench: Workbench, service: FireworksStandIn
+) -> None:
+    run = bench.run(bench.suite(prompt="{{ a }} + 1 =" + " and so on" * 100))  # 47 tokens, it says
+    failures = [p.failure for p in read_run(run).values()]
+    assert [failure and failure.reason for failure in failures] == ["prompt_truncated"] * 4
+    assert "the endpoint has read 47 tokens" in str(failures[0])
+
+
 def test_a_job_that_failed_fails_its_part_with_the_services_words(
     bench: Workbench, service: FireworksStandIn
 ) -> None:

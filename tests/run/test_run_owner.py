@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +20,12 @@ from pytest_llmeval.run import Run, Selection, assembly, owner
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.running.lanes import Lane
+from tests.standins.nvml import Driver
 
 if TYPE_CHECKING:
     from tests.run.conftest import Make, Workbench
 
+MODELS = Path(__file__).parents[2] / "models"
 Begin = Callable[..., list[list[Lane]]]
 
 
@@ -69,6 +72,21 @@ def test_models_that_fit_are_asked_side_by_side(bench: Workbench, begin: Begin) 
 def test_models_that_do_not_fit_together_take_turns(bench: Workbench, begin: Begin) -> None:
     bench.config(models=bench.real("tiny-l", "tiny-s"))
     assert names(begin(need(bench))) == [["tiny-l"], ["tiny-s"]]
+
+
+@pytest.mark.parametrize(
+    ("free", "turns"),
+    [(16, [["a", "b"]]), (12, [["a"], ["b"]]), (4, [["a"], ["b"]]), (0, [["a"], ["b"]])],
+)
+def test_models_take_turns_on_a_gpu_that_has_no_room_for_both(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, free: int, turns: list[list[str]]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Driver(cards=1, free=free * 2**30))
+    keys = {"engine": "llama-server", "gguf": str(MODELS / "tiny-s.gguf"), "memory": "8 GiB"}
+    bench.config(models={"a": keys, "b": keys})
+    settings = bench.settings()
+    rotation = assembly.rotation_of(settings, bench.trials(settings, bench.suite()))
+    assert [list(turn) for turn in rotation] == turns
 
 
 def test_a_model_that_does_not_fit_at_all_gets_a_turn_too(bench: Workbench, begin: Begin) -> None:

@@ -53,6 +53,19 @@ def test_an_answer_takes_the_place_of_an_earlier_failure(
     assert first.first_failure is None
 
 
+def test_a_part_whose_failures_are_asked_again_is_running_until_they_are_through(
+    trials: list[Trial], make: type[Make]
+) -> None:
+    known = (make.failure(trials[0].id, "busy"), make.answer(trials[1].id))
+    progress = progress_of(trials, *known)
+    assert progress.sending(trials[0])
+    first = progress.facts[0]
+    assert (first.job_status, first.answered, first.failed) == ("running", 1, 0)
+    assert progress.recorded(make.failure(trials[0].id, "busy still"))
+    first = progress.facts[0]
+    assert (first.job_status, first.failures) == ("completed", {"unreachable": 1})
+
+
 def test_a_part_all_of_which_failed_has_failed(trials: list[Trial], make: type[Make]) -> None:
     progress = progress_of(trials)
     for trial in trials[2:]:

@@ -154,7 +154,7 @@ def test_an_error_in_the_place_of_a_result_fails_its_trial_only() -> None:
     assert found["i0"].failure is None
     failures = {item: p.failure for item, p in found.items() if p.failure}
     assert {item: (f.reason, f.message) for item, f in failures.items()} == {
-        "i1": ("error", "too long"),
+        "i1": ("refused", "too long"),
         "i2": ("missing", "the job ended without a result for it"),
     }
     assert found["i1"].attempts[0].status == 400

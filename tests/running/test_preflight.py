@@ -166,6 +166,24 @@ def test_what_may_be_in_a_cache_from_before_begins_with_the_salt() -> None:
     assert all(re.match("2026-11-26 one two", each.messages[0].content) for each in begun)
 
 
+def test_an_endpoint_that_wants_more_room_than_a_token_lacks_nothing_but_that() -> None:
+    def says(request: Request) -> Answer:
+        if request.sampling.max_tokens < 16:
+            raise RequestRefused("max_tokens must be at least 16", status=400)
+        return _words(request)
+
+    engine = Engine(says)
+    found = verdicts(looked_at(engine, ["usage", "template", "system", "max_tokens"]))
+    assert found["max_tokens"] == "unknown"
+    assert {found[name] for name in ("usage", "template", "system")} == {"ok"}
+    subject = Subject(context=64)
+    context = asyncio.run(examine(engine, subject, ["context"], Way(tag_in=lambda _: ""))).checks[
+        -1
+    ]
+    assert context.verdict == "ok"  # it took the long one: room was not what was refused
+    assert "more than 64" in context.found
+
+
 def test_only_what_is_needed_and_lacking_stands_in_the_way() -> None:
     found = [
         Check("usage", "lacking", ""),

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -22,6 +22,7 @@ from pytest_llmeval.servers.llama_cpp_model import Abandoned, Refused
 from pytest_llmeval.servers.llama_cpp_worker import Handler, LoopbackServer, Worker
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import RestartPolicy
+from tools.real_runs import becomes_true
 
 MakeServer = Callable[..., Server]
 Post = Callable[[str, Mapping[str, Any]], "tuple[int, Any]"]
@@ -239,10 +240,11 @@ def test_work_that_nobody_waits_for_and_that_does_not_end_ends_the_process(
     ended_with: list[int] = []
     over, go_on = threading.Event(), threading.Event()
 
-    def end(status: int) -> None:
+    def end(status: int) -> NoReturn:
         ended_with.append(status)
         over.set()
         go_on.set()
+        raise Abandoned  # nobody comes back from the real one
 
     monkeypatch.setattr(worker_module, "end", end)
     monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.05)
@@ -299,6 +301,32 @@ def test_what_goes_wrong_has_a_status_of_its_own(
 
     url = listening(work)
     assert post(f"{url}/work", {}) == (status, {"error": {"message": words}})
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", ""])
+def test_a_request_of_no_known_length_is_refused_and_holds_nobody_up(
+    listening: Callable[..., str], length: str
+) -> None:
+    url = listening(lambda *_: {})
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+        client.sendall(f"POST /work HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
+        with client.makefile("rb") as reply:
+            assert b" 411 " in reply.readline()
+            assert reply.read().endswith(b'has to be a number of bytes"}}')
+    assert post(f"{url}/work", {}) == (200, {})
+
+
+def test_clients_that_go_away_leave_no_traceback_in_the_log(
+    listening: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = listening(lambda *_: {})
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(b"POST /work HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            client.recv(1)  # what is not read yet makes the system reset the connection
+    serving = "process_request_thread"  # in the names that socketserver gives its threads
+    assert becomes_true(lambda: not any(serving in t.name for t in threading.enumerate()))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_number_that_json_cannot_hold_is_a_failure_and_no_answer(

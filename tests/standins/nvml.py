@@ -34,15 +34,29 @@ class Rates:
 
 
 class Driver(types.ModuleType):
-    """The module. `watts` are the first card's; the second tells its memory and name only."""
+    """The module. `watts` are the first card's; the second tells its memory and name only.
+
+    `broken` is why the driver does not answer, `lost` why the last card cannot be had; each card
+    has 16 GiB, `free` bytes of them unused.
+    """
 
     NVMLError = NVMLError
 
-    def __init__(self, *, cards: int = 2, watts: float = 120.0, broken: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        cards: int = 2,
+        watts: float = 120.0,
+        broken: str = "",
+        lost: str = "",
+        free: int = 12 * 2**30,
+    ) -> None:
         super().__init__("pynvml")
         self.cards = cards
         self.watts = watts
         self.broken = broken
+        self.lost = lost
+        self.free = free
         self.open = 0
 
     def nvmlInit(self) -> None:
@@ -62,6 +76,8 @@ class Driver(types.ModuleType):
         self._must_be_open()
         if not 0 <= index < self.cards:
             raise NVMLError("Invalid Argument")
+        if self.lost and index == self.cards - 1:
+            raise NVMLError(self.lost)
         return 1000 + index
 
     def nvmlDeviceGetName(self, handle: int) -> str | bytes:
@@ -69,7 +85,7 @@ class Driver(types.ModuleType):
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Memory:
         self._index(handle)
-        return Memory(16 * 2**30, 12 * 2**30, 4 * 2**30)
+        return Memory(16 * 2**30, self.free, 16 * 2**30 - self.free)
 
     def nvmlDeviceGetUtilizationRates(self, handle: int) -> Rates:
         self._first(handle)

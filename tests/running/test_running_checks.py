@@ -114,12 +114,21 @@ def test_what_is_longer_than_the_context_has_to_be_refused(
 def test_counts_of_tokens_have_to_be_there_and_to_grow(
     plain: Reply, longer: Reply, verdict: str
 ) -> None:
-    assert checks.usage(plain, longer).verdict == verdict
+    assert checks.usage(Subject(), plain, longer).verdict == verdict
+
+
+def test_counts_that_leave_out_what_a_cache_held_show_nothing_by_not_growing() -> None:
+    subject = Subject(leaves_out_cached=True)
+    assert checks.usage(subject, said(), said(prompt=17)).verdict == "unknown"
+    assert checks.usage(subject, said(), said(prompt=40)).verdict == "ok"
+    for check in (checks.system, checks.template):
+        assert check(subject, said(), said(prompt=17), COUNTED).verdict == "unknown"
+        assert check(subject, said(), said(prompt=40), COUNTED).verdict == "ok"
 
 
 def test_tokens_that_somebody_else_has_counted_are_not_the_endpoints() -> None:
     answer = Answer("Paris", "stop", usage=Usage(16, 2, None, "none"))
-    assert checks.usage(Reply(probes.plain(), answer), said()).verdict == "lacking"
+    assert checks.usage(Subject(), Reply(probes.plain(), answer), said()).verdict == "lacking"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +145,8 @@ def test_tokens_that_somebody_else_has_counted_are_not_the_endpoints() -> None:
 def test_a_system_message_shows_in_the_count_of_the_prompt(
     asked: Reply, counts: Check, verdict: str
 ) -> None:
-    assert checks.system(said(), asked, counts).verdict == verdict
-    assert checks.template(said(), asked, counts).verdict == verdict
+    assert checks.system(Subject(), said(), asked, counts).verdict == verdict
+    assert checks.template(Subject(), said(), asked, counts).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -306,7 +315,7 @@ def test_what_was_asked_and_what_came_back_are_shortened() -> None:
     check = checks.context(Subject(context=4096), Reply(request, error=error))
     assert check.asked.startswith("user: 0 1 2 3")
     assert "(8,193 characters)" in check.asked
-    assert check.asked.endswith(", max_tokens 1")
+    assert check.asked.endswith(", max_tokens 16")
     assert len(check.asked) < 160 > len(check.answered)
 
 

@@ -1,0 +1,88 @@
+"""What became of the second wave, in figures: how much was judged, how steadily, by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_llmeval.records import JudgeTrial, Score
+from pytest_llmeval.results.report import JudgeFigures, seconds_under_way
+from pytest_llmeval.run.conclusion import slots_busy
+from pytest_llmeval.run.second_wave import Predictions, SecondWave
+from pytest_llmeval.scoring.pairwise import Pairwise
+from pytest_llmeval.scoring.second_wave import JUDGE
+from pytest_llmeval.statistics.agreement import PositionConsistency, position_consistency
+
+Scores = Mapping[str, Sequence[Score]]
+
+
+def judge_figures(
+    wave: SecondWave, predictions: Predictions, scores: Scores, slots: Mapping[str, int]
+) -> tuple[JudgeFigures, ...]:
+    """Sum up what each scorer's judge did in each suite; `slots` go by model."""
+    judges = {trial.condition.model for trial in wave.trials}
+    busy = {
+        judge: _slots_busy(wave, predictions, judge, slots[judge])
+        for judge in judges & slots.keys()
+    }
+    return tuple(_figures(wave, predictions, scores, busy))
+
+
+def _figures(
+    wave: SecondWave,
+    predictions: Predictions,
+    scores: Scores,
+    busy: Mapping[str, float | None],
+) -> Iterator[JudgeFigures]:
+    groups: dict[tuple[str, str], list[list[JudgeTrial]]] = {}
+    for trials in wave.by_answer():
+        groups.setdefault((trials[0].suite.name, trials[0].scorer), []).append(trials)
+    for (suite, scorer), answers in sorted(groups.items()):
+        first = answers[0][0]
+        judge = first.condition.model
+        asked = [trials for trials in answers if wave.is_due(trials[0], predictions)]
+        due = [trial for trials in asked for trial in trials]
+        replies = [predictions[trial.id] for trial in due if trial.id in predictions]
+        told = [reply.answer for reply in replies if reply.answer is not None]
+        steadiness = _steadiness(wave, asked, predictions) if scorer == Pairwise.name else None
+        yield JudgeFigures(
+            suite=suite,
+            scorer=scorer,
+            judge=judge,
+            question_hash=first.condition.prompt.hash,
+            answers=len(asked),
+            trials=len(due),
+            replies=len(told),
+            unjudged=sum(_is_unjudged(trials[0], scores) for trials in answers),
+            own=tuple(sorted({t[0].condition.name for t in answers if _is_own(t[0])})),
+            against=first.against.condition.name if first.against else "",
+            consistent=steadiness.consistent if steadiness else None,
+            pairs=steadiness.pairs if steadiness else None,
+            consistency=steadiness.interval if steadiness else None,
+            prompt_tokens=sum(answer.usage.prompt or 0 for answer in told),
+            completion_tokens=sum(answer.usage.completion or 0 for answer in told),
+            seconds=seconds_under_way(replies),
+            slots_busy=busy.get(judge),
+        )
+
+
+def _is_own(trial: JudgeTrial) -> bool:
+    """Whether a judge sees an answer that it has written itself."""
+    shown = (trial.judged, trial.against)
+    return any(each and each.condition.model == trial.condition.model for each in shown)
+
+
+def _is_unjudged(trial: JudgeTrial, scores: Scores) -> bool:
+    found = (s for s in scores.get(trial.judged.id, ()) if s.scorer == trial.scorer)
+    return any(score.reason == JUDGE for score in found)
+
+
+def _steadiness(
+    wave: SecondWave, asked: Sequence[Sequence[JudgeTrial]], predictions: Predictions
+) -> PositionConsistency:
+    pairs = [wave.preferences(trials, predictions) for trials in asked]
+    return position_consistency([one for one, _ in pairs], [other for _, other in pairs])
+
+
+def _slots_busy(wave: SecondWave, predictions: Predictions, model: str, slots: int) -> float | None:
+    its = (trial.id for trial in wave.trials if trial.condition.model == model)
+    return slots_busy((predictions[id_] for id_ in its if id_ in predictions), slots)

@@ -1,0 +1,131 @@
+"""Judge trials on their way to the models that judge."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pytest_llmeval.engines.embeddings import embeddings_body
+from pytest_llmeval.engines.engine import refuse_embedding, refuse_request
+from pytest_llmeval.errors import ConfigError, Unsupported
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
+from pytest_llmeval.results.trust import check_words
+from pytest_llmeval.run.backing import in_flight
+from pytest_llmeval.run.embedding import BATCH, Cosines
+from pytest_llmeval.run.honesty import refuse_dishonest
+from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.preflight import WAYS_OUT, needs_of
+from pytest_llmeval.run.requests import body_of
+from pytest_llmeval.run.second_wave import Predictions, SecondWave
+from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.running.lanes import Lane
+from pytest_llmeval.running.preflight import lacking
+
+#: What stands for answers where only the form of a question matters.
+_ANY = Answer("-", "stop")
+
+
+def judge_lane(
+    settings: Settings,
+    live: LiveModel,
+    trials: Sequence[JudgeTrial],
+    wave: SecondWave,
+    answers: Callable[[], Predictions],
+) -> Lane:
+    """The lane of what one model judges; `answers` gives all predictions there are by then."""
+    model, by_id = settings.config.models[live.name], {trial.id: trial for trial in trials}
+    cosines = Cosines(live.embed)
+    embeds = wave.is_embedding(trials[0])
+
+    async def ask(trial: Trial) -> Answer:
+        judge_trial = by_id[trial.id]
+        if embeds:
+            return await cosines.compare(wave.texts_of(judge_trial, answers()))
+        request = judge_request(wave, judge_trial, answers(), model)
+        _refuse_what_is_lacking(request, live, trial)
+        answer = await live.ask(request)
+        refuse_dishonest(request, answer, model.engine)
+        return answer
+
+    def width() -> int:
+        if any(trial.suite.exact for trial in trials):
+            return 1
+        if embeds:  # so many texts go out together, and some more while their vectors come back
+            return 2 * BATCH
+        slots = live.slots or model.slots
+        return in_flight(model, slots, timed=False, dry_run=settings.options.dry_run)
+
+    return Lane(
+        model=live.name,
+        trials=trials,
+        in_flight=width,
+        ask=ask,
+        open=live.open,
+        recover=live.recover,
+        close=live.give_way,
+        explain=live.explain,
+        wave=2,
+        is_due=lambda trial: wave.is_due(by_id[trial.id], answers()),
+        asked=lambda trial: wave.asked(by_id[trial.id], answers()),
+    )
+
+
+def _refuse_what_is_lacking(request: Request, live: LiveModel, trial: Trial) -> None:
+    """Raise Unsupported where the preflight has found that a judge cannot reply as it must."""
+    check = lacking(live.checks, needs_of(request))
+    if check is not None:
+        words = f"{trial.suite.name} needs of its judge what {live.name} lacks"
+        raise Unsupported(f"{words}: {check_words(check)}. {WAYS_OUT[check.name]}")
+
+
+def judge_request(
+    wave: SecondWave, trial: JudgeTrial, answers: Predictions, model: ModelConfig
+) -> Request:
+    """What a judge is sent; raises EngineError when it cannot be said."""
+    request = wave.request_of(trial, answers)
+    return dataclasses.replace(request, cache_prompt=not (model.exact or trial.suite.exact))
+
+
+def judged_by(trials: Iterable[JudgeTrial]) -> set[str]:
+    """The models whose answers are judged."""
+    shown = [each for trial in trials for each in (trial.judged, trial.against)]
+    return {trial.condition.model for trial in shown if trial is not None}
+
+
+def judge_bodies(
+    wave: SecondWave, predictions: Predictions, models: Mapping[str, ModelConfig]
+) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """What was asked about each condition's answers: trial id and body, by condition."""
+    bodies: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for trial in wave.trials:
+        if trial.id in predictions:
+            model = models[trial.condition.model]
+            if wave.is_embedding(trial):
+                body = embeddings_body(wave.texts_of(trial, predictions), model.sent_name)
+            else:
+                body = body_of(judge_request(wave, trial, predictions, model), model)
+            bodies.setdefault(trial.condition.name, []).append((trial.id, body))
+    return bodies
+
+
+def refuse_the_impossible_of_judges(settings: Settings, wave: SecondWave) -> None:
+    """Raise ConfigError for what the engine of a judge cannot do, before anything is sent."""
+    if settings.options.dry_run:
+        return
+    kinds = {(t.suite.name, t.condition.name, t.scorer): t for t in wave.trials}
+    for trial in kinds.values():
+        model = settings.config.models[trial.condition.model]
+        shown = [each for each in (trial.judged, trial.against) if each is not None]
+        answers = {each.id: Prediction(each.id, _ANY, None) for each in shown}
+        try:
+            if wave.is_embedding(trial):
+                refuse_embedding(model.engine)
+            else:
+                refuse_request(model.engine, judge_request(wave, trial, answers, model))
+        except Unsupported as error:
+            raise ConfigError(
+                f"{trial.scorer} in suite {trial.suite.name}, by {model.name}: {error}",
+                path=settings.config.path,
+            ) from error
