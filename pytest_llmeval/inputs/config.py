@@ -22,8 +22,6 @@ from pytest_llmeval.inputs.models import (
     ModelConfig,
     ModelSection,
     ServerSection,
-    checked_url,
-    checked_urls,
     expand_variables,
     key_mistakes,
     located,
@@ -39,6 +37,7 @@ from pytest_llmeval.inputs.sampling import (
     read_samplings,
 )
 from pytest_llmeval.inputs.sections import NAME, NAME_RULE, Section, Share, read_section
+from pytest_llmeval.inputs.urls import checked_url, checked_urls
 
 CONFIG_FOLDER = "config"
 

@@ -18,7 +18,7 @@ from pytest_llmeval.errors import RequestRefused, Unsupported
 from pytest_llmeval.records import Answer, Message, Request, Sampling
 
 if TYPE_CHECKING:
-    from tests.engines.conftest import RealServer
+    from tests.engines.conftest import FaultServer, RealServer
 
 T = TypeVar("T")
 
@@ -265,6 +265,21 @@ def test_arguments_for_the_chat_template_reach_it(llama_server: RealServer) -> N
     about = asyncio.run(use({"chat_template_kwargs": {"topic": "Rome"}}))
     assert plain is not None
     assert about == plain + len("About Rome.\n")
+
+
+def test_the_model_is_named_where_texts_are_tokenised(server: FaultServer) -> None:
+    """A llama-server without a model of its own (router mode) has to know which one is meant."""
+    server.scripts = [[server.reply({"tokens": [1, 2]})]]
+
+    async def use() -> tuple[int, ...]:
+        engine = make_engine("llama-server", Endpoint(server.url, "qwen"))
+        try:
+            return await engine.tokenize("ab")
+        finally:
+            await engine.close()
+
+    assert asyncio.run(use()) == (1, 2)
+    assert json.loads(server.seen[0].body)["model"] == "qwen"
 
 
 def test_texts_are_tokenised_without_marks_and_special_tokens_are_one(
