@@ -51,6 +51,11 @@ class BalancedEngine:
         self._probes: set[asyncio.Task[None]] = set()
         self._failures = itertools.count(1)
 
+    @property
+    def members(self) -> tuple[tuple[str, Engine, EndpointFacts], ...]:
+        """Each endpoint by itself, with its url and what it has said of itself (`describe`)."""
+        return tuple((m.url, m.engine, m.facts) for m in self._members if m.facts is not None)
+
     async def describe(self) -> EndpointFacts:
         """Ask all of them, and refuse by name those that do not serve the same.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import EndpointFacts, Engine, refuse_request
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
@@ -12,7 +14,15 @@ from pytest_llmeval.results.trust import check_words
 from pytest_llmeval.run.honesty import LEAVING_OUT_CACHED, most_tokens
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.running.checks import Subject
-from pytest_llmeval.running.preflight import ALWAYS, Budget, Examined, Way, examine, lacking
+from pytest_llmeval.running.preflight import (
+    ALWAYS,
+    Budget,
+    Examined,
+    Way,
+    examine,
+    lacking,
+    worst_of,
+)
 from pytest_llmeval.scoring.markup import reasoning_tag_in
 
 Examine = Callable[[Engine, EndpointFacts, str | None], Awaitable[Examined]]
@@ -32,7 +42,19 @@ def examiner(
     budget: Budget = BEFORE_A_RUN,
     one_at_a_time: bool = False,
 ) -> Examine:
-    """How a model's endpoint is examined. `salt` is for one that others ask too: see `Way`."""
+    """How a model's endpoint is examined, each of several by itself.
+
+    `salt` is for one that others ask too: see `Way`.
+    """
+
+    async def look_at_all(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:
+        if not isinstance(engine, BalancedEngine):
+            return await look(engine, facts, digest)
+        urls, engines, its_facts = zip(*engine.members, strict=True)
+        found = await asyncio.gather(
+            *(look(each, told, digest) for each, told in zip(engines, its_facts, strict=True))
+        )
+        return worst_of(dict(zip(urls, found, strict=True)))
 
     async def look(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:
         exact = model.exact or one_at_a_time
@@ -46,7 +68,7 @@ def examiner(
         )
         return await examine(engine, subject_of(model, facts, digest), wanted, way)
 
-    return look
+    return look_at_all
 
 
 def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> Subject:

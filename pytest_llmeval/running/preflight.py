@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
@@ -55,6 +55,31 @@ class Examined:
     checks: tuple[Check, ...]
     requests: int
     seconds: float
+
+
+_WORST = ("lacking", "unknown", "skipped", "ok")
+"""Verdicts, the worst first."""
+
+
+def worst_of(found: Mapping[str, Examined]) -> Examined:
+    """What holds of several endpoints that share the requests, by url: of each check the worst.
+
+    Where that is not ok, the url that showed it stands in front: a request may go to any of them.
+    """
+    checks: dict[CheckName, Check] = {}
+    for url, examined in found.items():
+        for check in examined.checks:
+            worst = checks.get(check.name)
+            if worst is None or _WORST.index(check.verdict) < _WORST.index(worst.verdict):
+                is_ok = check.verdict == "ok"
+                checks[check.name] = dataclasses.replace(
+                    check, found=check.found if is_ok else f"{url}: {check.found}"
+                )
+    return Examined(
+        tuple(checks[name] for name in ALL if name in checks),
+        sum(examined.requests for examined in found.values()),
+        max(examined.seconds for examined in found.values()),
+    )
 
 
 @dataclass(frozen=True, slots=True)

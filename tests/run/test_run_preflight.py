@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Endpoint, make_engine
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
@@ -115,6 +116,30 @@ def test_each_lack_is_found_by_its_check_and_by_no_other(lack: Lack) -> None:
     check = next(check for check in checks if check.name == name)
     assert check.found.startswith(words)
     assert bool(check.asked and check.answered) is (name != "model")
+
+
+def test_each_of_several_endpoints_is_examined_and_the_worst_holds_with_its_url() -> None:
+    with serving() as whole, serving("stop", "tools") as lame:
+        model = model_of(whole.url)
+
+        async def look() -> Examined:
+            members = [
+                (each.url, make_engine("llama-server", Endpoint(each.url)))
+                for each in (whole, lame)
+            ]
+            engine = BalancedEngine(members, 4)
+            try:
+                facts = await engine.describe()
+                return await examiner(model, LOOKED_AT, salt="")(engine, facts, "0f" * 32)
+            finally:
+                await engine.close()
+
+        found = asyncio.run(look())
+    assert lacking(found.checks) == {"stop", "tools"}
+    told = {check.name: check.found for check in found.checks}
+    assert told["stop"].startswith(f"{lame.url}: an answer goes on after a stop string")
+    assert "http" not in told["seed"]
+    assert found.requests == len(whole.requests) + len(lame.requests)
 
 
 def test_every_fault_of_the_stand_in_has_its_check() -> None:
