@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
@@ -247,7 +248,8 @@ class LiveModel:
             return str(error)
         # Its process may not be seen to be dead yet; then it is known what ended the one before.
         ended_by = self._server.exit_description or self._ended_by
-        words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
+        words = str(error).removesuffix(START_IT)
+        words = f"{words}; the server ended: {ended_by}" if ended_by else words
         return str(ServerError(words, log_tail=self._server.log_tail()))
 
 
