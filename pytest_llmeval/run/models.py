@@ -46,7 +46,8 @@ class Backing:
     `digest` computes that of the weights, and gives up when the function it gets says so;
     `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint whether
     it is still loading, `unload` has it give back the memory that the model takes there.
-    `tokenizer` counts where the endpoint does not.
+    `tokenizer` counts where the endpoint does not. `find_program` looks for what the server needs
+    of this machine, and raises MissingExtraError or ServerStartError when it is not there.
     """
 
     make_server: Callable[[Path], Server | ServerGroup | None] | None
@@ -57,6 +58,7 @@ class Backing:
     unload: Callable[[Engine], Awaitable[None]] | None = None
     tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
+    find_program: Callable[[], object] = lambda: None
 
     def weights(self, cancelled: Callable[[], bool]) -> str | None:
         """The digest of the weights together with their adapters."""
