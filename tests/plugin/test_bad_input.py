@@ -394,6 +394,14 @@ class TestProgram:
         assert "model one needs llama-server" in words
         assert "model two needs llama-server" in words
 
+    def test_a_run_that_has_all_its_answers_is_resumed_without_the_program(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project.config(models={"m": {"engine": "embedded", "gguf": str(TINY), "context": 256}})
+        assert project.run().ret == pytest.ExitCode.OK
+        monkeypatch.setitem(sys.modules, "xllamacpp", None)
+        assert project.run("--llm-resume", "last").ret == pytest.ExitCode.OK
+
     def test_a_model_that_can_be_asked_is_while_the_others_trials_are_errors(
         self, project: Project
     ) -> None:
