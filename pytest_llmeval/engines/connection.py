@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +32,9 @@ TRAILER_WITHIN = 1.0
 used again; after that its answer counts as it is.
 """
 
+#: The way out where nobody listens, for a server that is not ours.
+START_IT = ". Start the server, or correct url"
+
 Sink = Callable[[bytes], bool]
 """Takes an event stream's pieces as they come, and says whether that was all it needs.
 
@@ -54,6 +60,18 @@ class Reply:
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in self.raw_headers
         }
+
+
+def no_connection(place: str, error: OSError | UnicodeError) -> str:
+    """Why nothing can be connected to, with the way out where nobody listens.
+
+    asyncio tells an error's number and the address once more, as a tuple, and for a host of several
+    addresses all of them in one text.
+    """
+    numbers = dict.fromkeys(map(int, re.findall(r"\[Errno (\d+)\] Connect call", str(error))))
+    if isinstance(error, ConnectionRefusedError) or list(numbers) == [errno.ECONNREFUSED]:
+        return f"Cannot connect to {place} (connection refused): nothing answers there{START_IT}"
+    return f"Cannot connect to {place}: {', '.join(map(os.strerror, numbers)) or error}"
 
 
 def is_event_stream(status: int, content_type: str) -> bool:

@@ -15,6 +15,7 @@ from pytest_llmeval.engines.connection import (
     Reply,
     Sink,
     is_event_stream,
+    no_connection,
 )
 from pytest_llmeval.errors import BadAnswer, EndpointTimeout, EndpointUnreachable
 
@@ -24,6 +25,7 @@ class SecureWire:
 
     def __init__(self, address: Address, *, headers: Mapping[str, str], timeout: float) -> None:
         self._place = address.place
+        self._is_loopback = address.is_loopback
         self._timeout = timeout
         self._client = httpx.AsyncClient(
             base_url=f"{address.scheme}://{address.place}{address.path}/",
@@ -49,6 +51,11 @@ class SecureWire:
                 f"{self._place} gave no complete answer within {self._timeout:g} s"
             ) from error
         except httpx.TransportError as error:
+            refusal = _refusal_behind(error)
+            if refusal is not None:
+                others = "" if self._is_loopback else " or the proxy that the environment names"
+                words = f"{no_connection(self._place, refusal)}{others}"
+                raise EndpointUnreachable(words) from error
             raise EndpointUnreachable(
                 f"The connection to {self._place} failed: {error or type(error).__name__}"
             ) from error
@@ -77,6 +84,13 @@ class SecureWire:
             if size > BODY_LIMIT:
                 raise BadAnswer(f"{self._place} sent an answer of more than {BODY_LIMIT:,} bytes")
             yield piece
+
+
+def _refusal_behind(error: BaseException | None) -> ConnectionRefusedError | None:
+    """What httpx tells as "All connection attempts failed"."""
+    while error is not None and not isinstance(error, ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 async def _pour(pieces: AsyncIterator[bytes], sink: Sink) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pytest_llmeval.engines.address import Address, parse_address
-from pytest_llmeval.engines.connection import Connection, Reply, Sink
+from pytest_llmeval.engines.connection import Connection, Reply, Sink, no_connection
 from pytest_llmeval.engines.engine import Endpoint
 from pytest_llmeval.errors import ConfigError, EndpointTimeout, EndpointUnreachable
 
@@ -107,7 +107,7 @@ class PlainWire:
                 f"{address.place} accepted no connection within {self._timeout:g} s"
             ) from error
         except (OSError, UnicodeError) as error:
-            raise EndpointUnreachable(f"Cannot connect to {address.place}: {error}") from error
+            raise EndpointUnreachable(no_connection(address.place, error)) from error
         except BaseException:
             connection.abort()
             raise

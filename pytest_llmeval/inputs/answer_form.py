@@ -10,13 +10,20 @@ from typing import Any
 
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document, read_text
-from pytest_llmeval.inputs.mistakes import Mistakes, shown
+from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, shown
 from pytest_llmeval.inputs.prompt_forms import WrittenPrompt
 from pytest_llmeval.records import RequestForm
 
 # What llama.cpp begins with: GBNF with its root, or llguidance's own format.
 _ROOT = re.compile(r"^\s*root\s*::=", re.MULTILINE)
 _LLGUIDANCE = "%llguidance"
+
+# What names no rule in GBNF: comments, texts, sets of characters, tokens (`<[5]>`) and counts.
+_NO_RULE = re.compile(
+    r"""\#[^\n]* | "(?:\\.|[^"\\])*" | \[(?:\\.|[^\]\\])*\] | <[^>\n]*> | \{[^}]*\}""",
+    re.VERBOSE | re.DOTALL,
+)
+_RULE = re.compile(r"([\w-]+)(\s*::=)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +133,37 @@ def _grammar(document: Document, mistakes: Mistakes) -> str | None:
             keys, f"grammar: expected a text, or {{file: grammars/x.gbnf}}, found {shown(value)}"
         )
         return None
-    if not _ROOT.search(value) and not value.lstrip().startswith(_LLGUIDANCE):
+    if value.lstrip().startswith(_LLGUIDANCE):
+        return value
+    if not _ROOT.search(value):
         mistakes.add(
             keys,
             'grammar: a grammar in llama.cpp\'s format needs the rule root, such as root ::= "yes" '
             '| "no"',
         )
+        return value
+    where = f" in the file {name}" if name is not None else ""
+    for rule, defined in undefined_rules(value):
+        mistakes.add(
+            keys,
+            f"grammar: rule {rule} is not defined{where}; defined are {', '.join(defined)}"
+            f"{did_you_mean(rule, defined)}",
+        )
     return value
+
+
+def undefined_rules(grammar: str) -> list[tuple[str, list[str]]]:
+    """The rules that a GBNF grammar refers to and does not define, each with all that it defines.
+
+    None of a grammar whose quotes or brackets do not close: what is a name in it nobody knows.
+    """
+    left = _NO_RULE.sub(" ", grammar)
+    if any(mark in left for mark in '"[]{}<>'):
+        return []
+    names = [(found[1], found[2] is not None) for found in _RULE.finditer(left)]
+    defined = list(dict.fromkeys(name for name, defines in names if defines))
+    used = dict.fromkeys(name for name, defines in names if not defines)
+    return [(name, defined) for name in used if name not in defined]
 
 
 def _file_in(value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_llmeval.run.managed import (
     weights_of,
 )
 from pytest_llmeval.run.models import Backing
+from pytest_llmeval.servers.command import find_program
 from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
@@ -39,6 +41,7 @@ def in_process_backing(model: ModelConfig, cache: Path, say: Callable[[str], Non
         make_engine=partial(engine_of, model, None),
         url="",
         digest=lambda cancelled: file_digest(gguf, cache, cancelled=cancelled),
+        find_program=lambda: find_program(_spec(model, read_gguf(gguf), 1, Path()), os.environ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from pytest_llmeval.machine.memory import Memory, estimate, placed
 from pytest_llmeval.results.manifest import AdapterFacts
 from pytest_llmeval.run.adopted import engine_of, fetch_for_health, post_to_server
 from pytest_llmeval.run.models import Backing
+from pytest_llmeval.servers.command import find_program
 from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
 from pytest_llmeval.servers.server import Server
@@ -40,6 +42,7 @@ def managed_backing(model: ModelConfig, cache: Path, say: Callable[[str], None])
         url="",
         digest=lambda cancelled: file_digest(gguf, cache, cancelled=cancelled),
         adapters=lambda cancelled: _adapter_facts(model, cache, cancelled),
+        find_program=lambda: find_program(_server_spec(model, Path()), os.environ),
     )
 
 

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
-from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
+from pytest_llmeval.errors import (
+    EndpointUnreachable,
+    EngineError,
+    LlmevalError,
+    RequestRefused,
+    ServerError,
+)
 from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
@@ -39,7 +46,8 @@ class Backing:
     `digest` computes that of the weights, and gives up when the function it gets says so;
     `adapters` does the same for what is put on them. `is_loading` asks an adopted endpoint whether
     it is still loading, `unload` has it give back the memory that the model takes there.
-    `tokenizer` counts where the endpoint does not.
+    `tokenizer` counts where the endpoint does not. `find_program` looks for what the server needs
+    of this machine, and raises MissingExtraError or ServerStartError when it is not there.
     """
 
     make_server: Callable[[Path], Server | ServerGroup | None] | None
@@ -50,6 +58,7 @@ class Backing:
     unload: Callable[[Engine], Awaitable[None]] | None = None
     tokenizer: Tokenizer | None = None
     adapters: Callable[[Callable[[], bool]], tuple[AdapterFacts, ...]] = lambda _: ()
+    find_program: Callable[[], object] = lambda: None
 
     def weights(self, cancelled: Callable[[], bool]) -> str | None:
         """The digest of the weights together with their adapters."""
@@ -242,13 +251,22 @@ class LiveModel:
                 await asyncio.to_thread(self._server.stop)
 
     def explain(self, error: EngineError) -> str:
-        """The error's words, and for a lost connection what ended the server and its last ones."""
+        """The error's words, and where it is known what is behind it, that or its log."""
+        if isinstance(error, RequestRefused) and _is_of_a_grammar(str(error)):
+            where = f": {self.log_path}" if self.log_path is not None else ""
+            return f"{error}; the server's log says what is wrong with it{where}"
         if self._server is None or not isinstance(error, EndpointUnreachable):
             return str(error)
         # Its process may not be seen to be dead yet; then it is known what ended the one before.
         ended_by = self._server.exit_description or self._ended_by
-        words = f"{error}; the server ended: {ended_by}" if ended_by else str(error)
+        words = str(error).removesuffix(START_IT)
+        words = f"{words}; the server ended: {ended_by}" if ended_by else words
         return str(ServerError(words, log_tail=self._server.log_tail()))
+
+
+def _is_of_a_grammar(words: str) -> bool:
+    """llama.cpp answers no more than that it cannot parse it: rule and place are in its log."""
+    return "parse grammar" in words.lower() or "parse this grammar" in words
 
 
 def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:

@@ -16,13 +16,13 @@ from pytest_llmeval.engines.engine import Engine
 from pytest_llmeval.engines.fetch import fetch, post
 from pytest_llmeval.engines.ollama_facts import is_cloud_name, manifest_digest, read_shown
 from pytest_llmeval.engines.ollama_requests import USUAL_CONTEXT, base_of
-from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.errors import ConfigError, ServerStartError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import HEALTH_TIMEOUT, api_key_of, endpoint_of, fetch_for_health
 from pytest_llmeval.run.managed import loading_reporter
 from pytest_llmeval.run.models import Backing
-from pytest_llmeval.servers.ollama import is_ollama
+from pytest_llmeval.servers.ollama import OllamaServer, is_ollama
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -40,6 +40,7 @@ def ollama_backing(model: ModelConfig, config: Config, say: Callable[[str], None
         url=url,
         digest=lambda _: digest_there(model.sent_name, url, key),
         unload=_unload,
+        find_program=partial(_find_program_unless_there, model, url, key),
     )
 
 
@@ -99,11 +100,28 @@ def _server_unless_there(
     model: ModelConfig, url: str, key: str | None, say: Callable[[str], None], logs: Path
 ) -> Server | None:
     """A server of ours, on a port of its own; None when one answers, or it is not ours to start."""
-    found = fetch(f"{url}/api/version", HEALTH_TIMEOUT, key)
-    if is_ollama(found.status, found.body) or not _is_ours_to_start(model, url):
+    if _is_there(url, key) or not _is_ours_to_start(model, url):
         return None
     say(f"llmeval: {model.name}: no Ollama answers at {url}; starting one")
-    spec = ServerSpec(
+    return Server(_spec(model, logs), fetch_for_health, report=loading_reporter(model.name, say))
+
+
+def _find_program_unless_there(model: ModelConfig, url: str, key: str | None) -> None:
+    """Raise ServerStartError when no Ollama answers and none can be started."""
+    try:
+        OllamaServer(_spec(model, Path())).find_program(os.environ)
+    except ServerStartError:
+        if _is_ours_to_start(model, url) and not _is_there(url, key):
+            raise
+
+
+def _is_there(url: str, key: str | None) -> bool:
+    found = fetch(f"{url}/api/version", HEALTH_TIMEOUT, key)
+    return is_ollama(found.status, found.body)
+
+
+def _spec(model: ModelConfig, logs: Path) -> ServerSpec:
+    return ServerSpec(
         name=model.name,
         kind="ollama",
         gguf=None,
@@ -114,7 +132,6 @@ def _server_unless_there(
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
     )
-    return Server(spec, fetch_for_health, report=loading_reporter(model.name, say))
 
 
 def _is_ours_to_start(model: ModelConfig, url: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -49,6 +49,7 @@ from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.run.starting import refuse_if_none_can_start
 from pytest_llmeval.run.stopping import stopping_of
 from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
@@ -110,13 +111,14 @@ class Run:
             if self.settings.mistakes or not (selection.trials or selection.fixtures):
                 return
             try:
-                self._begin(selection.trials)
+                self._begin(selection)
             except LlmevalError as error:
                 self.settings.mistakes.append(str(error))
             except OSError as error:  # a full disk, a folder that may not be written
                 self.settings.mistakes.append(f"the run's folder cannot be written: {error}")
 
-    def _begin(self, trials: Sequence[Trial]) -> None:
+    def _begin(self, selection: Selection) -> None:
+        trials = selection.trials
         self._began = time.perf_counter()
         backings = backings_of(self.settings, self._say)
         for words in forced_slots(self.settings.config):
@@ -124,6 +126,9 @@ class Run:
         refuse_the_impossible(self.settings, trials)
         wave = self._wave = SecondWave(trials, self.settings.bench)
         refuse_the_impossible_of_judges(self.settings, wave)
+        if self.settings.options.resume is None and not selection.fixtures:
+            asked = dict.fromkeys(trial.condition.model for trial in trials)
+            refuse_if_none_can_start(self.settings.config, backings, asked)
         now = datetime.now(timezone.utc)
         ledger = self._ledger = Ledger.open(
             self.settings,

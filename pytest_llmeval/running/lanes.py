@@ -12,6 +12,9 @@ from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, Trial
 
 from .retries import RetryPolicy
 
+#: Characters of a reason that stands in full elsewhere.
+BRIEF_LENGTH = 120
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -135,12 +138,17 @@ class LaneRunner:
         return self._failed(trial, attempts, Failure("server", self._why_lost(trial)))
 
     def _why_lost(self, trial: Trial) -> str:
-        """All the last lines of the log stand once: hundreds of trials may fail for one reason."""
+        """All its words stand once: hundreds of trials may fail for one reason."""
         lost = self._lost
-        if self._told is None or not isinstance(lost, ServerError) or not lost.log_tail:
-            self._told = self._told or trial.id
+        if self._told is None:
+            self._told = trial.id
             return str(lost)
-        return f"{lost.message}; its last words, in full with {self._told}: {lost.log_tail[-1]}"
+        if isinstance(lost, ServerError) and lost.log_tail:
+            words = f"its last words, in full with {self._told}: {lost.log_tail[-1]}"
+            return f"{_brief(lost.message)}; {words}"
+        whole = str(lost)
+        brief = _brief(whole)
+        return whole if brief == whole else f"{brief}; in full with {self._told}"
 
     async def _get_ready(self, error: EngineError, delay: float, recoveries: int) -> None:
         """Wait before the next try; after a lost connection see to the endpoint, once for all."""
@@ -181,6 +189,12 @@ class LaneRunner:
             total_ms=attempts[-1].ms if attempts else 0.0,
             asked=self._lane.asked(trial),
         )
+
+
+def _brief(message: str) -> str:
+    """Its first sentence, cut short where that is long, too."""
+    first = message.split("\n", 1)[0].split(". ", 1)[0]
+    return first if len(first) <= BRIEF_LENGTH else f"{first[: BRIEF_LENGTH - 3]}..."
 
 
 async def all_or_none(works: Sequence[Awaitable[None]]) -> None:

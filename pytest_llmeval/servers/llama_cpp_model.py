@@ -191,10 +191,7 @@ class LoadedModel:
         """Raise Refused for a grammar that llama.cpp would not take, and that would end us."""
         parsed = self.c.llama_sampler_init_grammar(self.vocabulary, _utf8(grammar), b"root")
         if not grammar.strip() or not parsed:
-            raise Refused(
-                "llama.cpp cannot parse this grammar; it needs a rule called root, and the log "
-                "says what is wrong with it"
-            )
+            raise Refused("llama.cpp cannot parse this grammar; it needs a rule called root")
         self.c.llama_sampler_free(parsed)
 
     # What the context holds -----------------------------------------------------------------------

@@ -114,12 +114,12 @@ def test_answers_obey_a_schema_and_come_with_log_probabilities(project: Project)
         assert all(len(token["top_logprobs"]) == 2 for token in tokens)
 
 
-def test_a_grammar_that_is_none_is_a_failure_in_the_servers_words(project: Project) -> None:
+def test_a_grammar_that_is_none_is_a_failure_that_names_the_servers_log(project: Project) -> None:
     project.config(models=TINY_S)
-    project.suite(items=shipped("arithmetic", 2), grammar="root ::= nobody")
+    project.suite(items=shipped("arithmetic", 2), grammar='root ::= ("yes"')
     status, text = project.run()
     assert status == 1
-    assert "failed to parse grammar" in text
+    assert "failed to parse grammar; the server's log says what is wrong with it: " in text
     assert {row["outcome"] for row in project.rows("predictions")} == {"failure"}
 
 

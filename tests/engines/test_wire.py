@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from pytest_llmeval.engines import connection as connections
-from pytest_llmeval.engines.connection import Connection, Reply
+from pytest_llmeval.engines.connection import Connection, Reply, no_connection
 from pytest_llmeval.engines.engine import Endpoint
 from pytest_llmeval.engines.secure import SecureWire
 from pytest_llmeval.engines.wire import PlainWire, Wire, make_wire
@@ -268,9 +270,36 @@ def test_small_packets_are_not_held_back(server: FaultServer) -> None:
 # Faults -------------------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_is_unreachable_and_says_where(dead_port: int) -> None:
-    with pytest.raises(EndpointUnreachable, match=f"Cannot connect to 127.0.0.1:{dead_port}"):
-        with_wire(f"http://127.0.0.1:{dead_port}", lambda wire: wire.send("GET", "/"))
+def test_a_refused_connection_is_unreachable_and_says_where_and_the_way_out(dead_port: int) -> None:
+    place = f"127.0.0.1:{dead_port}"
+    with pytest.raises(EndpointUnreachable) as told:
+        with_wire(f"http://{place}", lambda wire: wire.send("GET", "/"))
+    assert str(told.value) == (
+        f"Cannot connect to {place} (connection refused): nothing answers there. "
+        "Start the server, or correct url"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            OSError(errno.EHOSTUNREACH, "Connect call failed ('10.0.0.1', 80)"),
+            f": {os.strerror(errno.EHOSTUNREACH)}",
+        ),
+        (
+            OSError(
+                f"Multiple exceptions: [Errno {errno.ECONNREFUSED}] Connect call failed ('::1', "
+                f"80, 0, 0), [Errno {errno.ECONNREFUSED}] Connect call failed ('127.0.0.1', 80)"
+            ),
+            " (connection refused): nothing answers there. Start the server, or correct url",
+        ),
+        (OSError(5, "of another kind"), ": [Errno 5] of another kind"),
+    ],
+    ids=["no route", "two addresses", "other"],
+)
+def test_why_nothing_can_be_connected_to_names_no_address_twice(error: OSError, why: str) -> None:
+    assert no_connection("there:80", error) == f"Cannot connect to there:80{why}"
 
 
 def test_a_host_without_address_is_unreachable() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import SuiteError
+from pytest_llmeval.inputs.answer_form import undefined_rules
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
 from pytest_llmeval.records import Suite
@@ -110,6 +111,10 @@ def test_a_grammar_of_llguidance_has_no_root(tmp_path: Path) -> None:
             "some.yaml:4: grammar: a grammar in llama.cpp's format needs the rule root",
         ),
         (
+            "grammar: 'root ::= foo'",
+            "some.yaml:4: grammar: rule foo is not defined; defined are root",
+        ),
+        (
             f"json_schema: {SCHEMA}\ngrammar: 'root ::= \"a\"'",
             "some.yaml:5: an answer can be held to a json_schema or to a grammar, not both",
         ),
@@ -126,7 +131,7 @@ def test_a_grammar_of_llguidance_has_no_root(tmp_path: Path) -> None:
             "some.yaml:5: tools need form: chat; a raw completion cannot offer any",
         ),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_every_mistake_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
     assert words in refusal(tmp_path, ASKED + text)
@@ -137,6 +142,31 @@ def test_a_schema_in_a_file_that_is_none_is_told_with_the_file(tmp_path: Path) -
     told = refusal(tmp_path, f"{ASKED}json_schema: {{file: a.json}}")
     assert "some.yaml:4: json_schema: no JSON Schema (Draft 2020-12) in the file a.json" in told
     assert "at $.required: 'b' is not" in told
+
+
+def test_an_undefined_rule_of_a_grammars_file_is_told_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.gbnf").write_text("root ::= itms\nitems ::= [a-z]", encoding="utf-8")
+    told = refusal(tmp_path, f"{ASKED}grammar: {{file: x.gbnf}}")
+    assert told == (
+        "some.yaml:4: grammar: rule itms is not defined in the file x.gbnf; "
+        "defined are root, items; did you mean 'items'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("grammar", "undefined"),
+    [
+        ('root ::= a-1 | "say \\"b\\" # c" # d\na-1 ::= [^\\]e"]', []),
+        ("root ::= (\n  item{2,3} |\n  .\n)\nitem ::= <[5]> !<think> [0-9]*", []),
+        ("root   ::=\n  one two?\ntwo ::= one", ["one"]),
+        ('root ::= (a | b)+ "c"', ["a", "b"]),
+        ('root ::= "a', []),
+        ("root ::= [a", []),
+    ],
+    ids=["texts", "tokens", "lines", "group", "open text", "open set"],
+)
+def test_what_a_grammar_refers_to_must_be_defined(grammar: str, undefined: list[str]) -> None:
+    assert [name for name, _ in undefined_rules(grammar)] == undefined
 
 
 def test_a_text_that_is_continued_has_no_roles(tmp_path: Path) -> None:

@@ -337,17 +337,79 @@ class TestModel:
         assert f"m: port {port} is in use" in words
         assert "name another `port`, or none to have a free one chosen" in words
 
-    def test_a_llama_server_that_is_not_installed_comes_with_the_ways_to_get_one(
-        self, errors: Callable[..., str]
-    ) -> None:
-        words = errors(engine="llama-server", gguf=str(TINY), executable="no-such-llama-server")
-        assert "no executable `no-such-llama-server`" in words
-        assert "or write `engine: embedded`" in words
 
-    def test_a_package_that_is_not_installed_comes_with_its_pip_line(
-        self, errors: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+NOT_INSTALLED = {
+    "engine": "llama-server",
+    "gguf": str(TINY),
+    "executable": "no-such-llama-server",
+}
+
+
+class TestProgram:
+    """What no model of the run can be started without is missed before anything is sent."""
+
+    def test_a_llama_server_that_is_not_installed_comes_with_the_ways_to_get_one(
+        self, project: Project
     ) -> None:
+        project.config(models={"m": NOT_INSTALLED})
+        words = refusal(project)
+        assert re.search(r"local\.yaml:\d+: model m needs llama-server, but no executable", words)
+        assert "or write `engine: embedded`" in words
+        assert "nothing was sent" in words
+
+    @pytest.mark.parametrize(
+        ("engine", "module", "package", "extra"),
+        [
+            ("embedded", "xllamacpp", "xllamacpp", "embedded"),
+            ("llama-cpp-python", "llama_cpp", "llama-cpp-python", "llama-cpp"),
+        ],
+    )
+    def test_a_package_that_is_not_installed_comes_with_its_pip_line(
+        self,
+        project: Project,
+        monkeypatch: pytest.MonkeyPatch,
+        engine: str,
+        module: str,
+        package: str,
+        extra: str,
+    ) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
+        project.config(models={"m": {"engine": engine, "gguf": str(TINY)}})
+        words = refusal(project)
+        assert f"engine: {engine} (model m) needs the package {package}, which is not" in words
+        assert f'pip install "pytest-llmeval-local[{extra}]"' in words
+
+    def test_no_ollama_at_all_is_told_with_the_ways_to_get_one(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, dead_port: int
+    ) -> None:
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{dead_port}")
+        project.config(models={"m": {"engine": "ollama", "executable": "no-such-ollama"}})
+        words = refusal(project)
+        assert "model m needs Ollama, but no executable `no-such-ollama`" in words
+        assert "Start Ollama if it is installed" in words
+
+    def test_every_model_that_lacks_something_is_told(self, project: Project) -> None:
+        project.config(models={"one": NOT_INSTALLED, "two": NOT_INSTALLED})
+        words = refusal(project)
+        assert "model one needs llama-server" in words
+        assert "model two needs llama-server" in words
+
+    def test_a_run_that_has_all_its_answers_is_resumed_without_the_program(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project.config(models={"m": {"engine": "embedded", "gguf": str(TINY), "context": 256}})
+        assert project.run().ret == pytest.ExitCode.OK
         monkeypatch.setitem(sys.modules, "xllamacpp", None)
-        words = errors(gguf=str(TINY))
-        assert "engine: embedded (model m) needs the package xllamacpp, which is not" in words
-        assert 'pip install "pytest-llmeval-local[embedded]"' in words
+        assert project.run("--llm-resume", "last").ret == pytest.ExitCode.OK
+
+    def test_a_model_that_can_be_asked_is_while_the_others_trials_are_errors(
+        self, project: Project
+    ) -> None:
+        project.config(models={"m": NOT_INSTALLED, "other": {"engine": "fake"}})
+        result = project.run()
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert result.parseoutcomes()["errors"] == 2
+        assert "model m needs llama-server, but no executable" in words_of(result)
+        failed = [row for row in project.rows("predictions") if row["outcome"] == "failure"]
+        assert len(failed) == 2
+        assert len(project.rows("predictions")) == 4

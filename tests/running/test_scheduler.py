@@ -226,6 +226,23 @@ def test_the_last_words_of_a_server_stand_once_and_its_other_trials_name_the_pla
     assert told == [f"it ended\n{full}", f"it ended; {brief}", f"it ended; {brief}"]
 
 
+@pytest.mark.parametrize(
+    ("why", "brief"),
+    [
+        ("x.yaml:3: it needs Ollama. Install it", "x.yaml:3: it needs Ollama; in full with {}"),
+        ("y" * 400, "y" * 117 + "...; in full with {}"),
+        ("x.yaml:3: the weights are others", "x.yaml:3: the weights are others"),
+    ],
+    ids=["sentences", "long", "short"],
+)
+def test_why_a_model_is_lost_stands_once_in_full(start: Start, why: str, brief: str) -> None:
+    trials, endpoint = make_trials(3), Endpoint()
+    endpoint.open_error = LlmevalError(why)
+    scheduler = start([endpoint.lane(trials)])
+    told = [p.failure.message for p in collect(scheduler, trials) if p.failure]
+    assert told == [why, *[brief.format(trials[0].id)] * 2]
+
+
 def test_a_run_that_is_stopped_leaves_no_noise_behind(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
