@@ -22,6 +22,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.run.adopted import HEALTH_TIMEOUT, api_key_of, endpoint_of, fetch_for_health
 from pytest_llmeval.run.managed import loading_reporter
 from pytest_llmeval.run.models import Backing
+from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.ollama import is_ollama
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
@@ -98,11 +99,13 @@ async def _unload(engine: Engine) -> None:
 def _server_unless_there(
     model: ModelConfig, url: str, key: str | None, say: Callable[[str], None], logs: Path
 ) -> Server | None:
-    """A server of ours, on a port of its own; None when one answers, or it is not ours to start."""
+    """A server of ours, on a port of its own; None when one answers, or it is not ours to start.
+
+    Raises ServerStartError where there is no executable to start.
+    """
     found = fetch(f"{url}/api/version", HEALTH_TIMEOUT, key)
     if is_ollama(found.status, found.body) or not _is_ours_to_start(model, url):
         return None
-    say(f"llmeval: {model.name}: no Ollama answers at {url}; starting one")
     spec = ServerSpec(
         name=model.name,
         kind="ollama",
@@ -114,6 +117,8 @@ def _server_unless_there(
         log_path=logs / f"{model.name}.log",
         start_timeout=model.start_timeout,
     )
+    kind_of(spec).find_program(os.environ)  # before it is said that one is started
+    say(f"llmeval: {model.name}: no Ollama answers at {url}; starting one")
     return Server(spec, fetch_for_health, report=loading_reporter(model.name, say))
 
 
