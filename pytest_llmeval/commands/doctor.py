@@ -107,7 +107,7 @@ def examine(
         Finding("fireworks", True, "a service elsewhere, by its url and your key"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
-    extras = tuple(_extra(*extra, version_of) for extra in EXTRAS)
+    extras = tuple(_extra(name, packages, use, version_of) for name, packages, use in EXTRAS)
     return Examination(tuple(facts), engines, extras)
 
 
