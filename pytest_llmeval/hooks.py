@@ -22,7 +22,7 @@ from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.lean import pass_over, run_lean
 from pytest_llmeval.namesakes import namesake_lines
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
-from pytest_llmeval.selecting import is_suite, order_as_planned, select
+from pytest_llmeval.selecting import is_suite, order_as_planned, passed_over, select
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
 
 #: The variable by which GitHub Actions names the file whose Markdown it shows with a step.
@@ -149,11 +149,16 @@ class OwnerHooks(Hooks):
         self.face = face
         self.broker: Broker | None = None
         self.skipped: set[str] = set()
+        self.collected: set[Path] | None = None
 
     def pytest_report_header(self) -> list[str]:
         """The config in force and what computes; other packages that use our names."""
         strangers = namesake_lines(self.config, self.face, self.face.MARKER)
         return [*self.evaluation.header(), *strangers]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Keep which files tests were found in; with xdist only its workers know."""
+        self.collected = {item.path for item in session.items}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -190,16 +195,22 @@ class OwnerHooks(Hooks):
         elif report.skipped:
             self.skipped.add(report.nodeid)
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """What the scores are worth."""
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """What the scores are worth, and which folders were named in vain."""
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
         lines = self.evaluation.summary(
             writer.fullwidth,
             colour=writer.hasmarkup,
             encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
         )
-        for line in lines:
+        for line in (*lines, *self._passed_over(exitstatus)):
             terminalreporter.write_line(line)
+
+    def _passed_over(self, exitstatus: int) -> Iterator[str]:
+        if self.collected is not None:
+            return passed_over(self.config, self.collected)
+        found_none = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+        return passed_over(self.config, ()) if found_none else iter(())
 
     def pytest_unconfigure(self) -> None:
         """Whatever happened, leave no process."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,44 @@ def is_suite(path: Path, config: pytest.Config) -> bool:
     except ValueError:
         return False
     return any(_regex(pattern).fullmatch(relative) for pattern in config.getini("llm_suites"))
+
+
+def passed_over(config: pytest.Config, collected: Collection[Path]) -> Iterator[str]:
+    """A line for each folder named on the command line that holds .yaml files, none of them a
+    suite, and of which nothing was collected.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return
+    here = config.invocation_params.dir
+    globs = " ".join(config.getini("llm_suites"))
+    for named in dict.fromkeys(arg.partition("::")[0] for arg in config.args):
+        folder = Path(os.path.normpath(here / named))
+        if not folder.is_dir() or any(path.is_relative_to(folder) for path in collected):
+            continue
+        files = list(_yaml_files(folder, config))
+        if files and not any(is_suite(path, config) for path in files):
+            file = Path(named, files[0].relative_to(folder)).as_posix()
+            yield (
+                f"llmeval: nothing was collected from {named}: suites are the files that "
+                f"llm_suites matches ({globs}) and files named on the command line, as in: "
+                f"pytest --llm-config {config.getoption('llm_config')} {file}"
+            )
+
+
+def _yaml_files(folder: Path, config: pytest.Config) -> Iterator[Path]:
+    """The .yaml files in a folder where pytest would look for tests, but for configs."""
+    never = config.getini("norecursedirs")
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not any(fnmatch(f, each) for each in never))
+        for name in sorted(files):
+            if name.endswith((".yaml", ".yml")) and not _is_config(Path(place, name), config):
+                yield Path(place, name)
+
+
+def _is_config(path: Path, config: pytest.Config) -> bool:
+    return path.parent == config.rootpath / "config" or path == Path(
+        os.path.normpath(config.rootpath / config.getoption("llm_config"))
+    )
 
 
 @functools.lru_cache

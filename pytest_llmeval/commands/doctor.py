@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +21,23 @@ from pytest_llmeval.servers.llama_cpp_loading import explain_import
 PACKAGES = ("pytest", "pytest-xdist", "pydantic", "numpy", "scipy", "httpx", "httptools")
 """What the plugin runs on, by the names of the distributions."""
 
-METRICS = ("math-verify", "rapidfuzz", "rouge-score", "sacrebleu")
-"""What some scorers need: the extra `metrics`."""
+EXTRAS = (
+    (
+        "metrics",
+        ("math-verify", "rapidfuzz", "rouge-score", "sacrebleu"),
+        "all scorers can be used",
+    ),
+    ("parquet", ("pyarrow",), "datasets may be Parquet files"),
+    (
+        "tokens",
+        ("gguf", "sentencepiece", "tiktoken", "tokenizers"),
+        "the key tokenizer counts where an endpoint does not",
+    ),
+    ("gpu", ("nvidia-ml-py",), "the memory and the load of NVIDIA cards are seen"),
+)
+"""Extras by name: the distributions they bring, and what they are good for. The extras of engines
+are looked for with their engines.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,8 @@ def examine(
         Finding("fireworks", True, "a service elsewhere, by its url and your key"),
         Finding("fake", True, "no model at all: for dry runs and for your own tests"),
     )
-    return Examination(tuple(facts), engines, (_metrics(version_of), _parquet(version_of)))
+    extras = tuple(_extra(name, packages, use, version_of) for name, packages, use in EXTRAS)
+    return Examination(tuple(facts), engines, extras)
 
 
 def _gpu(which: Callable[[str], str | None]) -> str:
@@ -162,20 +178,17 @@ def _ollama_version() -> str | None:
     return version_there(usual_url(os.environ))
 
 
-def _metrics(version_of: Callable[[str], str | None]) -> Finding:
-    missing = [package for package in METRICS if version_of(package) is None]
+def _extra(
+    name: str,
+    packages: Sequence[str],
+    good_for: str,
+    version_of: Callable[[str], str | None],
+) -> Finding:
+    missing = [package for package in packages if version_of(package) is None]
     if not missing:
-        return Finding("metrics", True, f"{', '.join(METRICS)}: all scorers can be used")
-    needs = 'pip install "pytest-llmeval-local[metrics]"'
-    return Finding("metrics", False, f"not installed: {', '.join(missing)}", needs)
-
-
-def _parquet(version_of: Callable[[str], str | None]) -> Finding:
-    version = version_of("pyarrow")
-    if version:
-        return Finding("parquet", True, f"pyarrow {version}: datasets may be Parquet files")
-    needs = 'pip install "pytest-llmeval-local[parquet]"'
-    return Finding("parquet", False, "pyarrow is not installed", needs)
+        return Finding(name, True, f"{', '.join(packages)}: {good_for}")
+    needs = f'pip install "pytest-llmeval-local[{name}]"'
+    return Finding(name, False, f"not installed: {', '.join(missing)}", needs)
 
 
 def _finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:

@@ -36,8 +36,8 @@ T = TypeVar("T")
 class BalancedEngine:
     """Speaks to several endpoints as if they were one. `engines` are by url, in the config's order.
 
-    `slots` is how many requests an endpoint takes at once that does not say so itself; `pause`
-    waits between probes.
+    `slots` is how many requests an endpoint takes at once that does not say so itself, `most` how
+    many one gets whatever it says; `pause` waits between probes.
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class BalancedEngine:
         engines: Sequence[tuple[str, Engine]],
         slots: int,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most: int | None = None,
     ) -> None:
-        self._members = [_Member(url, engine, slots) for url, engine in engines]
+        self._members = [_Member(url, engine, slots, most) for url, engine in engines]
         self._pause = pause
         self._probes: set[asyncio.Task[None]] = set()
         self._failures = itertools.count(1)
@@ -136,7 +137,7 @@ class _Member:
     since, and the number of its last failure among all.
     """
 
-    def __init__(self, url: str, engine: Engine, slots: int) -> None:
+    def __init__(self, url: str, engine: Engine, slots: int, most: int | None) -> None:
         self.url = url
         self.engine = engine
         self.facts: EndpointFacts | None = None
@@ -145,11 +146,13 @@ class _Member:
         self.proven = True
         self.last_failure = 0
         self._slots = slots
+        self._most = most
 
     @property
     def slots(self) -> int:
         """How many requests it takes at once."""
-        return (self.facts.slots if self.facts else None) or self._slots
+        slots = (self.facts.slots if self.facts else None) or self._slots
+        return slots if self._most is None else min(slots, self._most)
 
     @property
     def free(self) -> int:

@@ -264,7 +264,10 @@ def _canonical(
     file: ConfigFile,
 ) -> dict[str, Any]:
     return {
-        "models": {name: dict(values) for name, values in settings.items()},
+        "models": {
+            name: {key: value for key, value in values.items() if key != "asked_slots"}
+            for name, values in settings.items()
+        },
         "sampling": {
             name: {**asdict(settings.sampling), "repeats": settings.repeats}
             for name, settings in samplings.items()

@@ -200,9 +200,9 @@ class ModelSection(Section):
 class ModelConfig:
     """A model, ready to be started or asked. `name` is the config's word for it, `sent_name` what
     requests carry; `context` is per slot, and None where nobody wrote one. `instances` processes
-    load the model; where each of them is a slot, `asked_slots` are those that somebody wrote.
-    `urls` are those of several endpoints that share the requests, each with `slots`, and `url` is
-    the first of them.
+    load the model. `asked_slots` are those that somebody wrote, where there may be others: where
+    instances are slots, and at a url. `urls` are those of several endpoints that share the
+    requests, each with `slots`, and `url` is the first of them.
     """
 
     name: str
@@ -282,13 +282,19 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
         settings["url"] = settings["urls"][0]
     if section.lora is not None:
         settings["lora"] = [adapter.model_dump() for adapter in section.lora]
+    if settings.get("url") is not None:
+        settings["asked_slots"] = _asked_slots(section, server)
     if "instances" in used:  # an instance is a slot, and there are no others
-        asked = section.slots or (server.slots if "slots" in server.model_fields_set else None)
         instances = section.instances or 1
-        settings |= {"instances": instances, "slots": instances, "asked_slots": asked}
+        settings |= {"instances": instances, "slots": instances}
+        settings["asked_slots"] = _asked_slots(section, server)
     slots = 1 if section.exact else settings["slots"]
     settings |= {"slots": slots, "exact": section.exact, "start_timeout": server.start_timeout}
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _asked_slots(section: ModelSection, server: ServerSection) -> int | None:
+    return section.slots or (server.slots if "slots" in server.model_fields_set else None)
 
 
 def expand_variables(text: str, environment: Mapping[str, str]) -> str:

@@ -49,7 +49,7 @@ def _is_any_loading(model: ModelConfig, key: str | None) -> bool:
 def balanced_engine_of(model: ModelConfig, api_key: str | None, _url: str) -> Engine:
     """The engine of a model that answers at several urls."""
     engines = [(url, engine_of(model, api_key, url)) for url in model.urls]
-    return BalancedEngine(engines, model.slots)
+    return BalancedEngine(engines, model.slots, most=model.asked_slots)
 
 
 def engine_of(model: ModelConfig, api_key: str | None, url: str) -> Engine:

@@ -274,8 +274,7 @@ def lane_of(
         return answer
 
     def width() -> int:
-        slots = live.slots or model.slots
-        return 1 if exact else in_flight(model, slots, timed=timed, dry_run=dry_run)
+        return 1 if exact else in_flight(model, live.slots, timed=timed, dry_run=dry_run)
 
     return Lane(
         model=live.name,

@@ -77,19 +77,44 @@ def fake_backing(model: ModelConfig, script: Path | None = None) -> Backing:
     return Backing(make_server=None, make_engine=make, url=FAKE_URL, digest=no_digest)
 
 
-def in_flight(model: ModelConfig, slots: int, *, timed: bool, dry_run: bool) -> int:
-    """How many requests are under way at once.
+def in_flight(model: ModelConfig, told: int | None, *, timed: bool, dry_run: bool) -> int:
+    """How many requests are under way at once, where the endpoint has told so many slots.
 
     One more than there are slots keeps a server busy during the client's round trip; a fake engine
     has no round trip, a worker of llama-cpp-python no queue, and an exact model gets one request at
     a time. A model whose latency decides something (`timed`) has no request waiting at its server.
-    Several endpoints (`slots` of all) get no more than they have: one ahead would wait at one of
+    Several endpoints (`told` of all) get no more than they have: one ahead would wait at one of
     them while another has a free slot.
     """
     if model.exact:
         return 1
+    slots = told or model.slots
+    if asked := _slots_asked_of_others(model):
+        slots = min(slots, asked)
     none_ahead = timed or dry_run or model.engine in {"fake", IN_PROCESS} or model.urls
     return slots if none_ahead else slots + 1
+
+
+def fewer_slots(model: ModelConfig, told: int | None) -> str | None:
+    """A warning where somebody else's server has told fewer slots than were asked for."""
+    asked = _slots_asked_of_others(model)
+    if told is None or asked is None or told >= asked or model.exact:
+        return None
+    at_a_time = "1 request" if told == 1 else f"{told} requests"
+    have = f"the {len(model.urls)} servers have" if model.urls else f"the server at {model.url} has"
+    them = "them" if model.urls else "it"
+    fewer = "as many slots as each of them has" if model.urls else f"slots: {told}"
+    return (
+        f"{model.name}: {asked} slots were asked for, and {have} {told}: {at_a_time} at a time "
+        f"will be answered; write {fewer}, or start {them} with -np {model.asked_slots}"
+    )
+
+
+def _slots_asked_of_others(model: ModelConfig) -> int | None:
+    """The slots that somebody wrote for servers that are not ours, of all of them together."""
+    if model.url is None or model.asked_slots is None:
+        return None
+    return model.asked_slots * max(1, len(model.urls))
 
 
 def what_computes(model: ModelConfig) -> str:

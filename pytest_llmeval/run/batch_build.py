@@ -38,7 +38,7 @@ def build(
 
 
 def suite_files(places: Iterable[Path]) -> list[Path]:
-    """The files that are named, and those in the folders that are, as pytest would find them."""
+    """The files that are named, and every .yaml file in the folders that are."""
     found: list[Path] = []
     for place in places:
         if place.is_dir():

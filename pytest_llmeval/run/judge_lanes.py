@@ -54,8 +54,7 @@ def judge_lane(
             return 1
         if embeds:  # so many texts go out together, and some more while their vectors come back
             return 2 * BATCH
-        slots = live.slots or model.slots
-        return in_flight(model, slots, timed=False, dry_run=settings.options.dry_run)
+        return in_flight(model, live.slots, timed=False, dry_run=settings.options.dry_run)
 
     return Lane(
         model=live.name,

@@ -365,7 +365,7 @@ def _cannot_resume(run_id: str, differences: Sequence[str]) -> str:
     )
 
 
-def _size_of(path: Path | None) -> int | None:
+def size_of(path: Path | None) -> int | None:
     """Bytes of a model file; a dry run does without the file."""
     return path.stat().st_size if path is not None and path.exists() else None
 
@@ -376,7 +376,7 @@ def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
         name=model.name,
         engine=config.engine,
         digest=model.digest,
-        size=_size_of(config.gguf),
+        size=size_of(config.gguf),
         server=facts.build if facts else None,
         template_digest=facts.template_sha256 if facts else None,
         slots=facts.slots if facts else None,

@@ -99,11 +99,16 @@ async def _unload(engine: Engine) -> None:
 def _server_unless_there(
     model: ModelConfig, url: str, key: str | None, say: Callable[[str], None], logs: Path
 ) -> Server | None:
-    """A server of ours, on a port of its own; None when one answers, or it is not ours to start."""
+    """A server of ours, on a port of its own; None when one answers, or it is not ours to start.
+
+    Raises ServerStartError where there is no executable to start.
+    """
     if _is_there(url, key) or not _is_ours_to_start(model, url):
         return None
+    spec = _spec(model, logs)
+    OllamaServer(spec).find_program(os.environ)  # before it is said that one is started
     say(f"llmeval: {model.name}: no Ollama answers at {url}; starting one")
-    return Server(_spec(model, logs), fetch_for_health, report=loading_reporter(model.name, say))
+    return Server(spec, fetch_for_health, report=loading_reporter(model.name, say))
 
 
 def _find_program_unless_there(model: ModelConfig, url: str, key: str | None) -> None:

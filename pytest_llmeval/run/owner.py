@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import (
     Answer,
     GateResult,
@@ -31,7 +32,7 @@ from pytest_llmeval.run.assembly import (
     refuse_the_impossible,
     turns_of,
 )
-from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.backing import fewer_slots, what_computes
 from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
@@ -142,7 +143,7 @@ class Run:
             backings,
             ledger.folder.path / "logs",
             self._say,
-            ledger.model_opened,
+            self._opened,
             first_requests(self.settings, trials),
             now,
             judged=wave.trials,
@@ -167,6 +168,13 @@ class Run:
         if self.settings.config.telemetry and not self.settings.options.dry_run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
         self._scheduler.start()
+
+    def _opened(self, live: LiveModel, model: ModelConfig) -> None:
+        assert self._ledger is not None, "models are opened after it"
+        self._ledger.model_opened(live, model)
+        words = fewer_slots(model, live.slots)
+        if words and words not in self._warned:  # a model that takes turns is opened again
+            self._warn(words)
 
     def _warn(self, words: str) -> None:
         self._warned.append(words)

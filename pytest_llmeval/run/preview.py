@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
+from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.folder import list_runs
-from pytest_llmeval.results.manifest import read_manifest
-from pytest_llmeval.run.ledger import DRY_RUN
+from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.run.ledger import DRY_RUN, size_of
 from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave
@@ -19,6 +21,9 @@ from pytest_llmeval.run.settings import Settings
 
 #: A token of English text is about this many characters; only an engine could count exactly.
 CHARACTERS_PER_TOKEN = 4
+
+#: What a config says of which model it is and of what computes it: another has another speed.
+SPEED_DEPENDS_ON = ("sent_name", "gguf", "lora", "url", "urls", "gpu_layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +47,24 @@ def preview_lines(trials: Sequence[Trial], settings: Settings) -> Iterator[str]:
     loads = [*_loads(trials, settings), *_judge_loads(judged)]
     more = f" and {len(judged.trials):,} of judges" if judged.trials else ""
     yield f"llmeval plan: {len(trials):,} trials{more}; nothing is sent"
-    yield f"{'suite':<14}{'condition':<20}{'trials':>8}{'about read':>12}{'at most written':>17}"
-    for load in loads:
-        yield (
-            f"{load.suite:<14}{load.condition:<20}{load.trials:>8,}"
-            f"{load.read:>12,}{load.written:>17,}"
-        )
+    yield from _table(loads)
     for suite in dict.fromkeys(trial.suite.name for trial in trials if trial.suite.stop):
         yield f"{suite}: fewer, where they decide (stop)"
     speeds = _speeds(settings)
     for model in dict.fromkeys(load.model for load in loads):
         its = [load for load in loads if load.model == model]
         yield f"{model}: {_time(its, speeds.get(model))}; {_memory(settings, model)}"
+
+
+def _table(loads: Sequence[Load]) -> Iterator[str]:
+    """A line for each load below a head, in columns as wide as the longest names."""
+    suite = max([14, *(len(load.suite) + 2 for load in loads)])
+    condition = max([20, *(len(load.condition) + 2 for load in loads)])
+    head = f"{'suite':<{suite}}{'condition':<{condition}}{'trials':>8}"
+    yield f"{head}{'about read':>12}{'at most written':>17}"
+    for load in loads:
+        names = f"{load.suite:<{suite}}{load.condition:<{condition}}"
+        yield f"{names}{load.trials:>8,}{load.read:>12,}{load.written:>17,}"
 
 
 def _loads(trials: Sequence[Trial], settings: Settings) -> Iterator[Load]:
@@ -120,7 +131,10 @@ def _time(loads: Sequence[Load], speed: float | None) -> str:
         return "time unknown: nothing is written, and speed is that of writing"
     if not speed:
         return "time unknown until a first run has measured its speed"
-    told = f"at most about {written / speed:,.0f} s at the {speed:,.0f} tok/s of an earlier run"
+    seconds = written / speed
+    most = f"at most about {seconds:,.0f} s" if seconds >= 1 else "under 1 s"
+    rate = f"{speed:,.0f}" if speed >= 1 else f"{speed:.1g}"
+    told = f"{most} at the {rate} tok/s of an earlier run"
     return told if all(load.written for load in loads) else f"{told}, and the likelihoods"
 
 
@@ -136,12 +150,31 @@ def _memory(settings: Settings, model: str) -> str:
 
 
 def _speeds(settings: Settings) -> Mapping[str, float]:
-    """Tokens written per second by model, from the newest run that measured it."""
+    """Tokens written per second by model, from the newest run that measured the very same one."""
     speeds: dict[str, float] = {}
     for path in list_runs(settings.options.run_dir):
         costs = path / "costs.json"
-        if costs.is_file() and DRY_RUN not in read_manifest(path).warnings:
-            for row in json.loads(costs.read_text(encoding="utf-8"))["conditions"]:
-                if row["tokens_per_second"]:
-                    speeds[row["condition"].split("/")[0]] = row["tokens_per_second"]
+        if not costs.is_file() or DRY_RUN in (manifest := read_manifest(path)).warnings:
+            continue
+        for row in json.loads(costs.read_text(encoding="utf-8"))["conditions"]:
+            model = row["condition"].split("/")[0]
+            if row["tokens_per_second"] and _is_same(model, manifest, settings.config):
+                speeds[model] = row["tokens_per_second"]
     return speeds
+
+
+def _is_same(name: str, manifest: Manifest, config: Config) -> bool:
+    """Whether a run asked what the config now calls by this name; its weights, which would take
+    long to read, by their file and its size.
+    """
+    facts = next((each for each in manifest.models if each.name == name), None)
+    before, now = (
+        each["models"].get(name, {}) for each in (manifest.plan.config, config.canonical)
+    )
+    return (
+        facts is not None
+        and name in config.models
+        and facts.engine == config.models[name].engine
+        and facts.size == size_of(config.models[name].gguf)
+        and all(plain(before.get(key)) == plain(now.get(key)) for key in SPEED_DEPENDS_ON)
+    )

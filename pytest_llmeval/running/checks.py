@@ -119,7 +119,9 @@ def model(subject: Subject) -> Check:
     names = ", ".join(subject.served)
     if subject.name is not None and subject.served:
         if not any(_alike(subject.name, served) for served in subject.served):
-            return _check("model", "lacking", f"it serves {names}, not {subject.name}")
+            return _check(
+                "model", "lacking", f"the endpoint serves {names}, and no model {subject.name}"
+            )
         return _check("model", "ok", f"it serves {subject.name}")
     told = f"it serves {names}; the config names none" if names else "it does not say which"
     return _check("model", "unknown", told)

@@ -32,6 +32,7 @@ ADVICE = {
 """What to do, by the words of a loader's complaint; the first that fits."""
 
 _OWN_PATH = re.compile(r"'[^']*[/\\][^']*'")
+_MODULE = re.compile(r"No module named '([\w.]+)'")
 _LIBRARY = re.compile(r"[\w+-]+(?:\.so(?:\.\d+)*|\.dylib|[\w.-]*\.dll)", re.IGNORECASE)
 
 
@@ -55,6 +56,10 @@ def load(gguf: Path, *, context: int, gpu_layers: int, threads: int | None) -> L
 
 def explain_import(problem: str) -> str:
     """Say which library keeps llama-cpp-python from being imported, and how to get it."""
+    module = _MODULE.search(problem)
+    if module and module[1].partition(".")[0] != "llama_cpp":  # one that it needs, not its own
+        package = module[1].partition(".")[0]
+        return f"llama-cpp-python cannot be loaded ({problem.strip()}): pip install {package}"
     complaint = _OWN_PATH.sub("", problem)  # where llama-cpp-python lies is not what is wrong
     missing = _LIBRARY.findall(complaint)
     subject = f"; what is missing is {missing[0]}" if missing else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from pytest_llmeval.commands.doctor import Examination, examine
+from pytest_llmeval.commands.doctor import EXTRAS, Examination, examine
 from pytest_llmeval.commands.llmeval import app
 from tests.standins.ollama import Ollama
 
@@ -27,6 +28,8 @@ def test_a_bare_machine_is_told_the_exact_line_for_each_missing_piece() -> None:
     assert 'needs: pip install "pytest-llmeval-local[embedded]"' in text
     assert 'needs: pip install "pytest-llmeval-local[metrics]"' in text
     assert 'needs: pip install "pytest-llmeval-local[parquet]"' in text
+    assert 'needs: pip install "pytest-llmeval-local[tokens]"' in text
+    assert 'needs: pip install "pytest-llmeval-local[gpu]"' in text
     assert "not installed: math-verify, rapidfuzz, rouge-score, sacrebleu" in text
     assert "winget install llama.cpp" in text
     assert 'needs: pip install "pytest-llmeval-local[llama-cpp]"' in text
@@ -89,6 +92,16 @@ def test_every_engine_a_config_may_name_is_examined() -> None:
 
     found = {finding.name for finding in examine().engines}
     assert found == set(ENGINES)
+
+
+def test_every_extra_is_examined_with_the_packages_it_declares() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    declared = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    groups = re.findall(r"^([\w-]+) = \[(.*?)\]$", declared, re.MULTILINE | re.DOTALL)
+    packages = {name: tuple(re.findall(r'"([\w-]+)>=', listed)) for name, listed in groups}
+    of_engines = {"embedded", "llama-cpp"}
+    users = {name: its for name, its in packages.items() if name not in {"dev", *of_engines}}
+    assert users == {name: its for name, its, _ in EXTRAS}
 
 
 def test_the_command_exits_0_and_speaks_json() -> None:

@@ -89,7 +89,10 @@ def test_the_wrong_model_is_broken(doctor: Any) -> None:
     with serving() as standin:
         done = doctor({"m": {**adopted(standin.url), "name": "mistral"}})
     assert done.exit_code == 1
-    assert "it serves /models/meant.gguf, not mistral; the config asks for it" in done.stdout
+    assert (
+        "the endpoint serves /models/meant.gguf, and no model mistral; the config asks for it"
+        in done.stdout
+    )
 
 
 def test_one_that_is_not_there_costs_the_others_nothing(doctor: Any) -> None:

@@ -105,6 +105,46 @@ def test_in_the_ini_keys_globs_a_star_stops_at_a_slash(
     assert names == found
 
 
+PASSED_OVER = (
+    "llmeval: nothing was collected from more: suites are the files that llm_suites matches "
+    "(suites/**/*.yaml) and files named on the command line, as in: "
+    "pytest --llm-config local.yaml more/deep/a.yaml"
+)
+
+
+@pytest.fixture
+def more(sums: Project) -> Project:
+    """The project with a suite elsewhere too."""
+    text = (sums.root / SUITE.partition("::")[0]).read_text(encoding="utf-8")
+    sums.write("more/deep/a.yaml", text)
+    sums.write("more/deep/b.yaml", text)
+    return sums
+
+
+@pytest.mark.parametrize(
+    "args", [["more"], ["more", "suites"], ["more", "--collect-only"], ["more", "-n", "1"]]
+)
+def test_a_folder_whose_files_are_no_suites_is_told(more: Project, args: list[str]) -> None:
+    assert more.run(*args).outlines.count(PASSED_OVER) == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [[], ["suites"], ["suites", "-k", "multiplication"], ["more/deep/a.yaml"], ["more", "plain"]],
+)
+def test_where_there_is_nothing_to_tell_nothing_is(more: Project, args: list[str]) -> None:
+    """The test in `more` is collected with that folder, whose other files may be what they like."""
+    more.write("plain/notes.txt", "no suite")
+    if "more" in args:
+        more.write("more/test_own.py", "def test_passes(): pass")
+    assert "nothing was collected" not in more.run(*args).stdout.str()
+
+
+def test_configs_are_not_taken_for_suites(project: Project) -> None:
+    project.write("config/other.yaml", "models: {}")
+    assert "nothing was collected" not in project.run(".").stdout.str()
+
+
 def test_deselect_leaves_a_trial_unasked(sums: Project) -> None:
     sums.run("--deselect", SUITE + "add-2").assert_outcomes(passed=2, deselected=1)
     assert asked(sums) == ["add-1", "sub.1"]

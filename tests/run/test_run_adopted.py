@@ -12,10 +12,12 @@ import pytest
 
 from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Engine
+from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.run.backing import backing_of, in_flight, is_healthy, what_computes
 from pytest_llmeval.run.requests import request_bodies
 from tests.standins.anthropic import KEY, MODEL, AnthropicStandIn
 from tests.standins.anthropic import serve as serve_messages
+from tests.standins.deficient import serving
 from tests.standins.faulty import Faulty, serve
 
 if TYPE_CHECKING:
@@ -99,6 +101,19 @@ def test_a_run_goes_on_where_one_endpoint_breaks(bench: Workbench, servers: list
     failed = [each[0]["error"] for each in attempts if len(each) > 1]
     assert all(urls[0] in error for error in failed)
     assert broken.asked["closed_at_once"]  # by an item, or by preflight, which breaks nothing
+
+
+@pytest.mark.parametrize("engine", ["openai", "llama-server"])
+def test_a_run_warns_of_a_server_with_fewer_slots_than_asked_for(
+    bench: Workbench, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving() as standin:
+        bench.config(models={"m": {"engine": engine, "url": standin.url, "slots": 6}})
+        folder = bench.run(bench.suite())
+    words = f"m: 6 slots were asked for, and the server at {standin.url} has 4: "
+    assert capsys.readouterr().out.count(f"llmeval: {words}") == 1
+    warnings = read_manifest(folder).warnings
+    assert sum(words in warning for warning in warnings) == 1
 
 
 def test_streaming_and_the_key_reach_the_engine(

@@ -23,6 +23,7 @@ from pytest_llmeval.run.backing import (
     FAKE_URL,
     backing_of,
     fake_backing,
+    fewer_slots,
     in_flight,
     is_healthy,
     what_computes,
@@ -64,6 +65,54 @@ def test_one_request_waits_at_the_server_unless_there_is_no_way_to_it(
 ) -> None:
     model = model_of(bench, **keys)
     assert in_flight(model, model.slots, timed=False, dry_run=dry_run) == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "server", "told", "expected"),
+    [
+        ({"slots": 4}, {}, 1, 2),
+        ({"slots": 2}, {}, 8, 3),
+        ({}, {"slots": 2}, 8, 3),
+        ({}, {}, 8, 9),  # nobody has said how many of them may be had
+        ({"slots": 2}, {}, None, 3),
+        ({"url": ["http://127.0.0.1:9", "http://127.0.0.2:9"], "slots": 2}, {}, 8, 4),
+    ],
+)
+def test_somebody_elses_server_gets_what_was_asked_for_and_no_more_than_it_has(
+    bench: Workbench, keys: dict[str, Any], server: dict[str, Any], told: int | None, expected: int
+) -> None:
+    bench.config(models={"m": {**ADOPTED, **keys}}, server=server)
+    model = bench.settings().config.models["m"]
+    assert in_flight(model, told, timed=False, dry_run=False) == expected
+
+
+def test_a_server_with_fewer_slots_than_asked_for_is_told_with_both_ways_out(
+    bench: Workbench,
+) -> None:
+    assert fewer_slots(model_of(bench, **ADOPTED, slots=4), 1) == (
+        f"m: 4 slots were asked for, and the server at {ADOPTED['url']} has 1: 1 request at a time "
+        "will be answered; write slots: 1, or start it with -np 4"
+    )
+    urls = ["http://127.0.0.1:9", "http://127.0.0.2:9"]
+    assert fewer_slots(model_of(bench, engine="openai", url=urls, slots=4), 5) == (
+        "m: 8 slots were asked for, and the 2 servers have 5: 5 requests at a time will be "
+        "answered; write as many slots as each of them has, or start them with -np 4"
+    )
+
+
+def test_slots_that_nobody_asked_for_or_that_are_there_are_no_matter(bench: Workbench) -> None:
+    assert fewer_slots(model_of(bench, **ADOPTED), 1) is None
+    assert fewer_slots(model_of(bench, **ADOPTED, slots=4), 4) is None
+    assert fewer_slots(model_of(bench, **ADOPTED, slots=4), None) is None
+    assert fewer_slots(model_of(bench, **EMBEDDED, slots=4), 1) is None
+
+
+def test_how_many_slots_were_written_is_not_kept_twice(bench: Workbench) -> None:
+    """A run is gone on with where the slots have come from the other section of the config."""
+    bench.config(models={"m": {**ADOPTED, "slots": 2}})
+    written = bench.settings().config.canonical
+    bench.config(models={"m": ADOPTED}, server={"slots": 2})
+    assert bench.settings().config.canonical == written
 
 
 def test_no_request_waits_at_a_server_whose_latency_decides(bench: Workbench) -> None:

@@ -276,10 +276,12 @@ def test_one_that_dies_is_started_again_and_asked_as_before(
 
 
 def test_without_an_executable_every_way_out_is_told_with_its_place(bench: Workbench) -> None:
-    model = live(bench, [])
+    said: list[str] = []
+    model = live(bench, said)
     with pytest.raises(LlmevalError) as refusal:
         asyncio.run(model.open())
     assert str(refusal.value).startswith("local.yaml:2: models: m: model m needs Ollama, but no")
+    assert said == []  # nothing is started
 
 
 def test_two_models_have_a_server_each(bench: Workbench, executable: Path) -> None:

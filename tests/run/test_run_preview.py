@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.results.manifest import ModelFacts, read_manifest, write_manifest
+from pytest_llmeval.run.ledger import Ledger, size_of
 from pytest_llmeval.run.preview import preview_lines
+from tests.run.conftest import MODELS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,6 +71,10 @@ def measured(bench: Workbench, now: datetime, speed: float, *, dry_run: bool = F
     ledger = Ledger.open(settings, bench.trials(settings, bench.suite()), now)
     ledger.close({}, now, "")
     rows = [{"condition": "m", "tokens_per_second": speed}]
+    model = settings.config.models["m"]
+    facts = ModelFacts("m", model.engine, size=size_of(model.gguf))
+    folder = ledger.folder.path
+    write_manifest(folder, dataclasses.replace(read_manifest(folder), models=(facts,)))
     path = ledger.folder.path / "costs.json"
     path.write_text(json.dumps({"conditions": rows}), encoding="utf-8")
 
@@ -79,6 +86,57 @@ def test_time_is_told_by_the_speed_of_the_newest_run(bench: Workbench, now: date
     settings = bench.settings()
     lines = list(preview_lines(bench.trials(settings, bench.suite()), settings))
     assert lines[-1].startswith("m: at most about 8 s at the 8 tok/s of an earlier run")
+
+
+def plan_words(bench: Workbench) -> str:
+    """What the plan says of the last model."""
+    settings = bench.settings()
+    return list(preview_lines(bench.trials(settings, bench.suite()), settings))[-1]
+
+
+UNKNOWN = "m: time unknown until a first run has measured its speed"
+
+
+def test_the_speed_of_another_engine_under_the_same_name_is_none(
+    bench: Workbench, now: datetime
+) -> None:
+    measured(bench, now, 8.0)
+    bench.config(models={"m": ADOPTED})
+    assert plan_words(bench).startswith(UNKNOWN)
+
+
+def test_the_speed_of_other_weights_under_the_same_name_is_none(
+    bench: Workbench, now: datetime
+) -> None:
+    weights = bench.root / "m.gguf"
+    weights.write_bytes((MODELS / "tiny-s.gguf").read_bytes())
+    bench.config(models={"m": {**bench.real("tiny-s")["tiny-s"], "gguf": str(weights)}})
+    measured(bench, now, 8.0)
+    assert plan_words(bench).startswith("m: at most about 8 s at the 8 tok/s of an earlier run")
+    with weights.open("ab") as file:
+        file.write(b"more")
+    assert plan_words(bench).startswith(UNKNOWN)
+    bench.config(models={"m": bench.real("tiny-l")["tiny-l"]})
+    assert plan_words(bench).startswith(UNKNOWN)
+
+
+def test_less_than_a_second_and_less_than_a_token_are_not_told_as_none(
+    bench: Workbench, now: datetime
+) -> None:
+    measured(bench, now, 1000.0)
+    assert plan_words(bench).startswith("m: under 1 s at the 1,000 tok/s of an earlier run")
+    measured(bench, now, 0.25)
+    assert plan_words(bench).startswith("m: at most about 256 s at the 0.2 tok/s")
+
+
+def test_columns_are_as_wide_as_the_longest_name(bench: Workbench) -> None:
+    long = "a-model-with-a-name-of-thirty-two"
+    bench.config(models={"m": {"engine": "fake"}, long: {"engine": "fake"}})
+    settings = bench.settings()
+    suites = bench.suite("a-suite-with-a-long-name"), bench.suite("short")
+    table = list(preview_lines(bench.trials(settings, *suites), settings))[1:6]
+    assert len({len(line) for line in table}) == 1
+    assert {line.split()[1] for line in table} == {"condition", "m", long}
 
 
 def test_a_suite_that_may_stop_is_told_apart(bench: Workbench) -> None:

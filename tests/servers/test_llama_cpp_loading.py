@@ -48,3 +48,16 @@ def test_where_the_library_lies_is_not_what_is_wrong_with_it() -> None:
     words = explain_import("Failed to load shared library '/opt/cuda/libllama.so': invalid header")
     assert "CUDA" not in words
     assert "reinstall it: pip install --force-reinstall --no-cache-dir llama-cpp-python" in words
+
+
+@pytest.mark.parametrize("module", ["diskcache", "diskcache.core"])
+def test_a_module_that_it_imports_is_installed_by_itself(module: str) -> None:
+    words = explain_import(f"No module named '{module}'")
+    assert words == (
+        f"llama-cpp-python cannot be loaded (No module named '{module}'): pip install diskcache"
+    )
+
+
+def test_a_module_of_its_own_that_is_missing_is_had_by_installing_it_anew() -> None:
+    words = explain_import("No module named 'llama_cpp._ggml'")
+    assert "reinstall it: pip install --force-reinstall" in words
