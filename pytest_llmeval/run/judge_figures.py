@@ -55,7 +55,7 @@ def _figures(
             trials=len(due),
             replies=len(told),
             unjudged=sum(_is_unjudged(trials[0], scores) for trials in answers),
-            own=tuple(sorted({t[0].condition.name for t in answers if _is_own(t[0])})),
+            own=tuple(sorted({name for trials in answers for name in _own(trials[0])})),
             against=first.against.condition.name if first.against else "",
             consistent=steadiness.consistent if steadiness else None,
             pairs=steadiness.pairs if steadiness else None,
@@ -73,10 +73,13 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _is_own(trial: JudgeTrial) -> bool:
-    """Whether a judge sees an answer that it has written itself."""
-    shown = (trial.judged, trial.against)
-    return any(each and each.condition.model == trial.condition.model for each in shown)
+def _own(trial: JudgeTrial) -> Iterator[str]:
+    """The conditions of the answers that a judge sees and has written itself: of the one that it
+    judges, of the one held against it, or of both.
+    """
+    for shown in (trial.judged, trial.against):
+        if shown is not None and shown.condition.model == trial.condition.model:
+            yield shown.condition.name
 
 
 def _is_unjudged(trial: JudgeTrial, scores: Scores) -> bool:

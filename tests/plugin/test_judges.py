@@ -469,9 +469,23 @@ def test_judging_ones_own_answers_is_allowed_and_named(project: Project) -> None
     project.script([{"when": "You judge", "text": '{"verdict": "pass"}'}, {"text": "yes"}])
     project.suite("kind", [project.right("a")], score="judge")
     result = project.run()
-    result.stdout.fnmatch_lines(["kind: judge by m; 1 answer; its own answers among them: m/plain"])
+    result.stdout.fnmatch_lines(["kind: judge by m; 1 answer; its own answers: m/plain"])
     report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
     assert "| kind | judge | m |" in report
+
+
+def test_answers_of_its_own_that_a_judge_holds_others_against_are_named_as_its_own(
+    project: Project,
+) -> None:
+    project.script([{"when": "You compare", "text": '{"verdict": "tie"}'}, {"text": "yes"}])
+    mine = {"engine": "fake", "script": "script.json"}
+    project.config(models={"m": mine, "s": {"engine": "fake"}}, judge="m")
+    project.suite("duel", [project.right("a")], score={"pairwise": {"against": "m/plain"}})
+    lines = ["duel: pairwise by m against m/plain; 1 answer; *", "*; its own answers: m/plain"]
+    project.run().stdout.fnmatch_lines(lines)
+    report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    row = next(line for line in report.splitlines() if line.startswith("| duel | pairwise ag"))
+    assert row.endswith("| m/plain |")
 
 
 def test_reports_say_who_has_judged_what_and_how_steadily(judged: Project) -> None:
@@ -482,11 +496,11 @@ def test_reports_say_who_has_judged_what_and_how_steadily(judged: Project) -> No
     assert "A judge errs, and no interval here has its error in it" in markdown
     (plan,) = judged.manifest()["plan"]["judged"]
     row = next(line for line in markdown.splitlines() if line.startswith("| kind | judge | wise |"))
-    assert plan["question_hash"] in row
+    assert f"| {plan['question_hash'][:12]}… |" in row
     assert row.endswith("| 3 | 0 | - | none |")
     page = (reports / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="judges">Judges</h2>' in page
-    assert plan["question_hash"] in page
+    assert f">{plan['question_hash'][:12]}…<" in page
 
 
 def test_a_baseline_of_a_judges_scores_holds_for_that_judge_only(judged: Project) -> None:
