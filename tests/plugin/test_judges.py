@@ -130,7 +130,7 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     result.stdout.fnmatch_lines(
         [
             "duel  * m/plain  * 50.0 *17.0..83.0 *",
-            "       m/other * 50.0 * - *",
+            "       m/other        -  50.0 * - *",
             "duel: pairwise by wise against m/other; 3 answers; 2/3, 66.7 % [[]*..*[]] same",
             "  in both orders",
         ]
@@ -148,6 +148,18 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
     assert "### duel m/plain lost: wrong" in report
     assert "### duel m/other" not in report  # ties with itself
+    row = next(line for line in report.splitlines() if line.startswith("| duel | m/other |"))
+    assert row.startswith("| duel | m/other | pairwise | - | 50.0 | - | - | 0 |")
+    page = (project.latest_run() / "reports" / "report.html").read_text(encoding="utf-8")
+    assert '<td role="cell" data-label="right">-</td>' in page
+    shown = project.pytester.run(
+        sys.executable, "-m", "pytest_llmeval.commands.llmeval", "show", "last", "--wrong"
+    )
+    assert [line for line in shown.outlines if line.startswith("duel::")] == [
+        "duel::m/plain::lost: wrong",
+        "duel::m/plain::same: graded",
+        "duel::m/plain::odd: graded",
+    ]
 
 
 def test_repeats_of_an_item_make_a_judge_no_steadier(project: Project) -> None:
