@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_llmeval.records import JudgeTrial, Score
+from pytest_llmeval.records import Answer, JudgeTrial, Score
 from pytest_llmeval.results.report import JudgeFigures, seconds_under_way
 from pytest_llmeval.run.conclusion import slots_busy
 from pytest_llmeval.run.second_wave import Predictions, SecondWave
@@ -62,15 +62,24 @@ def _figures(
             consistency=steadiness.interval if steadiness else None,
             prompt_tokens=_sum(answer.usage.prompt for answer in told),
             completion_tokens=_sum(answer.usage.completion for answer in told),
+            cached_tokens=_cached(told),
             seconds=seconds_under_way(replies),
-            slots_busy=busy.get(judge),
+            slots_busy=busy.get(judge) if due else None,
         )
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
-    """The sum of what was counted, None where nothing was: nobody counts those of vectors."""
+    """The sum, None where one was not counted: nobody counts those of vectors."""
+    counts = list(counts)
     known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _cached(answers: Sequence[Answer]) -> int | None:
+    """The tokens known to come from a cache, None where nobody has counted any of the prompts."""
+    if answers and all(answer.usage.prompt is None for answer in answers):
+        return None
+    return sum(answer.usage.cached or 0 for answer in answers)
 
 
 def _own(trial: JudgeTrial) -> Iterator[str]:
