@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.manifest import RunPlan, read_manifest
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.wording import likelihood_lines, visible
+from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 
 OUTCOMES = {
@@ -80,7 +81,8 @@ def find(run: Path, wanted: Wanted) -> Found:
     _check("suite", wanted.suite, [suite.name for suite in plan.suites])
     _check("condition", wanted.condition, [condition.name for condition in plan.conditions])
     require_tables(run)
-    rows = [row for row in read_predictions(run) if _matches(row, wanted)]
+    given = _given(plan) if wanted.filters else frozenset()
+    rows = [row for row in read_predictions(run) if _matches(row, wanted, given)]
     shown = tuple(_shown(row) for row in rows[: wanted.limit or None])
     return Found(run.name, tuple(_completed(run, shown)), len(rows))
 
@@ -110,10 +112,23 @@ def _check(kind: str, name: str | None, known: list[str]) -> None:
     raise RunError(f"this run has no {kind} {name!r}; {hint}")
 
 
-def _matches(row: Mapping[str, str], wanted: Wanted) -> bool:
+def _given(plan: RunPlan) -> frozenset[tuple[str, str]]:
+    """The suites and their conditions that others are held against, by the first scorer: their
+    scores are ties with themselves, and say nothing.
+    """
+    return frozenset(
+        (suite.name, str(first.options.get("against", "")))
+        for suite in plan.suites
+        for first in suite.scorers[:1]
+        if first.name == Pairwise.name
+    )
+
+
+def _matches(row: Mapping[str, str], wanted: Wanted, given: Collection[tuple[str, str]]) -> bool:
     outcomes = [outcome for name in wanted.filters for outcome in OUTCOMES[name]]
     return (
         (not outcomes or row["outcome"] in outcomes)
+        and (row["outcome"] != "graded" or (row["suite"], row["condition"]) not in given)
         and wanted.suite in (None, row["suite"])
         and wanted.condition in (None, row["condition"])
     )

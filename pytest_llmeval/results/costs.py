@@ -32,7 +32,8 @@ def write_costs(
     their sums.
 
     `prices` go by condition, `judge_prices` by judge; who has none, or answers whose tokens nobody
-    counted, has no price, which is none of 0. What is not known is null.
+    counted, has no price, which is none of 0. What is not known is null, and so is the price or the
+    energy of everything where that of a part of it is: a sum of the rest would look whole.
     """
     priced = [_condition_price(each, (prices or {}).get(each.condition)) for each in figures]
     rows = [plain(each) | {"price": price} for each, price in zip(figures, priced, strict=True)]
@@ -41,9 +42,12 @@ def write_costs(
     total: dict[str, Any] = {
         "prompt_tokens": sum(each.prompt_tokens or 0 for each in everybody),
         "completion_tokens": sum(each.completion_tokens or 0 for each in everybody),
-        "cached_tokens": sum(f.cached_tokens for f in figures),
+        "cached_tokens": sum(each.cached_tokens or 0 for each in everybody),
         "tokens": sum(each.tokens or 0 for each in everybody),
-        "price": _sum([*priced, *(judge["price"] for judge in told)]),
+        "price": _sum(
+            [price for each, price in zip(figures, priced, strict=True) if each.usage_sources]
+            + [each["price"] for judge, each in zip(judges, told, strict=True) if judge.replies]
+        ),
         "joules": _sum([load.joules for load in loads]),
     }
     data = {
@@ -64,6 +68,7 @@ def _judge_costs(judge: JudgeFigures, prices: Prices | None) -> dict[str, Any]:
         "trials": judge.trials,
         "prompt_tokens": judge.prompt_tokens,
         "completion_tokens": judge.completion_tokens,
+        "cached_tokens": judge.cached_tokens,
         "tokens": judge.tokens,
         "seconds": judge.seconds,
         "slots_busy": judge.slots_busy,
@@ -83,6 +88,6 @@ def _price(figures: ConditionFigures | JudgeFigures, prices: Prices | None) -> f
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    """The sum of what is known, None when nothing is."""
+    """The sum of all, None when there is nothing, or one of them is not known."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return sum(known) if known and len(known) == len(values) else None

@@ -51,6 +51,7 @@ def html_report(report: RunReport) -> str:
         "reasons": wording.reasons,
         "gate_words": wording.gate_words,
         "judged_words": wording.judged_words,
+        "right_words": wording.right_words,
         "fixed_set_words": wording.fixed_set_words,
         "preflight_words": preflight_words,
         "procedure": wording.procedure,

@@ -34,7 +34,7 @@ def judge_lines(judges: Iterable[JudgeFigures]) -> Iterator[str]:
         if judge.pairs is not None:
             told.append(f"{steadiness_words(judge)} {STEADY}")
         if judge.own:
-            told.append(f"its own answers among them: {', '.join(judge.own)}")
+            told.append(f"its own answers: {', '.join(judge.own)}")
         yield "; ".join(told)
 
 
@@ -50,14 +50,14 @@ def steadiness_words(judge: JudgeFigures) -> str:
 
 def judge_rows(report: RunReport) -> list[list[str]]:
     """The rows of a table, one for each scorer of a suite, under `HEAD` and two columns more."""
-    weights = {model.name: model.digest or "unknown" for model in report.models}
+    weights = {model.name: _shown(model.digest) for model in report.models if model.digest}
     return [
         [
             judge.suite,
             judge.scorer + (f" against {judge.against}" if judge.against else ""),
             judge.judge,
             weights.get(judge.judge, "unknown"),
-            judge.question_hash,
+            _shown(judge.question_hash),
             f"{judge.answers:,}",
             f"{judge.unjudged:,}",
             steadiness_words(judge),
@@ -65,6 +65,11 @@ def judge_rows(report: RunReport) -> list[list[str]]:
         ]
         for judge in report.judges
     ]
+
+
+def _shown(sha256: str) -> str:
+    """So many digits as one compares by eye; all of them stand in the manifest."""
+    return f"{sha256[:12]}…"
 
 
 def judge_head() -> Sequence[str]:

@@ -130,7 +130,7 @@ def _score_row(
         metric.suite,
         metric.condition,
         metric.scorer,
-        f"{metric.right}/{metric.answered}",
+        wording.right_words(metric),
         *([wording.whole(metric.items)] if items else []),
         wording.percent(metric.mean) + ("*" if metric.incomplete else ""),
         wording.interval_words(metric.interval, named=named),

@@ -101,9 +101,10 @@ class JudgeFigures:
     Of the `answers` that only it could judge it was asked in `trials`, and gave `replies`;
     `unjudged` answers have no verdict, for want of a reply or of one that can be read. In so many
     of the `pairs` that it has judged in both orders it was `consistent`, `consistency` being the
-    interval of that share; None where it saw one answer at a time. `own` are the conditions with
-    answers that it has written itself. `slots_busy` is over all that this model has judged. Tokens
-    are None where nobody has counted them.
+    interval of that share; None where it saw one answer at a time. `own` are the conditions whose
+    answers, judged or held against, it has written itself. `slots_busy` is over all that this
+    model has judged, None where that is nothing here. Tokens are None where nobody has counted
+    those of some reply.
     """
 
     suite: str
@@ -121,6 +122,7 @@ class JudgeFigures:
     consistency: Interval | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
     seconds: float = 0.0
     slots_busy: float | None = None
 

@@ -25,6 +25,7 @@ from pytest_llmeval.results.wording import (
     pair_words,
     percent,
     procedures,
+    right_words,
     scorers_note,
     several_methods,
     shows_items,
@@ -106,7 +107,7 @@ def _score_row(report: RunReport, metric: Metric, *, items: bool, named: bool) -
     return [
         visible(metric.suite),
         visible(metric.condition),
-        f"{metric.right}/{metric.answered}",
+        right_words(metric),
         *([whole(metric.items)] if items else []),
         percent(metric.mean) + ("*" if metric.incomplete else " "),
         interval_words(metric.interval, named=named),

@@ -283,9 +283,21 @@ def fixed_set_words(interval: Interval | None, *, signed: bool = False) -> str:
     return bounds(interval)
 
 
+def right_words(metric: Metric) -> str:
+    """How many were right of those that were answered: `3/4`."""
+    return UNKNOWN if _is_given(metric) else f"{metric.right}/{metric.answered}"
+
+
+def _is_given(metric: Metric) -> bool:
+    """Whether its scores are ties with itself, being what others are held against: nothing was
+    measured, so that there is no interval of any kind, and nothing right or wrong.
+    """
+    return not metric.interval.method
+
+
 def judged_words(metric: Metric) -> str:
     """The score without what gave nothing to judge, and how many were judged: `100.0 (1/1)`."""
-    if metric.complete_case is None:
+    if metric.complete_case is None or _is_given(metric):
         return UNKNOWN
     judged = metric.answered - sum(metric.no_answer.values())
     return f"{percent(metric.complete_case)} ({metric.right}/{judged})"

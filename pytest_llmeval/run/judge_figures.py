@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_llmeval.records import JudgeTrial, Score
+from pytest_llmeval.records import Answer, JudgeTrial, Score
 from pytest_llmeval.results.report import JudgeFigures, seconds_under_way
 from pytest_llmeval.run.conclusion import slots_busy
 from pytest_llmeval.run.second_wave import Predictions, SecondWave
@@ -55,28 +55,40 @@ def _figures(
             trials=len(due),
             replies=len(told),
             unjudged=sum(_is_unjudged(trials[0], scores) for trials in answers),
-            own=tuple(sorted({t[0].condition.name for t in answers if _is_own(t[0])})),
+            own=tuple(sorted({name for trials in answers for name in _own(trials[0])})),
             against=first.against.condition.name if first.against else "",
             consistent=steadiness.consistent if steadiness else None,
             pairs=steadiness.pairs if steadiness else None,
             consistency=steadiness.interval if steadiness else None,
             prompt_tokens=_sum(answer.usage.prompt for answer in told),
             completion_tokens=_sum(answer.usage.completion for answer in told),
+            cached_tokens=_cached(told),
             seconds=seconds_under_way(replies),
-            slots_busy=busy.get(judge),
+            slots_busy=busy.get(judge) if due else None,
         )
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
-    """The sum of what was counted, None where nothing was: nobody counts those of vectors."""
+    """The sum, None where one was not counted: nobody counts those of vectors."""
+    counts = list(counts)
     known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    return sum(known) if len(known) == len(counts) else None
 
 
-def _is_own(trial: JudgeTrial) -> bool:
-    """Whether a judge sees an answer that it has written itself."""
-    shown = (trial.judged, trial.against)
-    return any(each and each.condition.model == trial.condition.model for each in shown)
+def _cached(answers: Sequence[Answer]) -> int | None:
+    """The tokens known to come from a cache, None where nobody has counted any of the prompts."""
+    if answers and all(answer.usage.prompt is None for answer in answers):
+        return None
+    return sum(answer.usage.cached or 0 for answer in answers)
+
+
+def _own(trial: JudgeTrial) -> Iterator[str]:
+    """The conditions of the answers that a judge sees and has written itself: of the one that it
+    judges, of the one held against it, or of both.
+    """
+    for shown in (trial.judged, trial.against):
+        if shown is not None and shown.condition.model == trial.condition.model:
+            yield shown.condition.name
 
 
 def _is_unjudged(trial: JudgeTrial, scores: Scores) -> bool:

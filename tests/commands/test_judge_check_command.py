@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from pytest_llmeval.commands.judge_check import lines
 from pytest_llmeval.commands.llmeval import app
+from pytest_llmeval.run.judge_check import Checked, JudgeReport, agreement_of
+from pytest_llmeval.statistics.agreement import position_consistency
 
 
 @pytest.fixture
@@ -45,16 +49,44 @@ def check(*arguments: str) -> Result:
 def test_it_says_how_far_a_judge_can_be_trusted(folder: Path) -> None:
     result = check()
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert lines[0] == "wise (fake)"
-    assert lines[1].startswith("answers, judged alone: agrees on 36/108, 33.3 % [")
-    assert "kappa" in lines[1]
-    assert lines[1].endswith("; 4 without a verdict")  # those that hold Lyon
-    assert "  right                            12/12" in lines
-    assert any(line.startswith("same in both orders: 36/36, 100.0 % [") for line in lines)
-    assert "france-wrong: is fail, it says nothing that can be read" in result.stdout
+    told = result.stdout.splitlines()
+    assert told[0] == "wise (fake)"
+    assert told[1].startswith("answers, judged alone: agrees on 36/108, 33.3 % [")
+    assert "kappa" in told[1]
+    assert told[1].endswith("; 4 without a verdict")  # those that hold Lyon
+    assert told[2] == (
+        "  no better than always saying the same, which agrees on 72/108, 66.7 %: "
+        "do not use it for judge"
+    )
+    assert "  right                            12/12" in told
+    assert any(line.startswith("same in both orders: 36/36, 100.0 % [") for line in told)
+    assert "france-wrong: is fail; wise gave no verdict that can be read" in result.stdout
+    assert any(re.fullmatch(r"  \S+: is fail; wise says pass, because: so", line) for line in told)
     assert "\x1b" not in result.stdout
-    assert "all of them with --json" in lines[-1]
+    assert "all of them with --json" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "words"),
+    [
+        (12, "no better than always saying the same, which agrees on 12/36, 33.3 %: do not use it"),
+        (13, "not clearly better than always saying the same, which agrees on 12/36, 33.3 %: do"),
+        (18, "better than always saying the same, which agrees on 12/36, 33.3 %"),
+    ],
+)
+def test_what_agreement_is_worth_is_told_against_one_who_does_not_look(
+    agreed: int, words: str
+) -> None:
+    known = ("won", "lost", "tie") * 12
+    checks = [
+        Checked(str(place), "k", verdict, verdict if place < agreed else None, "")
+        for place, verdict in enumerate(known)
+    ]
+    found = agreement_of(checks)
+    report = JudgeReport("j", "fake", None, found, found, position_consistency([], []))
+    told = list(lines(report))
+    assert told[2].strip().startswith(words)
+    assert told[2].endswith("for judge") is (agreed < 18)
 
 
 def test_nothing_is_left_in_the_folder(folder: Path) -> None:

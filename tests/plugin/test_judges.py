@@ -130,7 +130,7 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     result.stdout.fnmatch_lines(
         [
             "duel  * m/plain  * 50.0 *17.0..83.0 *",
-            "       m/other * 50.0 * - *",
+            "       m/other        -  50.0 * - *",
             "duel: pairwise by wise against m/other; 3 answers; 2/3, 66.7 % [[]*..*[]] same",
             "  in both orders",
         ]
@@ -148,6 +148,18 @@ def test_pairs_are_judged_in_both_orders_and_the_steadiness_is_told(
     report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
     assert "### duel m/plain lost: wrong" in report
     assert "### duel m/other" not in report  # ties with itself
+    row = next(line for line in report.splitlines() if line.startswith("| duel | m/other |"))
+    assert row.startswith("| duel | m/other | pairwise | - | 50.0 | - | - | 0 |")
+    page = (project.latest_run() / "reports" / "report.html").read_text(encoding="utf-8")
+    assert '<td role="cell" data-label="right">-</td>' in page
+    shown = project.pytester.run(
+        sys.executable, "-m", "pytest_llmeval.commands.llmeval", "show", "last", "--wrong"
+    )
+    assert [line for line in shown.outlines if line.startswith("duel::")] == [
+        "duel::m/plain::lost: wrong",
+        "duel::m/plain::same: graded",
+        "duel::m/plain::odd: graded",
+    ]
 
 
 def test_repeats_of_an_item_make_a_judge_no_steadier(project: Project) -> None:
@@ -460,7 +472,9 @@ def test_vectors_are_compared_by_an_embedder(project: Project) -> None:
     assert json.loads(content) == pytest.approx([0.5])
     costs = json.loads((project.latest_run() / "costs.json").read_text(encoding="utf-8"))
     (embedder,) = costs["judges"]
-    assert (embedder["tokens"], embedder["price"]) == (None, None)  # counted by nobody
+    nobody_counts = ("prompt_tokens", "completion_tokens", "cached_tokens", "tokens", "price")
+    assert {embedder[key] for key in nobody_counts} == {None}
+    assert costs["total"]["price"] is None
     assert costs["total"]["tokens"] == sum(row["tokens"] for row in costs["conditions"])
 
 
@@ -469,9 +483,23 @@ def test_judging_ones_own_answers_is_allowed_and_named(project: Project) -> None
     project.script([{"when": "You judge", "text": '{"verdict": "pass"}'}, {"text": "yes"}])
     project.suite("kind", [project.right("a")], score="judge")
     result = project.run()
-    result.stdout.fnmatch_lines(["kind: judge by m; 1 answer; its own answers among them: m/plain"])
+    result.stdout.fnmatch_lines(["kind: judge by m; 1 answer; its own answers: m/plain"])
     report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
     assert "| kind | judge | m |" in report
+
+
+def test_answers_of_its_own_that_a_judge_holds_others_against_are_named_as_its_own(
+    project: Project,
+) -> None:
+    project.script([{"when": "You compare", "text": '{"verdict": "tie"}'}, {"text": "yes"}])
+    mine = {"engine": "fake", "script": "script.json"}
+    project.config(models={"m": mine, "s": {"engine": "fake"}}, judge="m")
+    project.suite("duel", [project.right("a")], score={"pairwise": {"against": "m/plain"}})
+    lines = ["duel: pairwise by m against m/plain; 1 answer; *", "*; its own answers: m/plain"]
+    project.run().stdout.fnmatch_lines(lines)
+    report = (project.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    row = next(line for line in report.splitlines() if line.startswith("| duel | pairwise ag"))
+    assert row.endswith("| m/plain |")
 
 
 def test_reports_say_who_has_judged_what_and_how_steadily(judged: Project) -> None:
@@ -482,11 +510,11 @@ def test_reports_say_who_has_judged_what_and_how_steadily(judged: Project) -> No
     assert "A judge errs, and no interval here has its error in it" in markdown
     (plan,) = judged.manifest()["plan"]["judged"]
     row = next(line for line in markdown.splitlines() if line.startswith("| kind | judge | wise |"))
-    assert plan["question_hash"] in row
+    assert f"| {plan['question_hash'][:12]}… |" in row
     assert row.endswith("| 3 | 0 | - | none |")
     page = (reports / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="judges">Judges</h2>' in page
-    assert plan["question_hash"] in page
+    assert f">{plan['question_hash'][:12]}…<" in page
 
 
 def test_a_baseline_of_a_judges_scores_holds_for_that_judge_only(judged: Project) -> None:

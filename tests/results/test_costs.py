@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from pytest_llmeval.records import Answer, Prediction
 from pytest_llmeval.results.costs import write_costs
-from pytest_llmeval.results.report import condition_figures
+from pytest_llmeval.results.report import JudgeFigures, condition_figures
 from pytest_llmeval.results.telemetry import PartLoad
 
 
@@ -52,7 +53,45 @@ def test_a_price_is_told_where_one_is_configured_and_is_null_elsewhere(written: 
     priced, free = costs["conditions"]
     assert priced["price"] == pytest.approx((62 * 0.5 + 18 * 2.0) / 1e6)
     assert free["price"] is None
-    assert costs["total"]["price"] == priced["price"]
+    assert costs["total"]["price"] is None  # of one of two: that would look like all
+    costs = written(prices={"m/plain": (0.5, 2.0), "l/plain": (0, 1)})
+    assert costs["total"]["price"] == sum(row["price"] for row in costs["conditions"])
+
+
+def test_tokens_of_a_judge_are_in_every_sum_and_one_without_a_price_leaves_the_total_unknown(
+    written: Any,
+) -> None:
+    judge = JudgeFigures("s", "judge", "wise", "4f" * 32, 4, 4, 4, 0)
+    judge = replace(judge, prompt_tokens=1000, completion_tokens=10, cached_tokens=900)
+    prices = {"m/plain": (0.5, 2.0), "l/plain": (0.5, 2.0)}
+    costs = written(prices=prices, judges=[judge])
+    assert costs["judges"][0]["cached_tokens"] == 900
+    assert costs["total"] == {
+        "prompt_tokens": 1124,
+        "completion_tokens": 46,
+        "cached_tokens": 948,
+        "tokens": 1170,
+        "price": None,
+        "joules": None,
+    }
+    costs = written(prices=prices, judges=[judge], judge_prices={"wise": (1, 1)})
+    asked = sum(row["price"] for row in costs["conditions"])
+    assert costs["total"]["price"] == pytest.approx(asked + 1010 / 1e6)
+    idle = replace(judge, trials=0, replies=0, prompt_tokens=0, completion_tokens=0)
+    assert written(prices=prices, judges=[idle])["total"]["price"] == pytest.approx(asked)
+
+
+def test_a_condition_without_an_answer_has_taken_nothing_to_pay_for(
+    tmp_path: Path, samples: Any
+) -> None:
+    trials = samples.trials_of(samples.suite_of("s", ["a"]), ("m", "l"))
+    predictions = {t.id: samples.answered(t.id) for t in trials[:1]}
+    predictions[trials[1].id] = samples.failed(trials[1].id)
+    figures = condition_figures(trials, predictions)
+    write_costs(tmp_path / "costs.json", figures, prices={"m/plain": (0.5, 2.0)})
+    costs = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
+    assert [row["tokens"] for row in costs["conditions"]] == [40, 0]
+    assert costs["total"]["price"] == costs["conditions"][0]["price"] > 0
 
 
 def test_tokens_that_nobody_counted_have_no_price(tmp_path: Path, samples: Any) -> None:
@@ -72,4 +111,5 @@ def test_parts_that_were_watched_stand_with_their_load_and_the_energy_adds_up(wr
     ]
     costs = written(loads=loads)
     assert [(part["number"], part["joules"]) for part in costs["parts"]] == [(1, 5.0), (2, None)]
-    assert costs["total"]["joules"] == 5.0
+    assert costs["total"]["joules"] is None  # of one of two: that would look like all
+    assert written(loads=loads[:1])["total"]["joules"] == 5.0

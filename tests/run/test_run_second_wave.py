@@ -12,8 +12,9 @@ import pytest
 
 from pytest_llmeval.errors import InputError, ScorerError, SuiteError, TemplateError
 from pytest_llmeval.machine.memory import Memory
-from pytest_llmeval.records import Answer, Failure, JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import Answer, Attempt, Failure, JudgeTrial, Prediction, Trial, Usage
 from pytest_llmeval.run import Run, Selection, assembly, owner
+from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.running.lanes import Lane
 
@@ -494,6 +495,22 @@ def test_costs_and_tokens_count_what_judges_took(judged: Callable[..., Path]) ->
     assert (judge["judge"], judge["trials"]) == ("wise", 8)
     asked = sum(row["tokens"] for row in costs["conditions"])
     assert costs["total"]["tokens"] == asked + judge["tokens"] > asked
+
+
+def test_a_judge_that_had_nothing_to_do_for_a_scorer_took_nothing_for_it(bench: Workbench) -> None:
+    wave, trials = wave_of(bench, ["judge", {"pairwise": {"against": "n"}}])
+    known = answered(*trials)  # all of them the same, so that pairwise asks nobody
+    asked = [trial for trial in wave.trials if wave.is_due(trial, known)]
+    for trial in asked:
+        reply = replied(wave, trial, known)
+        assert reply.answer is not None
+        answer = dataclasses.replace(reply.answer, usage=Usage(9, 3, 4), service_ms=10)
+        known[trial.id] = dataclasses.replace(reply, answer=answer, attempts=(Attempt(10),))
+    alone, idle = judge_figures(wave, known, {}, {"wise": 1})
+    assert (alone.trials, alone.slots_busy) == (len(asked), 1.0)
+    assert (alone.tokens, alone.cached_tokens) == (12 * len(asked), 4 * len(asked))
+    assert (idle.scorer, idle.trials, idle.slots_busy) == ("pairwise", 0, None)
+    assert (idle.tokens, idle.cached_tokens, idle.seconds) == (0, 0, 0)
 
 
 def test_an_engine_that_gives_no_vectors_is_refused_before_anything_is_sent(
