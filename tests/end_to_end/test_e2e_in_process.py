@@ -126,13 +126,22 @@ def test_layers_on_a_gpu_that_the_library_does_not_know_are_an_error_with_file_a
 
 
 @pytest.mark.skipif(find_spec("llama_cpp") is not None, reason="llama-cpp-python is installed")
-def test_a_missing_package_is_an_error_with_its_pip_line(project: Project) -> None:
-    project.config(models={"m": IN_PROCESS})
+@pytest.mark.parametrize("beside", [{}, {"other": MODELS["tiny-s"]}], ids=["alone", "beside"])
+def test_a_missing_package_is_told_with_its_pip_line_and_stops_no_other_model(
+    project: Project, beside: dict[str, Any]
+) -> None:
+    project.config(models={"m": IN_PROCESS, **beside})
     project.suite(items=shipped("arithmetic", 2))
     status, text = project.run()
-    assert status == 1
     assert 'pip install "pytest-llmeval-local[llama-cpp]"' in text
-    assert {row["outcome"] for row in project.rows("predictions")} == {"failure"}
+    if not beside:
+        assert status == 4
+        assert "nothing was sent" in text
+    else:
+        assert status == 1
+        outcomes = {(row["model"], row["outcome"]) for row in project.rows("predictions")}
+        assert {outcome for model, outcome in outcomes if model == "m"} == {"failure"}
+        assert {outcome for model, outcome in outcomes if model == "other"} <= {"right", "wrong"}
 
 
 def test_pytest_itself_never_loads_the_library(
