@@ -77,6 +77,15 @@ def test_where_no_compiler_is_and_none_can_be_had_it_goes_on_and_says_so(machine
     ]
 
 
+def test_a_build_that_takes_too_long_is_given_up_and_the_rest_goes_on(machine: Path) -> None:
+    play(machine, "timeout", f'echo "$*" > {machine}/limited\nexit 124')
+    status, tasks, said = run(machine, 0)
+    assert (status, tasks) == (0, TASKS[1:])
+    assert said.startswith("Going on without the real llama-server")
+    limited = (machine / "limited").read_text(encoding="utf-8")
+    assert limited == "--kill-after=60 1500 python3 tools/dev.py llama-cpp\n"
+
+
 def test_where_no_compiler_is_one_is_installed(machine: Path) -> None:
     (machine / "c++").unlink()
     play(machine, "apt-get", f'echo "$*" >> {machine}/installed')
