@@ -61,7 +61,7 @@ def bad_answer(problem: Unexpected, body: bytes, secret: str | None) -> EngineEr
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the object that a body, or the data of an event, holds."""
     try:
-        data = json.loads(body.decode("utf-8"), parse_constant=no_constant)
+        data = _decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         packed = body.startswith(_GZIP)
         problem = "it is compressed (gzip), which nobody asked for" if packed else "it is not UTF-8"
@@ -76,6 +76,10 @@ def json_object(body: bytes) -> dict[str, Any]:
 def no_constant(name: str) -> None:
     """Refuse NaN and Infinity, which Python would read."""
     raise Unexpected(f"it holds {name}, which is not JSON")
+
+
+# One decoder for all bodies: json.loads with a function of its own makes a new one for every call.
+_decode = json.JSONDecoder(parse_constant=no_constant).decode
 
 
 def optional(data: Mapping[str, Any], key: str, expected: type) -> Any:
@@ -126,7 +130,7 @@ def call_of(name: str, arguments: object) -> ToolCall:
 
 def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(raw, parse_constant=no_constant)
+        value = _decode(raw)
     except (ValueError, RecursionError, Unexpected):
         return None
     return _recordable(value) if isinstance(value, dict) else None

@@ -32,6 +32,12 @@ LOCK = ".journal.lock"
 _OPEN = 64
 """So many files are open at once: a run may have thousands of parts, and a process has a limit."""
 
+_Key = tuple[str, int]
+"""A condition and one of its parts, which are counted from 1."""
+
+_OF_JUDGES = 0
+"""What stands for a part where judges speak of a condition's answers."""
+
 
 class Journal:
     """The one writer of a run's journals.
@@ -43,8 +49,8 @@ class Journal:
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
         self._folder = folder
         self._part_of = part_of
-        self._files: dict[Path, IO[bytes]] = {}
-        self._unsynced: set[Path] = set()
+        self._files: dict[_Key, IO[bytes]] = {}
+        self._unsynced: set[_Key] = set()
         # The run may be closed by another thread than the one that opened it.
         self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
         self._syncing = threading.Lock()
@@ -58,24 +64,24 @@ class Journal:
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system."""
-        path = self._path_for(prediction)
-        handle = self._files.get(path)
+        key = self._key_of(prediction)
+        handle = self._files.get(key)
         if handle is None:
-            handle = self._open(path)
+            handle = self._open(key)
         handle.write(prediction_to_line(prediction))
         handle.flush()
-        self._unsynced.add(path)  # after the line: a sync in another thread may take it at once
+        self._unsynced.add(key)  # after the line: a sync in another thread may take it at once
 
     def sync(self) -> None:
         """Have the disk confirm what was appended so far. Slow: call it from a thread."""
         with self._syncing:
             while self._unsynced:
-                path = self._unsynced.pop()
+                key = self._unsynced.pop()
                 try:
-                    with path.open("ab") as handle:
+                    with self._path(key).open("ab") as handle:
                         os.fsync(handle.fileno())
                 except OSError:
-                    self._unsynced.add(path)
+                    self._unsynced.add(key)
                     raise
 
     def close(self) -> None:
@@ -91,18 +97,23 @@ class Journal:
         finally:
             self._lock.release()
 
-    def _path_for(self, prediction: Prediction) -> Path:
-        """The file of the trial's part; judges have one of their own, for they are other models."""
-        condition = condition_of(prediction.trial_id)
-        if prediction.asked:
-            return self._folder.judge_results(condition)
-        return self._folder.results(condition, self._part_of(prediction.trial_id))
+    def _key_of(self, prediction: Prediction) -> _Key:
+        """Whose file takes it; judges have one of their own, for they are other models."""
+        part = _OF_JUDGES if prediction.asked else self._part_of(prediction.trial_id)
+        return condition_of(prediction.trial_id), part
 
-    def _open(self, path: Path) -> IO[bytes]:
+    def _path(self, key: _Key) -> Path:
+        condition, part = key
+        if part == _OF_JUDGES:
+            return self._folder.judge_results(condition)
+        return self._folder.results(condition, part)
+
+    def _open(self, key: _Key) -> IO[bytes]:
         if len(self._files) >= _OPEN:
             self._files.pop(next(iter(self._files))).close()
+        path = self._path(key)
         drop_torn_line(path)
-        handle = self._files[path] = path.open("ab")
+        handle = self._files[key] = path.open("ab")
         return handle
 
 
