@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,15 +19,15 @@ class _Job:
     looks: int = 0
 
 
-class FakeBatches:
+class FakeBatches(ABC):
     """`BatchEngine` on top of single answers: a base class for the fake engine."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job] = {}
 
+    @abstractmethod
     async def complete(self, request: Request) -> Answer:
         """Make one attempt at an answer; the engine's own."""
-        raise NotImplementedError
 
     async def submit(self, name: str, requests: Mapping[str, Request], label: str) -> str:
         """Keep the requests, unless there is a job of this name."""

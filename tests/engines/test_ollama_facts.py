@@ -19,7 +19,10 @@ HEX = "0123456789abcdef" * 4
 @pytest.mark.parametrize(
     ("modelfile", "weights"),
     [
-        (f"# FROM x\n\nFROM /root/.ollama/models/blobs/sha256-{HEX}\nTEMPLATE {{{{ x }}}}", HEX),
+        (
+            f"# FROM x\n\nFROM /store/blobs/sha256-{HEX}\nTEMPLATE {{{{ x }}}}",
+            HEX,
+        ),
         (f"FROM C:\\Users\\me\\blobs\\sha256-{HEX}\r\n", HEX),
         (f"FROM /blobs/sha256:{HEX}", HEX),
         ("FROM some-model-of-mlx", None),
