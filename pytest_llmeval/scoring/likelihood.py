@@ -44,16 +44,11 @@ def per_token(likelihood: Likelihood, _: str) -> float:
 # Multiple choice ----------------------------------------------------------------------------------
 
 
-@register("choice_per_byte")
 @dataclass(frozen=True, slots=True)
-class ChoicePerByte:
-    """The option that is likeliest by the byte is the target.
-
-    lm-eval's `acc_bytes`; its `acc_norm` is the same, but counts characters.
-    """
+class _OfOptions:
+    """Scorers that ask how likely each of an item's options is."""
 
     name: ClassVar[str]
-    version: ClassVar[str] = "1"
     options_field: str | None = None
     options_as: OptionsAs = "text"
     delimiter: str | None = None
@@ -61,6 +56,17 @@ class ChoicePerByte:
     def continuations(self, item: Item) -> tuple[str, ...]:
         """The options."""
         return options_to_ask(item, self.options_field, self.options_as)
+
+
+@register("choice_per_byte")
+@dataclass(frozen=True, slots=True)
+class ChoicePerByte(_OfOptions):
+    """The option that is likeliest by the byte is the target.
+
+    lm-eval's `acc_bytes`; its `acc_norm` is the same, but counts characters.
+    """
+
+    version: ClassVar[str] = "1"
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge the likelihoods of an item's options."""
@@ -69,18 +75,10 @@ class ChoicePerByte:
 
 @register("choice_per_token")
 @dataclass(frozen=True, slots=True)
-class ChoicePerToken:
+class ChoicePerToken(_OfOptions):
     """The option that is likeliest by the token is the target."""
 
-    name: ClassVar[str]
     version: ClassVar[str] = "1"
-    options_field: str | None = None
-    options_as: OptionsAs = "text"
-    delimiter: str | None = None
-
-    def continuations(self, item: Item) -> tuple[str, ...]:
-        """The options."""
-        return options_to_ask(item, self.options_field, self.options_as)
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge the likelihoods of an item's options."""
@@ -149,18 +147,24 @@ def _texts(item: Item, listed: Listed, options_as: OptionsAs) -> tuple[str, ...]
 # Texts to be modelled -----------------------------------------------------------------------------
 
 
-@register("token_likelihood")
 @dataclass(frozen=True, slots=True)
-class TokenLikelihood:
-    """The geometric mean of the probabilities of the target's tokens: 1 / perplexity."""
+class _OfTarget:
+    """Scorers that ask how likely an item's target is."""
 
     name: ClassVar[str]
-    version: ClassVar[str] = "1"
     delimiter: str | None = None
 
     def continuations(self, item: Item) -> tuple[str, ...]:
         """The target."""
         return (_target_text(item),)
+
+
+@register("token_likelihood")
+@dataclass(frozen=True, slots=True)
+class TokenLikelihood(_OfTarget):
+    """The geometric mean of the probabilities of the target's tokens: 1 / perplexity."""
+
+    version: ClassVar[str] = "1"
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge the likelihood of an item's target."""
@@ -172,16 +176,10 @@ class TokenLikelihood:
 
 @register("byte_likelihood")
 @dataclass(frozen=True, slots=True)
-class ByteLikelihood:
+class ByteLikelihood(_OfTarget):
     """The geometric mean of the probabilities of the target's bytes: 2 ** -bits per byte."""
 
-    name: ClassVar[str]
     version: ClassVar[str] = "1"
-    delimiter: str | None = None
-
-    def continuations(self, item: Item) -> tuple[str, ...]:
-        """The target."""
-        return (_target_text(item),)
 
     def __call__(self, answer: Answer, item: Item) -> Score:
         """Judge the likelihood of an item's target."""
