@@ -29,7 +29,6 @@ from pytest_llmeval.engines.reading import (
     count,
     kind_of,
     optional,
-    read_reply,
 )
 from pytest_llmeval.engines.refusals import words_of
 from pytest_llmeval.errors import Unsupported
@@ -87,13 +86,6 @@ def _llama_cpp_keys(request: Request) -> dict[str, Any]:
 # Answers ------------------------------------------------------------------------------------------
 
 
-def answer_from_completion(
-    body: bytes, *, secret: str | None = None, top_logprobs: int | None = None
-) -> Answer:
-    """Read a reply of /v1/completions; raises and does the rest as `answer_from_chat`."""
-    return read_reply(body, lambda data: completion_answer(data, top_logprobs), secret)
-
-
 def completion_answer(data: dict[str, Any], top_logprobs: int | None = None) -> Answer:
     """Read a completion that is JSON already; raises `Unexpected`."""
     choice = first_choice(data)
@@ -109,20 +101,13 @@ def completion_answer(data: dict[str, Any], top_logprobs: int | None = None) -> 
     return with_logprobs(answer, choice, top_logprobs)
 
 
-def answer_from_llama_cpp(
-    body: bytes, *, max_tokens: int, secret: str | None = None, top_logprobs: int | None = None
-) -> Answer:
-    """Read a reply of llama.cpp's /completion; raises and does the rest as `answer_from_chat`.
-
-    An answer to a prompt of which the server has cut something off is none: `BadAnswer`.
-    """
-    return read_reply(body, lambda data: llama_cpp_answer(data, max_tokens, top_logprobs), secret)
-
-
 def llama_cpp_answer(
     data: dict[str, Any], max_tokens: int, top_logprobs: int | None = None
 ) -> Answer:
-    """Read a completion of llama.cpp's that is JSON already; raises `Unexpected`."""
+    """Read a completion of llama.cpp's that is JSON already; raises `Unexpected`.
+
+    An answer to a prompt of which the server has cut something off is none.
+    """
     if data.get("error") is not None:
         raise Unexpected(f"it is no completion but an error: {words_of(data)}")
     timings = optional(data, "timings", dict) or {}

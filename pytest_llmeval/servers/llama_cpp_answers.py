@@ -10,7 +10,6 @@ import codecs
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.servers.llama_cpp_model import Abandoned, LoadedModel, Refused
@@ -257,28 +256,3 @@ def log_softmax(logits: Any) -> Any:
 
     shifted = logits - logits.max()
     return shifted - np.log(np.exp(shifted).sum())
-
-
-class LlamaReference:
-    """Likelihoods by full logits in this very process: what other ways are held against.
-
-    For benchmarks and tests; it loads llama-cpp-python where it is made.
-    """
-
-    def __init__(self, gguf: Path, n_ctx: int, *, threads: int | None = None) -> None:
-        self._model = LoadedModel(gguf, context=n_ctx, threads=threads)
-
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """The token ids of a text, without any that mark a beginning or an end."""
-        return tuple(self._model.tokenize(text))
-
-    def prompt_tokens(self, text: str) -> tuple[int, ...]:
-        """The token ids of a prompt, begun as the model's vocabulary asks for."""
-        return tuple(self._model.prompt_tokens(text))
-
-    def likelihood(
-        self, prompt_token_ids: Sequence[int], continuation_token_ids: Sequence[int]
-    ) -> tuple[float, ...]:
-        """The natural log probability of each token of the continuation, in nats."""
-        self._model.forget()
-        return tuple(score(self._model, prompt_token_ids, continuation_token_ids))

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.engines.completion import (
-    answer_from_completion,
-    answer_from_llama_cpp,
+    completion_answer,
     completion_body,
+    llama_cpp_answer,
     prompt_of,
 )
+from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.errors import BadAnswer, Unsupported
 from pytest_llmeval.records import (
     Answer,
@@ -45,6 +46,18 @@ def native(**fields: Any) -> bytes:
         "timings": TIMINGS,
     }
     return json.dumps({**body, **fields}).encode()
+
+
+def answer_from_completion(body: bytes, top_logprobs: int | None = None) -> Answer:
+    """Read a reply of /v1/completions as the engine does."""
+    return read_reply(body, lambda data: completion_answer(data, top_logprobs))
+
+
+def answer_from_llama_cpp(
+    body: bytes, *, max_tokens: int, top_logprobs: int | None = None
+) -> Answer:
+    """Read a reply of llama.cpp's /completion as the engine does."""
+    return read_reply(body, lambda data: llama_cpp_answer(data, max_tokens, top_logprobs))
 
 
 def problem_of(**fields: Any) -> str:
