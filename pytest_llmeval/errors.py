@@ -6,7 +6,8 @@ LlmevalError                 its text is a complete message for the user
 │   ├── SuiteError           a suite file, or the arguments of an llmeval marker
 │   ├── DatasetError         a file of items
 │   ├── TemplateError        a prompt template
-│   └── ScorerError          a scorer's name or options
+│   ├── ScorerError          a scorer's name or options
+│   └── InstanceConfigError  the config of an instance of llama-orch
 ├── MissingExtraError        an optional package is not installed; names its pip line
 ├── RunError                 a run's folder cannot be used
 ├── BaselineError            a file of `baselines/` cannot be used
@@ -15,6 +16,10 @@ LlmevalError                 its text is a complete message for the user
 │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
 │   ├── ServerStartError     it never became healthy; carries the last lines of its log
 │   └── ServerLostError      it died more often than its restart policy allows
+├── OrchestratorError        what llama-orch keeps, or is asked for
+│   ├── UnknownInstanceError no instance has this name; tells those that there are
+│   ├── StateError           the database of the instances cannot be used
+│   └── DaemonError          the daemon cannot be started, stopped or reached
 └── EngineError              one attempt at a request brought no answer
     ├── EndpointUnreachable  refused, reset, or closed in mid-answer
     │   └── EndpointKilled   closed by dying over this very request, which is not asked again
@@ -83,6 +88,10 @@ class ScorerError(InputError):
     """No such scorer, or an option it does not take."""
 
 
+class InstanceConfigError(InputError):
+    """The config of an instance of llama-orch cannot be used."""
+
+
 class MissingExtraError(LlmevalError):
     """An optional package is needed and not installed."""
 
@@ -146,6 +155,22 @@ class ServerStartError(ServerError):
 
 class ServerLostError(ServerError):
     """The server died more often than its restart policy allows."""
+
+
+class OrchestratorError(LlmevalError):
+    """What llama-orch keeps, or is asked for, cannot be used."""
+
+
+class UnknownInstanceError(OrchestratorError):
+    """No instance has this name."""
+
+
+class StateError(OrchestratorError):
+    """The database of the instances cannot be used."""
+
+
+class DaemonError(OrchestratorError):
+    """The daemon cannot be started, stopped or reached."""
 
 
 class EngineError(LlmevalError):

@@ -28,7 +28,7 @@ def words(text: str) -> tuple[str, ...]:
 
 # The rules ----------------------------------------------------------------------------------------
 
-BASE = words("records errors redaction")
+BASE = words("records errors redaction atomic")
 ROOMS = words(
     "inputs engines servers running scoring statistics results machine orchestrator probes routing"
 )
@@ -56,6 +56,10 @@ BETWEEN_ROOMS = {
     ("orchestrator", "servers"): "it keeps many of those processes, for long",
     ("orchestrator", "machine"): "it decides which of them fit",
     ("orchestrator", "engines.wire"): "its front door passes requests on",
+    ("orchestrator", "engines.fetch"): "it asks for health",
+    ("orchestrator", "inputs.documents"): "configs of instances are YAML of the same kind",
+    ("orchestrator", "inputs.mistakes"): "their mistakes are told in the same words",
+    ("orchestrator", "inputs.sections"): "their sections are read in the same way",
 }
 
 
@@ -742,7 +746,7 @@ def test_text_without_an_encoding_or_a_newline_is_told(text: str) -> None:
         "p.open('ab')",
         "Ledger.open(settings)\nlane.open('first')",
         "lane.open()",
-        "from pytest_llmeval.results.atomic import write_text\nwrite_text(p, 'x')",
+        "from pytest_llmeval.atomic import write_text\nwrite_text(p, 'x')",
         "p.read_text(encoding='utf-8')",
         "p.read_text('utf-8', 'replace')",
         "p.write_text('x', encoding='utf-8', newline='\\n')",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.results.finished import FinishedRun
 from pytest_llmeval.results.folder import find_run
 from pytest_llmeval.results.significance import comparison_data

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_llmeval.atomic import plain, write_text
 from pytest_llmeval.errors import BaselineError, DamagedBaselineError
-from pytest_llmeval.results.atomic import plain, write_text
 from pytest_llmeval.results.folder import condition_slugs
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.wording import counted, json_words

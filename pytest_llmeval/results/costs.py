@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.results.atomic import plain, write_json
+from pytest_llmeval.atomic import plain, write_json
 from pytest_llmeval.results.report import ConditionFigures, JudgeFigures
 from pytest_llmeval.results.telemetry import PartLoad
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pytest_llmeval.atomic import write_text
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.results.atomic import write_text
 
 MANIFEST = "manifest.json"
 """The file that makes a folder a run."""

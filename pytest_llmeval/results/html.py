@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.records import Comparison, Metric
 from pytest_llmeval.results import wording
-from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.results.atomic import write_json
 
 JobOutcome = Literal["completed", "failed", "gone"]
 

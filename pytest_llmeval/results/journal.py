@@ -17,9 +17,9 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from pytest_llmeval.atomic import replacing
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, condition_of
-from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
     prediction_from_line,

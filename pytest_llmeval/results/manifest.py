@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_llmeval.atomic import plain, write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import (
     Check,
@@ -25,7 +26,6 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
-from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 

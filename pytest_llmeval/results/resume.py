@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pytest_llmeval.results.atomic import plain
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.results.manifest import (
     AskedPlan,
     Manifest,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.records import Answer, Outcome, Prediction, Score, ToolCall, Trial
-from pytest_llmeval.results.atomic import plain
 
 PREDICTION_COLUMNS = (
     "suite",

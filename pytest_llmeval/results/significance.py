@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pytest_llmeval.atomic import plain, write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, Corpus, Doubt, GateResult, Metric
-from pytest_llmeval.results.atomic import plain, write_json
 from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
 

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from pytest_llmeval.atomic import replacing, replacing_text
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, Score, Trial
-from pytest_llmeval.results.atomic import replacing, replacing_text
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.results.rows import (

@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.records import Prediction
-from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.report import end_of
 
 TELEMETRY = "telemetry.jsonl"

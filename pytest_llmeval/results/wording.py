@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.records import Comparison, Corpus, GateResult, Interval, Metric, Sensitivity
-from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.manifest import ScorerPlan
 from pytest_llmeval.results.report import StoppedSuite
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_llmeval.atomic import write_text
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.inputs.prompts import render
 from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
-from pytest_llmeval.results.atomic import write_text
 from pytest_llmeval.results.costs import Prices, write_costs
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.html import html_report

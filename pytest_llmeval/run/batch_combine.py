@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pytest_llmeval.atomic import replacing
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.results.atomic import replacing
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
 from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.journal import is_being_written

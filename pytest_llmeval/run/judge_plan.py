@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.errors import ScorerError, SuiteError, TemplateError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.prompts import check, make_variant, names_in
@@ -22,7 +23,6 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
-from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.scoring.pairwise import TARGET, Pairwise
 from pytest_llmeval.scoring.scorer import make_scorer

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval import __version__
+from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
-from pytest_llmeval.results.atomic import write_json
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import (

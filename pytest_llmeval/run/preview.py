@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pytest_llmeval.atomic import plain
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
-from pytest_llmeval.results.atomic import plain
 from pytest_llmeval.results.folder import list_runs
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.run.ledger import DRY_RUN, size_of

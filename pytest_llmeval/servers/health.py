@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pytest_llmeval.errors import EngineError
 
-HealthState = Literal["unreachable", "loading", "healthy", "busy", "error"]
+HealthState = Literal["unknown", "loading", "healthy", "busy", "unhealthy", "unreachable", "error"]
 
 Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
 """Get a URL with an API key (None: without one) and give back its HTTP status and body.

@@ -31,7 +31,7 @@ def restart_delay(
     `draw` is uniform in [0, 1) and places the jitter.
     """
     recent = sum(1 for time in history.times if now - time < policy.window)
-    if recent >= policy.max_restarts:
+    if recent >= policy.max_retries:
         return None
     low, high = policy.jitter
     delay = min(policy.cap, policy.initial * policy.multiplier**history.in_a_row)

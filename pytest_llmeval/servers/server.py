@@ -279,7 +279,7 @@ class Server:
         delay = restart_delay(self._history, policy, now=self._clock(), draw=self._random())
         if delay is None:
             self._lost = ServerLostError(
-                f"{self.spec.name}: given up after {policy.max_restarts} restarts within "
+                f"{self.spec.name}: given up after {policy.max_retries} restarts within "
                 f"{policy.window / 60:.0f} minutes; the last time {reason}",
                 log_tail=self.log_tail(),
             )

@@ -16,14 +16,14 @@ class RestartPolicy:
 
     The n-th restart in a row waits min(cap, initial·multiplier^(n-1))·U(jitter), so that servers
     that fell together do not all come back at the same moment. `reset_after` of good health ends
-    the row; more than `max_restarts` within `window` is the end.
+    the row; more than `max_retries` within `window` is the end.
     """
 
     initial: float = 1.0
     multiplier: float = 2.0
     cap: float = 60.0
     jitter: tuple[float, float] = (0.5, 1.5)
-    max_restarts: int = 5
+    max_retries: int = 5
     window: float = 600.0
     reset_after: float = 60.0
 

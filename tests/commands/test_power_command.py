@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from pytest_llmeval.atomic import write_text
 from pytest_llmeval.commands.llmeval import app
 from pytest_llmeval.records import Metric
-from pytest_llmeval.results.atomic import write_text
 from pytest_llmeval.results.manifest import read_manifest, write_manifest
 from pytest_llmeval.results.report import StoppedSuite
 from pytest_llmeval.results.significance import write_significance

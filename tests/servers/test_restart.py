@@ -5,7 +5,7 @@ import pytest
 from pytest_llmeval.servers.restart import RestartHistory, restart_delay
 from pytest_llmeval.servers.spec import RestartPolicy
 
-POLICY = RestartPolicy(max_restarts=100)
+POLICY = RestartPolicy(max_retries=100)
 MIDDLE = 0.5  # of the jitter from 0.5 to 1.5: a factor of 1
 
 

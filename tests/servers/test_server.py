@@ -317,7 +317,7 @@ def test_a_server_that_keeps_dying_is_given_up_with_its_last_words(
 ) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(model.read_bytes())
-    server = make_server(gguf=path, restart=RestartPolicy(initial=0.0, max_restarts=2))
+    server = make_server(gguf=path, restart=RestartPolicy(initial=0.0, max_retries=2))
     server.start()
     kill(pids(server)[0])
     assert becomes_true(lambda: not server.alive())

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from pytest_llmeval.results.atomic import replacing_text, write_json, write_text
+from pytest_llmeval.atomic import replacing_text, write_json, write_text
 
 
 @dataclass(frozen=True)

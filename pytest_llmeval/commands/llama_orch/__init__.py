@@ -1,0 +1,1 @@
+"""The command `llama-orch`: keep local model servers running."""

@@ -1,0 +1,69 @@
+"""The command line `llama-orch`; each group of commands has a module beside this one.
+
+Exit status: 0 done, 1 it could not be done (the message says why), 2 the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pytest_llmeval import __version__
+from pytest_llmeval.errors import LlmevalError
+
+
+class _Group(TyperGroup):
+    """Our own errors are messages for the user: no traceback, exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LlmevalError as error:
+            typer.echo(f"llama-orch: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="llama-orch",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llama-orch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def llama_orch(
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where instances, state and logs are; else LLAMA_ORCH_HOME, else your own.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which, and leave."),
+    ] = False,
+) -> None:
+    """Keep local model servers running: declare instances, bring them up and down, look at them."""
+
+
+def main() -> None:
+    """Run the command; the entry point of `llama-orch` and of `python -m`."""
+    multiprocessing.freeze_support()
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console or pipe may have an encoding that lacks what a server wrote.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams here
+    app()

@@ -1,0 +1,1 @@
+"""Many model servers of one machine, kept running for long: what `llama-orch` is made of."""
