@@ -141,6 +141,7 @@ DOORS = (
             "servers.process": "the door",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
             "servers.ports": "read-only: it names the program that holds a port",
+            "servers.identity": "read-only: who a process is, and whether it lives",
             "scoring.math_process": "math-verify needs a process that may hang and be ended",
             "machine": "read-only questions: git, nvidia-smi, memory and cores",
         },

@@ -23,6 +23,7 @@ import psutil
 
 from pytest_llmeval.servers import guard
 from pytest_llmeval.servers.exits import describe_exit
+from pytest_llmeval.servers.identity import Identity, identity_of
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -182,6 +183,34 @@ class GuardedProcess:
         assert self._guard.stdin is not None
         with contextlib.suppress(OSError):  # an unsent "stop" that nobody is left to read
             self._guard.stdin.close()
+
+
+def start_detached(
+    command: Sequence[str], log_path: Path, *, environ: Mapping[str, str]
+) -> Identity | None:
+    """Start a process that outlives us, our terminal and its closing; its output goes to a log.
+
+    Who it is; None if it ended before we could look. Raises OSError when it cannot be started.
+    """
+    apart: dict[str, Any]
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        apart = {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}
+    else:
+        apart = {"start_new_session": True}
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(environ),
+            cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
+            **apart,
+        )
+    # While we live it is our child: somebody must take its exit status, or it stays a zombie.
+    threading.Thread(target=process.wait, name="llmeval-detached", daemon=True).start()
+    return identity_of(process.pid)
 
 
 def _start_guard(

@@ -1,0 +1,48 @@
+"""A process is its pid and the time of its start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_llmeval.servers.identity import Identity, identity_of
+from pytest_llmeval.servers.process import start_detached
+
+
+def own_identity() -> Identity:
+    identity = identity_of(os.getpid())
+    assert identity is not None
+    return identity
+
+
+def test_a_running_process_is_itself() -> None:
+    assert own_identity().lives()
+
+
+def test_a_pid_with_another_start_is_somebody_else() -> None:
+    own = own_identity()
+    assert not replace(own, create_time=own.create_time - 10).lives()
+
+
+def test_a_process_that_has_ended_is_nobody_even_before_it_is_counted() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = identity_of(process.pid)
+    assert identity is not None
+    process.kill()
+    while identity.lives():
+        pass  # killed, but not counted: a zombie on POSIX
+    assert identity_of(process.pid) is None
+    process.communicate()
+    assert identity_of(process.pid) is None
+
+
+def test_a_detached_process_leaves_its_words_in_the_log_and_no_zombie(tmp_path: Path) -> None:
+    log = tmp_path / "words.log"
+    code = "import sys; print('here', flush=True); sys.stderr.write('there')"
+    identity = start_detached([sys.executable, "-c", code], log, environ=os.environ)
+    while identity is not None and identity.lives():
+        pass
+    assert log.read_text(encoding="utf-8").split() == ["here", "there"]
