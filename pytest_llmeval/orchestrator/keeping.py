@@ -8,227 +8,51 @@ is not ours any more nothing is heard. `keeper.py` is the other half.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from pytest_llmeval.orchestrator.keep import (
+    Asked,
+    CameUp,
+    Decision,
+    Deed,
+    Died,
+    Finish,
+    Given,
+    Gone,
+    Happened,
+    Keep,
+    Loading,
+    Look,
+    Looked,
+    Needed,
+    Phase,
+    Quit,
+    Restarting,
+    Start,
+    StartFailed,
+    Stop,
+    Tell,
+    Then,
+    Tick,
+    Want,
+)
 from pytest_llmeval.orchestrator.rows import Wish
-from pytest_llmeval.orchestrator.views import Wanted
 from pytest_llmeval.servers.health import Health
 from pytest_llmeval.servers.restart import GivenUp, RestartAt, reset
-from pytest_llmeval.servers.spec import RestartPolicy
 from pytest_llmeval.servers.vitals import (
     Answered,
     Ended,
     Failed,
-    HealthPolicy,
     NoAnswer,
     Observation,
     Started,
     Stopped,
-    Vitals,
 )
 from pytest_llmeval.servers.watching import Watched, step
 
-Phase = Literal["down", "starting", "running", "stopping", "waiting", "error"]
-"""Where an instance is: `waiting` for its restart's time; `error` lasts until it is asked for."""
-
-Then = Literal["down", "start", "wait", "error"]
-"""What follows once a server that is being stopped is gone."""
-
 LATE_SECONDS = 5.0
 """How late a health check may be before it counts as unanswered: its own time-out has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """How one instance is watched and restarted, as its config says."""
-
-    health: HealthPolicy = HealthPolicy()
-    restart: RestartPolicy = RestartPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """What is known of one instance. Times are seconds since 1970.
-
-    `start` numbers its starts, `check` its health checks. `by_hand` is whether somebody asked for
-    the current start, rather than the restart policy. `rising`, `ending` and `looking` are the
-    numbers of the requests that wait for it to be up, to be gone, to be looked at. `restarts`
-    counts those since it was last brought up by hand.
-    """
-
-    wanted: Wanted = "down"
-    phase: Phase = "down"
-    watched: Watched = Watched()
-    policies: Policies = Policies()
-    restarts: int = 0
-    start: int = 0
-    by_hand: bool = False
-    then: Then = "down"
-    rising: tuple[int, ...] = ()
-    ending: tuple[int, ...] = ()
-    looking: tuple[int, ...] = ()
-    retry_at: float | None = None
-    check: int = 0
-    check_at: float | None = None
-    check_until: float | None = None
-
-    @property
-    def vitals(self) -> Vitals:
-        """How it is."""
-        return self.watched.vitals
-
-
-# What may happen ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Somebody asked for something, and waits for the outcome of this number."""
-
-    number: int
-    wish: Wish
-
-
-@dataclass(frozen=True, slots=True)
-class Needed:
-    """It is to be up without anybody asking now: the daemon has just started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The config of a start has been read, and says this."""
-
-    start: int
-    policies: Policies
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """What a starting server does now, in words."""
-
-    start: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class CameUp:
-    """A server is up and healthy."""
-
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed:
-    """A start has failed and left nothing behind; `final` if trying again cannot help."""
-
-    start: int
-    error: str
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """A server that was up has ended by itself."""
-
-    start: int
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """A server that was to be stopped is gone, or a start that was to be given up."""
-
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A health check has ended."""
-
-    start: int
-    check: int
-    found: Answered | NoAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class Quit:
-    """The daemon ends, and everything with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-Happened = (
-    Asked | Needed | Given | Loading | CameUp | StartFailed | Died | Gone | Looked | Quit | Tick
-)
-
-
-# What may be to do --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start a server; `anew` if its config is to be read again."""
-
-    start: int
-    anew: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the server of this start, or give the start up."""
-
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Ask the server for its health."""
-
-    start: int
-    check: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Tell those who asked that it is done, or why not."""
-
-    numbers: tuple[int, ...]
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Restarting:
-    """It will be started again: the `number`-th restart in a row, after `delay` seconds."""
-
-    number: int
-    delay: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """Note that something else is wanted now than what was asked for last."""
-
-    wanted: Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Note what happened, for people."""
-
-    kind: str
-    text: str
-
-
-Deed = Start | Stop | Look | Finish | Restarting | Want | Tell
-Decision = tuple[Keep, tuple[Deed, ...]]
-
-
-# The decisions ------------------------------------------------------------------------------------
 
 
 def decide(keep: Keep, happened: Happened, *, now: float, draw: float) -> Decision:
@@ -236,35 +60,14 @@ def decide(keep: Keep, happened: Happened, *, now: float, draw: float) -> Decisi
 
     `draw` is uniform in [0, 1) and places the jitter of a restart.
     """
-    match happened:
-        case Asked():
-            return _answer(keep, happened, now)
-        case Needed():
-            return _begin(replace(keep, wanted="up"), now) if keep.phase == "down" else (keep, ())
-        case Quit():
-            keep, deeds = _bring_down(keep, now, "the daemon was stopped")
-            return keep, (Want("down"), *deeds)
-        case Tick():
-            return _let_time_pass(keep, now, draw)
-    if happened.start != keep.start:
-        return keep, ()
-    match happened:
-        case Given():
-            return replace(keep, policies=happened.policies), ()
-        case Loading() if keep.phase == "starting":
-            vitals = replace(keep.vitals, detail=happened.detail)
-            return replace(keep, watched=replace(keep.watched, vitals=vitals)), ()
-        case CameUp() if keep.phase == "starting":
-            return _come_up(keep, now)
-        case StartFailed() if keep.phase == "starting":
-            return _fail(keep, happened, now, draw)
-        case Died() if keep.phase == "running":
-            return _die(keep, happened.description, now, draw)
-        case Looked() if keep.phase == "running" and happened.check == keep.check:
-            return _judge(keep, happened.found, now, draw)
-        case Gone() if keep.phase == "stopping":
-            return _go_on(keep, now)
-    return keep, ()  # told late: what follows is under way already
+    if isinstance(happened, Asked):
+        return _ANSWERS[happened.wish](keep, happened.number, now)
+    if isinstance(happened, Needed | Quit | Tick):
+        return _by_itself(keep, happened, now, draw)
+    take_in = _WHILE.get(keep.phase)
+    if happened.start != keep.start or take_in is None:
+        return keep, ()  # told late: what follows is under way already, or over
+    return take_in(keep, happened, now, draw)
 
 
 def due(keep: Keep) -> float | None:
@@ -275,22 +78,63 @@ def due(keep: Keep) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def _by_itself(keep: Keep, happened: Needed | Quit | Tick, now: float, draw: float) -> Decision:
+    if isinstance(happened, Tick):
+        return _let_time_pass(keep, now, draw)
+    if isinstance(happened, Quit):
+        keep, deeds = _bring_down(keep, now, "the daemon was stopped")
+        return keep, (Want("down"), *deeds)
+    return _begin(replace(keep, wanted="up"), now) if keep.phase == "down" else (keep, ())
+
+
+def _while_starting(keep: Keep, happened: Happened, now: float, draw: float) -> Decision:
+    match happened:
+        case Given():
+            return replace(keep, policies=happened.policies), ()
+        case Loading():
+            vitals = replace(keep.vitals, detail=happened.detail)
+            return replace(keep, watched=replace(keep.watched, vitals=vitals)), ()
+        case CameUp():
+            return _come_up(keep, now)
+        case StartFailed():
+            return _fail(keep, happened, now, draw)
+    return keep, ()
+
+
+def _while_running(keep: Keep, happened: Happened, now: float, draw: float) -> Decision:
+    match happened:
+        case Died():
+            return _die(keep, happened.description, now, draw)
+        case Looked() if happened.check == keep.check:
+            return _judge(keep, happened.found, now, draw)
+    return keep, ()
+
+
+def _while_stopping(keep: Keep, happened: Happened, now: float, draw: float) -> Decision:
+    del draw
+    return _go_on(keep, now) if isinstance(happened, Gone) else (keep, ())
+
+
+_WHILE: Mapping[Phase, Callable[[Keep, Happened, float, float], Decision]] = {
+    "starting": _while_starting,
+    "running": _while_running,
+    "stopping": _while_stopping,
+}
+
+
 # What somebody asks for ---------------------------------------------------------------------------
 
 
-def _answer(keep: Keep, asked: Asked, now: float) -> Decision:
-    match asked.wish:
-        case "check":
-            return _look(replace(keep, looking=(*keep.looking, asked.number)), now)
-        case "reset":
-            return _reset(keep, asked.number, now)
-        case "down":
-            return _answer_down(keep, asked.number, now)
-        case "up" if keep.phase == "running":
-            return replace(keep, wanted="up"), (Finish((asked.number,)),)
-    keep = replace(keep, wanted="up", rising=(*keep.rising, asked.number))
-    if asked.wish == "up" and keep.phase == "starting":
-        return keep, ()
+def _answer_up(keep: Keep, number: int, now: float) -> Decision:
+    if keep.phase == "running":
+        return replace(keep, wanted="up"), (Finish((number,)),)
+    if keep.phase == "starting":
+        return replace(keep, wanted="up", rising=(*keep.rising, number)), ()
+    return _answer_restart(keep, number, now)
+
+
+def _answer_restart(keep: Keep, number: int, now: float) -> Decision:
+    keep = replace(keep, wanted="up", rising=(*keep.rising, number))
     if keep.phase in {"running", "starting"}:
         return _end(keep, "start")
     if keep.phase == "stopping":
@@ -317,13 +161,26 @@ def _bring_down(keep: Keep, now: float, why: str) -> Decision:
     return _rest(keep, now), told
 
 
-def _reset(keep: Keep, number: int, now: float) -> Decision:
+def _answer_reset(keep: Keep, number: int, now: float) -> Decision:
     """Forget its restarts; one in error is simply down then, and may be brought up."""
     done = Finish((number,))
     if keep.phase == "error":
         return replace(_rest(keep, now), wanted="down"), (Want("down"), done)
     watched = replace(keep.watched, history=reset(keep.watched.history))
     return replace(keep, watched=watched, restarts=0), (done,)
+
+
+def _answer_check(keep: Keep, number: int, now: float) -> Decision:
+    return _look(replace(keep, looking=(*keep.looking, number)), now)
+
+
+_ANSWERS: Mapping[Wish, Callable[[Keep, int, float], Decision]] = {
+    "up": _answer_up,
+    "down": _answer_down,
+    "restart": _answer_restart,
+    "reset": _answer_reset,
+    "check": _answer_check,
+}
 
 
 # Starts and ends ----------------------------------------------------------------------------------
