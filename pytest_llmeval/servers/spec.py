@@ -19,9 +19,11 @@ class RestartPolicy:
 
     The n-th restart in a row waits min(cap, initial·multiplier^(n-1))·U(jitter), so that servers
     that fell together do not all come back at the same moment. `reset_after` of good health ends
-    the row; more than `max_retries` within `window` is the end.
+    the row; more than `max_retries` within `window` is the end. One that is not `enabled` allows
+    none.
     """
 
+    enabled: bool = True
     initial: float = 1.0
     multiplier: float = 2.0
     cap: float = 60.0
