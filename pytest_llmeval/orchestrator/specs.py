@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_llmeval.errors import InstanceConfigError
-from pytest_llmeval.orchestrator.config import InstanceConfig, RestartConfig
+from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig, RestartConfig
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.servers.command import API_KEYS
 from pytest_llmeval.servers.spec import RestartPolicy, ServerSpec
+from pytest_llmeval.servers.vitals import HealthPolicy
 
 
 def server_spec(
@@ -61,15 +62,26 @@ def log_files(name: str, config: InstanceConfig, home: Home) -> tuple[Path, Path
 
 
 def restart_policy(config: RestartConfig) -> RestartPolicy:
-    """The policy as the restart engine takes it; one that is not enabled allows no restart."""
+    """Whether and when it is started again, as the restart engine takes it."""
     return RestartPolicy(
         initial=config.initial,
         multiplier=config.multiplier,
         cap=config.cap,
         jitter=(1 - config.jitter, 1 + config.jitter),
-        max_retries=config.max_retries if config.enabled else 0,
+        max_retries=config.max_retries,
         window=config.window,
         reset_after=config.reset_after,
+        enabled=config.enabled,
+    )
+
+
+def health_policy(config: HealthcheckConfig) -> HealthPolicy:
+    """How often it is asked for its health, and what failures mean."""
+    return HealthPolicy(
+        interval=config.interval,
+        timeout=config.timeout,
+        retries=config.retries,
+        start_period=config.start_period,
     )
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import InstanceConfigError
-from pytest_llmeval.orchestrator.config import InstanceConfig
+from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig
 from pytest_llmeval.orchestrator.home import Home
-from pytest_llmeval.orchestrator.specs import server_spec
+from pytest_llmeval.orchestrator.specs import health_policy, server_spec
 from pytest_llmeval.servers.command import build_command, build_environment
 from pytest_llmeval.servers.spec import RestartPolicy, ServerSpec
+from pytest_llmeval.servers.vitals import HealthPolicy
 
 HOME = Home(Path("home"))
 MODEL = {"path": "qwen3.gguf"}
@@ -167,7 +168,13 @@ def test_the_restart_policy_is_that_of_the_config() -> None:
 
 
 def test_restarts_that_are_not_enabled_are_none_at_all() -> None:
-    assert spec({"restart": {"enabled": False}}).restart.max_retries == 0
+    assert not spec({"restart": {"enabled": False}}).restart.enabled
+
+
+def test_the_health_policy_is_that_of_the_config() -> None:
+    said = {"interval": 5, "timeout": 2, "retries": 4, "start_period": 60}
+    config = HealthcheckConfig.model_validate({"path": "/v1/health", **said})
+    assert health_policy(config) == HealthPolicy(interval=5, timeout=2, retries=4, start_period=60)
 
 
 def test_logs_lie_in_the_home_or_where_the_config_says() -> None:
