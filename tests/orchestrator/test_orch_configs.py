@@ -174,8 +174,8 @@ def test_a_host_that_is_not_local_needs_a_token(write: Write, host: str) -> None
     path = write("a", f"model: {{path: m}}\nserver:\n  host: '{host}'\n")
     assert mistakes_of(path) == [
         (
-            f"3: server.host: {host!r} is not local without a token: others in the network could use "
-            "the model. Set server.api_key_env to the name of the variable that holds the key, or "
+            f"3: server.host: {host!r} is not local without a token: others in the network could "
+            "use the model. Set server.api_key_env to the name of the variable that holds the key, or "
             "host to 127.0.0.1"
         )
     ]
@@ -208,8 +208,8 @@ def test_a_local_host_needs_none(write: Write, host: str) -> None:
         (
             "server: {engine: embedded}\ngpu: {backend: cuda}",
             (
-                "3: gpu.backend: the embedded engine has only cpu, found 'cuda'; set server.engine to "
-                "llama-server"
+                "3: gpu.backend: the embedded engine has only cpu, found 'cuda'; set server.engine "
+                "to llama-server"
             ),
         ),
         (
@@ -337,7 +337,7 @@ def test_a_config_under_another_name_is_noticed(home: Home, write: Write) -> Non
     words = "has no config.yaml or config.json; config.yml is there: rename it to config.yaml"
     with pytest.raises(UnknownInstanceError, match=words):
         load_instance(home, "a")
-    with pytest.raises(InstanceConfigError, match="config[.]yml is there: rename it"):
+    with pytest.raises(InstanceConfigError, match=r"config\.yml is there: rename it"):
         load_folder(path.parent)
 
 
