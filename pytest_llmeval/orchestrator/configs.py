@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_llmeval.errors import InstanceConfigError, UnknownInstanceError
+from pytest_llmeval.errors import InstanceConfigError, OrchestratorError, UnknownInstanceError
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
@@ -40,8 +41,13 @@ def instance_names(home: Home) -> tuple[str, ...]:
     """All instances that have a config file, in the order of their names."""
     try:
         folders = sorted(home.instances.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return ()
+    except OSError as problem:
+        raise OrchestratorError(
+            f"{home.instances}: cannot be read: {problem.strerror}; it is the folder that holds "
+            "one folder for each instance"
+        ) from problem
     return tuple(folder.name for folder in folders if config_files(folder))
 
 
@@ -53,15 +59,20 @@ def load_instance(
     Raises UnknownInstanceError when there is none of this name, InstanceConfigError with every
     mistake of its file, a line each.
     """
+    require_instance(home, name)
+    return load_folder(home.instances / name, environment)
+
+
+def require_instance(home: Home, name: str) -> None:
+    """Raise UnknownInstanceError, which tells those that there are, unless this one is there."""
     names = instance_names(home)
     if name not in names:
         raise UnknownInstanceError(_unknown_words(home, name, names))
-    return load_folder(home.instances / name, environment)
 
 
 def load_folder(folder: Path, environment: Mapping[str, str] = os.environ) -> LoadedInstance:
     """The instance that has this folder, and its name; raises InstanceConfigError."""
-    problem = name_problem(folder.name)
+    problem = name_problem(folder.absolute().name)
     if problem:
         raise InstanceConfigError(problem, path=folder)
     found = config_files(folder)
@@ -122,7 +133,8 @@ def fingerprint(config: InstanceConfig) -> str:
 
     What an instance was started with can be kept as this, and held against its file later.
     """
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _resolved(
