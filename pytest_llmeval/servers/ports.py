@@ -10,7 +10,7 @@ import psutil
 
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen on `port` now. Connections that only linger do not count."""
-    with _unbound() as probe:
+    with _unbound(host) as probe:
         try:
             probe.bind((host, port))
         except OSError:
@@ -20,7 +20,7 @@ def is_free(host: str, port: int) -> bool:
 
 def free_port(host: str) -> int:
     """A port that nobody listens on, chosen by the system; somebody may still be quicker."""
-    with _unbound() as probe:
+    with _unbound(host) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
@@ -49,8 +49,9 @@ def describe_listener(port: int) -> str | None:
         return f"pid {pid}"
 
 
-def _unbound() -> socket.socket:
-    probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _unbound(host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    probe = socket.socket(family, socket.SOCK_STREAM)
     # The same word means two things: on Windows SO_REUSEADDR would take a port in use.
     if sys.platform == "win32":
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -58,6 +59,10 @@ def llama_orch(
     ] = False,
 ) -> None:
     """Keep local model servers running: declare instances, bring them up and down, look at them."""
+
+
+app.add_typer(config_app, name="config")
+app.command()(init)
 
 
 def main() -> None:
