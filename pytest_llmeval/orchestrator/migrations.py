@@ -110,7 +110,7 @@ def is_foreign(connection: sqlite3.Connection) -> bool:
     """Whether a database is another program's; one without any table is nobody's yet."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return tables > 0 and owner != OURS
+    return bool(tables) and owner != OURS
 
 
 def migrate(connection: sqlite3.Connection, *, to: int = VERSION) -> None:
