@@ -53,9 +53,10 @@ class ServerSpec:
     `variables` are added to its environment.
 
     A `backend` of None leaves it to the server what it computes on; else it is held to it. `device`
-    is the card's number, of those that this backend sees; None: all of them. `aliases` are further
-    names of the model. `batch` and `ubatch` are tokens, `timeout` the seconds that a request may
-    take to be read or answered. `api_key` is what requests must carry. `metrics` opens /metrics.
+    is the card's number, of those that this backend sees; None: all of them. `device_name` is what
+    that card is called, if somebody knows. `aliases` are further names of the model. `batch` and
+    `ubatch` are tokens, `timeout` the seconds that a request may take to be read or answered.
+    `api_key` is what requests must carry. `metrics` opens /metrics.
     """
 
     name: str
@@ -82,5 +83,6 @@ class ServerSpec:
     timeout: float | None = None
     backend: Backend | None = None
     device: int | None = None
+    device_name: str | None = None
     api_key: str | None = field(default=None, repr=False)
     metrics: bool = False
