@@ -77,7 +77,8 @@ class Facts:
 class Keeper:
     """One instance, kept as it is wanted. Any thread may tell it something.
 
-    `clock` gives seconds since 1970 and is never set; `draw` is uniform in [0, 1).
+    `clock` gives seconds since 1970 and is never set; `draw` is uniform in [0, 1). `known` is what
+    is known of it from an earlier daemon.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Keeper:
         environ: Mapping[str, str],
         clock: Callable[[], float],
         draw: Callable[[], float],
+        known: Keep | None = None,
     ) -> None:
         self.name = name
         self._planner = planner
@@ -96,13 +98,14 @@ class Keeper:
         self._environ = environ
         self._clock = clock
         self._draw = draw
-        self._keep = Keep()
+        self._keep = known or Keep()
         self._facts = Facts()
         self._launch: Launch | None = None
         self._port: int | None = None
         self._grace = GRACE_SECONDS
         self._news: queue.SimpleQueue[Happened | Measured] = queue.SimpleQueue()
         self._unsaid: deque[Callable[[], None]] = deque()
+        self._behind = False
         self._written: InstanceRow | None = None
         self._quitting = False
         self._thread = threading.Thread(target=self._run, name=f"keeper {name}", daemon=True)
@@ -111,6 +114,11 @@ class Keeper:
     def hear(self, happened: Asked | Needed) -> None:
         """Take in what somebody asks for, or what is needed; back at once."""
         self._news.put(happened)
+
+    def tell_all(self) -> None:
+        """Write down what is known of it although nothing has changed; back at once."""
+        self._written = None
+        self._news.put(Tick())
 
     def quit(self, grace: float) -> None:
         """End the server, give it `grace` seconds for it, and then this thread; back at once."""
@@ -125,7 +133,8 @@ class Keeper:
     # The thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._quitting and self._keep.phase == "down" and not self._unsaid):
+        self._say()
+        while not (self._quitting and self._keep.phase == "down" and not self._behind):
             happened = self._next()
             try:
                 self._take(happened)
@@ -136,7 +145,7 @@ class Keeper:
     def _next(self) -> Happened | Measured:
         """The next that happens, or Tick when something is due."""
         times = [time for time in (due(self._keep),) if time is not None]
-        if self._unsaid:
+        if self._behind:
             times.append(self._clock() + RETRY_SECONDS)
         try:
             if not times:
@@ -294,5 +303,7 @@ class Keeper:
             while self._unsaid:
                 self._unsaid[0]()
                 self._unsaid.popleft()
+            self._behind = False
         except StateError as error:
-            log.error("%s: not written down yet: %s", self.name, error)
+            self._behind = True
+            log.warning("%s: not written down yet: %s", self.name, error)

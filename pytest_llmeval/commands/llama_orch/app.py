@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
 from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
+from pytest_llmeval.commands.llama_orch.daemon_commands import daemon_app
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -62,6 +63,7 @@ def llama_orch(
 
 
 app.add_typer(config_app, name="config")
+app.add_typer(daemon_app, name="daemon")
 app.command()(init)
 
 
