@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.showing import (
+    GAP,
     NOBODY_KNOWS,
     duration,
+    fitted,
     memory,
     rate,
     state_in_words,
@@ -29,6 +31,21 @@ def reasons(views: Sequence[InstanceView]) -> Iterator[str]:
     for view in views:
         if view.detail and (state_of(view) not in CALM or view.backend is None):
             yield f"{view.name}: {clean_line(view.detail)}"
+
+
+def plain_table(views: Sequence[InstanceView], now: float) -> list[str]:
+    """The table of instances for pipes and files: as wide as it needs to be, without colours."""
+    shown = fitted(views, now, None)
+    titles = tuple(column.title for column in shown.columns)
+    return [
+        (" " * GAP)
+        .join(
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for column, cell, width in zip(shown.columns, row, shown.widths, strict=True)
+        )
+        .rstrip()
+        for row in (titles, *shown.rows)
+    ]
 
 
 def health_lines(views: Sequence[InstanceView]) -> list[str]:
@@ -85,9 +102,8 @@ def _runtime(view: InstanceView, now: float) -> Facts:
 def _settings(config: InstanceConfig) -> Iterator[tuple[str, str]]:
     """`model.context_size`, `4096` and so on, of whatever is set or has a default."""
     for section, value in config.model_dump(mode="json").items():
-        if not isinstance(value, Mapping):
-            value = {"": value}
-        for key, entry in value.items():
+        entries = value if isinstance(value, Mapping) else {"": value}
+        for key, entry in entries.items():
             if entry not in (None, [], {}):
                 text = ", ".join(entry) if isinstance(entry, list) else str(entry)
                 yield ".".join(filter(None, (section, key))), clean_line(text)

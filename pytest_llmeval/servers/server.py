@@ -188,11 +188,13 @@ class Server:
         self._port = port
         self._starts += 1
         try:
-            start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
+            for path in self.spec.log_paths:
+                start_section(path, f"{self.spec.name}, start {self._starts}")
             process = GuardedProcess.start(
                 self._kind.command(port, program),
                 self.spec.log_path,
                 environ=self._kind.environment(port, self._environ),
+                output=self.spec.output,
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,8 +23,8 @@ OptionalName = Annotated[str | None, typer.Argument(metavar="[NAME]", show_defau
 
 def ps(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show all instances: where they run, how they are, what they take."""
-    from pytest_llmeval.orchestrator.showing import nothing_to_show, summary
-    from pytest_llmeval.orchestrator.telling import reasons
+    from pytest_llmeval.orchestrator.showing import as_table, nothing_to_show, summary
+    from pytest_llmeval.orchestrator.telling import plain_table, reasons
 
     views = open_client(ctx).overview()
     if as_json:
@@ -32,7 +33,14 @@ def ps(ctx: typer.Context, as_json: AsJson = False) -> None:
     if not views:
         typer.echo(nothing_to_show(home_of(ctx).instances))
         return
-    _print_table(views)
+    now = time.time()
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        console.print(as_table(views, now, console.width))
+    else:
+        typer.echo("\n".join(plain_table(views, now)))
     for line in (*reasons(views), summary(views)):
         typer.echo(line)
 
@@ -73,8 +81,9 @@ def describe(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
     detail = open_client(ctx).describe(name)
     now = time.time()
     if as_json:
-        # Pydantic's own: `config` is one of its models, and the rest are dataclasses, which it knows.
-        say_json({**_facts(detail), "waits_for": waits_for(detail.view, now)})
+        facts = {each.name: getattr(detail, each.name) for each in fields(detail)}
+        facts["config"] = detail.config.model_dump(mode="json")
+        say_json({**facts, "waits_for": waits_for(detail.view, now)})
         return
     for line in description(detail, now):
         typer.echo(line)
