@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
 from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, restart, up
 from pytest_llmeval.commands.llama_orch.logs_command import logs
 from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
@@ -62,6 +63,12 @@ def llama_orch(
     ] = False,
 ) -> None:
     """Keep local model servers running: declare instances, bring them up and down, look at them."""
+
+
+app.add_typer(config_app, name="config")
+app.command()(init)
+for command in (up, down, restart, ps, health, logs, describe, reset):
+    app.command()(command)
 
 
 def main() -> None:
