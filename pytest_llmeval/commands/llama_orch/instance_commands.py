@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Act = Callable[[str], InstanceView]
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help="All instances that there are.")]
 
 INTERRUPTED = 130
