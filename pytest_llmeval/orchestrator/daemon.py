@@ -150,7 +150,7 @@ def _read_owner(home: Home) -> Identity | None:
 
 
 def _have(home: Home, environ: Mapping[str, str]) -> Identity:
-    """Wait until it answers; start one where there is none, or where the last one is just leaving."""
+    """Wait until it answers; start one where there is none, or the last one is just leaving."""
     started: Identity | None = None
     tried = False
     deadline = time.monotonic() + START_SECONDS

@@ -66,11 +66,11 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
 def _in_words(report: DaemonStatus) -> str:
     if report.pid is None or report.started_at is None:
         return f"No daemon runs in {report.home}. Start it with: llama-orch daemon start"
-    since = datetime.fromtimestamp(report.started_at).astimezone()
+    since = datetime.fromtimestamp(report.started_at).isoformat(" ", "seconds")
     silent = "" if report.answers else " (it does not take requests yet)"
     down = [name for name in report.wanted if name not in report.up]
     lines = [
-        f"The daemon of {report.home} runs{silent}: pid {report.pid}, since {since:%F %T}",
+        f"The daemon of {report.home} runs{silent}: pid {report.pid}, since {since}",
         f"  up: {', '.join(report.up) or 'none'}",
         *([f"  wanted up, but not: {', '.join(down)}"] if down else []),
         f"  log: {report.log}",
