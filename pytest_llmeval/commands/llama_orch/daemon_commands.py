@@ -66,7 +66,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
 def _in_words(report: DaemonStatus) -> str:
     if report.pid is None or report.started_at is None:
         return f"No daemon runs in {report.home}. Start it with: llama-orch daemon start"
-    since = datetime.fromtimestamp(report.started_at).isoformat(" ", "seconds")
+    since = datetime.fromtimestamp(report.started_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     silent = "" if report.answers else " (it does not take requests yet)"
     down = [name for name in report.wanted if name not in report.up]
     lines = [
