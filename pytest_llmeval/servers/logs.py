@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 SECTION = "=== llmeval: "
 TAIL_BYTES = 2**15
+SECTION_BYTES = 2**20
 LINE_LENGTH = 300
 BLOCK_BYTES = 2**15
 
@@ -52,10 +53,20 @@ def start_section(path: Path, title: str) -> None:
 
 def read_tail(path: Path, count: int) -> tuple[str, ...]:
     """The last lines of the log's last section that say something, fit for any terminal."""
+    return _last_section(path, TAIL_BYTES)[-count:]
+
+
+def read_section(path: Path) -> tuple[str, ...]:
+    """All lines of the log's last section that say something, as far as they are the last MiB."""
+    return _last_section(path, SECTION_BYTES)
+
+
+def _last_section(path: Path, limit: int) -> tuple[str, ...]:
+    """The lines since the last start within the last `limit` bytes; () where there is no log."""
     end = b""
     for block in _blocks_from_the_end(path):
         end = block.data + end
-        if len(end) >= TAIL_BYTES:
+        if len(end) >= limit:
             break
     else:
         end = b"\n" + end  # it is whole, so its first line is one
@@ -63,7 +74,7 @@ def read_tail(path: Path, count: int) -> tuple[str, ...]:
     _, found, section = text.rpartition(f"\n{SECTION}")
     # Either way the first line is none: the rest of the title, or what we cut in two.
     _, *lines = (section if found else text).split("\n")
-    return tuple(filter(None, map(clean_line, lines)))[-count:]
+    return tuple(filter(None, map(clean_line, lines)))
 
 
 def clean_line(line: str) -> str:
