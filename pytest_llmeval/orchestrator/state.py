@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_llmeval.orchestrator.database import Database
-from pytest_llmeval.orchestrator.rows import WANTED_BY, InstanceRow, Outcome, Request, Wish
+from pytest_llmeval.orchestrator.rows import (
+    THE_DAEMON,
+    WANTED_BY,
+    InstanceRow,
+    Outcome,
+    Request,
+    Wish,
+)
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
 from pytest_llmeval.servers.identity import Identity, identity_of
 
@@ -76,7 +83,7 @@ class State:
         now = self._clock()
 
         def write(connection: sqlite3.Connection) -> int:
-            if wish in WANTED_BY:
+            if wish in WANTED_BY and name != THE_DAEMON:
                 _want(connection, name, WANTED_BY[wish])
             cursor = connection.execute(
                 "INSERT INTO requests (name, wish, asked_at, asker_pid, asker_created) "

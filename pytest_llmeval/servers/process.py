@@ -131,6 +131,16 @@ class GuardedProcess:
         """The server's process and everything it started; empty once they are gone."""
         return {process.pid for process in _tree(self._server)}
 
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the server's process alone, without what it started; 0 once it is gone."""
+        if self._server is None:
+            return 0.0
+        try:
+            times = self._server.cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
+
     def usage(self) -> Usage:
         """What the server and everything it started have used; zeros once they are gone."""
         cpu, memory = 0.0, 0
@@ -219,6 +229,33 @@ def start_detached(
     # While we live it is our child: somebody must take its exit status, or it stays a zombie.
     threading.Thread(target=process.wait, name="llmeval-detached", daemon=True).start()
     return identity_of(process.pid)
+
+
+def survive_terminal() -> None:
+    """Stay when the terminal that we were started in is closed; what we start inherits that.
+
+    On Windows a console that closes takes its programs with it, but gives them time to end well:
+    the event comes as SIGBREAK.
+    """
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def kill_tree(identity: Identity) -> bool:
+    """Kill a process and everything it started, and see it end; whether it is gone.
+
+    Nothing happens to somebody else who has its pid by now.
+    """
+    if identity.lives():
+        with contextlib.suppress(psutil.Error):
+            victims = _tree(psutil.Process(identity.pid))
+            for victim in reversed(victims):  # the root first: it may start more
+                with contextlib.suppress(psutil.Error):
+                    victim.kill()
+            deadline = time.monotonic() + MARGIN_SECONDS
+            while any(map(_lives, victims)) and time.monotonic() < deadline:
+                time.sleep(0.01)
+    return not identity.lives()
 
 
 def _start_guard(
