@@ -69,11 +69,9 @@ def _last_section(path: Path, limit: int) -> tuple[str, ...]:
         if len(end) >= limit:
             break
     else:
-        end = b"
-" + end  # it is whole, so its first line is one
+        end = b"\n" + end  # it is whole, so its first line is one
     text = end.decode("utf-8", "replace")
-    _, found, section = text.rpartition(f"
-{SECTION}")
+    _, found, section = text.rpartition(f"\n{SECTION}")
     # Either way the first line is none: the rest of the title, or what we cut in two.
     _, *lines = (section if found else text).split("\n")
     return tuple(filter(None, map(clean_line, lines)))
