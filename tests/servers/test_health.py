@@ -15,6 +15,8 @@ from pytest_llmeval.servers.health import (
     read_health,
     wait_until_healthy,
 )
+from pytest_llmeval.servers.kinds import kind_of
+from pytest_llmeval.servers.spec import ServerSpec
 
 LOADING = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
 
@@ -217,3 +219,16 @@ def test_once_a_second_the_waiting_is_reported_with_the_last_line() -> None:
     assert 8 <= len(world.reports) <= 10
     assert {line for _, line in world.reports} == {"loading"}
     assert world.reports == sorted(world.reports)
+
+
+def test_a_server_of_ours_is_asked_at_the_path_that_its_spec_names(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str, _key: str | None) -> tuple[int, bytes]:
+        asked.append(url)
+        return 200, b""
+
+    path = tmp_path / "log"
+    spec = ServerSpec("m", "embedded", None, 1, 64, path, health_path="/v1/models")
+    assert kind_of(spec).check_health(fetch, "http://h").ready
+    assert asked == ["http://h/v1/models"]
