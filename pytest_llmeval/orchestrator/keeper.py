@@ -45,6 +45,9 @@ from pytest_llmeval.servers.server import GRACE_SECONDS
 RETRY_SECONDS = 1.0
 """How long to wait before the state is written to again, after it could not be."""
 
+HANGING_GRACE = 1.0
+"""What a server that hangs gets to end by itself: it will hardly do so."""
+
 log = logging.getLogger("llama-orch")
 
 
@@ -201,7 +204,8 @@ class Keeper:
             case Start():
                 self._start(deed)
             case Stop():
-                self._launched().end(self._grace)
+                hangs = self._keep.then in {"wait", "error"}
+                self._launched().end(HANGING_GRACE if hangs else self._grace)
             case Look():
                 self._launched().look(deed.check)
                 drift = self._planner.drift()
