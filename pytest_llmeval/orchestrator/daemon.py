@@ -22,7 +22,8 @@ from pytest_llmeval.orchestrator.home import VARIABLE, Home
 from pytest_llmeval.orchestrator.rows import THE_DAEMON
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.servers.identity import Identity
-from pytest_llmeval.servers.process import kill_tree, start_detached
+from pytest_llmeval.servers.process import start_detached
+from pytest_llmeval.servers.trees import kill_tree
 
 START_SECONDS = 30.0
 """What a daemon gets to answer: it imports for a second, and sweeps what the last one left."""

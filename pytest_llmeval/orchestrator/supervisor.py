@@ -17,7 +17,7 @@ from pytest_llmeval.orchestrator.plans import InstancePlans
 from pytest_llmeval.orchestrator.rows import THE_DAEMON, InstanceRow, Outcome, Request
 from pytest_llmeval.orchestrator.state import Changes, State
 from pytest_llmeval.servers.identity import Identity
-from pytest_llmeval.servers.process import kill_tree
+from pytest_llmeval.servers.trees import kill_tree
 from pytest_llmeval.servers.vitals import Vitals
 from pytest_llmeval.servers.watching import Watched
 
