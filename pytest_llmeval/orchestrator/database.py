@@ -20,7 +20,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import StateError
-from pytest_llmeval.orchestrator.migrations import VERSION, migrate, version_of
+from pytest_llmeval.orchestrator.migrations import VERSION, is_foreign, migrate, version_of
 
 BUSY_SECONDS = 5.0
 """How long one waits for another's transaction; ours take milliseconds."""
@@ -108,30 +108,31 @@ class Database:
     def _current(self) -> sqlite3.Connection:
         if self._connection is None or self._file != _file_id(self.path):
             self.close()
-            self._connection = self._open()
-            self.opened += 1
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if examine(self.path) != Finding(VERSION):
+                self._make()
+            # Asked first: should the file be replaced in between, this is seen to be the old one.
             self._file = _file_id(self.path)
+            self._connection = _connect(self.path, "rw")
+            self.opened += 1
         return self._connection
 
-    def _open(self) -> sqlite3.Connection:
-        """A connection to a database of our version; made, migrated or replaced where need be."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        finding = examine(self.path)
-        if finding.damage is None and finding.version == VERSION:
-            return _connect(self.path)
-        if finding.version > VERSION:
-            raise StateError(_newer(self.path, finding.version))
-        # One at a time: a second one that saw the damage as well finds the new file, and keeps it.
+    def _make(self) -> None:
+        """Have a database of our version at our path: made, migrated, or begun beside a broken one.
+
+        One at a time: a second one that saw the damage as well finds the new file, and keeps it.
+        """
         with FileLock(f"{self.path}.lock", timeout=BUSY_SECONDS):
-            damage = examine(self.path).damage
-            note = None if damage is None else _set_aside(self.path, damage, self._clock())
-            connection = _connect(self.path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            migrate(connection)
-            if note is not None:
-                self.notes = (*self.notes, note)
-                self._rescued(connection, note)
-            return connection
+            finding = examine(self.path)
+            if finding.version > VERSION:
+                raise StateError(_newer(self.path, finding.version))
+            note = finding.damage and _set_aside(self.path, finding.damage, self._clock())
+            with contextlib.closing(_connect(self.path, "rwc")) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                migrate(connection)
+                if note:
+                    self.notes = (*self.notes, note)
+                    self._rescued(connection, note)
 
 
 def examine(path: Path) -> Finding:
@@ -143,6 +144,8 @@ def examine(path: Path) -> Finding:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 return Finding(damage=" ".join(str(verdict).split()))
+            if is_foreign(connection):
+                return Finding(damage="it holds another program's tables")
             return Finding(version_of(connection))
     except sqlite3.DatabaseError as error:
         if is_damage(error):
@@ -159,7 +162,7 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     return type(error) is sqlite3.DatabaseError or "malformed" in str(error)
 
 
-def _connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

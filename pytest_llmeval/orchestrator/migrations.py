@@ -96,11 +96,21 @@ STEPS: tuple[tuple[str, ...], ...] = (
 VERSION = len(STEPS)
 """The version that this code reads and writes."""
 
+OURS = 0x6C6F7263
+"""What `PRAGMA application_id` says in a database of ours: "lorc"."""
+
 
 def version_of(connection: sqlite3.Connection) -> int:
     """How many steps a database has behind it; 0 for an empty one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
+
+
+def is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether a database is another program's; one without any table is nobody's yet."""
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return bool(tables) and owner != OURS
 
 
 def migrate(connection: sqlite3.Connection, *, to: int = VERSION) -> None:
@@ -113,7 +123,8 @@ def migrate(connection: sqlite3.Connection, *, to: int = VERSION) -> None:
         for number in range(version_of(connection), to):
             for statement in STEPS[number]:
                 connection.execute(statement)
-        # A pragma takes no parameters; `to` is a number of ours.
+        # A pragma takes no parameters; these are numbers of ours.
+        connection.execute(f"PRAGMA application_id = {OURS:d}")
         connection.execute(f"PRAGMA user_version = {to:d}")
         connection.execute("COMMIT")
     except BaseException:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 SECTION = "=== llmeval: "
 TAIL_BYTES = 2**15
+SECTION_BYTES = 2**20
 LINE_LENGTH = 300
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -22,16 +23,26 @@ def start_section(path: Path, title: str) -> None:
 
 def read_tail(path: Path, count: int) -> tuple[str, ...]:
     """The last lines of the log's last section that say something, fit for any terminal."""
+    return _last_section(path, TAIL_BYTES)[-count:]
+
+
+def read_section(path: Path) -> tuple[str, ...]:
+    """All lines of the log's last section that say something, as far as they are the last MiB."""
+    return _last_section(path, SECTION_BYTES)
+
+
+def _last_section(path: Path, limit: int) -> tuple[str, ...]:
+    """The lines since the last start within the last `limit` bytes; () where there is no log."""
     try:
         with path.open("rb") as log:
-            log.seek(max(0, log.seek(0, 2) - TAIL_BYTES))
+            log.seek(max(0, log.seek(0, 2) - limit))
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return ()
     _, found, section = f"\n{text}".rpartition(f"\n{SECTION}")
     # Either way the first line is none: the rest of the title, or what we cut in two.
     _, *lines = (section if found else text).split("\n")
-    return tuple(filter(None, map(clean_line, lines)))[-count:]
+    return tuple(filter(None, map(clean_line, lines)))
 
 
 def clean_line(line: str) -> str:
