@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pytest_llmeval.errors import OrchestratorError
+
 RESTART_SECONDS = 5
 STOP_SECONDS = 60
 """A daemon that is asked to end stops all servers first, and each of them in its own time."""
@@ -42,8 +44,13 @@ class ServiceFacts:
 
 
 def systemd_unit(facts: ServiceFacts) -> str:
-    """A unit of the user's own systemd."""
+    """A unit of the user's own systemd; raises OrchestratorError for a program it would refuse."""
     program, *arguments = facts.command
+    if re.search(r"[\"'\\]", program):
+        raise OrchestratorError(
+            f"{program}: systemd starts no program whose path holds a quote or a backslash; "
+            "install into a folder without"
+        )
     # Of the program's path systemd replaces no variables, of its arguments it does.
     words = [_systemd_quoted(program), *(_systemd_quoted(each, "$") for each in arguments)]
     variables = [

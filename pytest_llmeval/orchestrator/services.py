@@ -37,7 +37,8 @@ CARRIED = (
 )
 """Variables that decide which program runs on what; a service has none of ours by itself."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Control characters, halves of characters, and what XML does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,8 @@ def service_facts(
     variables[VARIABLE] = str(home.root)
     command = (python, "-m", MODULE, "--home", str(home.root), "daemon", "run")
     for text in (*command, *variables.values(), user):
-        if _CONTROL.search(text):
-            raise OrchestratorError(
-                f"{text!r} holds a control character, which no service's file can hold"
-            )
+        if _UNWRITABLE.search(text):
+            raise OrchestratorError(f"{text!r} holds a character that no service's file can hold")
     log = home.logs / "service.log"
     return ServiceFacts(service_name(home, own), command, variables, user, log)
 
@@ -118,6 +117,8 @@ def plan_service(
     return Service(kind, path, nssm_script(facts), "utf-8", *_nssm(name, path))
 
 
+ONE_DAEMON = "a daemon that runs already keeps the service's from starting: llama-orch daemon stop"
+
 _How = tuple[tuple[Step, ...], tuple[str, ...]]
 
 
@@ -128,13 +129,14 @@ def _systemd(name: str, path: Path, user: str) -> _How:
         Step((*control, "enable", "--now", f"{name}.service")),
     )
     advice = (
+        ONE_DAEMON,
         f"so that it starts at boot, and not when you log in: loginctl enable-linger {user}",
         (
             "a variable that holds a key (server.api_key_env) goes into a file of "
             "~/.config/environment.d, never into the unit"
         ),
         f"look at it: systemctl --user status {name}, journalctl --user -u {name}",
-        f"take it away: systemctl --user disable --now {name} && rm {path}",
+        f"take it away: systemctl --user disable --now {name} && rm '{path}'",
     )
     return steps, advice
 
@@ -146,6 +148,7 @@ def _launchd(name: str, path: Path, user_id: int) -> _How:
         Step(("launchctl", "bootstrap", domain, str(path))),
     )
     advice = (
+        ONE_DAEMON,
         "it starts when you log in; macOS starts nobody's own programs before",
         (
             "a variable that holds a key (server.api_key_env) goes into EnvironmentVariables, and "
@@ -163,6 +166,7 @@ def _task(name: str, path: Path) -> _How:
         Step(("schtasks", "/Run", "/TN", name)),
     )
     advice = (
+        ONE_DAEMON,
         "only an administrator may have something started at boot: do it in a prompt of one",
         (
             "a task has the variables of your account alone, such as setx sets: PATH, and any that "
@@ -177,6 +181,7 @@ def _task(name: str, path: Path) -> _How:
 def _nssm(name: str, path: Path) -> _How:
     steps = (Step(("cmd", "/d", "/c", str(path))),)
     advice = (
+        ONE_DAEMON,
         "it needs NSSM on PATH (winget install NSSM.NSSM), and an administrator's prompt",
         (
             "the service runs as LocalSystem, which has its own variables and not your drives: "

@@ -19,6 +19,7 @@ from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
 from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, restart, up
 from pytest_llmeval.commands.llama_orch.logs_command import logs
 from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
+from pytest_llmeval.commands.llama_orch.service_command import install_service
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -67,6 +68,7 @@ def llama_orch(
 
 app.add_typer(config_app, name="config")
 app.command()(init)
+app.command("install-service")(install_service)
 for command in (up, down, restart, ps, health, logs, describe, reset):
     app.command()(command)
 
