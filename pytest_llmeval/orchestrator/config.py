@@ -59,7 +59,7 @@ class ServerConfig(Section):
     executable: Text = "llama-server"
     host: Text = "127.0.0.1"
     port: Port = "auto"
-    timeout: Seconds = 3600
+    timeout: Seconds = 3600.0
     parallel: Positive = 1
     api_key_env: VariableName | None = None
 
@@ -80,10 +80,10 @@ class HealthcheckConfig(Section):
     """
 
     path: str = "/health"
-    interval: Seconds = 10
-    timeout: Seconds = 5
+    interval: Seconds = 10.0
+    timeout: Seconds = 5.0
     retries: Positive = 3
-    start_period: Delay = 120
+    start_period: Delay = 120.0
 
 
 class RestartConfig(Section):
@@ -96,12 +96,12 @@ class RestartConfig(Section):
 
     enabled: bool = True
     max_retries: Annotated[int, Field(ge=0)] = 5
-    window: Seconds = 600
-    initial: Delay = 1
-    multiplier: Annotated[float, Field(ge=1)] = 2
-    cap: Delay = 60
+    window: Seconds = 600.0
+    initial: Delay = 1.0
+    multiplier: Annotated[float, Field(ge=1)] = 2.0
+    cap: Delay = 60.0
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
-    reset_after: Delay = 60
+    reset_after: Delay = 60.0
 
 
 class LogConfig(Section):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_llmeval.errors import InstanceConfigError, UnknownInstanceError
+from pytest_llmeval.errors import (
+    InputError,
+    InstanceConfigError,
+    OrchestratorError,
+    UnknownInstanceError,
+)
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
-from pytest_llmeval.inputs.paths import expand_variables, located, located_executable
+from pytest_llmeval.inputs.paths import (
+    expand_variables,
+    located,
+    located_executable,
+    variables_in,
+)
 from pytest_llmeval.inputs.sections import NAME, NAME_RULE, read_section
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.consistency import contradictions
@@ -21,6 +32,8 @@ from pytest_llmeval.orchestrator.home import Home
 
 CONFIG_NAMES = ("config.yaml", "config.json")
 """What the config in an instance's folder may be called; there is one of them."""
+
+_PATHS = (("model", "path"), ("server", "executable"), ("log", "folder"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +53,13 @@ def instance_names(home: Home) -> tuple[str, ...]:
     """All instances that have a config file, in the order of their names."""
     try:
         folders = sorted(home.instances.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return ()
+    except OSError as problem:
+        raise OrchestratorError(
+            f"{home.instances}: cannot be read: {problem.strerror}; it is the folder that holds "
+            "one folder for each instance"
+        ) from problem
     return tuple(folder.name for folder in folders if config_files(folder))
 
 
@@ -53,20 +71,30 @@ def load_instance(
     Raises UnknownInstanceError when there is none of this name, InstanceConfigError with every
     mistake of its file, a line each.
     """
+    require_instance(home, name)
+    return load_folder(home.instances / name, environment)
+
+
+def require_instance(home: Home, name: str) -> None:
+    """Raise UnknownInstanceError, which tells those that there are, unless this one is there."""
     names = instance_names(home)
     if name not in names:
         raise UnknownInstanceError(_unknown_words(home, name, names))
-    return load_folder(home.instances / name, environment)
 
 
 def load_folder(folder: Path, environment: Mapping[str, str] = os.environ) -> LoadedInstance:
     """The instance that has this folder, and its name; raises InstanceConfigError."""
-    problem = name_problem(folder.name)
+    return load_file(find_config(folder), environment)
+
+
+def find_config(folder: Path) -> Path:
+    """The one config in an instance's folder; raises InstanceConfigError."""
+    problem = name_problem(folder.absolute().name)
     if problem:
         raise InstanceConfigError(problem, path=folder)
     found = config_files(folder)
     if len(found) == 1:
-        return load_file(found[0], environment)
+        return found[0]
     names = " or ".join(CONFIG_NAMES)
     if found:
         raise InstanceConfigError(
@@ -82,19 +110,22 @@ def load_file(path: Path, environment: Mapping[str, str] = os.environ) -> Loaded
 
     Raises InstanceConfigError with every mistake, a line each.
     """
-    document = read_document(path, InstanceConfigError)
-    mistakes = Mistakes(document, InstanceConfigError)
-    # Before anything else, so that no other message can quote one.
-    find_secrets(document.data, mistakes)
+    loaded, mistakes = _read(path, environment)
     mistakes.raise_if_any()
-    config = read_section(InstanceConfig, document.data, (), mistakes)
-    if config is not None:
-        for keys, message in contradictions(config):
-            mistakes.add(keys, message)
-        config = _resolved(config, path.absolute().parent, environment, mistakes)
-    mistakes.raise_if_any()
-    assert config is not None
-    return LoadedInstance(path.absolute().parent.name, config, path, document)
+    assert loaded is not None
+    return loaded
+
+
+def examine_file(
+    path: Path, environment: Mapping[str, str] = os.environ
+) -> tuple[LoadedInstance | None, tuple[InputError, ...]]:
+    """What a config file says if it has no mistake, and all its mistakes, each by itself."""
+    try:
+        loaded, mistakes = _read(path, environment)
+    except InstanceConfigError as problem:
+        return None, (problem,)
+    found = tuple(mistakes.in_order())
+    return (None if found else loaded), found
 
 
 def config_files(folder: Path) -> tuple[Path, ...]:
@@ -117,12 +148,35 @@ def slug(name: str) -> str:
     return plain if NAME.fullmatch(plain) else ""
 
 
+def variables_in_paths(instance: LoadedInstance) -> tuple[str, ...]:
+    """The variables of the environment that the paths of a config were written with."""
+    data = instance.document.data
+    written = (data.get(section, {}).get(key) for section, key in _PATHS)
+    found = (name for text in written if text is not None for name in variables_in(text))
+    return tuple(dict.fromkeys(found))
+
+
 def fingerprint(config: InstanceConfig) -> str:
     """The same for two configs that say the same, however they are written.
 
     What an instance was started with can be kept as this, and held against its file later.
     """
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read(path: Path, environment: Mapping[str, str]) -> tuple[LoadedInstance | None, Mistakes]:
+    document = read_document(path, InstanceConfigError)
+    mistakes = Mistakes(document, InstanceConfigError)
+    # Before anything else, so that no other message can quote one.
+    find_secrets(document.data, mistakes)
+    config = None if mistakes else read_section(InstanceConfig, document.data, (), mistakes)
+    if config is None:
+        return None, mistakes
+    for keys, message in contradictions(config):
+        mistakes.add(keys, message)
+    config = _resolved(config, path.absolute().parent, environment, mistakes)
+    return LoadedInstance(path.absolute().parent.name, config, path, document), mistakes
 
 
 def _resolved(

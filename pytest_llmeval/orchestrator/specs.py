@@ -58,6 +58,7 @@ def server_spec(
         device_name=device_name(config, devices),
         api_key=api_key(name, config, environ),
         metrics=True,
+        health_path=config.healthcheck.path,
         output=Output(out, err, max_bytes=config.log.max_bytes, keep=config.log.keep),
     )
 
