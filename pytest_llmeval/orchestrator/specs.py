@@ -52,6 +52,7 @@ def server_spec(
         device=config.gpu.device_id,
         api_key=api_key(name, config, environ),
         metrics=True,
+        health_path=config.healthcheck.path,
         output=Output(out, err, max_bytes=config.log.max_bytes, keep=config.log.keep),
     )
 

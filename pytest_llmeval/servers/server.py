@@ -12,12 +12,24 @@ from collections.abc import Callable, Mapping
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports
 from pytest_llmeval.servers.device_use import find_device_fault, read_use
-from pytest_llmeval.servers.health import Fetch, Post, Progress, Waited, wait_until_healthy
+from pytest_llmeval.servers.health import (
+    Fetch,
+    Health,
+    Post,
+    Progress,
+    Waited,
+    wait_until_healthy,
+)
 from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.logs import read_section, read_tail, start_section
-from pytest_llmeval.servers.process import SLICE_SECONDS, GuardedProcess, ProcessStartError
+from pytest_llmeval.servers.process import (
+    SLICE_SECONDS,
+    GuardedProcess,
+    ProcessStartError,
+)
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.trees import Usage
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
@@ -102,6 +114,28 @@ class Server:
     def alive(self) -> bool:
         """Whether its process exists."""
         return self._process is not None and self._process.alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of its process; whether it ended in time."""
+        return self._process is None or self._process.wait(timeout)
+
+    def cpu_seconds(self) -> float:
+        """What its process alone has computed so far; cheap enough to be asked every second."""
+        return 0.0 if self._process is None else self._process.cpu_seconds()
+
+    def progress(self) -> Progress:
+        """Signs of life of its process and all that it started; costs a walk over all processes."""
+        usage = Usage(0.0, 0) if self._process is None else self._process.usage()
+        try:
+            log_size = self.spec.log_path.stat().st_size
+        except OSError:
+            log_size = 0
+        last_line = "".join(self.log_tail(1))
+        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
+
+    def check_health(self) -> Health:
+        """Ask it for its health once, as long as `fetch` has patience."""
+        return self._kind.check_health(self._fetch, self.url)
 
     def log_tail(self, count: int = 8) -> tuple[str, ...]:
         """The last lines that the server wrote since its last start, fit for a terminal."""
@@ -224,9 +258,9 @@ class Server:
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
-            lambda: self._kind.check_health(self._fetch, self.url),
+            self.check_health,
             alive=lambda: process.alive() and not self._stopped.is_set(),
-            progress=lambda: self._progress(process),
+            progress=self.progress,
             patience=self.spec.start_timeout,
             clock=self._clock,
             sleep=self._sleep,
@@ -255,15 +289,6 @@ class Server:
             "`start_timeout` says how long that may last",
             log=True,
         )
-
-    def _progress(self, process: GuardedProcess) -> Progress:
-        usage = process.usage()
-        try:
-            log_size = self.spec.log_path.stat().st_size
-        except OSError:
-            log_size = 0
-        last_line = "".join(self.log_tail(1))
-        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
 
     def _verify(self, process: GuardedProcess) -> None:
         """Make sure that it is our server that answers, and has what the spec asks for."""

@@ -186,3 +186,8 @@ def test_logs_lie_in_the_home_or_where_the_config_says() -> None:
     out, err = Path("elsewhere", "qwen3.out.log"), Path("elsewhere", "qwen3.err.log")
     assert elsewhere.output == Output(out, err, max_bytes=4096, keep=0)
     assert elsewhere.log_path == err
+
+
+def test_health_is_asked_for_where_the_config_says() -> None:
+    assert spec().health_path == "/health"
+    assert spec({"healthcheck": {"path": "/v1/models"}}).health_path == "/v1/models"
