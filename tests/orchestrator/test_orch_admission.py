@@ -82,7 +82,7 @@ def test_without_a_device_in_sight_it_is_unknown_and_said_so() -> None:
     assert admission.verdict == "unknown"
     assert in_words(admission, asked) == (
         "whether it fits is unknown: about 1.0 GiB of main memory and 8.0 GiB of the device's, "
-        "and nobody can tell how much of the device's memory is free"
+        "and llama.cpp lists no such device"
     )
 
 
@@ -103,7 +103,7 @@ def test_what_is_short_is_told_with_the_ways_out() -> None:
 
 
 def test_small_amounts_are_told_in_smaller_units() -> None:
-    assert amount(Memory(3 * 2**20, 0)) == "3.0 MiB of main memory"
+    assert amount(Memory(3 * 2**20, 0)) == "3 MiB of main memory"
     assert amount(Memory(0, 0)) == "nothing"
 
 
