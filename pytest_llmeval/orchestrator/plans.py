@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint, load_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.keep import Policies
@@ -24,6 +26,7 @@ class InstancePlans:
         self._home = home
         self._environ = environ
         self._last: LoadedInstance | None = None
+        self._stamp: float | None = None  # of the file, when it was looked at last
 
     def check(self) -> None:
         """Read the config as it is now; raises what is wrong with it."""
@@ -33,7 +36,29 @@ class InstancePlans:
         """What to start; raises InstanceConfigError or what else stands in the way."""
         if anew or self._last is None:
             self._last = self._load()
+            self._stamp = _stamp(self._last.path)
         return self._plan(self._last, port)
+
+    def drift(self) -> str | None:
+        """What has become of the config since its server was started, told once each time."""
+        if self._last is None:
+            return None
+        stamp = _stamp(self._last.path)
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        if stamp is None:
+            return (
+                f"its config {self._last.path} is gone: it goes on as it was started, until it is "
+                "brought down"
+            )
+        try:
+            now = fingerprint(self._load().config)
+        except LlmevalError as error:
+            return f"its config has been changed and cannot be used: {error}"
+        if now == fingerprint(self._last.config):
+            return None
+        return "its config has been changed: it goes on as it was started, until it is restarted"
 
     def _load(self) -> LoadedInstance:
         return load_instance(self._home, self._name, self._environ)
@@ -45,3 +70,11 @@ class InstancePlans:
         spec = server_spec(self._name, config, self._home, environ=self._environ, port=port)
         policies = Policies(health_policy(config.healthcheck), spec.restart)
         return Plan(spec, policies, fingerprint(config))
+
+
+def _stamp(path: Path) -> float | None:
+    """When a file was written; None if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

@@ -117,7 +117,7 @@ class Supervisor:
                 return
         self._keeper(request.name).hear(Asked(request.number, request.wish))
 
-    def _keeper(self, name: str, known: Keep | None = None) -> Keeper:
+    def _keeper(self, name: str, known: Keep | None = None, port: int | None = None) -> Keeper:
         if name not in self._keepers:
             self._keepers[name] = Keeper(
                 name,
@@ -127,6 +127,7 @@ class Supervisor:
                 clock=self._clock,
                 draw=self._draw,
                 known=known,
+                port=port,
             )
         return self._keepers[name]
 
@@ -136,7 +137,7 @@ class Supervisor:
         if row.health == "error" and not anew:
             vitals = Vitals("error", row.detail, row.since or self._clock())
             known = replace(known, phase="error", watched=Watched(vitals))
-        self._keeper(row.name, known)
+        self._keeper(row.name, known, row.port)
 
     def _autostart(self) -> tuple[str, ...]:
         """Which instances are brought up because the daemon starts, and why some are not."""

@@ -27,7 +27,7 @@ def start(ctx: typer.Context, as_json: AsJson = False) -> None:
     before = daemon.running(home)
     identity = daemon.ensure_running(home, os.environ)
     if as_json:
-        say_json({"pid": identity.pid, "started": identity != before, "home": home.root})
+        say_json({"pid": identity.pid, "ran_already": identity == before, "home": home.root})
     elif identity == before:
         typer.echo(f"The daemon runs already, pid {identity.pid}.")
     else:
