@@ -15,8 +15,16 @@ from pytest_llmeval.orchestrator.sight import Sight, devices_of
 
 
 def judge(config: InstanceConfig, estimate: Estimate, sight: Sight) -> Admission:
-    """Whether an instance fits; unknown where nobody can tell what its devices have free."""
-    return judge_on(devices_of(config.gpu, sight.devices), estimate, sight.ram)
+    """Whether an instance fits; unknown where nobody can tell what its devices have free.
+
+    A server whose config leaves the layers open puts as many on a device as it has room for: too
+    little room there is then no reason not to start it.
+    """
+    admission = judge_on(devices_of(config.gpu, sight.devices), estimate, sight.ram)
+    if config.gpu.layers is None and admission.short.vram and not admission.short.ram:
+        why = "gpu.layers is not set, so that the server puts on the device what fits"
+        return replace(admission, verdict="unknown", why=why)
+    return admission
 
 
 def judge_on(devices: Sequence[Device], estimate: Estimate, ram: int) -> Admission:
