@@ -18,7 +18,8 @@ from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.servers.command import find_executable
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.ports import describe_listener, is_free
 
 
