@@ -178,9 +178,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions begin where we say so
         check_same_thread=False,  # our threads take turns
     )
-    # In WAL mode this loses nothing when a process is killed; a power cut may take the last
-    # transactions, and leaves the database whole.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # In WAL mode this loses nothing when a process is killed; a power cut may take the last
+        # transactions, and leaves the database whole.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:  # it is the first to read the file
+        connection.close()
+        raise
     return connection
 
 
