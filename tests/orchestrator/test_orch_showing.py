@@ -104,7 +104,7 @@ def test_a_rate_has_as_many_digits_as_say_something(value: float | None, text: s
         (DOWN, "- down"),
         (replace(RUNNING, health="unknown"), "? unknown"),
         (GIVEN_UP, "x error"),
-        (WAITING, "~ back in 12 s"),
+        (WAITING, "~ waits 12 s"),
     ],
 )
 def test_health_has_a_mark_beside_its_word(view: InstanceView, words: str) -> None:
@@ -134,6 +134,7 @@ def test_whoever_does_not_run_has_no_uptime() -> None:
 def test_all_of_them_in_a_line() -> None:
     assert showing.summary(ALL) == ("4 instances: 1 healthy, 1 waiting, 1 error, 1 down; 9.2 GiB")
     assert showing.summary([DOWN]) == "1 instance: 1 down"
+    assert showing.summary([]) == "no instances"
 
 
 def test_with_room_all_columns_are_shown_and_nothing_is_cut() -> None:
@@ -147,8 +148,9 @@ def test_in_120_cells_every_column_is_there() -> None:
     assert titles(120) == [column.title for column in showing.COLUMNS]
 
 
-def test_in_80_cells_the_least_wanted_columns_are_left_out() -> None:
-    assert titles(80) == ["Name", "Port", "Model", "Health", "Uptime", "tokens/s", "Memory"]
+@pytest.mark.parametrize("width", [78, 80])
+def test_in_80_cells_the_least_wanted_columns_are_left_out(width: int) -> None:
+    assert titles(width) == ["Name", "Port", "Model", "Health", "Uptime", "tokens/s", "Memory"]
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 72, 80, 100, 120, 132, 200])
