@@ -53,7 +53,8 @@ class HeldInstances:
         self.views = {view.name: view for view in views}
         self.asked: list[str] = []
         self.looks = 0
-        self.error: LlmevalError | None = None
+        self.look_error: LlmevalError | None = None
+        self.deed_error: LlmevalError | None = None
         self.held = threading.Event()
         self.held.set()
 
@@ -62,8 +63,8 @@ class HeldInstances:
 
     def overview(self) -> tuple[InstanceView, ...]:
         self.looks += 1
-        if self.error is not None:
-            raise self.error
+        if self.look_error is not None:
+            raise self.look_error
         return tuple(self.views.values())
 
     def view(self, name: str) -> InstanceView:
@@ -103,7 +104,7 @@ class HeldInstances:
     ) -> InstanceView:
         self.asked.append(f"{deed} {name}")
         self.held.wait()
-        if self.error is not None:
-            raise self.error
+        if self.deed_error is not None:
+            raise self.deed_error
         self.views[name] = change(self.view(name))
         return self.views[name]

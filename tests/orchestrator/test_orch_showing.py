@@ -11,32 +11,9 @@ from rich.console import Console
 from pytest_llmeval.orchestrator import showing
 from pytest_llmeval.orchestrator.views import InstanceView
 from pytest_llmeval.servers.health import HealthState
+from tests.orchestrator.orch_instances import ALL, BROKEN, CRASHING, EMBEDDER, NOW, QWEN
 
-NOW = 1_800_000_000.0
-RUNNING = InstanceView(
-    name="qwen",
-    wanted="up",
-    health="healthy",
-    detail="ok",
-    model=r"D:\models\Qwen3-8B-Instruct-Q4_K_M.gguf",
-    backend="vulkan",
-    device="AMD Radeon RX 9060 XT",
-    slots=4,
-    aliases=(),
-    pid=51234,
-    port=9931,
-    url="http://127.0.0.1:9931",
-    started_at=NOW - 11_100,
-    restarts=2,
-    memory=9_876_543_210,
-    tokens_per_second=48.27,
-)
-DOWN = InstanceView(
-    "embedder-for-search", "down", "unknown", "", "/m/bge-m3.gguf", "cpu", None, 1, ()
-)
-GIVEN_UP = replace(DOWN, name="broken", wanted="up", health="error", restarts=5)
-WAITING = replace(DOWN, name="crashing", wanted="up", retry_at=NOW + 12.4, restarts=1)
-ALL = (RUNNING, DOWN, GIVEN_UP, WAITING)
+RUNNING, DOWN, GIVEN_UP, WAITING = QWEN, EMBEDDER, BROKEN, CRASHING
 
 
 def titles(width: int | None) -> list[str]:
@@ -182,7 +159,7 @@ def test_a_table_of_nothing_has_its_titles() -> None:
 
 
 def test_colours_say_what_the_marks_say() -> None:
-    healthy, down, error, _ = printed(120, color=True)[1:]
+    error, _, down, healthy = printed(120, color=True)[1:]
     assert "\x1b[32m+ healthy" in healthy
     assert "\x1b[2m- down" in down
     assert "\x1b[1;31mx error" in error

@@ -37,7 +37,8 @@ def in_background(
 
     def run() -> None:
         tried = Tried(work)
-        with contextlib.suppress(RuntimeError):  # the dashboard has been left meanwhile
-            app.call_from_thread(deliver, tried)
+        with contextlib.suppress(RuntimeError):  # the dashboard is being left at this very moment
+            if app.is_running:
+                app.call_from_thread(deliver, tried)
 
     threading.Thread(target=run, name="llama-orch-dashboard", daemon=True).start()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -83,6 +84,7 @@ class Dashboard(App[None]):
         }
         self._views: tuple[InstanceView, ...] = ()
         self._looking = False
+        self._blind = False
         self._acting: dict[str, Deed] = {}
         self._laid_out: tuple[object, ...] = ()
 
@@ -172,8 +174,12 @@ class Dashboard(App[None]):
     def _show(self, found: Tried[tuple[InstanceView, ...]]) -> None:
         self._looking = False
         if found.given is None:
+            self._blind = True
             self._tell(f"cannot look: {found.error}", error=True)
             return
+        if self._blind:
+            self._blind = False
+            self._tell("")
         self._views = found.given
         self._table.display = bool(self._views)
         self._part("empty").display = not self._views
@@ -192,7 +198,9 @@ class Dashboard(App[None]):
         """Show the views that there are in the room that there is."""
         now = self._clock()
         at = time.strftime("%H:%M:%S", time.localtime(now))
-        self._part("top").update(f"{self.TITLE}  {at}  {summary(self._views)}")
+        line = f"{at}  {summary(self._views)}"
+        title = f"{self.TITLE}  {line}"
+        self._part("top").update(title if cell_len(title) <= self.size.width - 2 else line)
         # Each column has a cell of padding on both sides, and a long table a bar to scroll it by.
         bar = 2 if len(self._views) >= self._table.size.height > 0 else 0
         shown = fitted(self._views, now, self.size.width - 2 - bar)
