@@ -26,10 +26,10 @@ from pytest_llmeval.servers.process import (
     SLICE_SECONDS,
     GuardedProcess,
     ProcessStartError,
-    Usage,
 )
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.trees import Usage
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
