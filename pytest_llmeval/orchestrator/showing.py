@@ -163,8 +163,8 @@ def summary(views: Sequence[InstanceView]) -> str:
 def nothing_to_show(instances: Path) -> str:
     """What to say where no instance is declared."""
     return (
-        f"No instances yet in {instances}. Declare one: llama-orch init NAME --model FILE.gguf, "
-        "then: llama-orch up NAME"
+        f"No instances yet in {instances}. Declare one: llama-orch init --profile cpu --name NAME "
+        "--model FILE.gguf, then: llama-orch up NAME"
     )
 
 
