@@ -154,6 +154,9 @@ def _logging(home: Home, *, to_terminal: bool) -> Iterator[None]:
     log.propagate = False
     try:
         yield
+    except LlmevalError as error:
+        log.warning("the daemon ends: %s", error)
+        raise
     except Exception:
         log.exception("the daemon ends by a mistake of its own")
         raise
