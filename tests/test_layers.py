@@ -60,6 +60,8 @@ BETWEEN_ROOMS = {
     ("orchestrator", "inputs.documents"): "configs of instances are YAML of the same kind",
     ("orchestrator", "inputs.mistakes"): "their mistakes are told in the same words",
     ("orchestrator", "inputs.sections"): "their sections are read in the same way",
+    ("orchestrator", "inputs.paths"): "their paths mean what they mean in other configs",
+    ("orchestrator", "inputs.credentials"): "no secret belongs into them either",
 }
 
 
@@ -129,7 +131,7 @@ DOORS = (
         },
     ),
     Door(
-        "processes are started, looked into and ended in servers/process.py and guard.py only",
+        "processes are started, looked into and ended in servers/ (process, trees, guard) only",
         words("""
             asyncio.create_subprocess_exec asyncio.create_subprocess_shell
             concurrent.futures.process concurrent.futures.ProcessPoolExecutor
@@ -140,6 +142,7 @@ DOORS = (
         {
             "servers.process": "the door",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
+            "servers.trees": "the door, too: looking into what was started, and ending it",
             "servers.ports": "read-only: it names the program that holds a port",
             "servers.identity": "read-only: who a process is, and whether it lives",
             "scoring.math_process": "math-verify needs a process that may hang and be ended",
@@ -147,7 +150,7 @@ DOORS = (
         },
     ),
     Door(
-        "calls that only POSIX has are made in servers/process.py and guard.py only",
+        "calls that only POSIX has are made in servers/ (process, trees, guard) only",
         words("""
             fcntl grp os.WNOHANG os.fork os.forkpty os.geteuid os.getpgid os.getpgrp os.getuid
             os.killpg os.mkfifo os.sched_getaffinity os.setpgid os.setpgrp os.setsid os.statvfs
@@ -157,6 +160,7 @@ DOORS = (
         {
             "servers.process": "process groups; Windows has its own branch",
             "servers.guard": "process groups; Windows has its own branch",
+            "servers.trees": "process groups; Windows has its own branch",
         },
     ),
     WAITS_OR_FILES,
