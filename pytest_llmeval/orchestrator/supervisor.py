@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.autostart import read_autostart
 from pytest_llmeval.orchestrator.configs import instance_names, require_instance
 from pytest_llmeval.orchestrator.home import Home
@@ -47,6 +48,7 @@ class Supervisor:
         self._environ = environ
         self._clock = clock
         self._draw = draw
+        self._devices = KnownDevices(home.root)
         self._keepers: dict[str, Keeper] = {}
         self._changes: Changes | None = None
         self._heard = 0
@@ -121,7 +123,7 @@ class Supervisor:
         if name not in self._keepers:
             self._keepers[name] = Keeper(
                 name,
-                InstancePlans(name, self._home, self._environ),
+                InstancePlans(name, self._home, self._environ, self._devices),
                 self._state,
                 environ=self._environ,
                 clock=self._clock,

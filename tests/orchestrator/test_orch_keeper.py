@@ -160,6 +160,15 @@ def test_a_restart_loop_ends_in_error_and_reset_leaves_it_down(kept: Kept) -> No
     assert kept.does("one", "up") == Outcome()
 
 
+def test_what_surely_does_not_fit_is_refused_with_the_numbers(kept: Kept) -> None:
+    kept.config("one", model={"context_size": 10**9})
+    outcome = kept.does("one", "up")
+    assert outcome.kind == "ServerStartError"
+    assert (outcome.error or "").startswith("one: it does not fit: about ")
+    assert "GiB of main memory too little is free" in (outcome.error or "")
+    assert not kept.home.logs.exists()
+
+
 def test_nobody_has_an_instance_of_that_name(kept: Kept) -> None:
     kept.config("one")
     outcome = kept.does("onw", "up")

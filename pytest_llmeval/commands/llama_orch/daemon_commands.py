@@ -79,17 +79,14 @@ def _in_words(report: DaemonStatus) -> str:
 
 
 @daemon_app.command("run")
-def run(
-    ctx: typer.Context,
-    detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
-) -> None:
+def run(ctx: typer.Context) -> None:
     """Be the daemon, here in the foreground, until Ctrl-C or `llama-orch daemon stop`.
 
     That is what a service manager runs.
     """
     from pytest_llmeval.orchestrator import daemon_run
 
-    daemon_run.run(home_of(ctx), os.environ, detached=detached)
+    daemon_run.run(home_of(ctx), os.environ, in_background=False)
 
 
 @daemon_app.command("autostart")
