@@ -6,6 +6,7 @@ and database say. It starts and stops no server itself.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -157,50 +158,54 @@ class Client:
         """Have it running; one that runs already is left alone, whatever its config says now."""
         self._loaded(name)
         if not self._is_up(self._state.row(name)):
-            self._daemon.ensure_running()
-            self._ask(name, "up")
+            self._bring_about(name, "up")
         return self.view(name)
 
     def down(self, name: str) -> InstanceView:
         """Have it stopped, and back when its process is gone."""
         view = self.view(name)  # so that no name is written down that nobody knows
         # Asked even where there is no daemon: one may be starting right now.
-        self._ask(name, "down", alone=lambda: self._see_it_end(name))
+        self._ask(name, "down", lambda: self._see_it_end(name))
         return self.view(name) if name in self.names() else replace(view, wanted="down", pid=None)
 
     def restart(self, name: str) -> InstanceView:
         """End it and start it again at once, whatever the restart policy says."""
         self._loaded(name)
-        self._daemon.ensure_running()
-        self._ask(name, "restart")
+        self._bring_about(name, "restart")
         return self.view(name)
 
     def reset(self, name: str) -> InstanceView:
         """Forget its restarts: one that was given up is down then, and may be started again."""
         self._require(name)
-        self._ask(name, "reset", alone=lambda: self._reset_row(name))
+        self._ask(name, "reset", lambda: self._reset_row(name))
         return self.view(name)
 
     def check(self, name: str) -> InstanceView:
         """Ask its server for its health now, and note the answer; one without is left as it is."""
         self._require(name)
-        self._ask(name, "check", alone=lambda: None)
+        self._ask(name, "check", lambda: None)
         return self.view(name)
 
-    def _ask(self, name: str, wish: Wish, alone: Callable[[], None] | None = None) -> None:
-        """Ask, and wait until it is done; without a daemon `alone` is all there is to do, if given.
+    def _bring_about(self, name: str, wish: Wish) -> None:
+        """Have a daemon do it. Should it die over it, the next one goes on; not a third one."""
+        self._daemon.ensure_running()
+        asked = Asked(self._state.ask(name, wish), name, wish)
+        try:
+            self._wait(asked)
+        except DaemonError:
+            self._daemon.ensure_running()
+            self._wait(asked)
+
+    def _ask(self, name: str, wish: Wish, alone: Callable[[], None]) -> None:
+        """Have the daemon do it; where there is none, `alone` is all there is to do.
 
         A daemon says that it is there before it reads what is wanted: either we see it, or it sees
         what we asked.
         """
         asked = Asked(self._state.ask(name, wish), name, wish)
-        if alone is None or self._daemon.running() is not None:
-            try:
+        if self._daemon.running() is not None:
+            with contextlib.suppress(DaemonError):
                 self._wait(asked)
-            except DaemonError:
-                if alone is None:
-                    raise
-            else:
                 return
         alone()
         self._state.finish(asked.number, Outcome())

@@ -17,6 +17,7 @@ from pytest_llmeval.errors import (
     ServerError,
     ServerLostError,
     ServerStartError,
+    StateError,
     UnknownInstanceError,
 )
 from pytest_llmeval.orchestrator.views import Wanted
@@ -83,6 +84,7 @@ _KINDS: dict[str, type[LlmevalError]] = {
         ServerError,
         ServerLostError,
         ServerStartError,
+        StateError,
         UnknownInstanceError,
     )
 }

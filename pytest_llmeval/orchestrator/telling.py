@@ -105,8 +105,16 @@ def _settings(config: InstanceConfig) -> Iterator[tuple[str, str]]:
         entries = value if isinstance(value, Mapping) else {"": value}
         for key, entry in entries.items():
             if entry not in (None, [], {}):
-                text = ", ".join(entry) if isinstance(entry, list) else str(entry)
-                yield ".".join(filter(None, (section, key))), clean_line(text)
+                yield ".".join(filter(None, (section, key))), clean_line(_value(entry))
+
+
+def _value(entry: object) -> str:
+    """A value of a config nearly as YAML has it."""
+    if isinstance(entry, list):
+        return ", ".join(map(_value, entry))
+    if isinstance(entry, bool):
+        return str(entry).lower()
+    return f"{entry:g}" if isinstance(entry, float) else str(entry)
 
 
 def _histories(detail: InstanceDetail) -> Iterator[str]:

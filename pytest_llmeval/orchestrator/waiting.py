@@ -100,7 +100,7 @@ def _alone(asked: Asked, daemon: Daemon) -> str:
 def _progress(asked: Asked, state: State, seconds: float) -> str:
     """`loading (12 s): llama_model_loader: ...`."""
     row = state.row(asked.name)
-    doing = "waiting for the daemon" if row is None else row.health
+    doing: str = "waiting for the daemon" if row is None else row.health
     if asked.wish == "down":
         doing = "stopping"
     detail = f": {row.detail}" if row is not None and row.detail and asked.wish != "down" else ""

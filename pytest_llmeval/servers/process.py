@@ -274,6 +274,25 @@ def _start_apart(
         return start(creationflags=flags)
 
 
+def run_to_end(command: Sequence[str], *, timeout: float) -> tuple[int, str]:
+    """Run a program of the system: its exit status, and what it wrote.
+
+    Raises OSError when it cannot be started or does not end in time.
+    """
+    try:
+        done = subprocess.run(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"it did not end within {timeout:g} s") from None
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
 def _start_guard(
     command: Sequence[str], log_path: Path, environ: Mapping[str, str], output: Output | None
 ) -> subprocess.Popen[bytes]:
