@@ -21,7 +21,7 @@ from textual.widgets import DataTable, Footer, Static
 from pytest_llmeval.orchestrator.dashboard.background import Tried, in_background
 from pytest_llmeval.orchestrator.dashboard.help_view import HelpView
 from pytest_llmeval.orchestrator.dashboard.log_view import LogView
-from pytest_llmeval.orchestrator.showing import Shown, fitted, state_of, styled, summary
+from pytest_llmeval.orchestrator.showing import Column, Shown, fitted, state_of, styled, summary
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
 from pytest_llmeval.servers.logs import clean_line
 
@@ -48,7 +48,10 @@ HelpView { align: center middle; }
 
 
 class Dashboard(App[None]):
-    """All instances of a home. `empty` is what to say where there are none."""
+    """All instances of a home. `empty` is what to say where there are none.
+
+    Without `colours` it is the marks alone that tell states apart.
+    """
 
     TITLE = "llama-orch"
     ENABLE_COMMAND_PALETTE = False
@@ -70,12 +73,14 @@ class Dashboard(App[None]):
         *,
         empty: str,
         progress: Progress,
+        colours: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self._instances = instances
         self._empty = empty
         self._progress = progress
+        self._colours = colours
         self._clock = clock
         self._deeds: dict[Deed, Callable[[str], InstanceView]] = {
             "up": instances.up,
@@ -107,8 +112,9 @@ class Dashboard(App[None]):
         self.action_look()
 
     def on_resize(self, _event: Resize) -> None:
-        """Choose the columns anew."""
-        self._fill()
+        """Choose the columns anew, once there is something to fill them with."""
+        if self._views:
+            self._fill()
 
     def on_data_table_row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
         """Say why the selected one is as it is."""
@@ -217,9 +223,14 @@ class Dashboard(App[None]):
         """Exchange what has changed."""
         for view, row in zip(self._views, shown.rows, strict=True):
             for column, cell in zip(shown.columns, row, strict=True):
-                text = styled(column, cell, view)
+                text = self._text_of(column, cell, view)
                 if text != self._table.get_cell(view.name, column.title):
                     self._table.update_cell(view.name, column.title, text)
+
+    def _text_of(self, column: Column, cell: str, view: InstanceView) -> Text:
+        """A cell; textual makes greys of colours where there are none, which cannot be read."""
+        text = styled(column, cell, view)
+        return text if self._colours else Text(text.plain, justify=text.justify)
 
     def _lay_out(self, shown: Shown) -> None:
         """Make columns and rows anew; the instance that is selected stays so."""
@@ -230,7 +241,8 @@ class Dashboard(App[None]):
             table.add_column(label, width=width, key=column.title)
         for view, row in zip(self._views, shown.rows, strict=True):
             cells = zip(shown.columns, row, strict=True)
-            table.add_row(*(styled(column, cell, view) for column, cell in cells), key=view.name)
+            texts = (self._text_of(column, cell, view) for column, cell in cells)
+            table.add_row(*texts, key=view.name)
         table.move_cursor(row=selected, scroll=False)
         table.scroll_to(y=scrolled, animate=False)
 
