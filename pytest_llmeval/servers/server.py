@@ -15,7 +15,7 @@ from pytest_llmeval.servers.health import Fetch, Post, Progress, Waited, wait_un
 from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.logs import read_tail, start_section
 from pytest_llmeval.servers.process import SLICE_SECONDS, GuardedProcess, ProcessStartError
-from pytest_llmeval.servers.restart import RestartHistory, restart_delay
+from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
 
 GRACE_SECONDS = 5.0
@@ -66,7 +66,6 @@ class Server:
         self._process: GuardedProcess | None = None
         self._starts = 0
         self._generation = 0  # how many starts ended well
-        self._healthy_at = 0.0
         self._history = RestartHistory()
         self._lost: ServerLostError | None = None
         self._stopped = threading.Event()
@@ -127,8 +126,7 @@ class Server:
                 return
             if self._lost is not None:
                 raise ServerLostError(self._lost.message, log_tail=self._lost.log_tail)
-            health = self._clock() - self._healthy_at
-            self._history = self._history.after_health(health, self.spec.restart)
+            self._note_health()  # nobody asked meanwhile: it was well until now
             reason = self._end_process()
             while True:
                 self._wait_for_restart(reason)
@@ -206,8 +204,12 @@ class Server:
         except BaseException:
             process.stop(0)
             raise
-        self._healthy_at = self._clock()
+        self._note_health()
         self._generation += 1
+
+    def _note_health(self) -> None:
+        policy = self.spec.restart
+        self._history = after_answer(self._history, policy, self._clock(), ready=True)
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
@@ -275,18 +277,16 @@ class Server:
 
     def _wait_for_restart(self, reason: str) -> None:
         """Wait as long as the policy says, or raise because it says no."""
-        policy = self.spec.restart
-        delay = restart_delay(self._history, policy, now=self._clock(), draw=self._random())
-        if delay is None:
+        decision = after_death(self._history, self.spec.restart, self._clock(), self._random())
+        self._history = decision.history
+        if isinstance(decision, GivenUp):
             self._lost = ServerLostError(
-                f"{self.spec.name}: given up after {policy.max_retries} restarts within "
-                f"{policy.window / 60:.0f} minutes; the last time {reason}",
+                f"{self.spec.name}: {decision.why}; the last time {reason}",
                 log_tail=self.log_tail(),
             )
             raise self._lost
         self.restarts += 1
-        self._history = self._history.with_restart(self._clock())
-        self._pause(delay)
+        self._pause(decision.delay)
 
     def _pause(self, seconds: float) -> None:
         deadline = self._clock() + seconds

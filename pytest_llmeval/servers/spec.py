@@ -9,6 +9,9 @@ from typing import Literal
 
 ServerKind = Literal["embedded", "llama-server", "llama-cpp-python", "ollama"]
 
+Backend = Literal["cpu", "vulkan", "cuda", "metal", "rocm"]
+"""What llama.cpp computes with."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -16,9 +19,11 @@ class RestartPolicy:
 
     The n-th restart in a row waits min(cap, initial·multiplier^(n-1))·U(jitter), so that servers
     that fell together do not all come back at the same moment. `reset_after` of good health ends
-    the row; more than `max_retries` within `window` is the end.
+    the row; more than `max_retries` within `window` is the end. One that is not `enabled` allows
+    none.
     """
 
+    enabled: bool = True
     initial: float = 1.0
     multiplier: float = 2.0
     cap: float = 60.0
@@ -46,6 +51,11 @@ class ServerSpec:
     `embeddings` makes it give embeddings; `pooling` is how the vectors of a text's tokens become
     one, where the model does not say so itself. Ollama has a store of its own instead of a `gguf`;
     `variables` are added to its environment.
+
+    A `backend` of None leaves it to the server what it computes on; else it is held to it. `device`
+    is the card's number, of those that this backend sees; None: all of them. `aliases` are further
+    names of the model. `batch` and `ubatch` are tokens, `timeout` the seconds that a request may
+    take to be read or answered. `api_key` is what requests must carry. `metrics` opens /metrics.
     """
 
     name: str
@@ -66,3 +76,11 @@ class ServerSpec:
     lora: tuple[LoraAdapter, ...] = ()
     embeddings: bool = False
     pooling: Literal["mean"] | None = None
+    aliases: tuple[str, ...] = ()
+    batch: int | None = None
+    ubatch: int | None = None
+    timeout: float | None = None
+    backend: Backend | None = None
+    device: int | None = None
+    api_key: str | None = field(default=None, repr=False)
+    metrics: bool = False
