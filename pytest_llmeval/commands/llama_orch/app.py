@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.llama_orch.serve_command import serve
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -35,6 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+app.command()(serve)
 
 
 def _version(wanted: bool) -> None:

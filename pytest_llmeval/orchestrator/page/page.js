@@ -3,7 +3,7 @@
 import { act, forgetToken, hasToken, keepToken, takeToken, watch } from "./link.js";
 import { Log } from "./log.js";
 import { element, Rows } from "./rows.js";
-import { healthOf, summary, visible } from "./words.js";
+import { stateOf, summary, visible } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -19,6 +19,7 @@ function show() {
   at("table").hidden = !views.length;
   at("empty").hidden = !known.begun || views.length > 0;
   at("summary").textContent = summary(views);
+  document.title = views.length ? `${summary(views)} · llama-orch` : "llama-orch";
   at("daemon").hidden = !known.begun || known.daemon;
   at("daemon").textContent = "daemon not running";
   at("daemon").title = "Nobody watches the instances. It starts with the next action, or: llama-orch daemon start";
@@ -37,8 +38,8 @@ const told = {
   instance(view) {
     const before = known.views.get(view.name);
     known.views.set(view.name, view);
-    const word = healthOf(view, now()).word;
-    if (before && healthOf(before, now()).word !== word) at("said").textContent = `${visible(view.name)}: ${word}`;
+    const word = stateOf(view, now()).word;
+    if (before && stateOf(before, now()).word !== word) at("said").textContent = `${visible(view.name)}: ${word}`;
   },
   gone({ name }) {
     known.views.delete(name);
@@ -54,6 +55,7 @@ const told = {
     notice("trouble", message, "warn");
   },
   outcome({ name, action, error }) {
+    ended(name, action);
     notice(`action ${name}`, error && `${action} of ${name}: ${error.message}`, "bad");
   },
 };
@@ -68,11 +70,15 @@ async function perform(name, action, button) {
   try {
     await act(name, action);
   } catch (error) {
-    known.pending = known.pending.filter((job) => job.name !== name || job.action !== action);
+    ended(name, action);
     notice(`action ${name}`, `${action} of ${name}: ${error.message}`, "bad");
     if (error.status === 401) askForToken("The token was refused: llama-orch serve has another one now.");
     show();
   }
+}
+
+function ended(name, action) {
+  known.pending = known.pending.filter((job) => job.name !== name || job.action !== action);
 }
 
 /** One message for each matter; none takes it away. */

@@ -1,6 +1,6 @@
 // The table: a row for each instance, which is changed in place, so that focus and selection stay.
 
-import { device, doing, healthOf, isUp, memory, speed, uptime, visible } from "./words.js";
+import { device, doing, isUp, memory, model, speed, stateOf, uptime, visible } from "./words.js";
 
 const LABELS = ["Instance", "Health", "Backend", "Port", "PID", "Uptime", "Restarts", "Tokens/s", "Memory"];
 
@@ -25,7 +25,7 @@ class Row {
     this.model = element("span", { class: "more" });
     this.word = element("span", { class: "health" });
     this.why = element("span", { class: "more why" });
-    this.backend = element("span");
+    this.backend = element("span", { class: "backend" });
     this.device = element("span", { class: "more" });
     this.numbers = LABELS.slice(3).map(() => element("span"));
     this.buttons = Object.fromEntries(["start", "stop", "restart", "reset", "log"].map((action) => {
@@ -50,16 +50,16 @@ class Row {
   }
 
   show(view, pending, now, mayAct) {
-    const health = healthOf(view, now);
+    const state = stateOf(view, now);
     const busy = doing(pending);
-    say(this.model, visible(view.model.split(/[\\/]/).pop()));
+    say(this.model, model(view));
     mark(this.model, "title", visible(view.model));
-    say(this.word, busy || health.word);
-    mark(this.word, "data-tone", busy ? "wait" : health.tone);
-    say(this.why, visible(health.why));
-    mark(this.why, "title", visible(health.why));
+    say(this.word, busy || state.word);
+    mark(this.word, "data-tone", busy ? "wait" : state.tone);
+    say(this.why, state.why);
+    mark(this.why, "title", state.why);
     say(this.backend, view.backend);
-    say(this.device, visible(device(view)));
+    say(this.device, device(view));
     const numbers = [view.port ?? "", view.pid ?? "", uptime(view, now), view.restarts, speed(view), memory(view.memory)];
     numbers.forEach((number, at) => {
       say(this.numbers[at], String(number));

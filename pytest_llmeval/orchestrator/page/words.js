@@ -11,19 +11,19 @@ export function visible(text) {
   });
 }
 
-/** Bytes as people say them. */
+/** Bytes as MiB or GiB. */
 export function memory(bytes) {
   if (bytes === null) return "";
-  const gib = bytes / 2 ** 30;
-  return gib >= 1 ? `${gib.toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`;
+  const mebibytes = bytes / 2 ** 20;
+  return mebibytes < 1023.5 ? `${mebibytes.toFixed(0)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`;
 }
 
-/** Seconds in the two largest units that say something. */
+/** A length of time by its two largest units. */
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  const [days, hours, minutes] = [whole / 86400, (whole / 3600) % 24, (whole / 60) % 60].map(Math.floor);
-  if (days) return `${days} d ${hours} h`;
-  if (hours) return `${hours} h ${minutes} m`;
+  const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(whole / unit));
+  if (days) return `${days} d ${hours % 24} h`;
+  if (hours) return `${hours} h ${minutes % 60} m`;
   if (minutes) return `${minutes} m ${whole % 60} s`;
   return `${whole} s`;
 }
@@ -33,12 +33,19 @@ export function uptime(view, now) {
 }
 
 export function speed(view) {
-  return view.tokens_per_second === null ? "" : view.tokens_per_second.toFixed(1);
+  const rate = view.tokens_per_second;
+  if (rate === null) return "";
+  return rate < 99.95 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en");
+}
+
+/** Its model without folder and ending. */
+export function model(view) {
+  return visible(view.model.split(/[\\/]/).pop().replace(/\.gguf$/i, ""));
 }
 
 /** Where it computes: the device only where it says more than the backend. */
 export function device(view) {
-  return view.device && view.device.toLowerCase() !== view.backend ? view.device : "";
+  return view.device && view.device.toLowerCase() !== view.backend ? visible(view.device) : "";
 }
 
 export function isReady(view) {
@@ -51,21 +58,18 @@ export function isUp(view) {
 }
 
 const TONES = {
-  healthy: "good", busy: "good", loading: "wait", unknown: "none",
+  healthy: "good", busy: "busy", loading: "wait", unknown: "none",
   unhealthy: "bad", unreachable: "warn", error: "bad",
 };
 
-/** What is said of an instance's health: a word, its tone (a colour), and why. */
-export function healthOf(view, now) {
-  if (view.health === "error") return { word: "error", tone: "bad", why: view.detail };
-  if (view.wanted === "down") {
-    return { word: view.pid === null ? "down" : "stopping", tone: "none", why: view.pid === null ? "" : view.detail };
+/** What is said of an instance's state: a word, its tone (a colour), and why it is so. */
+export function stateOf(view, now) {
+  const why = visible(view.detail);
+  if (view.pid === null && view.health !== "error") {
+    if (view.retry_at !== null) return { word: `back in ${span(view.retry_at - now)}`, tone: "wait", why };
+    if (view.wanted === "down") return { word: "down", tone: "none", why: "" };
   }
-  if (view.pid === null && view.retry_at !== null) {
-    const wait = Math.max(0, Math.ceil(view.retry_at - now));
-    return { word: "waiting", tone: "warn", why: `starts again in ${span(wait)}${view.detail ? `: ${view.detail}` : ""}` };
-  }
-  return { word: view.health, tone: TONES[view.health] ?? "none", why: view.health === "healthy" ? "" : view.detail };
+  return { word: view.health, tone: TONES[view.health] ?? "none", why: isReady(view) ? "" : why };
 }
 
 const DOING = { start: "starting…", stop: "stopping…", restart: "restarting…", reset: "resetting…" };

@@ -5,10 +5,8 @@ Nothing here knows how instances are kept; it asks `Instances`, in threads, sinc
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -64,6 +62,11 @@ class Office:
         self.jobs = Jobs(instances, self.feed.poke)
         self._daemon = daemon
 
+    def close(self) -> None:
+        """Let all go who wait for something; else the server could not end."""
+        self.feed.close()
+        self.jobs.close()
+
     async def overview(self) -> Overview:
         """All instances now."""
         daemon, views = await self.threads(lambda: (self._daemon(), self.instances.overview()))
@@ -81,7 +84,7 @@ def make_app(
 ) -> FastAPI:
     """The interface over these instances; `daemon` tells whether the daemon runs.
 
-    Its `state.office.feed` must be closed for the server to end: those who watch never leave.
+    Its `state.office` must be closed for the server to end: those who watch never leave.
     """
     office = Office(instances, daemon, interval)
     app = FastAPI(
@@ -90,7 +93,6 @@ def make_app(
         description="The model servers of one machine: see them, start and stop them.",
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
-        lifespan=_ending(office),
     )
     app.state.office = office
     app.add_middleware(Gate, access=access)
@@ -101,15 +103,6 @@ def make_app(
         app.add_api_route(path, _asset(name), methods=["GET", "HEAD"], include_in_schema=False)
     _tell_problems(app)
     return app
-
-
-def _ending(office: Office) -> Callable[[FastAPI], Any]:
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        office.feed.close()
-
-    return lifespan
 
 
 def _reading(office: Office) -> APIRouter:
@@ -198,11 +191,13 @@ def _act(office: Office, action: Action) -> Callable[..., Any]:
         if action in {"start", "restart"}:
             await office.threads(office.instances.config, name)  # or it cannot be read
         task = office.jobs.begin(name, action)
-        if wait:
-            # Whoever goes away takes nothing with them.
-            return await asyncio.shield(task)
-        response.status_code = 202
-        return view
+        if not wait:
+            response.status_code = 202
+            return view
+        after = await office.jobs.ended(task)
+        if after is None:
+            raise HTTPException(503, f"the interface ends; the {action} goes on")
+        return after
 
     return act
 

@@ -38,6 +38,7 @@ class Gate:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
         if scope["type"] != "http":  # the start and the end of the app
             await self._app(scope, receive, send)
             return

@@ -31,6 +31,7 @@ class Jobs:
         self._running: dict[Job, asyncio.Task[InstanceView]] = {}
         self._outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)
         self._number = 0
+        self._closing = asyncio.Event()
 
     @property
     def pending(self) -> tuple[Job, ...]:
@@ -52,6 +53,20 @@ class Jobs:
             task.add_done_callback(lambda ended: self._note(job, ended))
             self._changed()
         return task
+
+    async def ended(self, task: asyncio.Task[InstanceView]) -> InstanceView | None:
+        """What became of an action; None if the interface ends before it does."""
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            # Not awaited itself: whoever asks and goes away must not take the action with them.
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+        return task.result() if task.done() else None
+
+    def close(self) -> None:
+        """Let those go who wait for an action; it goes on."""
+        self._closing.set()
 
     def _note(self, job: Job, ended: asyncio.Task[InstanceView]) -> None:
         del self._running[job]

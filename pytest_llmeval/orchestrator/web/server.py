@@ -18,7 +18,7 @@ class WebServer:
     """Answers for the app until it is told to stop (`listening.Listener`)."""
 
     def __init__(self, app: FastAPI, listening: socket.socket):
-        self._feed = app.state.office.feed
+        self._office = app.state.office
         self._listening = listening
         self._server = _Server(
             uvicorn.Config(
@@ -28,6 +28,7 @@ class WebServer:
                 log_config=None,
                 server_header=False,
                 ws="none",
+                lifespan="off",
                 timeout_graceful_shutdown=PATIENCE,
             )
         )
@@ -37,8 +38,8 @@ class WebServer:
         await self._server.serve([self._listening])
 
     def stop(self) -> None:
-        """End soon. Who watches the events is let go first: they would never leave."""
-        self._feed.close()
+        """End soon. Who waits for something is let go first: they would never leave."""
+        self._office.close()
         self._server.should_exit = True
 
 
