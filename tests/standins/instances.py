@@ -69,7 +69,9 @@ class StandIn:
 
     def view(self, name: str) -> InstanceView:
         if name not in self.views:
-            raise UnknownInstanceError(f"no instance {name!r}; there are: {', '.join(self.names())}")
+            raise UnknownInstanceError(
+                f"no instance {name!r}; there are: {', '.join(self.names())}"
+            )
         return self.views[name]
 
     def describe(self, name: str) -> InstanceDetail:

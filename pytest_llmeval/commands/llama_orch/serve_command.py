@@ -106,9 +106,7 @@ def _need_extra() -> None:
     del fastapi, uvicorn
 
 
-def _access(
-    home: Home, host: str, token_env: str | None, environ: Mapping[str, str]
-) -> Access:
+def _access(home: Home, host: str, token_env: str | None, environ: Mapping[str, str]) -> Access:
     from pytest_llmeval.orchestrator.web.access import access_to, is_loopback
     from pytest_llmeval.orchestrator.web.token_file import given_token, kept_token
 

@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 ASSETS = frozenset(
-    {"/", "/icon.svg", "/page.css", *(f"/{name}.js" for name in ("page", "link", "log", "rows", "words"))}
+    {
+        "/",
+        "/icon.svg",
+        "/page.css",
+        *(f"/{name}.js" for name in ("page", "link", "log", "rows", "words")),
+    }
 )
 """What anybody may load: it holds nothing but the page itself, which asks for the rest."""
 

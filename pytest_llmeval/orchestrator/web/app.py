@@ -45,11 +45,25 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ProblemAnswer, "description": "Why not, in words."}
 }
 
+#: The same for routes whose own answers are no JSON.
+PROBLEMS_IN_JSON: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": PROBLEMS["default"]["description"],
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
+    }
+}
+
 #: The gate asks for the token; these two tell the schema how it is sent.
 TOKEN = [
     Depends(HTTPBearer(auto_error=False)),
     Depends(APIKeyHeader(name="X-Llama-Orch-Token", auto_error=False)),
 ]
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 class Office:
@@ -134,15 +148,17 @@ def _reading(office: Office) -> APIRouter:
         """The end of what its server wrote; `after` a cursor, what was written since."""
         return await office.threads(_log, office.instances, name, stream, tail, after)
 
-    @router.get("/events", tags=["events"], response_class=StreamingResponse)
+    @router.get("/events", tags=["events"], response_class=EventStream, responses=PROBLEMS_IN_JSON)
     async def events() -> StreamingResponse:
         """Server-sent events: `overview` once, then `instance`, `gone`, `pending`, `outcome`,
         `daemon` and `trouble` as things change.
         """
-        quiet = {"X-Accel-Buffering": "no"}  # a proxy in between must not collect them
-        return StreamingResponse(office.feed.events(), 200, quiet, "text/event-stream")
+        # A proxy in between must not collect them.
+        return EventStream(office.feed.events(), headers={"X-Accel-Buffering": "no"})
 
-    @router.get("/metrics", tags=["metrics"], response_class=PlainTextResponse)
+    @router.get(
+        "/metrics", tags=["metrics"], response_class=PlainTextResponse, responses=PROBLEMS_IN_JSON
+    )
     async def prometheus() -> Response:
         """For Prometheus, in its text format 0.0.4."""
         seen = await office.overview()

@@ -38,9 +38,7 @@ class Served:
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Ask it as a program does."""
-        return httpx.request(
-            method, self.url + path, timeout=60, **{"trust_env": False, **options}
-        )
+        return httpx.request(method, self.url + path, timeout=60, **{"trust_env": False, **options})
 
 
 @contextlib.contextmanager
