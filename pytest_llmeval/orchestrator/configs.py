@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_llmeval.errors import InstanceConfigError, OrchestratorError, UnknownInstanceError
+from pytest_llmeval.errors import (
+    InputError,
+    InstanceConfigError,
+    OrchestratorError,
+    UnknownInstanceError,
+)
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
@@ -72,12 +77,17 @@ def require_instance(home: Home, name: str) -> None:
 
 def load_folder(folder: Path, environment: Mapping[str, str] = os.environ) -> LoadedInstance:
     """The instance that has this folder, and its name; raises InstanceConfigError."""
+    return load_file(find_config(folder), environment)
+
+
+def find_config(folder: Path) -> Path:
+    """The one config in an instance's folder; raises InstanceConfigError."""
     problem = name_problem(folder.absolute().name)
     if problem:
         raise InstanceConfigError(problem, path=folder)
     found = config_files(folder)
     if len(found) == 1:
-        return load_file(found[0], environment)
+        return found[0]
     names = " or ".join(CONFIG_NAMES)
     if found:
         raise InstanceConfigError(
@@ -93,19 +103,22 @@ def load_file(path: Path, environment: Mapping[str, str] = os.environ) -> Loaded
 
     Raises InstanceConfigError with every mistake, a line each.
     """
-    document = read_document(path, InstanceConfigError)
-    mistakes = Mistakes(document, InstanceConfigError)
-    # Before anything else, so that no other message can quote one.
-    find_secrets(document.data, mistakes)
+    loaded, mistakes = _read(path, environment)
     mistakes.raise_if_any()
-    config = read_section(InstanceConfig, document.data, (), mistakes)
-    if config is not None:
-        for keys, message in contradictions(config):
-            mistakes.add(keys, message)
-        config = _resolved(config, path.absolute().parent, environment, mistakes)
-    mistakes.raise_if_any()
-    assert config is not None
-    return LoadedInstance(path.absolute().parent.name, config, path, document)
+    assert loaded is not None
+    return loaded
+
+
+def examine_file(
+    path: Path, environment: Mapping[str, str] = os.environ
+) -> tuple[LoadedInstance | None, tuple[InputError, ...]]:
+    """What a config file says if it has no mistake, and all its mistakes, each by itself."""
+    try:
+        loaded, mistakes = _read(path, environment)
+    except InstanceConfigError as problem:
+        return None, (problem,)
+    found = tuple(mistakes.in_order())
+    return (None if found else loaded), found
 
 
 def config_files(folder: Path) -> tuple[Path, ...]:
@@ -135,6 +148,20 @@ def fingerprint(config: InstanceConfig) -> str:
     """
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read(path: Path, environment: Mapping[str, str]) -> tuple[LoadedInstance | None, Mistakes]:
+    document = read_document(path, InstanceConfigError)
+    mistakes = Mistakes(document, InstanceConfigError)
+    # Before anything else, so that no other message can quote one.
+    find_secrets(document.data, mistakes)
+    config = None if mistakes else read_section(InstanceConfig, document.data, (), mistakes)
+    if config is None:
+        return None, mistakes
+    for keys, message in contradictions(config):
+        mistakes.add(keys, message)
+    config = _resolved(config, path.absolute().parent, environment, mistakes)
+    return LoadedInstance(path.absolute().parent.name, config, path, document), mistakes
 
 
 def _resolved(

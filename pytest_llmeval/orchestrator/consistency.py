@@ -23,6 +23,13 @@ OURS = {
 """Arguments of the server that have a key here, which everything else relies on."""
 
 
+ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 # what hosts are held against, not what is bound
+"""Hosts that stand for every address of the machine."""
+
+PLACEHOLDER = "/path/to/model.gguf"
+"""What stands in a new config where the user has not said yet which model it is."""
+
+
 def contradictions(config: InstanceConfig) -> Iterator[Contradiction]:
     """All of them: the value to blame, and a message that says the way out."""
     for check in _CHECKS:
@@ -37,6 +44,12 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _model_is_chosen(config: InstanceConfig) -> Iterator[Contradiction]:
+    if config.model.path == PLACEHOLDER:
+        words = f"model.path: {PLACEHOLDER} stands for a model; write the path of your GGUF there"
+        yield ("model", "path"), words
 
 
 def _host_needs_a_key(config: InstanceConfig) -> Iterator[Contradiction]:
@@ -128,6 +141,7 @@ def _aliases_are_names(config: InstanceConfig) -> Iterator[Contradiction]:
 
 
 _CHECKS: tuple[Callable[[InstanceConfig], Iterator[Contradiction]], ...] = (
+    _model_is_chosen,
     _host_needs_a_key,
     _host_is_a_host,
     _batches_nest,

@@ -1,11 +1,11 @@
-"""One instance as its keeper knows it, what may happen to it, and what may be to do: all as data."""
+"""One instance as its keeper knows it, what may happen to it, and what may be to do, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_llmeval.orchestrator.rows import Wish
+from pytest_llmeval.orchestrator.rows import Outcome, Wish
 from pytest_llmeval.orchestrator.views import Wanted
 from pytest_llmeval.servers.spec import RestartPolicy
 from pytest_llmeval.servers.vitals import Answered, HealthPolicy, NoAnswer, Vitals
@@ -102,7 +102,7 @@ class StartFailed:
     """A start has failed and left nothing behind; `final` if trying again cannot help."""
 
     start: int
-    error: str
+    outcome: Outcome
     final: bool
 
 
@@ -176,7 +176,7 @@ class Finish:
     """Tell those who asked that it is done, or why not."""
 
     numbers: tuple[int, ...]
-    error: str | None = None
+    outcome: Outcome = field(default_factory=Outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from pytest_llmeval.orchestrator.keep import (
     Tick,
     Want,
 )
-from pytest_llmeval.orchestrator.rows import Wish
+from pytest_llmeval.orchestrator.rows import Outcome, Wish
 from pytest_llmeval.servers.health import Health
 from pytest_llmeval.servers.restart import GivenUp, RestartAt, reset
 from pytest_llmeval.servers.vitals import (
@@ -151,7 +151,7 @@ def _answer_down(keep: Keep, number: int, now: float) -> Decision:
 
 def _bring_down(keep: Keep, now: float, why: str) -> Decision:
     """End it; those who still wait for it to come up are told why it does not."""
-    told = (Finish(keep.rising, f"{why} before it was up"),) if keep.rising else ()
+    told = _failing(keep.rising, Outcome(f"{why} before it was up", kind="ServerStartError"))
     keep = replace(keep, wanted="down", rising=())
     if keep.phase in {"running", "starting"}:
         keep, deeds = _end(keep, "down")
@@ -207,13 +207,14 @@ def _come_up(keep: Keep, now: float) -> Decision:
 
 
 def _fail(keep: Keep, failed: StartFailed, now: float, draw: float) -> Decision:
-    """A start that somebody waits for fails to their face; one of ours is tried again."""
-    if not failed.final and not keep.by_hand:
-        keep, decision = _see(keep, Ended(failed.error), now, draw)
-        assert decision is not None, "a start that fails is an end"
-        return _follow(keep, decision, failed.error)
-    keep, _ = _see(keep, Failed(failed.error), now)
-    return _give_up(keep, failed.error)
+    """A start that somebody asked for fails to their face; one of ours is tried again."""
+    error = failed.outcome.error or ""
+    if failed.final or keep.by_hand:
+        keep, _ = _see(keep, Failed(error), now)
+        return _give_up(keep, failed.outcome)
+    keep, decision = _see(keep, Ended(error), now, draw)
+    assert decision is not None, "a start that fails is an end"
+    return _follow(keep, decision, failed.outcome)
 
 
 def _die(keep: Keep, description: str, now: float, draw: float) -> Decision:
@@ -221,25 +222,28 @@ def _die(keep: Keep, description: str, now: float, draw: float) -> Decision:
     reason = f"the server ended: {description}"
     keep, decision = _see(keep, Ended(reason), now, draw)
     assert decision is not None, "every end is decided on"
-    keep, deeds = _follow(keep, decision, reason)
+    keep, deeds = _follow(keep, decision, Outcome(reason, kind="ServerError"))
     return keep, (*told, Tell("died", reason), *deeds)
 
 
-def _follow(keep: Keep, decision: RestartAt | GivenUp, reason: str) -> Decision:
+def _follow(keep: Keep, decision: RestartAt | GivenUp, why: Outcome) -> Decision:
     """Do what the restart policy says about a server that is gone."""
     if isinstance(decision, GivenUp):
-        return _give_up(keep, keep.vitals.detail)
-    told: tuple[Deed, ...] = ()
-    if keep.rising:
-        again = f"{reason}; it is tried again in {decision.delay:.1f} s"
-        told = (Finish(keep.rising, again),)
+        lost = replace(why, error=keep.vitals.detail, kind="ServerLostError")
+        return _give_up(keep, lost)
+    again = replace(why, error=f"{why.error}; it is tried again in {decision.delay:.1f} s")
+    told = _failing(keep.rising, again)
     keep = replace(keep, phase="waiting", retry_at=decision.at, rising=())
-    return keep, (*told, Restarting(decision.number, decision.delay, reason))
+    return keep, (*told, Restarting(decision.number, decision.delay, why.error or ""))
 
 
-def _give_up(keep: Keep, why: str) -> Decision:
-    told = (Finish(keep.rising, why),) if keep.rising else ()
-    return replace(keep, phase="error", rising=()), (*told, Tell("error", why))
+def _give_up(keep: Keep, why: Outcome) -> Decision:
+    told = _failing(keep.rising, why)
+    return replace(keep, phase="error", rising=()), (*told, Tell("error", why.error or ""))
+
+
+def _failing(numbers: tuple[int, ...], why: Outcome) -> tuple[Deed, ...]:
+    return (Finish(numbers, why),) if numbers else ()
 
 
 def _end(keep: Keep, then: Then) -> Decision:

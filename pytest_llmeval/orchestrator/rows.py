@@ -17,6 +17,7 @@ from pytest_llmeval.errors import (
     ServerError,
     ServerLostError,
     ServerStartError,
+    StateError,
     UnknownInstanceError,
 )
 from pytest_llmeval.orchestrator.views import Wanted
@@ -25,6 +26,9 @@ from pytest_llmeval.servers.identity import Identity
 
 Wish = Literal["up", "down", "restart", "reset", "check"]
 """What can be asked of the daemon; the first three also say what is wanted from now on."""
+
+THE_DAEMON = ""
+"""Under this name, which no instance can have, the daemon itself is asked to go `down`."""
 
 WANTED_BY: dict[Wish, Wanted] = {"up": "up", "restart": "up", "down": "down"}
 """What a wish makes wanted; `reset` and `check` leave that as it is."""
@@ -80,6 +84,7 @@ _KINDS: dict[str, type[LlmevalError]] = {
         ServerError,
         ServerLostError,
         ServerStartError,
+        StateError,
         UnknownInstanceError,
     )
 }

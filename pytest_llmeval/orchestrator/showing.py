@@ -138,7 +138,7 @@ def style_of(view: InstanceView) -> str:
 
 def model_name(view: InstanceView) -> str:
     """Its model without folder and ending."""
-    name = re.split(r"[\\/]", view.model)[-1]
+    name = re.split(r"[\\/]", view.model)[-1] or NOBODY_KNOWS
     return clean_line(name[: -len(".gguf")] if name.lower().endswith(".gguf") else name)
 
 
@@ -177,7 +177,7 @@ COLUMNS = (
     Column("Name", lambda view, _: view.name, 0, floor=12),
     Column("PID", lambda view, _: _text(view.pid), 3, right=True),
     Column("Port", lambda view, _: _text(view.port), 5, right=True),
-    Column("Backend", lambda view, _: view.backend, 2),
+    Column("Backend", lambda view, _: _text(view.backend), 2),
     Column("Device", lambda view, _: clean_line(_text(view.device)), 1, floor=10),
     Column("Model", lambda view, _: model_name(view), 9, floor=14),
     Column("Health", state_in_words, 0),

@@ -9,7 +9,7 @@ from pytest_llmeval.errors import InstanceConfigError
 from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig, RestartConfig
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.servers.command import API_KEYS
-from pytest_llmeval.servers.spec import RestartPolicy, ServerSpec
+from pytest_llmeval.servers.spec import Output, RestartPolicy, ServerSpec
 from pytest_llmeval.servers.vitals import HealthPolicy
 
 
@@ -27,7 +27,7 @@ def server_spec(
     back where the config leaves it open. Raises InstanceConfigError.
     """
     model, server = config.model, config.server
-    _, err = log_files(name, config, home)
+    out, err = log_files(name, config, home)
     return ServerSpec(
         name=name,
         kind=server.engine,
@@ -52,6 +52,7 @@ def server_spec(
         device=config.gpu.device_id,
         api_key=api_key(name, config, environ),
         metrics=True,
+        output=Output(out, err, max_bytes=config.log.max_bytes, keep=config.log.keep),
     )
 
 

@@ -14,8 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_llmeval.errors import StateError
 from pytest_llmeval.orchestrator.database import Database
-from pytest_llmeval.orchestrator.rows import WANTED_BY, InstanceRow, Outcome, Request, Wish
+from pytest_llmeval.orchestrator.rows import (
+    THE_DAEMON,
+    WANTED_BY,
+    InstanceRow,
+    Outcome,
+    Request,
+    Wish,
+)
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
 from pytest_llmeval.servers.identity import Identity, identity_of
 
@@ -24,6 +32,11 @@ KEEP = 500
 
 KEEP_REQUESTS = 1000
 """How many requests that are done are kept, for those who still wait to hear of it."""
+
+_LOST = (
+    "what was asked for is not known any more: the database was damaged meanwhile, and a new one "
+    "begun. Ask again"
+)
 
 Changes = tuple[object, ...]
 Entry = TypeVar("Entry")
@@ -76,7 +89,7 @@ class State:
         now = self._clock()
 
         def write(connection: sqlite3.Connection) -> int:
-            if wish in WANTED_BY:
+            if wish in WANTED_BY and name != THE_DAEMON:
                 _want(connection, name, WANTED_BY[wish])
             cursor = connection.execute(
                 "INSERT INTO requests (name, wish, asked_at, asker_pid, asker_created) "
@@ -122,15 +135,18 @@ class State:
         )
 
     def outcome(self, number: int) -> Outcome | None:
-        """How a request ended; None while it has not."""
+        """How a request ended; None while it has not.
+
+        One that is not there any more has failed: the database was begun anew since.
+        """
         rows = self._select(
-            "SELECT error, log_tail, error_kind FROM requests "
-            "WHERE number = ? AND done_at IS NOT NULL",
-            (number,),
+            "SELECT done_at, error, log_tail, error_kind FROM requests WHERE number = ?", (number,)
         )
         if not rows:
+            return Outcome.of(StateError(_LOST))
+        ((done_at, error, log_tail, kind),) = rows
+        if done_at is None:
             return None
-        ((error, log_tail, kind),) = rows
         return Outcome(error, tuple(json.loads(log_tail or "[]")), kind or "")
 
     # What runs ------------------------------------------------------------------------------------
@@ -211,7 +227,10 @@ class State:
         return tuple(kind(*row) for row in self._select(select, (name, limit)))
 
     def _note_rescue(self, connection: sqlite3.Connection, note: str) -> None:
-        connection.execute(_NOTE_EVENT, (None, self._clock(), "state", note))
+        """Have it among the events too, and give no request a number of the lost ones again."""
+        now = self._clock()
+        connection.execute(_NOTE_EVENT, (None, now, "state", note))
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('requests', ?)", (int(now * 1000),))
 
     def _select(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         return self._database.read(lambda connection: connection.execute(sql, values).fetchall())

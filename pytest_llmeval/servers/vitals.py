@@ -180,15 +180,17 @@ def _after_failure(
     As in Docker, a question belongs to the start period if it was asked within it.
     """
     assert vitals.started_at is not None
-    if not vitals.ever_healthy and now - seconds - vitals.started_at < policy.start_period:
-        return _became(vitals, "loading", why, now)
-    failures = vitals.failures + 1
+    asked = now - seconds - vitals.started_at
+    counts = vitals.ever_healthy or asked >= policy.start_period
+    failures = vitals.failures + counts
     if failures >= policy.retries:
         health: HealthState = "unhealthy"
         detail = f"{why} ({failures} failures in a row)"
-    else:
+    elif counts:
         health = meanwhile
         detail = f"{why} ({failures} of {policy.retries} failures that make it unhealthy)"
+    else:
+        health, detail = "loading", why
     return replace(_became(vitals, health, detail, now), failures=failures)
 
 

@@ -175,8 +175,8 @@ def test_a_host_that_is_not_local_needs_a_token(write: Write, host: str) -> None
     assert mistakes_of(path) == [
         (
             f"3: server.host: {host!r} is not local without a token: others in the network could "
-            "use the model. Set server.api_key_env to the name of the variable that holds the key, or "
-            "host to 127.0.0.1"
+            "use the model. Set server.api_key_env to the name of the variable that holds the key, "
+            "or host to 127.0.0.1"
         )
     ]
     with_key = f"model: {{path: m}}\nserver: {{host: '{host}', api_key_env: MY_KEY}}\n"

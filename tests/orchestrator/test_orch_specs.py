@@ -12,7 +12,7 @@ from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.specs import health_policy, server_spec
 from pytest_llmeval.servers.command import build_command, build_environment
-from pytest_llmeval.servers.spec import RestartPolicy, ServerSpec
+from pytest_llmeval.servers.spec import Output, RestartPolicy, ServerSpec
 from pytest_llmeval.servers.vitals import HealthPolicy
 
 HOME = Home(Path("home"))
@@ -178,5 +178,11 @@ def test_the_health_policy_is_that_of_the_config() -> None:
 
 
 def test_logs_lie_in_the_home_or_where_the_config_says() -> None:
-    assert spec().log_path == HOME.logs / "qwen3.err.log"
-    assert spec({"log": {"folder": "elsewhere"}}).log_path == Path("elsewhere", "qwen3.err.log")
+    out, err = HOME.logs / "qwen3.out.log", HOME.logs / "qwen3.err.log"
+    built = spec()
+    assert built.output == Output(out, err, max_bytes=10 * 2**20, keep=3)
+    assert built.log_path == err
+    elsewhere = spec({"log": {"folder": "elsewhere", "max_bytes": 4096, "keep": 0}})
+    out, err = Path("elsewhere", "qwen3.out.log"), Path("elsewhere", "qwen3.err.log")
+    assert elsewhere.output == Output(out, err, max_bytes=4096, keep=0)
+    assert elsewhere.log_path == err

@@ -165,7 +165,9 @@ def test_old_outcomes_go_and_open_requests_stay(state: State) -> None:
     for _ in range(KEEP_REQUESTS):
         state.ask("qwen", "check")
 
-    assert state.outcome(done) is None
+    outcome = state.outcome(done)
+    assert outcome is not None
+    assert "is not known any more" in str(outcome.error)
     assert state.requests_after(0)[0].number == waiting
 
 

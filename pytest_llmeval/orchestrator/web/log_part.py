@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 MOST_BYTES = 2**20
 """No part is longer; of what a reader has missed by more, the end is given."""
+
+
+WITNESS_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +39,41 @@ def read_part(path: Path, tail: int, after: str | None = None) -> LogPart:
 
 
 def _read(log: BinaryIO, tail: int, after: str | None) -> LogPart:
-    found = os.fstat(log.fileno())
-    identity, size = f"{found.st_ino:x}", found.st_size
-    start = _offset(after, identity, size)
+    size = os.fstat(log.fileno()).st_size
+    start = _place(log, after)
     fresh = start is None or size - start > MOST_BYTES
     begin = max(0, size - MOST_BYTES) if fresh or start is None else start
     log.seek(begin)
     data = log.read(size - begin)
     if fresh and begin:
         data = data[data.find(b"\n") + 1 :]  # the first line is cut in two
-    whole, _, rest = data.rpartition(b"\n")
-    lines = [line.rstrip(b"\r") for line in whole.split(b"\n")] if whole or b"\n" in data else []
-    kept = lines[-tail:] if tail else []
+    whole, ended, rest = data.rpartition(b"\n")
+    lines = [line.rstrip(b"\r") for line in whole.split(b"\n")] if ended else []
+    if fresh:
+        lines = lines[-tail:] if tail else []
     return LogPart(
-        tuple(line.decode("utf-8", "replace") for line in (kept if fresh else lines)),
+        tuple(line.decode("utf-8", "replace") for line in lines),
         rest.decode("utf-8", "replace"),
-        f"{identity}-{size - len(rest):x}",
+        _cursor(log, begin + len(data) - len(rest)),
         fresh,
     )
 
 
-def _offset(cursor: str | None, identity: str, size: int) -> int | None:
+def _cursor(log: BinaryIO, offset: int) -> str:
+    """Names a place: the file, how far into it, and a sum of what stands before.
+
+    The number of a file is not enough: a system may give it to a new file once the old one is gone.
+    """
+    before = min(offset, WITNESS_BYTES)
+    log.seek(offset - before)
+    return f"{os.fstat(log.fileno()).st_ino:x}-{offset:x}-{zlib.crc32(log.read(before)):x}"
+
+
+def _place(log: BinaryIO, cursor: str | None) -> int | None:
     """Where to go on in this very file; None where the cursor is of another, or none at all."""
-    if not cursor:
-        return None
-    file, _, digits = cursor.partition("-")
     try:
-        offset = int(digits, 16)
-    except ValueError:
+        offset = int((cursor or "").split("-")[1], 16)
+    except (IndexError, ValueError):
         return None
-    return offset if file == identity and 0 <= offset <= size else None
+    is_within = 0 <= offset <= os.fstat(log.fileno()).st_size
+    return offset if is_within and _cursor(log, offset) == cursor else None

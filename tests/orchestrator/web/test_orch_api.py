@@ -19,7 +19,7 @@ from pytest_llmeval.errors import (
     StateError,
 )
 from pytest_llmeval.orchestrator.config import InstanceConfig
-from tests.orchestrator.web.conftest import RIGHT, Served
+from tests.orchestrator.web.conftest import RIGHT, Served, until
 
 
 def act(served: Served, action: str, name: str = "qwen", *, wait: bool = True) -> Any:
@@ -117,6 +117,7 @@ def test_an_action_that_is_under_way_is_not_begun_again(served: Served) -> None:
         assert act(served, "start", wait=False).status_code == 202
     assert act(served, "stop", wait=False).status_code == 202  # another one: it ends the start
     served.instances.go.set()
+    until(lambda: not served.office.jobs.pending)
     assert sorted(served.instances.calls) == [("down", "qwen"), ("up", "qwen")]
 
 

@@ -70,6 +70,14 @@ def test_a_file_that_was_emptied_is_read_from_its_beginning(log: Path) -> None:
     assert (part.lines, part.fresh) == (("new",), True)
 
 
+def test_a_file_that_was_written_anew_and_has_grown_is_read_from_its_beginning(log: Path) -> None:
+    append(log, b"old\n" * 3)
+    first = read_part(log, 10)
+    log.write_bytes(b"new\n" * 9)  # under the same number
+    part = read_part(log, 10, first.cursor)
+    assert (part.lines, part.fresh) == (("new",) * 9, True)
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "-", "1-zz", "ffff-0", "-1", "0x10-5", "1-2-3"])
 def test_a_cursor_that_is_none_begins_anew(log: Path, cursor: str) -> None:
     append(log, b"one\n")
