@@ -64,11 +64,11 @@ class Taker(Protocol):
     """
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]], flow: Flow) -> None:
-        """The head of a final reply is complete; headers are as received."""
+        """The head of a final reply is complete; headers are as received. `take` follows at once."""
         ...
 
-    def take(self, piece: bytes) -> None:
-        """A piece of the body, after `begin`."""
+    def take(self, piece: bytes, *, last: bool) -> None:
+        """What one read has brought of the body, which may be nothing; `last`: it is complete."""
         ...
 
 
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def relay(self, payload: bytes, now: float, taker: Taker) -> asyncio.Future[Reply]:
         """Write a request whose reply goes to a taker, of whatever length; the future's is empty
-        and comes after its last piece.
+        and comes after the last piece.
         """
         waiter = self.send(payload, now)
         self._taker = taker
@@ -213,8 +213,8 @@ class Connection(asyncio.Protocol):
         except (HttpParserError, HttpParserUpgrade) as error:
             self.fail(BadAnswer(f"{self._place} answered with something that is not HTTP: {error}"))
             return
-        if self._pieces:
-            self._hand_over()
+        if self._taker is not None and self._limit == sys.maxsize:
+            self._hand_over(self._taker, last=False)
         if self._received > self._limit:
             part = "headers" if self._limit == HEAD_LIMIT else "an answer"
             self.fail(BadAnswer(f"{self._place} sent {part} of more than {self._limit:,} bytes"))
@@ -292,19 +292,18 @@ class Connection(asyncio.Protocol):
             self._finish(keep=False)
 
     def _begin_relay(self, taker: Taker) -> None:
-        """Pass the head on, and then the body: one that is passed on may be endless."""
+        """Pass the head on, and then the body, which may be endless: what each read brings in one
+        piece, since each costs the taker a system call.
+        """
         status = self._parser.get_status_code()
         if status >= 200:
             self._limit = sys.maxsize
             self._take = self._pieces.append
             taker.begin(status, self._headers, self)
 
-    def _hand_over(self) -> None:
-        """Pass on what one read has brought, in one piece: each costs the taker a system call."""
-        pieces, taker = b"".join(self._pieces), self._taker
+    def _hand_over(self, taker: Taker, *, last: bool) -> None:
+        taker.take(b"".join(self._pieces), last=last)
         self._pieces.clear()
-        if taker is not None:
-            taker.take(pieces)
 
     def _ends_with_connection(self) -> bool:
         """The reply gives no length, so that closing the connection is what completes it."""
@@ -317,5 +316,8 @@ class Connection(asyncio.Protocol):
             return
         self.reusable = keep
         self.resume()
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            self._hand_over(taker, last=True)
         status = self._parser.get_status_code()
         waiter.set_result(Reply(status, tuple(self._headers), bytes(self._body)))

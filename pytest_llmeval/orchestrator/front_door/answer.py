@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from pytest_llmeval.engines.wire import Flow
 from pytest_llmeval.orchestrator.front_door.messages import (
@@ -22,16 +23,19 @@ _WITHOUT_BODY = (204, 304)
 class Answer:
     """Takes an instance's reply (a `Taker`), or a page of the front door's own.
 
-    `begun` and `complete` say how far it is. One that was begun and cannot be completed is broken
-    off: its client must see that something is missing.
+    `begun` and `complete` say how far it is; `when_complete` is called once an instance has said
+    all. One that was begun and cannot be completed is broken off: its client must see that
+    something is missing.
     """
 
     def __init__(self, transport: asyncio.Transport, request: Request) -> None:
         self.begun = False
         self.complete = False
+        self.when_complete: Callable[[], None] = lambda: None
         self.keep_alive = request.keep_alive
         self._transport = transport
         self._request = request
+        self._head = b""
         self._chunked = False
         self._until_close = False
         self._flow: Flow | None = None
@@ -56,19 +60,21 @@ class Answer:
             self._chunked = self._request.version != "1.0"
             self._until_close = not self._chunked
             self.keep_alive = self.keep_alive and self._chunked
-        head = relayed_head(status, headers, chunked=self._chunked, keep_alive=self.keep_alive)
-        self._transport.write(head)
+        self._head = relayed_head(
+            status, headers, chunked=self._chunked, keep_alive=self.keep_alive
+        )
 
-    def take(self, piece: bytes) -> None:
+    def take(self, piece: bytes, *, last: bool) -> None:
         """Pass a piece of the body on (`Taker`)."""
-        self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
-
-    def end(self) -> None:
-        """The reply has come to its end."""
-        self.complete = True
-        self._flow = None
-        if self._chunked:
-            self._transport.write(b"0\r\n\r\n")
+        if self._chunked and piece:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        end = b"0\r\n\r\n" if self._chunked and last else b""
+        head, self._head = self._head, b""
+        self._transport.write(b"%b%b%b" % (head, piece, end))
+        if last:
+            self.complete = True
+            self._flow = None
+            self.when_complete()
 
     # What the client's connection says -----------------------------------------------------------
 

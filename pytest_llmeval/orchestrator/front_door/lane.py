@@ -61,6 +61,23 @@ class Counts:
     seconds: float = 0.0
 
 
+class Place:
+    """A request's place with an instance, given back once."""
+
+    def __init__(self, lane: Lane, since: float) -> None:
+        self._lane = lane
+        self._since = since
+        self._left = False
+
+    def leave(self, *, served: bool) -> None:
+        """Give it back, after a whole answer or not; afterwards this does nothing."""
+        if not self._left:
+            self._left = True
+            if served:
+                self._lane.served(self._since)
+            self._lane.free_place()
+
+
 def retry_after(waiting: int, slots: int, service: float | None) -> int:
     """When one of `waiting` places will be free, in whole seconds, by recent times of service."""
     return max(1, math.ceil(waiting / slots * (service or UNMEASURED_SECONDS)))
@@ -105,16 +122,15 @@ class Lane:
         """Nobody is with the instance, and nobody that waits has a turn with it any more."""
         return self.in_flight == 0 and self.state == "ready" and not self._next_may_go()
 
-    async def enter(self) -> None:
-        """Wait for a place with the instance; `leave` gives it back. Who is cancelled leaves the
-        queue.
+    async def enter(self) -> Place:
+        """Wait for a place with the instance. Who is cancelled leaves the queue.
 
         Raises LaneFullError, and NotServedError when the instance cannot be started.
         """
         self.counts.requests += 1
         if self._has_place() and not self._waiting and not self._leaves:
             self.in_flight += 1
-            return
+            return Place(self, self._clock())
         if len(self._waiting) >= self._limit:
             self.counts.refused += 1
             raise LaneFullError(self.queued, retry_after(self.queued, self.slots, self._service))
@@ -127,14 +143,22 @@ class Lane:
         except asyncio.CancelledError:
             self._withdraw(ticket)
             raise
+        return Place(self, self._clock())
 
-    def leave(self, seconds: float | None) -> None:
-        """Give a place back after so many seconds of service; None: it came to no end."""
-        if seconds is not None:
-            self.counts.seconds += seconds
-            recent = self._service
-            self._service = seconds if recent is None else 0.9 * recent + 0.1 * seconds
-        self._free_place()
+    def served(self, since: float) -> None:
+        """Count a request that has been answered in full, from then to now."""
+        seconds = self._clock() - since
+        self.counts.seconds += seconds
+        recent = self._service
+        self._service = seconds if recent is None else 0.9 * recent + 0.1 * seconds
+
+    def free_place(self) -> None:
+        """One that was with the instance is no more (`Place.leave`)."""
+        self.in_flight -= 1
+        self.last_used = self._clock()
+        self._let_in()
+        if self.in_flight == 0:
+            self._changed()
 
     def lost(self, wire: PlainWire) -> None:
         """Nobody listens where this wire leads: it must be started again."""
@@ -215,11 +239,4 @@ class Lane:
             self._waiting.remove(ticket)
             self._changed()
         elif ticket.turn.done() and not ticket.turn.cancelled() and not ticket.turn.exception():
-            self._free_place()
-
-    def _free_place(self) -> None:
-        self.in_flight -= 1
-        self.last_used = self._clock()
-        self._let_in()
-        if self.in_flight == 0:
-            self._changed()
+            self.free_place()

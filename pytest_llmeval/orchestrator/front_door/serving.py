@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from urllib.parse import unquote
 
-from pytest_llmeval.engines.wire import PlainWire
 from pytest_llmeval.errors import EndpointAbsent, EndpointTimeout, EngineError, LlmevalError
 from pytest_llmeval.orchestrator.front_door import access
 from pytest_llmeval.orchestrator.front_door.answer import Answer
@@ -27,7 +26,6 @@ class Serving:
     def __init__(self, fleet: Fleet, key: str | None) -> None:
         self._fleet = fleet
         self._key = key
-        self._clock = asyncio.get_running_loop().time
 
     async def serve(self, request: Request, answer: Answer) -> None:
         """Answer one request. What it leaves incomplete, the client's connection breaks off."""
@@ -103,19 +101,24 @@ class Serving:
         """Have an instance answer, when it is its turn; False: ask again, it was gone."""
         try:
             lane = self._fleet.lane(name)
-            await lane.enter()
+            place = await lane.enter()
         except LaneFullError as full:
             answer.send(_too_many(name, full))
             return True
         except NotServedError as why:
             answer.send(error(503, str(why), retry_after=round(FAILURE_SECONDS)))
             return True
-        began, seconds = self._clock(), None
         wire = lane.wire
         assert wire is not None  # a place is with an instance that is ready
+        # At once, not when this task goes on: every slot is to get its next request in no time.
+        answer.when_complete = partial(place.leave, served=True)
         try:
-            await self._relay(wire, request, answer)
-            seconds = self._clock() - began
+            await wire.relay(
+                b"POST %b HTTP/1.1\r\n" % request.target,
+                passed_on(request.headers),
+                request.body,
+                answer,
+            )
         except EndpointAbsent as wrong:
             lane.lost(wire)
             if again:
@@ -124,13 +127,8 @@ class Serving:
         except EngineError as wrong:
             self._fail(lane, wrong, answer)
         finally:
-            lane.leave(seconds)
+            place.leave(served=False)
         return True
-
-    async def _relay(self, wire: PlainWire, request: Request, answer: Answer) -> None:
-        line = b"POST %b HTTP/1.1\r\n" % request.target
-        await wire.relay(line, passed_on(request.headers), request.body, answer)
-        answer.end()
 
     def _fail(self, lane: Lane, wrong: EngineError, answer: Answer) -> None:
         """Say why there is no answer; in the middle of one it is too late for words."""
