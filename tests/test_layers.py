@@ -60,6 +60,8 @@ BETWEEN_ROOMS = {
     ("orchestrator", "inputs.documents"): "configs of instances are YAML of the same kind",
     ("orchestrator", "inputs.mistakes"): "their mistakes are told in the same words",
     ("orchestrator", "inputs.sections"): "their sections are read in the same way",
+    ("orchestrator", "inputs.paths"): "their paths mean what they mean in other configs",
+    ("orchestrator", "inputs.credentials"): "no secret belongs into them either",
 }
 
 

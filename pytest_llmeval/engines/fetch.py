@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_llmeval.errors import EndpointTimeout, EndpointUnreachable
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a request brought: a status and a body, or else `error` says why there is none."""
+    """What a request brought: a status and a body, or else `error` says why there is none.
+
+    `timed_out` says that the time was up; else nobody took the connection, or it broke.
+    """
 
     status: int | None
     body: bytes = b""
     error: str = ""
+    timed_out: bool = False
+
+    def answer(self) -> tuple[int, bytes]:
+        """Status and body; raises EndpointTimeout or EndpointUnreachable where there are none."""
+        if self.status is not None:
+            return self.status, self.body
+        raise (EndpointTimeout if self.timed_out else EndpointUnreachable)(self.error)
 
 
 def fetch(
@@ -55,7 +67,7 @@ def _send(
             verify=not url.startswith("http:"),  # reading the certificates takes 20 ms of CPU
         )
     except httpx.TimeoutException:
-        return Fetched(None, error=f"no answer within {timeout:g} s")
+        return Fetched(None, error=f"no answer within {timeout:g} s", timed_out=True)
     except httpx.ConnectError as error:
         return Fetched(None, error=f"cannot connect: {error}")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:

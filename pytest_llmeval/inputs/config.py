@@ -22,13 +22,11 @@ from pytest_llmeval.inputs.models import (
     ModelConfig,
     ModelSection,
     ServerSection,
-    expand_variables,
     key_mistakes,
-    located,
-    located_executable,
     model_settings,
 )
 from pytest_llmeval.inputs.overrides import apply_overrides, parse_overrides
+from pytest_llmeval.inputs.paths import expand_variables, located, located_executable
 from pytest_llmeval.inputs.prices import Price
 from pytest_llmeval.inputs.sampling import (
     ConfigSamplingSection,

@@ -36,11 +36,15 @@ class Mistakes:
     def __bool__(self) -> bool:
         return bool(self._found)
 
+    def in_order(self) -> list[InputError]:
+        """All of them, in the order of the file."""
+        return sorted(self._found, key=lambda mistake: mistake.line or 0)
+
     def raise_if_any(self) -> None:
         """Raise all of them as one error, a line each, in the order of the file."""
         if not self._found:
             return
-        first, *others = sorted(self._found, key=lambda mistake: mistake.line or 0)
+        first, *others = self.in_order()
         message = "\n".join([first.message, *map(str, others)])
         raise self._error(message, path=first.path, line=first.line)
 

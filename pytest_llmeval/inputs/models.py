@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +15,11 @@ from pytest_llmeval.inputs.adapters import Adapter, Adapters
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of, known_engine, wrong_keys
 from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.inputs.prices import Price, PriceSection
-from pytest_llmeval.inputs.sections import Section, Size
+from pytest_llmeval.inputs.sections import GpuLayers, Section, Size, VariableName
 from pytest_llmeval.inputs.urls import Where
 
 OFFERED_ENGINES = "offered_engines"
 """Under this name a section's context has the engines that other packages offer."""
-
-
-def _gpu_layers(value: Any) -> int | Literal["all"] | None:
-    if value is None or value == "all":
-        return value  # type: ignore[no-any-return]  # narrowed by value, which mypy does not follow
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise ValueError(f"expected a number of layers from 0, or all, found {shown(value)}")
 
 
 _EFFORTS = ("low", "medium", "high", "max")
@@ -56,24 +47,10 @@ def _think(value: Any) -> bool | str | None:
     raise ValueError(f"expected true, false, {', '.join(_EFFORTS)}, found {shown(value)}")
 
 
-def _variable(value: str) -> str:
-    # Whatever is no name may be the secret itself, so it is not repeated.
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("expected the name of an environment variable, such as MY_API_KEY")
-    return value
-
-
 def _engine(value: str, info: ValidationInfo) -> str:
     return known_engine(value, (info.context or {}).get(OFFERED_ENGINES, ()))
 
 
-GpuLayers = Annotated[
-    Any,
-    PlainValidator(_gpu_layers),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "all"}, {"type": "null"}]}
-    ),
-]
 KeepAlive = Annotated[
     Any,
     PlainValidator(_keep_alive),
@@ -145,7 +122,7 @@ class ModelSection(Section):
         default=None, ge=1, le=65535, description="A free one is chosen if unset."
     )
     args: list[str] = Field(default=[], description="Further arguments of the server.")
-    api_key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
+    api_key_env: VariableName | None = Field(
         default=None, description="The NAME of the environment variable that holds the key."
     )
     account: str | None = Field(
@@ -295,28 +272,3 @@ def model_settings(name: str, section: ModelSection, server: ServerSection) -> d
 
 def _asked_slots(section: ModelSection, server: ServerSection) -> int | None:
     return section.slots or (server.slots if "slots" in server.model_fields_set else None)
-
-
-def expand_variables(text: str, environment: Mapping[str, str]) -> str:
-    """`${NAME}` replaced by its value, `$$` by `$`. Raises ValueError naming an undefined one."""
-
-    def replaced(match: re.Match[str]) -> str:
-        name = match[1]
-        if name is None:
-            return "$"
-        if name not in environment:
-            raise ValueError(f"the environment variable {name!r} is not defined; write $$ for a $")
-        return environment[name]
-
-    return re.sub(r"\$\$|\$\{([^}]*)\}", replaced, text)
-
-
-def located(text: str, folder: Path) -> Path:
-    """A path as the config writes it: from the config's folder, `~` being the user's home."""
-    return Path(os.path.normpath(folder / os.path.expanduser(text)))  # noqa: PTH111  # never raises
-
-
-def located_executable(text: str, folder: Path) -> str:
-    """A bare name stays for PATH to find; anything with a folder in it is a path."""
-    is_path = "/" in text or "\\" in text or text.startswith("~")
-    return str(located(text, folder)) if is_path else text

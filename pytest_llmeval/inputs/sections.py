@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -104,6 +105,35 @@ Size = Annotated[
     int, PlainValidator(size_in_bytes), WithJsonSchema({"type": "string", "pattern": _SIZE})
 ]
 """Bytes, written with a unit: KiB, MiB, GiB (of 1024), KB, MB, GB (of 1000)."""
+
+
+def _gpu_layers(value: Any) -> int | Literal["all"] | None:
+    if value is None or value == "all":
+        return value  # type: ignore[no-any-return]  # narrowed by value, which mypy does not follow
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"expected a number of layers from 0, or all, found {shown(value)}")
+
+
+GpuLayers = Annotated[
+    Any,
+    PlainValidator(_gpu_layers),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "all"}, {"type": "null"}]}
+    ),
+]
+"""How many layers lie on the GPU; None leaves it to the server."""
+
+
+def _variable(value: str) -> str:
+    # Whatever is no name may be the secret itself, so it is not repeated.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("expected the name of an environment variable, such as MY_API_KEY")
+    return value
+
+
+VariableName = Annotated[str, AfterValidator(_variable)]
+"""The name of an environment variable, such as one that holds a key."""
 
 
 def read_section(

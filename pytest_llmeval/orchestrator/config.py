@@ -5,24 +5,42 @@ An instance is a model server that is kept running under a name. Times are in se
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from pytest_llmeval.inputs.sections import Section
+from pytest_llmeval.inputs.mistakes import shown
+from pytest_llmeval.inputs.sections import GpuLayers, Section, VariableName
 
 Backend = Literal["cpu", "vulkan", "cuda", "metal", "rocm"]
 Engine = Literal["llama-server", "embedded"]
 
-Seconds = Annotated[float, Field(strict=False, gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Delay = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _port(value: Any) -> int | Literal["auto"]:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value == "auto" or (is_number and 1 <= value <= 65535):
+        return value  # type: ignore[no-any-return]  # narrowed by what it was found to be
+    raise ValueError(f"expected a port from 1 to 65535, or auto, found {shown(value)}")
+
+
+Port = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_port),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"const": "auto"}]}
+    ),
+]
 
 
 class ModelConfig(Section):
     """The weights, and how they are loaded. `context_size` is tokens per slot."""
 
-    path: str
+    path: Text
     context_size: Positive = 4096
     batch_size: Positive | None = None
     ubatch_size: Positive | None = None
@@ -38,12 +56,12 @@ class ServerConfig(Section):
     """
 
     engine: Engine = "llama-server"
-    executable: str = "llama-server"
-    host: str = "127.0.0.1"
-    port: Port | Literal["auto"] = "auto"
-    timeout: Seconds = 3600
+    executable: Text = "llama-server"
+    host: Text = "127.0.0.1"
+    port: Port = "auto"
+    timeout: Seconds = 3600.0
     parallel: Positive = 1
-    api_key_env: str | None = None
+    api_key_env: VariableName | None = None
 
 
 class GpuConfig(Section):
@@ -51,7 +69,7 @@ class GpuConfig(Section):
 
     backend: Backend = "cpu"
     device_id: Annotated[int, Field(ge=0)] | None = None
-    layers: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
+    layers: GpuLayers = None
 
 
 class HealthcheckConfig(Section):
@@ -62,10 +80,10 @@ class HealthcheckConfig(Section):
     """
 
     path: str = "/health"
-    interval: Seconds = 10
-    timeout: Seconds = 5
+    interval: Seconds = 10.0
+    timeout: Seconds = 5.0
     retries: Positive = 3
-    start_period: Annotated[float, Field(strict=False, ge=0)] = 120
+    start_period: Delay = 120.0
 
 
 class RestartConfig(Section):
@@ -78,12 +96,12 @@ class RestartConfig(Section):
 
     enabled: bool = True
     max_retries: Annotated[int, Field(ge=0)] = 5
-    window: Seconds = 600
-    initial: Annotated[float, Field(strict=False, ge=0)] = 1
-    multiplier: Annotated[float, Field(strict=False, ge=1)] = 2
-    cap: Annotated[float, Field(strict=False, ge=0)] = 60
-    jitter: Annotated[float, Field(strict=False, ge=0, le=1)] = 0.5
-    reset_after: Annotated[float, Field(strict=False, ge=0)] = 60
+    window: Seconds = 600.0
+    initial: Delay = 1.0
+    multiplier: Annotated[float, Field(ge=1)] = 2.0
+    cap: Delay = 60.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
+    reset_after: Delay = 60.0
 
 
 class LogConfig(Section):
@@ -92,7 +110,7 @@ class LogConfig(Section):
     A file that has grown to `max_bytes` becomes `.1`, that one `.2`, and so on up to `keep`.
     """
 
-    folder: str | None = None
+    folder: Text | None = None
     max_bytes: Annotated[int, Field(ge=4096)] = 10 * 2**20
     keep: Annotated[int, Field(ge=0)] = 3
 

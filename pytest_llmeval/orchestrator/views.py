@@ -23,7 +23,8 @@ class InstanceView:
     """One instance now.
 
     An instance that is down, and whose server is gone, has no `pid` and the health `unknown`.
-    `detail` says in words why its health is what it is. `memory` is resident bytes of the whole
+    `detail` says in words why its health is what it is. `model` is "" and `backend` None when its
+    config cannot be read. `memory` is resident bytes of the whole
     process tree; `tokens_per_second` what it has generated lately. `restarts` counts those since
     it was last brought up by hand. `retry_at` is when it is started again, if it waits for that.
     """
@@ -33,7 +34,7 @@ class InstanceView:
     health: HealthState
     detail: str
     model: str
-    backend: Backend
+    backend: Backend | None
     device: str | None
     slots: int
     aliases: tuple[str, ...]
@@ -84,7 +85,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class InstanceDetail:
-    """Everything about one instance; histories have the newest first."""
+    """Everything about one instance; histories have the newest first.
+
+    `config_changed` is whether its server was started with another config than the file has now.
+    """
 
     view: InstanceView
     config: InstanceConfig
@@ -92,6 +96,7 @@ class InstanceDetail:
     health: tuple[HealthEntry, ...]
     restarts: tuple[RestartEntry, ...]
     events: tuple[Event, ...]
+    config_changed: bool = False
 
 
 class Instances(Protocol):

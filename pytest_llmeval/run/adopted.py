@@ -10,10 +10,10 @@ from typing import Any
 from pytest_llmeval.engines.anthropic import messages_headers
 from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import Endpoint, Engine, make_engine
-from pytest_llmeval.engines.fetch import Fetched, fetch, post
+from pytest_llmeval.engines.fetch import fetch, post
 from pytest_llmeval.engines.openai import base_and_version
 from pytest_llmeval.engines.wire import fits_header
-from pytest_llmeval.errors import ConfigError, EndpointUnreachable
+from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.engine_keys import ENGINES, keys_of
 from pytest_llmeval.inputs.models import ModelConfig
@@ -106,23 +106,17 @@ def health_of(model: ModelConfig, url: str, key: str | None) -> Health:
 
 
 def _fetch_with_messages_key(url: str, api_key: str | None) -> tuple[int, bytes]:
-    return _told(fetch(url, HEALTH_TIMEOUT, headers=messages_headers(api_key)))
+    return fetch(url, HEALTH_TIMEOUT, headers=messages_headers(api_key)).answer()
 
 
 def fetch_for_health(url: str, api_key: str | None) -> tuple[int, bytes]:
     """What the servers room asks of the engines room."""
-    return _told(fetch(url, HEALTH_TIMEOUT, api_key))
+    return fetch(url, HEALTH_TIMEOUT, api_key).answer()
 
 
 def post_to_server(url: str, body: bytes) -> tuple[int, bytes]:
     """What the servers room tells a server of ours."""
-    return _told(post(url, HEALTH_TIMEOUT, body))
-
-
-def _told(found: Fetched) -> tuple[int, bytes]:
-    if found.status is None:
-        raise EndpointUnreachable(found.error)
-    return found.status, found.body
+    return post(url, HEALTH_TIMEOUT, body).answer()
 
 
 def no_digest(_cancelled: Callable[[], bool]) -> None:

@@ -24,7 +24,8 @@ from pytest_llmeval.run.managed import (
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.command import find_program
 from pytest_llmeval.servers.digest import file_digest
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
 from pytest_llmeval.servers.spec import ServerSpec

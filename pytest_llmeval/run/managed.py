@@ -17,7 +17,8 @@ from pytest_llmeval.run.adopted import engine_of, fetch_for_health, post_to_serv
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.servers.command import find_program
 from pytest_llmeval.servers.digest import file_digest
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.errors import ModelFileError
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 
 _ROUNDING = 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from pytest_llmeval.errors import MissingExtraError, ServerStartError
 from pytest_llmeval.servers.adapters import as_argument
+from pytest_llmeval.servers.placement import device_flags, device_variables
 from pytest_llmeval.servers.spec import ServerSpec
 
 CONTEXT_STEP = 256
@@ -53,40 +55,60 @@ def build_command(spec: ServerSpec, port: int, program: Sequence[str]) -> tuple[
     `-np` is always said: without it llama-server lets its slots share one context, and one long
     request takes the others' share.
     """
-    command = [
+    return (
         *program,
         *("-m", str(spec.gguf)),
-        *("--alias", spec.name),
+        *("--alias", ",".join([spec.name, *spec.aliases])),
         *("--host", spec.host),
         *("--port", str(port)),
         *("-np", str(spec.slots)),
         *("-c", str(spec.slots * round_up(spec.context))),
-    ]
-    if spec.gpu_layers is not None:
-        layers = ALL_LAYERS if spec.gpu_layers == "all" else spec.gpu_layers
-        command += ["-ngl", str(layers)]
-    if spec.threads is not None:
-        command += ["-t", str(spec.threads)]
-    for adapter in spec.lora:
-        command += ["--lora", as_argument(adapter)]
-    if spec.embeddings:
-        command += _embedding_flags(spec)
-    return (*command, *spec.args)
+        *device_flags(spec),
+        *_layer_flags(spec),
+        *(() if spec.threads is None else ("-t", str(spec.threads))),
+        *(flag for adapter in spec.lora for flag in ("--lora", as_argument(adapter))),
+        *_embedding_flags(spec),
+        *_batch_flags(spec),
+        *(() if spec.timeout is None else ("--timeout", str(math.ceil(spec.timeout)))),
+        *(("--metrics",) if spec.metrics else ()),
+        *spec.args,
+    )
 
 
-def _embedding_flags(spec: ServerSpec) -> list[str]:
-    """A text's embedding is computed in one batch, so a batch must hold all that a slot can."""
-    batch = str(round_up(spec.context))
-    pooling = ["--pooling", spec.pooling] if spec.pooling is not None else []
-    return ["--embeddings", *pooling, "-b", batch, "-ub", batch]
+def _layer_flags(spec: ServerSpec) -> tuple[str, ...]:
+    if spec.gpu_layers is None:
+        return ()
+    return ("-ngl", str(ALL_LAYERS if spec.gpu_layers == "all" else spec.gpu_layers))
 
 
-def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that the server gets: ours, without a key that it would ask us for.
+def _embedding_flags(spec: ServerSpec) -> tuple[str, ...]:
+    if not spec.embeddings:
+        return ()
+    return ("--embeddings", *(() if spec.pooling is None else ("--pooling", spec.pooling)))
 
-    A server of ours answers this machine only, and its requests carry no key.
+
+def _batch_flags(spec: ServerSpec) -> tuple[str, ...]:
+    """Batches as asked for. A text's embedding is computed in one, which must hold all of a slot's
+    context, whatever the server's own default is.
     """
-    return {name: value for name, value in environ.items() if name not in API_KEYS}
+    usual = round_up(spec.context) if spec.embeddings else None
+    batch, ubatch = spec.batch or usual, spec.ubatch or usual
+    return (
+        *(() if batch is None else ("-b", str(batch))),
+        *(() if ubatch is None else ("-ub", str(ubatch))),
+    )
+
+
+def build_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that the server gets: ours, the spec's own variables, its device, its key.
+
+    A key of ours that the spec does not name is left out: nobody's requests would carry it.
+    Raises ServerStartError when the variables hide the device.
+    """
+    merged = {**environ, **spec.variables}
+    merged = {name: value for name, value in merged.items() if name not in API_KEYS}
+    key = {} if spec.api_key is None else {"LLAMA_API_KEY": spec.api_key}
+    return {**merged, **device_variables(spec, merged), **key}
 
 
 def round_up(context: int) -> int:

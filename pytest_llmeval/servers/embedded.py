@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 POOLING = ("none", "mean", "cls", "last", "rank")
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="embedded", description="Serve one GGUF with xllamacpp.", allow_abbrev=False
     )
     parser.add_argument("-m", "--model", required=True, metavar="FILE")
-    parser.add_argument("-a", "--alias", metavar="NAME")
+    parser.add_argument("-a", "--alias", metavar="NAMES", help="separated by commas")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     parser.add_argument("-np", "--parallel", type=int, default=1, metavar="SLOTS")
@@ -60,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pooling", choices=POOLING, help="of tokens' embeddings to a text's")
     parser.add_argument("-b", "--batch-size", type=int, metavar="TOKENS")
     parser.add_argument("-ub", "--ubatch-size", type=int, metavar="TOKENS")
+    parser.add_argument("-to", "--timeout", type=int, metavar="SECONDS", help="of a request")
+    parser.add_argument("--metrics", action="store_true", help="open /metrics")
     parser.add_argument(
         "--lifeline", action="store_true", help="end when standard input ends: our starter is gone"
     )
@@ -80,7 +82,7 @@ def load(options: argparse.Namespace) -> Any:
     params.n_parallel = options.parallel
     params.n_ctx = options.ctx_size
     if options.alias is not None:
-        params.model_alias = {options.alias}
+        params.model_alias = set(options.alias.split(","))
     if options.gpu_layers is not None:
         params.n_gpu_layers = options.gpu_layers
     if options.threads is not None:
@@ -90,7 +92,9 @@ def load(options: argparse.Namespace) -> Any:
         for files in options.lora
         for path in next(csv.reader([files]))
     ]
+    set_batches(params, options)
     set_embeddings(params, options)
+    set_interface(params, options, os.environ)
     return xllamacpp.Server(params)
 
 
@@ -102,10 +106,23 @@ def set_embeddings(params: Any, options: argparse.Namespace) -> None:
     if options.pooling is not None:
         name = f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"
         params.pooling_type = getattr(xllamacpp.llama_pooling_type, name)
+
+
+def set_batches(params: Any, options: argparse.Namespace) -> None:
+    """Set how many tokens are computed at once."""
     if options.batch_size is not None:
         params.n_batch = options.batch_size
     if options.ubatch_size is not None:
         params.n_ubatch = options.ubatch_size
+
+
+def set_interface(params: Any, options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    """Set how it is spoken to; the key comes from the variable from which llama-server has it."""
+    if options.timeout is not None:
+        params.timeout_read = params.timeout_write = options.timeout
+    params.endpoint_metrics = options.metrics
+    if environ.get("LLAMA_API_KEY"):
+        params.api_keys = environ["LLAMA_API_KEY"].split(",")
 
 
 def say(words: str) -> None:

@@ -15,19 +15,25 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from pytest_llmeval.errors import ModelFileError
+from pytest_llmeval.servers.gguf_facts import (
+    MAX_LAYERS,
+    GgufHeader,
+    Value,
+    WeightsSoFar,
+    alignment,
+    header_of,
+    is_kept,
+    together,
+)
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-DEFAULT_ALIGNMENT = 32
 MAX_STRING = 2**24
-MAX_LAYERS = 2**14
-
-Value = int | float | bool | bytes | tuple[int, ...]
 
 _SCALARS = {
     0: struct.Struct("<B"),
@@ -45,22 +51,6 @@ _SCALARS = {
 _STRING, _ARRAY = 8, 9
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf")
-
-_KEPT = (
-    "general.architecture",
-    "general.alignment",
-    "general.type",
-)
-_KEPT_OF_ARCHITECTURE = (
-    "context_length",
-    "block_count",
-    "embedding_length",
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.key_length",
-    "attention.value_length",
-    "pooling_type",
-)
 
 # Of each type of tensor, as ggml.h numbers them: values and bytes per block.
 # fmt: off
@@ -87,27 +77,6 @@ _STRANGERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GgufHeader:
-    """What a GGUF says of its model; None where it says nothing.
-
-    `size` is the file's, `expected_size` the least that the tensor table asks for, both in bytes
-    and both the sum over the files of a model that is split.
-    `kv_bytes_per_token` is what one token takes in a KV cache of f16:
-    2 bytes × sum over layers of KV heads × (key length + value length). `layers` are the model's
-    own, without the output. `is_adapter`: it is no model but a LoRA adapter to one. `pools`: it
-    says how the vectors of a text's tokens become one, as models made for embeddings do.
-    """
-
-    context_length: int | None
-    size: int
-    expected_size: int
-    kv_bytes_per_token: int | None
-    layers: int | None = None
-    is_adapter: bool = False
-    pools: bool = False
-
-
 def read_gguf(path: Path) -> GgufHeader:
     """Read the header of a GGUF and hold it against the file's size.
 
@@ -119,6 +88,7 @@ def read_gguf(path: Path) -> GgufHeader:
         headers[0],
         size=sum(header.size for header in headers),
         expected_size=sum(header.expected_size for header in headers),
+        weights=together(header.weights for header in headers),
     )
 
 
@@ -172,10 +142,11 @@ class _Reader:
         self._plausible(tensors, 24, "tensors")
         self._plausible(pairs, 13, "metadata entries")
         values = self._metadata(pairs)
-        expected = self._expected_size(tensors, _alignment(values))
+        weights = WeightsSoFar()
+        expected = self._expected_size(tensors, alignment(values), weights)
         if expected > self._size:
             raise self._truncated(f"its tensors end at byte {expected:,}")
-        return _header(values, self._size, expected)
+        return header_of(values, weights, self._size, expected)
 
     def _check_version(self) -> None:
         start = self._file.read(24)
@@ -197,10 +168,7 @@ class _Reader:
         values: dict[str, Value] = {}
         for _ in range(pairs):
             key = self._string().decode("utf-8", "replace")
-            keep = key in _KEPT or (
-                key.endswith(_KEPT_OF_ARCHITECTURE)
-                and key.startswith(f"{_text(values.get('general.architecture'))}.")
-            )
+            keep = is_kept(key, values)
             value = self._value(self._number("<I"), keep=keep)
             if keep and value is not None:
                 values[key] = value
@@ -236,20 +204,23 @@ class _Reader:
             self._skip(self._number("<Q"))
         return None
 
-    def _expected_size(self, tensors: int, alignment: int) -> int:
-        """Where the data of the last tensor ends, by the tensor table."""
+    def _expected_size(self, tensors: int, alignment: int, weights: WeightsSoFar) -> int:
+        """Where the data of the last tensor ends, by the tensor table; `weights` get each one."""
         end = 0
         for _ in range(tensors):
-            self._skip(self._number("<Q"))
+            name = self._string()
             dimensions = self._number("<I")
             if dimensions > 4:
                 raise self._broken(f"a tensor of {dimensions} dimensions")
             values = 1
             for _ in range(dimensions):
                 values *= self._number("<Q")
+            kind = self._number("<I")
             # A type too new for us: at least its first byte must be there.
-            per_block, size = _BLOCKS.get(self._number("<I"), (values or 1, 1))
-            end = max(end, self._number("<Q") + -(-values // per_block) * size)
+            per_block, size = _BLOCKS.get(kind, (values or 1, 1))
+            needed = -(-values // per_block) * size
+            weights.add(name, needed if kind in _BLOCKS else None)
+            end = max(end, self._number("<Q") + needed)
         position = self._size - self._left
         return -(-position // alignment) * alignment + end if end else position
 
@@ -293,51 +264,6 @@ class _Reader:
 
     def _broken(self, reason: str) -> ModelFileError:
         return ModelFileError(f"{self._path}: is damaged: its header has {reason}")
-
-
-def _header(values: Mapping[str, Value], size: int, expected: int) -> GgufHeader:
-    architecture = _text(values.get("general.architecture"))
-    return GgufHeader(
-        context_length=_integer(values.get(f"{architecture}.context_length")),
-        size=size,
-        expected_size=expected,
-        kv_bytes_per_token=_kv_bytes_per_token(values, f"{architecture}."),
-        layers=_integer(values.get(f"{architecture}.block_count")),
-        is_adapter=_text(values.get("general.type")) == "adapter",
-        pools=bool(values.get(f"{architecture}.pooling_type")),
-    )
-
-
-def _kv_bytes_per_token(values: Mapping[str, Value], prefix: str) -> int | None:
-    """2 bytes × Σ over layers of KV heads × (key + value length); None when the file is silent."""
-    layers = _integer(values.get(prefix + "block_count"))
-    width = _integer(values.get(prefix + "embedding_length"))
-    heads = values.get(prefix + "attention.head_count")
-    kv_heads = values.get(prefix + "attention.head_count_kv", heads)
-    if layers is None or width is None or heads is None or kv_heads is None:
-        return None
-    most_heads = max(heads, default=0) if isinstance(heads, tuple) else _integer(heads)
-    all_kv_heads = sum(kv_heads) if isinstance(kv_heads, tuple) else _integer(kv_heads)
-    if not most_heads or all_kv_heads is None:
-        return None
-    if not isinstance(kv_heads, tuple):
-        all_kv_heads *= layers
-    key = _integer(values.get(prefix + "attention.key_length")) or width // most_heads
-    value = _integer(values.get(prefix + "attention.value_length")) or width // most_heads
-    return 2 * all_kv_heads * (key + value)
-
-
-def _alignment(values: Mapping[str, Value]) -> int:
-    return _integer(values.get("general.alignment")) or DEFAULT_ALIGNMENT
-
-
-def _integer(value: Value | None) -> int | None:
-    """A value as a count; None for anything else that a strange file may hold in its place."""
-    return value if type(value) is int and value >= 0 else None
-
-
-def _text(value: Value | None) -> str | None:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
 
 
 def _describe_start(start: bytes) -> str:

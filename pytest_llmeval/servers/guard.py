@@ -1,7 +1,9 @@
 """The guard: a small process between us and one server, so that no server outlives its owner.
 
-It is started by path (`python -I -S guard.py OWNER-PID LOG COMMAND…`) and knows nothing but the
-standard library, so it is up within some 20 ms and owes nothing to the package around it.
+It is started by path (`python -I -S guard.py ORDER COMMAND…`) and knows nothing but the standard
+library, so it is up within some 20 ms and owes nothing to the package around it. Its order is JSON:
+``{"owner": pid, "log": path}``, where the server itself writes to the end of one file; or an
+``"output"`` instead of the log (`spec.Output`), which has the pump write (`pump.py`).
 
 Towards its owner it speaks lines. On its standard output, JSON: ``{"event": "started", "pid": n}``,
 ``{"event": "failed", "error": text}``, ``{"event": "exited", "code": n}``. On its standard input,
@@ -11,11 +13,11 @@ Who may die, and what ends the server then:
 
 - the owner, even by SIGKILL: the guard's standard input ends (or its parent changes), it kills;
 - the guard, even by SIGKILL: on Linux the kernel kills the server (PR_SET_PDEATHSIG), on Windows
-  the job object closes, everywhere the server's standard input ends, and the owner sees the
-  guard's output end and kills what it knows by pid;
+  the job object closes (`job.py`), everywhere the server's standard input ends, and so do its
+  pumped output and error; and the owner sees the guard's output end and kills what it knows by pid;
 - a wrapper that started the real server: what is left of its process group is killed.
 
-Every call that only POSIX or only Windows knows is in this module or in `process.py`.
+Every call that only POSIX or only Windows knows is in this module, in `job.py` or in `process.py`.
 """
 
 from __future__ import annotations
@@ -29,11 +31,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-OWNER_CHECK_SECONDS = 0.5
-"""How often to look whether the parent is still the owner.
+if TYPE_CHECKING:
+    from pytest_llmeval.servers.pump import Pump
+
+CHECK_SECONDS = 0.5
+"""How often to look whether the server is still needed: whether the parent is still the owner.
 
 The end of standard input says it at once, unless the owner forked: then a child of its may hold
 the other end of the pipe open.
@@ -61,34 +66,90 @@ class Exited(NamedTuple):
 Event = Stop | Exited
 
 
-def main(owner: int, log: str, command: list[str]) -> int:
+def main(order: Mapping[str, Any], command: list[str]) -> int:
     """Run one server until it ends or must end; 0, or 1 if it could not even be started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's; the server inherits this
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, lambda *_: events.put(Stop(AT_ONCE)))
-    enclose_in_job()
+    events = take_signals()
     try:
-        server = spawn(command, log)
+        server, pumps = start(command, order, complaint=beside("job").enclose_in_job())
     except OSError as error:
-        tell(event="failed", error=f"{error.strerror or error}: {command[0]}")
+        tell(event="failed", error=describe(error, command))
         return 1
     tell(event="started", pid=server.pid)
-    start_thread(lambda: events.put(Exited(server.wait())))
     start_thread(lambda: listen(events.put))
-    code = attend(server, events, owner)
-    sweep(server)
+    code = see_through(server, pumps, events, needed=lambda: not is_orphan(order["owner"]))
     tell(event="exited", code=code)
     return 0
 
 
-def attend(server: subprocess.Popen[bytes], events: queue.SimpleQueue[Event], owner: int) -> int:
+def take_signals() -> queue.SimpleQueue[Event]:
+    """Make an order of what would end us, and events of them."""
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's; the server inherits this
+    if sys.platform != "win32":
+        signal.signal(signal.SIGTERM, lambda *_: events.put(Stop(AT_ONCE)))
+    return events
+
+
+def start(
+    command: Sequence[str], order: Mapping[str, Any], *, complaint: str = ""
+) -> tuple[subprocess.Popen[bytes], list[Pump]]:
+    """Start the server, its output going where the order says, after a complaint of ours.
+
+    Raises OSError.
+    """
+    output = order.get("output")
+    if output is None:
+        # Importing pathlib would be a quarter of our start.
+        with open(order["log"], "ab", buffering=0) as log:  # noqa: PTH123
+            log.write(complaint.encode())
+            return spawn(command, log, subprocess.STDOUT), []
+    pump = beside("pump")
+    paths = [path for path in (output["out"], output["err"]) if path is not None]
+    logs = [pump.LogFile(path, output["max_bytes"], output["keep"]) for path in paths]
+    logs[-1].write(complaint.encode())
+    server = spawn(command, subprocess.PIPE, subprocess.PIPE if logs[1:] else subprocess.STDOUT)
+    pipes = [pipe for pipe in (server.stdout, server.stderr) if pipe is not None]
+    return server, [pump.Pump(pipe.fileno(), log) for pipe, log in zip(pipes, logs, strict=True)]
+
+
+def beside(name: str) -> Any:
+    """A module that lies beside this one: run by path, we have no package to import it from."""
+    import importlib.util
+
+    path = os.path.join(os.path.dirname(__file__), f"{name}.py")  # noqa: PTH118, PTH120 - as above
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def see_through(
+    server: subprocess.Popen[bytes],
+    pumps: Sequence[Pump],
+    events: queue.SimpleQueue[Event],
+    *,
+    needed: Callable[[], bool],
+) -> int:
+    """Keep the server until it ends, must end or is not `needed`, and leave nothing; its code."""
+    start_thread(lambda: events.put(Exited(server.wait())))
+    code = attend(server, events, needed)
+    sweep(server)
+    for each in pumps:  # so that its last words are in the log before anybody hears of its end
+        each.finish()
+    return code
+
+
+def attend(
+    server: subprocess.Popen[bytes], events: queue.SimpleQueue[Event], needed: Callable[[], bool]
+) -> int:
     """Wait for the server's end, and bring it about when asked; its exit code."""
     while True:
         try:
-            event = events.get(timeout=OWNER_CHECK_SECONDS)
+            event = events.get(timeout=CHECK_SECONDS)
         except queue.Empty:
-            if not is_orphan(owner):
+            if needed():
                 continue
             event = Stop(AT_ONCE)
         if isinstance(event, Exited):
@@ -103,10 +164,9 @@ def attend(server: subprocess.Popen[bytes], events: queue.SimpleQueue[Event], ow
         return server.wait()
 
 
-def spawn(command: list[str], log: str) -> subprocess.Popen[bytes]:
-    """Start the server in a group of its own, its output going to the end of the log file.
+def spawn(command: Sequence[str], out: Any, err: int) -> subprocess.Popen[bytes]:
+    """Start the server in a group of its own, its output going to `out` and `err` as Popen has it.
 
-    A file, never a pipe: a forking wrapper would hold a pipe open, and a full pipe stops a server.
     Its standard input is a pipe that nobody writes to, whose end tells it that the guard is gone.
     """
     own_group: dict[str, Any]
@@ -116,14 +176,9 @@ def spawn(command: list[str], log: str) -> subprocess.Popen[bytes]:
         # The function is safe, since the guard has one thread until the server runs; and that
         # thread is the main one, as it must be: the signal comes when the thread that forked ends.
         own_group = {"start_new_session": True, "preexec_fn": dying_with(os.getpid())}
-    with open(log, "ab") as output:  # noqa: PTH123 - importing pathlib is a quarter of our start
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            **own_group,
-        )
+    return subprocess.Popen(
+        list(command), stdin=subprocess.PIPE, stdout=out, stderr=err, **own_group
+    )
 
 
 def dying_with(parent: int) -> Callable[[], None] | None:
@@ -165,6 +220,11 @@ def read_input() -> bytes:
         return os.read(0, 4096)
     except OSError:
         return b""
+
+
+def describe(error: OSError, command: Sequence[str]) -> str:
+    """Why the server could not be started."""
+    return f"{error.strerror or error}: {error.filename or command[0]}"
 
 
 def tell(**event: object) -> None:
@@ -220,61 +280,5 @@ def sweep(server: subprocess.Popen[bytes]) -> None:
                 time.sleep(0.005)
 
 
-def enclose_in_job() -> None:
-    """Put this process, and so all it will start, into a job that ends with it; Windows only.
-
-    Nobody closes the handle of the job but the system, as this process ends: it is the last one,
-    and everything in the job ends with it. A failure goes to the log and is no reason to give up:
-    the owner still ends the tree by pid.
-    """
-    if sys.platform != "win32":
-        return
-    import ctypes
-    from ctypes import wintypes
-
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel.CreateJobObjectW.restype = wintypes.HANDLE
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    job = wintypes.HANDLE(kernel.CreateJobObjectW(None, None))
-    limits = job_limits()
-    extended_limit_information = 9  # JobObjectExtendedLimitInformation of <winnt.h>
-    enclosed = kernel.SetInformationJobObject(
-        job, extended_limit_information, ctypes.byref(limits), ctypes.sizeof(limits)
-    ) and kernel.AssignProcessToJobObject(job, wintypes.HANDLE(kernel.GetCurrentProcess()))
-    if not enclosed:
-        os.write(2, f"guard: no job object, error {ctypes.get_last_error()}\n".encode("ascii"))
-
-
-def job_limits() -> Any:
-    """A JOBOBJECT_EXTENDED_LIMIT_INFORMATION whose one limit is to end with its last handle."""
-    import ctypes
-
-    class BasicLimits(ctypes.Structure):
-        _fields_ = (
-            ("PerProcessUserTimeLimit", ctypes.c_int64),
-            ("PerJobUserTimeLimit", ctypes.c_int64),
-            ("LimitFlags", ctypes.c_uint32),
-            ("MinimumWorkingSetSize", ctypes.c_size_t),
-            ("MaximumWorkingSetSize", ctypes.c_size_t),
-            ("ActiveProcessLimit", ctypes.c_uint32),
-            ("Affinity", ctypes.c_size_t),
-            ("PriorityClass", ctypes.c_uint32),
-            ("SchedulingClass", ctypes.c_uint32),
-        )
-
-    class ExtendedLimits(ctypes.Structure):
-        _fields_ = (
-            ("BasicLimitInformation", BasicLimits),
-            ("IoInfo", ctypes.c_uint64 * 6),
-            ("ProcessMemoryLimit", ctypes.c_size_t),
-            ("JobMemoryLimit", ctypes.c_size_t),
-            ("PeakProcessMemoryUsed", ctypes.c_size_t),
-            ("PeakJobMemoryUsed", ctypes.c_size_t),
-        )
-
-    kill_on_job_close = 0x2000  # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-    return ExtendedLimits(BasicLimits(LimitFlags=kill_on_job_close))
-
-
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    sys.exit(main(json.loads(sys.argv[1]), sys.argv[2:]))

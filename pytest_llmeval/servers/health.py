@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pytest_llmeval.errors import EngineError
+from pytest_llmeval.errors import EndpointTimeout, EngineError
 
 HealthState = Literal["unknown", "loading", "healthy", "busy", "unhealthy", "unreachable", "error"]
+"""What an answer says, and what it makes of a server: `vitals.py` tells the meaning of each."""
 
 Fetch = Callable[[str, "str | None"], "tuple[int, bytes]"]
 """Get a URL with an API key (None: without one) and give back its HTTP status and body.
@@ -29,10 +30,15 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a health check found: `busy` is healthy with every slot taken."""
+    """What a health check found: `busy` is healthy with every slot taken.
+
+    One that is unreachable is `silent` if it is there and gave no answer in time, as servers do
+    that compute; else nobody listens, or the connection broke.
+    """
 
     state: HealthState
     detail: str = ""
+    silent: bool = False
 
     @property
     def ready(self) -> bool:
@@ -95,6 +101,8 @@ def check_health(fetch: Fetch, url: str, api_key: str | None = None) -> Health:
     for path in ("/health", "/v1/health", "/v1/models"):
         try:
             status, body = fetch(url + path, api_key)
+        except EndpointTimeout as error:
+            return Health("unreachable", str(error), silent=True)
         except (EngineError, OSError) as error:
             return read_health(None, None, str(error))
         health = read_health(status, body)

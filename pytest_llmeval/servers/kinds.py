@@ -68,18 +68,18 @@ class LlamaCppServer:
         return build_command(self._spec, port, program)
 
     def environment(self, port: int, environ: Mapping[str, str]) -> dict[str, str]:
-        """Ours, without a key that requests would need (`KindOfServer`)."""
+        """Ours, with the spec's variables, device and key (`KindOfServer`)."""
         del port  # a flag says it
-        return build_environment(environ)
+        return build_environment(self._spec, environ)
 
     def check_health(self, fetch: Fetch, url: str) -> Health:
         """By /health (`KindOfServer`)."""
-        return check_health(fetch, url)
+        return check_health(fetch, url, self._spec.api_key)
 
     def find_fault(self, fetch: Fetch, url: str) -> str | None:
         """By /props, and by /lora-adapters where it is to have some (`KindOfServer`)."""
         try:
-            answer = props.read_props(*fetch(f"{url}/props", None))
+            answer = props.read_props(*fetch(f"{url}/props", self._spec.api_key))
         except (EngineError, OSError, ValueError) as error:
             raise ValueError(f"it gives no /props: {error}") from error
         fault = props.find_fault(answer, self._spec, self._trained_context)
@@ -93,7 +93,7 @@ class LlamaCppServer:
             scales = adapters.scales_body(self._spec.lora)
             if scales is not None and self._post is not None:
                 self._post(url, scales)
-            loaded = adapters.read_adapters(*fetch(url, None))
+            loaded = adapters.read_adapters(*fetch(url, self._spec.api_key))
         except (EngineError, OSError, ValueError) as error:
             raise ValueError(f"it tells no adapters, GET /lora-adapters: {error}") from error
         return adapters.find_adapter_fault(loaded, self._spec.lora)

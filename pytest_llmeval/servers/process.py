@@ -24,6 +24,7 @@ import psutil
 from pytest_llmeval.servers import guard
 from pytest_llmeval.servers.exits import describe_exit
 from pytest_llmeval.servers.identity import Identity, identity_of
+from pytest_llmeval.servers.spec import Output
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -61,13 +62,20 @@ class GuardedProcess:
 
     @classmethod
     def start(
-        cls, command: Sequence[str], log_path: Path, *, environ: Mapping[str, str]
+        cls,
+        command: Sequence[str],
+        log_path: Path,
+        *,
+        environ: Mapping[str, str],
+        output: Output | None = None,
     ) -> GuardedProcess:
-        """Start `command`, its output appended to `log_path`; back as soon as it runs.
+        """Start `command`; back as soon as it runs.
 
-        Raises ProcessStartError, and leaves no guard behind, when it cannot be started.
+        All it writes goes to the end of `log_path`, or, with an `output`, to the files named there,
+        which are rotated. Raises ProcessStartError, and leaves no guard behind, when it cannot be
+        started; OSError where `log_path` cannot be written.
         """
-        process = cls(_start_guard(command, log_path, environ))
+        process = cls(_start_guard(command, log_path, environ, output))
         try:
             _wait(process._started, None)
         except BaseException:  # Ctrl-C, most of all
@@ -122,6 +130,16 @@ class GuardedProcess:
     def pids(self) -> set[int]:
         """The server's process and everything it started; empty once they are gone."""
         return {process.pid for process in _tree(self._server)}
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the server's process alone, without what it started; 0 once it is gone."""
+        if self._server is None:
+            return 0.0
+        try:
+            times = self._server.cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     def usage(self) -> Usage:
         """What the server and everything it started have used; zeros once they are gone."""
@@ -213,12 +231,41 @@ def start_detached(
     return identity_of(process.pid)
 
 
+def survive_terminal() -> None:
+    """Stay when the terminal that we were started in is closed; what we start inherits that.
+
+    On Windows a console that closes takes its programs with it, but gives them time to end well:
+    the event comes as SIGBREAK.
+    """
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def kill_tree(identity: Identity) -> bool:
+    """Kill a process and everything it started, and see it end; whether it is gone.
+
+    Nothing happens to somebody else who has its pid by now.
+    """
+    if identity.lives():
+        with contextlib.suppress(psutil.Error):
+            victims = _tree(psutil.Process(identity.pid))
+            for victim in reversed(victims):  # the root first: it may start more
+                with contextlib.suppress(psutil.Error):
+                    victim.kill()
+            deadline = time.monotonic() + MARGIN_SECONDS
+            while any(map(_lives, victims)) and time.monotonic() < deadline:
+                time.sleep(0.01)
+    return not identity.lives()
+
+
 def _start_guard(
-    command: Sequence[str], log_path: Path, environ: Mapping[str, str]
+    command: Sequence[str], log_path: Path, environ: Mapping[str, str], output: Output | None
 ) -> subprocess.Popen[bytes]:
     """Start the guard in a session (Windows: a console) of its own, so that Ctrl-C is ours alone.
 
-    The invisible console is shared with the server, so that the guard can send it Ctrl-Break.
+    The invisible console is shared with the server, so that the guard can send it Ctrl-Break. What
+    the guard itself has to complain of goes to the log, unless that is rotated: then it is the only
+    one that may have it open.
     """
     own_session: dict[str, Any]
     if sys.platform == "win32":
@@ -226,15 +273,27 @@ def _start_guard(
         own_session = {"creationflags": flags}
     else:
         own_session = {"start_new_session": True}
-    with log_path.open("ab") as log:
+    where = {"log": str(log_path)} if output is None else {"output": output_order(output)}
+    order = json.dumps({"owner": os.getpid(), **where})
+    with log_path.open("ab") if output is None else Path(os.devnull).open("ab") as complaints:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(log_path), *command],
+            [sys.executable, "-I", "-S", guard.__file__, order, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=complaints,
             env=dict(environ),
             **own_session,
         )
+
+
+def output_order(output: Output) -> dict[str, Any]:
+    """An output as the guard's order has it (`guard.py`)."""
+    return {
+        "out": str(output.out),
+        "err": None if output.err is None else str(output.err),
+        "max_bytes": output.max_bytes,
+        "keep": output.keep,
+    }
 
 
 def _wait(event: threading.Event, timeout: float | None) -> bool:

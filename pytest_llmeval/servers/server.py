@@ -11,15 +11,31 @@ from collections.abc import Callable, Mapping
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports
-from pytest_llmeval.servers.health import Fetch, Post, Progress, Waited, wait_until_healthy
+from pytest_llmeval.servers.device_use import find_device_fault, read_use
+from pytest_llmeval.servers.health import (
+    Fetch,
+    Health,
+    Post,
+    Progress,
+    Waited,
+    wait_until_healthy,
+)
 from pytest_llmeval.servers.kinds import kind_of
-from pytest_llmeval.servers.logs import read_tail, start_section
-from pytest_llmeval.servers.process import SLICE_SECONDS, GuardedProcess, ProcessStartError
-from pytest_llmeval.servers.restart import RestartHistory, restart_delay
+from pytest_llmeval.servers.logs import read_section, read_tail, start_section
+from pytest_llmeval.servers.process import (
+    SLICE_SECONDS,
+    GuardedProcess,
+    ProcessStartError,
+    Usage,
+)
+from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
+
+LOG_SECONDS = 1.0
+"""How long to wait for the log of a healthy server to say which devices it uses."""
 
 PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
@@ -66,7 +82,6 @@ class Server:
         self._process: GuardedProcess | None = None
         self._starts = 0
         self._generation = 0  # how many starts ended well
-        self._healthy_at = 0.0
         self._history = RestartHistory()
         self._lost: ServerLostError | None = None
         self._stopped = threading.Event()
@@ -79,7 +94,7 @@ class Server:
     def url(self) -> str:
         """Where it answers. It may change with a restart if no port was named."""
         assert self._port is not None, "start it first"
-        return f"http://{self.spec.host}:{self._port}"
+        return f"http://{ports.reachable(self.spec.host)}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +114,28 @@ class Server:
     def alive(self) -> bool:
         """Whether its process exists."""
         return self._process is not None and self._process.alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of its process; whether it ended in time."""
+        return self._process is None or self._process.wait(timeout)
+
+    def cpu_seconds(self) -> float:
+        """What its process alone has computed so far; cheap enough to be asked every second."""
+        return 0.0 if self._process is None else self._process.cpu_seconds()
+
+    def progress(self) -> Progress:
+        """Signs of life of its process and all that it started; costs a walk over all processes."""
+        usage = Usage(0.0, 0) if self._process is None else self._process.usage()
+        try:
+            log_size = self.spec.log_path.stat().st_size
+        except OSError:
+            log_size = 0
+        last_line = "".join(self.log_tail(1))
+        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
+
+    def check_health(self) -> Health:
+        """Ask it for its health once, as long as `fetch` has patience."""
+        return self._kind.check_health(self._fetch, self.url)
 
     def log_tail(self, count: int = 8) -> tuple[str, ...]:
         """The last lines that the server wrote since its last start, fit for a terminal."""
@@ -127,8 +164,7 @@ class Server:
                 return
             if self._lost is not None:
                 raise ServerLostError(self._lost.message, log_tail=self._lost.log_tail)
-            health = self._clock() - self._healthy_at
-            self._history = self._history.after_health(health, self.spec.restart)
+            self._note_health()  # nobody asked meanwhile: it was well until now
             reason = self._end_process()
             while True:
                 self._wait_for_restart(reason)
@@ -166,14 +202,19 @@ class Server:
 
     def _choose_port(self, *, keep: bool) -> int:
         """The spec's port; else the last one, so that the address stays; else a free one."""
-        named = self.spec.port
-        if named is None:
-            if keep and self._port is not None and ports.is_free(self.spec.host, self._port):
-                return self._port
-            return ports.free_port(self.spec.host)
-        if not ports.is_free(self.spec.host, named):
-            raise self._port_taken(named)
-        return named
+        host, named = self.spec.host, self.spec.port
+        wished = named or (self._port if keep else None)
+        try:
+            if wished is not None and ports.is_free(host, wished):
+                return wished
+            if named is None:
+                return ports.free_port(host)
+        except OSError as error:
+            raise self._start_error(
+                f"nobody can listen at host {host!r} ({error.strerror or error}): name an address "
+                "of this machine, such as 127.0.0.1"
+            ) from error
+        raise self._port_taken(named)
 
     def _port_taken(self, port: int) -> Exception:
         """What to raise when somebody else has the port: with a named one, that is the end."""
@@ -190,11 +231,13 @@ class Server:
         self._port = port
         self._starts += 1
         try:
-            start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
+            for path in self.spec.log_paths:
+                start_section(path, f"{self.spec.name}, start {self._starts}")
             process = GuardedProcess.start(
                 self._kind.command(port, program),
                 self.spec.log_path,
                 environ=self._kind.environment(port, self._environ),
+                output=self.spec.output,
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error
@@ -206,14 +249,18 @@ class Server:
         except BaseException:
             process.stop(0)
             raise
-        self._healthy_at = self._clock()
+        self._note_health()
         self._generation += 1
+
+    def _note_health(self) -> None:
+        policy = self.spec.restart
+        self._history = after_answer(self._history, policy, self._clock(), ready=True)
 
     def _await_health(self, process: GuardedProcess) -> None:
         waited = wait_until_healthy(
-            lambda: self._kind.check_health(self._fetch, self.url),
+            self.check_health,
             alive=lambda: process.alive() and not self._stopped.is_set(),
-            progress=lambda: self._progress(process),
+            progress=self.progress,
             patience=self.spec.start_timeout,
             clock=self._clock,
             sleep=self._sleep,
@@ -243,15 +290,6 @@ class Server:
             log=True,
         )
 
-    def _progress(self, process: GuardedProcess) -> Progress:
-        usage = process.usage()
-        try:
-            log_size = self.spec.log_path.stat().st_size
-        except OSError:
-            log_size = 0
-        last_line = "".join(self.log_tail(1))
-        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
-
     def _verify(self, process: GuardedProcess) -> None:
         """Make sure that it is our server that answers, and has what the spec asks for."""
         assert self._port is not None
@@ -263,8 +301,23 @@ class Server:
             raise self._start_error(
                 f"the server does not say what it has: {error}", log=True
             ) from error
+        fault = fault or self._find_device_fault()
         if fault is not None:
             raise self._start_error(fault)
+
+    def _find_device_fault(self) -> str | None:
+        """What it computes on otherwise than asked for, by what it has logged since its start.
+
+        What it logs while it loads may arrive a moment after it has answered.
+        """
+        use = read_use(read_section(self.spec.log_path))
+        deadline = self._clock() + LOG_SECONDS
+        while not use.told and self.spec.backend not in {None, "cpu"}:
+            if self._clock() > deadline:
+                break
+            self._sleep(SLICE_SECONDS)
+            use = read_use(read_section(self.spec.log_path))
+        return find_device_fault(use, self.spec)
 
     def _end_process(self) -> str:
         """End what is left of the process; what was the matter with it, in words."""
@@ -275,18 +328,16 @@ class Server:
 
     def _wait_for_restart(self, reason: str) -> None:
         """Wait as long as the policy says, or raise because it says no."""
-        policy = self.spec.restart
-        delay = restart_delay(self._history, policy, now=self._clock(), draw=self._random())
-        if delay is None:
+        decision = after_death(self._history, self.spec.restart, self._clock(), self._random())
+        self._history = decision.history
+        if isinstance(decision, GivenUp):
             self._lost = ServerLostError(
-                f"{self.spec.name}: given up after {policy.max_retries} restarts within "
-                f"{policy.window / 60:.0f} minutes; the last time {reason}",
+                f"{self.spec.name}: {decision.why}; the last time {reason}",
                 log_tail=self.log_tail(),
             )
             raise self._lost
         self.restarts += 1
-        self._history = self._history.with_restart(self._clock())
-        self._pause(delay)
+        self._pause(decision.delay)
 
     def _pause(self, seconds: float) -> None:
         deadline = self._clock() + seconds

@@ -14,7 +14,7 @@ from pytest_llmeval.run import in_process
 from pytest_llmeval.run.backing import backing_of, in_flight, what_computes
 from pytest_llmeval.run.in_process import forced_slots, memory_trouble
 from pytest_llmeval.run.managed import memory_of
-from pytest_llmeval.servers.gguf import GgufHeader
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pytest_llmeval.errors import ModelFileError
 from pytest_llmeval.servers import gguf as reader
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf, shards
+from pytest_llmeval.servers.gguf import read_gguf, shards
+from pytest_llmeval.servers.gguf_facts import Cache, GgufHeader, Weights
 
 Write = Callable[[bytes], Path]
 
@@ -82,6 +83,8 @@ def test_a_header_says_what_the_model_is(small: bytes, write: Write) -> None:
         expected_size=header.expected_size,
         kv_bytes_per_token=2 * (8 + 4 + 2) * (8 + 8),
         layers=3,
+        weights=Weights(input=0, layers=(), output=2 * 32 * 4 + 2 * 34, tied=True),
+        cache=Cache((64, 32, 16), (64, 32, 16)),
     )
     # Both tensors start at a multiple of 32; the last one needs its 68 bytes and no padding.
     assert header.expected_size == len(small) - 96 + 68
@@ -111,6 +114,41 @@ def test_a_served_model_has_the_size_that_its_tensors_ask_for(model: Path) -> No
     header = read_gguf(model)
     assert header.expected_size == header.size == model.stat().st_size
     assert header.kv_bytes_per_token == 2 * 2 * 64 * 2
+
+
+def test_weights_are_told_apart_by_where_they_belong(model: Path) -> None:
+    header = read_gguf(model)
+    width, words = 64, 258
+    embeddings = words * width * 4
+    layer = 4 * (2 * width + 4 * width * width + 3 * 2 * width * width)
+    assert header.weights == Weights(
+        input=embeddings, layers=(layer, layer), output=embeddings + 4 * width, tied=False
+    )
+    assert header.cache == Cache((width, width), (width, width))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fact"),
+    [
+        ("attention.sliding_window", 1024, ("window", 1024)),
+        ("attention.sliding_window", 0, ("window", None)),
+        ("ssm.state_size", 128, ("recurrent", True)),
+        ("shortconv.l_cache", 3, ("recurrent", True)),
+        ("attention.kv_lora_rank", 512, ("latent", True)),
+    ],
+)
+def test_a_header_tells_what_makes_its_cache_smaller(
+    tmp_path: Path, key: str, value: int, fact: tuple[str, object]
+) -> None:
+    import gguf
+
+    path = tmp_path / "x.gguf"
+    writer = gguf.GGUFWriter(path, "strange")
+    writer.add_uint32(f"strange.{key}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert getattr(read_gguf(path), fact[0]) == fact[1]
 
 
 def test_a_cut_anywhere_is_noticed(small: bytes, write: Write) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmeval.servers import guard
+from pytest_llmeval.servers import guard, job
 
 FOREVER = "import time\nwhile True: time.sleep(0.2)"
 
@@ -21,8 +21,9 @@ class Guard:
     """A guard and the pipes to it."""
 
     def __init__(self, log: Path, command: list[str], owner: int):
+        order = {"owner": owner, "log": str(log)}
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(owner), str(log), *command],
+            [sys.executable, "-I", "-S", guard.__file__, json.dumps(order), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -125,6 +126,6 @@ def test_the_job_object_has_the_size_that_windows_checks() -> None:
     import ctypes
 
     expected = 144 if ctypes.sizeof(ctypes.c_void_p) == 8 else 112
-    limits = guard.job_limits()
+    limits = job.job_limits()
     assert ctypes.sizeof(limits) == expected
     assert limits.BasicLimitInformation.LimitFlags == 0x2000

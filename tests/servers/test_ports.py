@@ -36,3 +36,23 @@ def test_a_port_whose_connections_only_linger_is_free() -> None:
             connection.close()  # the side that closes first lingers
             assert client.recv(1) == b""
     assert ports.is_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+    ],
+)
+def test_a_server_at_every_address_is_asked_at_the_machines_own(host: str, asked: str) -> None:
+    assert ports.reachable(host) == asked
+
+
+def test_an_address_of_another_machine_is_no_port_in_use() -> None:
+    with pytest.raises(OSError, match=r"assign|valid in its context"):
+        ports.is_free("192.0.2.1", 1234)

@@ -155,6 +155,23 @@ def test_a_key_for_the_users_own_servers_is_not_asked_for_by_ours(
     assert server.alive()
 
 
+@pytest.mark.parametrize("real", [False, True], ids=["embedded", "executable"])
+def test_a_key_of_its_own_opens_a_server_to_us_and_to_nobody_without(
+    make_server: MakeServer, fetch: Fetch, request: pytest.FixtureRequest, real: bool
+) -> None:
+    program: dict[str, Any] = {}
+    if real:
+        executable = str(request.getfixturevalue("real_llama_server"))
+        program = {"kind": "llama-server", "executable": executable}
+    server = make_server(api_key="open-sesame", metrics=True, aliases=("a", "b"), **program)
+    server.start()
+    assert fetch(f"{server.url}/props", None)[0] == 401
+    assert fetch(f"{server.url}/props", "open-sesame")[0] == 200
+    assert b"llamacpp:" in fetch(f"{server.url}/metrics", "open-sesame")[1]
+    models = json.loads(fetch(f"{server.url}/v1/models", "open-sesame")[1])
+    assert sorted(models["data"][0]["aliases"]) == ["a", "b", "tiny"]
+
+
 # What may be wrong -----------------------------------------------------------------------------
 
 
@@ -227,6 +244,15 @@ def test_a_named_port_in_use_is_reported_with_its_holder(make_server: MakeServer
     assert f"port {port} is in use" in message
     assert f"(pid {os.getpid()})" in message or sys.platform == "darwin"
     assert "to have a free one chosen" in message
+
+
+@pytest.mark.parametrize("port", [None, 1234])
+def test_a_host_that_is_not_of_this_machine_is_told_with_the_way_out(
+    make_server: MakeServer, port: int | None
+) -> None:
+    message = failure_of(make_server(host="192.0.2.1", port=port)).message
+    assert "nobody can listen at host '192.0.2.1' (" in message
+    assert "name an address of this machine" in message
 
 
 def test_a_free_port_lost_to_somebody_else_is_replaced(

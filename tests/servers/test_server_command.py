@@ -85,7 +85,7 @@ def test_context_is_rounded_up_to_what_a_slot_can_have(context: int, rounded: in
 
 def test_a_server_inherits_everything_but_a_key_it_would_ask_us_for() -> None:
     ours = {"A": "1", "LLAMA_ARG_THREADS": "2", "LLAMA_API_KEY": "x", "LLAMA_ARG_API_KEY": "y"}
-    assert build_environment(ours) == {"A": "1", "LLAMA_ARG_THREADS": "2"}
+    assert build_environment(spec(), ours) == {"A": "1", "LLAMA_ARG_THREADS": "2"}
 
 
 def test_a_missing_executable_says_where_it_was_looked_for_and_the_ways_out(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line `llama-orch`; each group of commands has a module beside this one.
 
-Exit status: 0 done, 1 it could not be done (the message says why), 2 the command line is wrong.
+Exit status: 0 done, 1 it could not be done (the message says why), 2 the command line is wrong,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
+from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
+from pytest_llmeval.commands.llama_orch.daemon_commands import daemon_app
+from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, restart, up
+from pytest_llmeval.commands.llama_orch.logs_command import logs
+from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
+from pytest_llmeval.commands.llama_orch.serve_command import serve
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -58,6 +65,14 @@ def llama_orch(
     ] = False,
 ) -> None:
     """Keep local model servers running: declare instances, bring them up and down, look at them."""
+
+
+app.add_typer(config_app, name="config")
+app.add_typer(daemon_app, name="daemon")
+app.command()(init)
+app.command()(serve)
+for command in (up, down, restart, ps, health, logs, describe, reset):
+    app.command()(command)
 
 
 def main() -> None:

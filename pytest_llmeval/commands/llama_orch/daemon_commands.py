@@ -1,0 +1,119 @@
+"""`llama-orch daemon`: the process that keeps the instances."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+
+if TYPE_CHECKING:
+    from pytest_llmeval.orchestrator.daemon import DaemonStatus
+
+daemon_app = typer.Typer(
+    name="daemon", no_args_is_help=True, help="The process that keeps the instances."
+)
+
+
+@daemon_app.command("start")
+def start(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Start it in the background, if it does not run; back when it takes requests."""
+    from pytest_llmeval.orchestrator import daemon
+
+    home = home_of(ctx)
+    before = daemon.running(home)
+    identity = daemon.ensure_running(home, os.environ)
+    if as_json:
+        say_json({"pid": identity.pid, "started": identity != before, "home": home.root})
+    elif identity == before:
+        typer.echo(f"The daemon runs already, pid {identity.pid}.")
+    else:
+        typer.echo(f"The daemon has started, pid {identity.pid}; log: {daemon.log_path(home)}")
+
+
+@daemon_app.command("stop")
+def stop(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """End all servers, then the daemon. They stay down until you bring them up again."""
+    from pytest_llmeval.orchestrator import daemon
+
+    home = home_of(ctx)
+    identity = daemon.stop(home)
+    if as_json:
+        say_json({"pid": None if identity is None else identity.pid, "home": home.root})
+    elif identity is None:
+        typer.echo("No daemon runs: there is nothing to stop.")
+    else:
+        typer.echo(f"The daemon (pid {identity.pid}) and all its servers have ended.")
+
+
+@daemon_app.command("status")
+def status(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Say whether it runs, since when, and what it keeps up; exit status 1 if it does not run."""
+    from pytest_llmeval.orchestrator import daemon
+
+    report = daemon.status(home_of(ctx))
+    if as_json:
+        say_json(report)
+    else:
+        typer.echo(_in_words(report))
+    if report.pid is None:
+        raise typer.Exit(1)
+
+
+def _in_words(report: DaemonStatus) -> str:
+    if report.pid is None or report.started_at is None:
+        return f"No daemon runs in {report.home}. Start it with: llama-orch daemon start"
+    since = datetime.fromtimestamp(report.started_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    silent = "" if report.answers else " (it does not take requests yet)"
+    down = [name for name in report.wanted if name not in report.up]
+    lines = [
+        f"The daemon of {report.home} runs{silent}: pid {report.pid}, since {since}",
+        f"  up: {', '.join(report.up) or 'none'}",
+        *([f"  wanted up, but not: {', '.join(down)}"] if down else []),
+        f"  log: {report.log}",
+    ]
+    return "\n".join(lines)
+
+
+@daemon_app.command("run")
+def run(
+    ctx: typer.Context,
+    detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
+) -> None:
+    """Be the daemon, here in the foreground, until Ctrl-C or `llama-orch daemon stop`.
+
+    That is what a service manager runs.
+    """
+    from pytest_llmeval.orchestrator import daemon_run
+
+    daemon_run.run(home_of(ctx), os.environ, detached=detached)
+
+
+@daemon_app.command("autostart")
+def autostart(
+    ctx: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take these out instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have instances brought up whenever the daemon starts; without names, say which are."""
+    from pytest_llmeval.orchestrator.autostart import (
+        add_autostart,
+        read_autostart,
+        remove_autostart,
+    )
+
+    home = home_of(ctx)
+    if not names:
+        now = read_autostart(home)
+    else:
+        now = (remove_autostart if remove else add_autostart)(home, names)
+    if as_json:
+        say_json({"instances": now})
+    elif now:
+        typer.echo(f"Brought up when the daemon starts: {', '.join(now)}")
+    else:
+        typer.echo("None is brought up when the daemon starts.")

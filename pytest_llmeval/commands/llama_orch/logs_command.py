@@ -1,0 +1,59 @@
+"""`llama-orch logs`: what an instance's server writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pytest_llmeval.commands.llama_orch.common import AsJson, say_json
+from pytest_llmeval.commands.llama_orch.instance_commands import open_client
+from pytest_llmeval.commands.llama_orch.looking_commands import Name
+
+TAIL = 50
+
+
+def logs(
+    ctx: typer.Context,
+    name: Name,
+    tail: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many of the last lines.")
+    ] = TAIL,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it writes, until Ctrl-C.")
+    ] = False,
+    stderr: Annotated[
+        bool, typer.Option("--stderr", help="What it writes there; llama-server: nearly all.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what an instance's server has written, over its restarts and rotated files."""
+    from pytest_llmeval.servers.logs import read_lines
+
+    path = open_client(ctx).log(name, "err" if stderr else "out")
+    if follow:
+        _follow(path, tail, as_json=as_json)
+        return
+    lines = read_lines(path, tail)
+    if as_json:
+        say_json({"path": path, "lines": lines})
+        return
+    for line in lines:
+        typer.echo(line)
+    if not lines and tail:
+        other = "" if stderr else f"; `llama-orch logs {name} --stderr` shows the rest"
+        typer.echo(f"llama-orch: nothing in {path} yet{other}", err=True)
+
+
+def _follow(path: Path, tail: int, *, as_json: bool) -> None:
+    """Print lines as they come; as JSON, an object a line. Ctrl-C is how it ends."""
+    from pytest_llmeval.servers.logs import follow
+
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in follow(path, tail):
+            typer.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+            sys.stdout.flush()

@@ -1,0 +1,129 @@
+"""What a config is held against: the model's file, the program, the port, the log's folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_llmeval.errors import ModelFileError, ServerStartError
+from pytest_llmeval.machine.memory import Memory, free_now
+from pytest_llmeval.orchestrator.config import InstanceConfig
+from pytest_llmeval.orchestrator.configs import LoadedInstance
+from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
+from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.rows import InstanceRow
+from pytest_llmeval.servers.command import find_executable
+from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.ports import describe_listener, is_free
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """This machine, the same for all instances."""
+
+    system: str
+    environment: Mapping[str, str]
+    free: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about one instance; a `problem` is None where all is well.
+
+    `runs` tells that its server lives, `started_with` the fingerprint of the config that it was
+    started with. `port_holder` is who else listens on its port, in words.
+    """
+
+    header: GgufHeader | None
+    model_problem: str | None
+    program_problem: str | None
+    port_holder: str | None
+    log_problem: str | None
+    runs: bool
+    started_with: str | None
+
+
+def this_machine(environment: Mapping[str, str]) -> Machine:
+    """The machine as it is now."""
+    return Machine(sys.platform, environment, free_now())
+
+
+def find_facts(
+    instance: LoadedInstance, home: Home, machine: Machine, row: InstanceRow | None
+) -> Facts:
+    """Look at everything that an instance needs; nothing is started, and nothing stays behind.
+
+    `row` is what the daemon knows of it.
+    """
+    config = instance.config
+    header, model_problem = _model(Path(config.model.path))
+    runs = row is not None and row.server is not None and row.server.lives()
+    holds = row.port if row is not None and runs else None
+    return Facts(
+        header=header,
+        model_problem=model_problem,
+        program_problem=_program_problem(config, machine.environment),
+        port_holder=_port_holder(config, holds),
+        log_problem=_folder_problem(_log_folder(config, home)),
+        runs=runs,
+        started_with=row.fingerprint if row is not None and runs else None,
+    )
+
+
+def _model(path: Path) -> tuple[GgufHeader | None, str | None]:
+    try:
+        return read_gguf(path), None
+    except ModelFileError as problem:
+        return None, problem.message
+
+
+def _program_problem(config: InstanceConfig, environment: Mapping[str, str]) -> str | None:
+    if config.server.engine == "embedded":
+        if importlib.util.find_spec("xllamacpp") is None:
+            return (
+                "the embedded engine needs the package xllamacpp, which is not installed. "
+                'Install it with: pip install "pytest-llmeval-local[embedded]"'
+            )
+        return None
+    search_path = environment.get("PATH", os.defpath)
+    try:
+        find_executable(config.server.executable, search_path, model=Path(config.model.path).name)
+    except ServerStartError as problem:
+        return problem.message
+    return None
+
+
+def _port_holder(config: InstanceConfig, holds: int | None) -> str | None:
+    """Who listens on the port that the config asks for, unless its own server does."""
+    host, port = config.server.host, config.server.port
+    if port == "auto" or port == holds or is_free(host, port):  # noqa: PLR1714 # mypy sees it so
+        return None
+    holder = describe_listener(port)
+    if holder is None and not (is_local(host) or host in ANY_ADDRESS):
+        return f"another program, or {host} is no address of this machine"
+    return holder or "another program"
+
+
+def _log_folder(config: InstanceConfig, home: Home) -> Path:
+    return home.logs if config.log.folder is None else Path(config.log.folder)
+
+
+def _folder_problem(folder: Path) -> str | None:
+    """Why no file can be written there, found out by writing one; nothing stays behind.
+
+    A folder that is not there yet will be made: then the nearest one around it counts.
+    """
+    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"x")
+    except OSError as problem:
+        return f"{there} cannot be written to: {problem.strerror or problem}"
+    return None

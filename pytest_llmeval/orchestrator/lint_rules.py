@@ -1,0 +1,199 @@
+"""What `llama-orch config lint` looks for in each instance. Pure: all facts come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pytest_llmeval.machine.memory import Memory, estimate, placed
+from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint
+from pytest_llmeval.orchestrator.findings import Finding, about
+from pytest_llmeval.orchestrator.lint_facts import Facts, Machine
+
+Rule = Callable[[LoadedInstance, Facts, Machine], Iterator[Finding]]
+GIB = 2**30
+FREE_TO_ALL = 1024
+"""From this port on, any user may listen; below, most systems let only root."""
+
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""What `gpu.device_id` is for."""
+
+
+def model_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """It exists, is a GGUF, is whole, and a model."""
+    keys = ("model", "path")
+    if facts.model_problem is not None:
+        yield about(instance, keys, "error", "model", facts.model_problem)
+    elif facts.header is not None and facts.header.is_adapter:
+        message = f"{instance.config.model.path}: is a LoRA adapter to a model, and no model"
+        way_out = "Name the model with model.path, and the adapter in args: [--lora, FILE]"
+        yield about(instance, keys, "error", "model", message, way_out)
+
+
+def program_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """What serves the model can be started."""
+    if facts.program_problem is not None:
+        yield about(instance, ("server", "executable"), "error", "program", facts.program_problem)
+
+
+def port_can_be_had(instance: LoadedInstance, facts: Facts, machine: Machine) -> Iterator[Finding]:
+    """Nobody else listens on it, and we may."""
+    keys, port = ("server", "port"), instance.config.server.port
+    if facts.port_holder is not None:
+        message = f"port {port} is taken by {facts.port_holder}"
+        way_out = "Stop that, or set server.port to another number or to auto"
+        yield about(instance, keys, "error", "port", message, way_out)
+    elif port != "auto" and port < FREE_TO_ALL and machine.system != "win32":
+        message = f"port {port} is below {FREE_TO_ALL}, where most systems let only root listen"
+        way_out = "Set server.port to a higher number or to auto"
+        yield about(instance, keys, "warning", "port", message, way_out)
+
+
+def log_can_be_written(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """Its server's output has a place to go."""
+    if facts.log_problem is not None:
+        message = f"no log can be written: {facts.log_problem}"
+        way_out = "Make it writable, or name another folder with log.folder"
+        yield about(instance, ("log", "folder"), "error", "log", message, way_out)
+
+
+def context_is_the_model_s(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """A slot has no more than the model was trained for, unless the arguments stretch it."""
+    trained = facts.header.context_length if facts.header else None
+    model, slots = instance.config.model, instance.config.server.parallel
+    stretched = any(argument.startswith(("--rope", "--yarn")) for argument in instance.config.args)
+    if trained is not None and model.context_size > trained and not stretched:
+        each = f" in each of {slots} slots" if slots > 1 else ""
+        message = (
+            f"{model.context_size:,} tokens of context{each}, and the model was trained for "
+            f"{trained:,}: beyond that it writes nonsense"
+        )
+        way_out = f"Set model.context_size to {trained} or less, or stretch it with args"
+        yield about(instance, ("model", "context_size"), "warning", "context", message, way_out)
+
+
+def embeddings_fit_the_model(
+    instance: LoadedInstance, facts: Facts, _: Machine
+) -> Iterator[Finding]:
+    """Embeddings are asked of a model made for them, and nothing else is."""
+    keys, wanted = ("model", "embeddings"), instance.config.model.embeddings
+    if facts.header is None or facts.header.pools == wanted:
+        return
+    if wanted:
+        message = "embeddings: true, but the model does not say how it pools: it was made to write"
+        way_out = "Use a model made for embeddings, or say how: args: [--pooling, mean]"
+        if "--pooling" not in instance.config.args:
+            yield about(instance, keys, "warning", "embeddings", message, way_out)
+    else:
+        message = "the model was made for embeddings, and would be served as one that writes"
+        yield about(instance, keys, "warning", "embeddings", message, "Set embeddings: true")
+
+
+def key_is_set(instance: LoadedInstance, _: Facts, machine: Machine) -> Iterator[Finding]:
+    """The variable that is to hold the key holds one."""
+    name = instance.config.server.api_key_env
+    if name is not None and not machine.environment.get(name):
+        state = "empty" if name in machine.environment else "not set"
+        message = f"the variable {name}, which is to hold the key, is {state} here"
+        way_out = "It must be set where the daemon is started, else the instance does not start"
+        yield about(instance, ("server", "api_key_env"), "warning", "key", message, way_out)
+
+
+def backend_is_the_system_s(
+    instance: LoadedInstance, _: Facts, machine: Machine
+) -> Iterator[Finding]:
+    """Metal is macOS's, and macOS has neither CUDA nor ROCm."""
+    backend, is_mac = instance.config.gpu.backend, machine.system == "darwin"
+    if (backend == "metal") != is_mac and (backend == "metal" or backend in {"cuda", "rocm"}):
+        message = f"there is no {backend} on {'macOS' if is_mac else 'this system'}"
+        way_out = f"Set gpu.backend to {'metal' if is_mac else 'cuda, vulkan or rocm'}, or to cpu"
+        yield about(instance, ("gpu", "backend"), "error", "backend", message, way_out)
+
+
+def memory_is_enough(instance: LoadedInstance, facts: Facts, machine: Machine) -> Iterator[Finding]:
+    """It fits into what is free; one that runs has its memory already."""
+    need = None if facts.runs else needed(instance, facts)
+    if need is not None and (too_little := lacking(need, machine.free)):
+        message = f"it needs about {amount(need)}, but {too_little}"
+        way_out = "Bring others down, or set less context_size, parallel, or a smaller model"
+        yield about(instance, ("model",), "warning", "memory", message, way_out)
+
+
+def health_is_asked_in_time(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
+    """One question has its answer before the next is asked."""
+    check = instance.config.healthcheck
+    if check.timeout > check.interval:
+        message = (
+            f"healthcheck.timeout of {check.timeout:g} s is more than the interval of "
+            f"{check.interval:g} s: the next check waits for it"
+        )
+        yield about(instance, ("healthcheck", "timeout"), "note", "healthcheck", message)
+
+
+def variables_are_meant(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
+    """Nothing is written as a variable where it stays as it is, nor set that is set by us."""
+    config = instance.config
+    for name, value in config.env.items():
+        if "${" in value:
+            message = f"env: {name} stays as it is written: variables are replaced in paths only"
+            way_out = "Set it where the daemon is started: every server has its environment too"
+            yield about(instance, ("env", name), "warning", "variables", message, way_out)
+        if name in DEVICE_VARIABLES and config.gpu.device_id is not None:
+            message = f"env: {name} and gpu.device_id both say which GPU"
+            yield about(instance, ("env", name), "warning", "variables", message, "Leave one out")
+    for number, argument in enumerate(config.args):
+        if "${" in argument:
+            message = f"args: {argument!r} stays as it is: variables are replaced in paths only"
+            yield about(instance, ("args", number), "warning", "variables", message)
+
+
+def config_is_what_runs(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """A running server keeps what it was started with."""
+    if facts.started_with not in {None, fingerprint(instance.config)}:
+        message = "the config has changed since the instance was started, which runs as it was"
+        way_out = f"Take it over with: llama-orch restart {instance.name}"
+        yield about(instance, (), "note", "changed", message, way_out)
+
+
+RULES: tuple[Rule, ...] = (
+    model_is_there,
+    program_is_there,
+    port_can_be_had,
+    log_can_be_written,
+    context_is_the_model_s,
+    embeddings_fit_the_model,
+    key_is_set,
+    backend_is_the_system_s,
+    memory_is_enough,
+    health_is_asked_in_time,
+    variables_are_meant,
+    config_is_what_runs,
+)
+
+
+def needed(instance: LoadedInstance, facts: Facts) -> Memory | None:
+    """About what the instance will need; None where the model cannot be read."""
+    if facts.header is None:
+        return None
+    config = instance.config
+    size = estimate(
+        facts.header.size,
+        slots=config.server.parallel,
+        context=config.model.context_size,
+        kv_bytes_per_token=facts.header.kv_bytes_per_token,
+    )
+    return placed(size, gpu_layers=config.gpu.layers, layers=facts.header.layers)
+
+
+def lacking(need: Memory, free: Memory) -> str:
+    """What there is too little of, in words; "" when there is enough, or nobody can tell."""
+    if need.ram > free.ram:
+        return f"{free.ram / GIB:.1f} GiB of main memory are free"
+    if need.vram and free.vram is not None and need.vram > free.vram:
+        return f"{free.vram / GIB:.1f} GiB of the GPUs' memory are free"
+    return ""
+
+
+def amount(need: Memory) -> str:
+    """For instance `3.1 GiB of main memory and 0.4 GiB on the GPU`."""
+    parts = [(need.ram, "of main memory"), (need.vram or 0, "on the GPU")]
+    return " and ".join(f"{size / GIB:.1f} GiB {where}" for size, where in parts if size)

@@ -1,0 +1,430 @@
+"""What any process may ask of a home's instances, with a daemon that does as it is told to.
+
+The real one is in `test_orch_client_daemon.py`; here it dies, fails and is missing at will.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.errors import (
+    DaemonError,
+    InstanceConfigError,
+    LlmevalError,
+    ServerStartError,
+    StateError,
+    UnknownInstanceError,
+)
+from pytest_llmeval.orchestrator.client import Client
+from pytest_llmeval.orchestrator.configs import fingerprint
+from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request
+from pytest_llmeval.orchestrator.state import State
+from pytest_llmeval.servers.identity import Identity, identity_of
+
+ME = identity_of(os.getpid())
+
+
+UNKNOWN = "no instance 'alhpa'; did you mean 'alpha'? (there are: alpha, beta)"
+
+
+class StandInDaemon:
+    """Does at once what is asked, in a thread with a connection of its own, as a process would."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.log = home.logs / "daemon.log"
+        self.lives = False
+        self.starts = 0
+        self.asked: list[tuple[str, str]] = []
+        self.meets: LlmevalError | None = None
+        self.dies_over: list[str] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self._threads: list[threading.Thread] = []
+
+    def running(self) -> Identity | None:
+        return ME if self.lives else None
+
+    def ensure_running(self) -> Identity:
+        if not self.lives:
+            self.lives = True
+            self.starts += 1
+            self._threads.append(threading.Thread(target=self._work))
+            self._threads[-1].start()
+        assert ME is not None
+        return ME
+
+    def end(self) -> None:
+        self.lives = False
+        self.hold.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        state = State.open(self.home.state)
+        while self.lives:
+            for request in state.requests_after(0):
+                self.asked.append((request.wish, request.name))
+                if request.wish in self.dies_over:
+                    self.dies_over.remove(request.wish)
+                    self.lives = False
+                    break
+                self.hold.wait()
+                state.finish(request.number, self._do(state, request))
+            time.sleep(0.005)
+        state.close()
+
+    def _do(self, state: State, request: Request) -> Outcome:
+        if self.meets is not None:
+            return Outcome.of(self.meets)
+        row = state.row(request.name) or InstanceRow(request.name)
+        if request.wish in {"up", "restart"}:
+            row = replace(row, health="healthy", detail="ok", server=ME, url="http://x", port=9)
+        if request.wish == "down":
+            row = replace(row, health="unknown", detail="", server=None, url=None)
+        state.put(row)
+        return Outcome()
+
+
+def declare(home: Home, name: str, **keys: Any) -> Path:
+    folder = home.instances / name
+    folder.mkdir(parents=True)
+    lines = ["model: {path: m.gguf}", *(f"{key}: {value}" for key, value in keys.items())]
+    path = folder / "config.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    for name in ("alpha", "beta"):
+        declare(home, name)
+    return home
+
+
+@pytest.fixture
+def daemon(home: Home) -> Iterator[StandInDaemon]:
+    daemon = StandInDaemon(home)
+    yield daemon
+    daemon.end()
+
+
+@pytest.fixture
+def state(home: Home) -> Iterator[State]:
+    state = State.open(home.state)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def client(home: Home, state: State, daemon: StandInDaemon) -> Client:
+    return Client(home, state, daemon, environ={})
+
+
+def test_up_starts_the_daemon_and_is_back_when_requests_may_be_sent(
+    client: Client, daemon: StandInDaemon
+) -> None:
+    view = client.up("alpha")
+
+    assert (view.name, view.wanted, view.ready, view.url) == ("alpha", "up", True, "http://x")
+    assert daemon.starts == 1
+
+
+def test_up_of_one_that_is_up_asks_for_nothing(client: Client, daemon: StandInDaemon) -> None:
+    client.up("alpha")
+    view = client.up("alpha")
+
+    assert view.ready
+    assert daemon.asked == [("up", "alpha")]
+
+
+def test_up_asks_again_when_the_server_is_gone_or_on_its_way_down(
+    client: Client, daemon: StandInDaemon, state: State
+) -> None:
+    client.up("alpha")
+    row = state.row("alpha")
+    assert row is not None
+    state.put(replace(row, server=Identity(2**22 + 1, 1.0)))
+    client.up("alpha")
+    state.want("alpha", "down")
+    client.up("alpha")
+
+    assert daemon.asked == [("up", "alpha")] * 3
+
+
+def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(
+    client: Client, daemon: StandInDaemon, state: State, home: Home
+) -> None:
+    path = declare(home, "wrong", server="{prot: 8080}")
+    for act in (client.up, client.restart, client.config, client.describe):
+        with pytest.raises(InstanceConfigError, match="prot"):
+            act("wrong")
+
+    assert daemon.starts == 0
+    assert state.row("wrong") is None
+    (view,) = [view for view in client.overview() if view.name == "wrong"]
+    assert view.detail.startswith(f"{path}:2: ")
+    assert view.backend is None
+
+
+@pytest.mark.parametrize("act", ["up", "down", "restart", "reset", "check", "view", "describe"])
+def test_a_name_that_does_not_exist_tells_those_that_do(
+    client: Client, daemon: StandInDaemon, state: State, act: str
+) -> None:
+    with pytest.raises(UnknownInstanceError) as told:
+        getattr(client, act)("alhpa")
+
+    assert str(told.value) == UNKNOWN
+    assert daemon.starts == 0
+    assert state.row("alhpa") is None
+
+
+@pytest.mark.parametrize("act", ["up", "restart"])
+def test_a_server_that_does_not_come_up_is_raised_with_its_last_words(
+    client: Client, daemon: StandInDaemon, act: str
+) -> None:
+    daemon.meets = ServerStartError("alpha did not start", log_tail=("out of memory",))
+    with pytest.raises(ServerStartError) as told:
+        getattr(client, act)("alpha")
+    assert told.value.log_tail == ("out of memory",)
+
+
+@pytest.mark.parametrize("act", ["up", "restart"])
+def test_a_daemon_that_dies_over_it_is_followed_by_another(
+    client: Client, daemon: StandInDaemon, act: str
+) -> None:
+    daemon.dies_over = [act]
+    assert getattr(client, act)("alpha").ready
+    assert daemon.starts == 2
+    assert daemon.asked == [(act, "alpha")] * 2
+
+
+@pytest.mark.parametrize("act", ["up", "restart"])
+def test_a_second_one_that_dies_over_it_is_the_end(
+    client: Client, daemon: StandInDaemon, home: Home, act: str
+) -> None:
+    daemon.dies_over = [act, act]
+    with pytest.raises(DaemonError) as told:
+        getattr(client, act)("alpha")
+    assert str(told.value) == (
+        f"the daemon has ended before `{act} alpha` was done. That is still asked for: "
+        f"`llama-orch daemon start` goes on with it. Why it ended: {home.logs / 'daemon.log'}"
+    )
+
+    daemon.ensure_running()
+    wait_until(lambda: client.view("alpha").ready)
+
+
+def test_a_database_that_is_lost_while_one_waits_is_told(
+    client: Client, daemon: StandInDaemon, home: Home, state: State
+) -> None:
+    """Else it would wait for a number that nobody knows, or that is given to another's request."""
+    daemon.hold.clear()
+    told: list[LlmevalError] = []
+
+    def ask() -> None:
+        with pytest.raises(StateError) as error:
+            client.up("alpha")
+        told.append(error.value)
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    wait_until(lambda: daemon.asked == [("up", "alpha")])
+    home.state.write_bytes(b"garbage" * 999)
+    with closing(State.open(home.state)) as other:
+        assert other.ask("beta", "up") > 10**9
+    waiting.join()
+
+    assert str(told[0]) == (
+        "what was asked for is not known any more: the database was damaged meanwhile, and a new "
+        "one begun. Ask again"
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
+def test_how_far_it_is_is_told_every_second(
+    home: Home, daemon: StandInDaemon, state: State
+) -> None:
+    told: list[tuple[str, str]] = []
+    daemon.hold.clear()
+    times = iter(range(10**6))
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        if told:
+            daemon.hold.set()
+
+    client = Client(
+        home,
+        state,
+        daemon,
+        environ={},
+        report=lambda name, line: told.append((name, line)),
+        clock=lambda: float(next(times)),
+        sleep=sleep,
+    )
+    state.put(InstanceRow("alpha", health="loading", detail="llama_model_loader: 3 of 9"))
+    client.up("alpha")
+
+    assert told[0] == ("alpha", "loading (1 s): llama_model_loader: 3 of 9")
+
+
+def test_ctrl_c_takes_nothing_back(home: Home, daemon: StandInDaemon, state: State) -> None:
+    daemon.hold.clear()
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    client = Client(home, state, daemon, environ={}, sleep=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.up("alpha")
+
+    row = state.row("alpha")
+    assert row is not None
+    assert row.wanted == "up"
+    daemon.hold.set()
+    wait_until(lambda: client.view("alpha").ready)
+
+
+def test_down_is_back_when_the_process_is_gone(client: Client, daemon: StandInDaemon) -> None:
+    client.up("alpha")
+    view = client.down("alpha")
+    assert (view.wanted, view.pid, view.health, view.detail) == (
+        "down",
+        None,
+        "unknown",
+        "it is down",
+    )
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_down_needs_no_daemon(
+    client: Client, daemon: StandInDaemon, state: State, dies: bool
+) -> None:
+    """None was there, or it died over it: its servers are gone with it."""
+    state.put(InstanceRow("alpha", wanted="up", health="healthy", server=Identity(2**22 + 1, 1.0)))
+    if dies:
+        daemon.dies_over = ["down"]
+        daemon.ensure_running()
+
+    view = client.down("alpha")
+
+    assert (view.wanted, view.pid) == ("down", None)
+    assert state.requests_after(0) == ()
+
+
+def test_reset_without_a_daemon_forgets_that_one_was_given_up(
+    client: Client, daemon: StandInDaemon, state: State
+) -> None:
+    state.put(InstanceRow("alpha", "up", "error", "it died 6 times", restarts=6, retry_at=5.0))
+    view = client.reset("alpha")
+
+    assert (view.wanted, view.health, view.restarts) == ("down", "unknown", 0)
+    row = state.row("alpha")
+    assert row is not None
+    assert (row.health, row.restarts, row.retry_at) == ("unknown", 0, None)
+    assert daemon.starts == 0
+    assert client.reset("beta").health == "unknown"
+
+
+def test_check_without_a_daemon_asks_nobody(client: Client, daemon: StandInDaemon) -> None:
+    assert client.check("alpha").health == "unknown"
+    assert daemon.starts == 0
+
+
+def test_one_whose_config_is_gone_can_still_be_brought_down(
+    client: Client, daemon: StandInDaemon, home: Home
+) -> None:
+    client.up("alpha")
+    (home.instances / "alpha" / "config.yaml").unlink()
+
+    (left, _) = client.overview()
+    assert (left.name, left.ready) == ("alpha", True)
+    assert left.detail.startswith("its config is gone; `llama-orch down` stops what is left of it")
+    assert client.view("alpha") == left
+    assert client.down("alpha").pid is None
+    assert [view.name for view in client.overview()] == ["beta"]
+
+
+def test_the_overview_has_every_instance_in_the_order_of_names(
+    client: Client, daemon: StandInDaemon
+) -> None:
+    client.up("beta")
+    assert client.names() == ("alpha", "beta")
+    assert [(view.name, view.health) for view in client.overview()] == [
+        ("alpha", "unknown"),
+        ("beta", "healthy"),
+    ]
+
+
+def test_a_home_without_instances_has_an_empty_overview(tmp_path: Path) -> None:
+    home = Home(tmp_path / "nothing")
+    client = Client(home, State.open(home.state), StandInDaemon(home), environ={})
+    assert client.overview() == ()
+    assert client.names() == ()
+
+
+def test_an_edited_config_is_seen_at_the_next_look(
+    client: Client, daemon: StandInDaemon, home: Home
+) -> None:
+    assert client.view("alpha").slots == 1
+    path = home.instances / "alpha" / "config.yaml"
+    path.write_text(
+        "model: {path: m.gguf}\nserver: {parallel: 3}\n", encoding="utf-8", newline="\n"
+    )
+    assert client.view("alpha").slots == 3
+    assert client.overview()[0].slots == 3
+
+
+def test_a_description_says_that_the_config_has_changed_since_the_start(
+    client: Client, daemon: StandInDaemon, state: State, home: Home
+) -> None:
+    client.up("alpha")
+    row = state.row("alpha")
+    assert row is not None
+    state.put(replace(row, fingerprint=fingerprint(client.config("alpha"))))
+    state.note_event("up", "asked for", name="alpha")
+    before = client.describe("alpha")
+    assert not before.config_changed
+    assert [event.text for event in before.events] == ["asked for"]
+    assert before.config_path == home.instances / "alpha" / "config.yaml"
+
+    before.config_path.write_text(
+        "model: {path: m.gguf}\nserver: {parallel: 3}\n", encoding="utf-8", newline="\n"
+    )
+    assert client.describe("alpha").config_changed
+
+
+def test_logs_lie_where_the_config_says(client: Client, home: Home, tmp_path: Path) -> None:
+    assert client.log("alpha", "out") == home.logs / "alpha.out.log"
+    declare(home, "gamma", log=f"{{folder: '{tmp_path / 'elsewhere'}'}}")
+    assert client.log("gamma", "err") == tmp_path / "elsewhere" / "gamma.err.log"
+
+
+def test_looking_costs_little_with_many_instances(client: Client, home: Home, state: State) -> None:
+    """20 instances within 5 ms, so that a dashboard can look every second: the fastest of many."""
+    for number in range(18):
+        declare(home, f"i{number:02}")
+        state.put(InstanceRow(f"i{number:02}", "up", "healthy", server=ME))
+    client.overview()
+    costs = []
+    for _ in range(20):
+        began = time.process_time()
+        assert len(client.overview()) == 20
+        costs.append(time.process_time() - began)
+    assert min(costs) < 0.005

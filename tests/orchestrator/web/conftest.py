@@ -1,0 +1,117 @@
+"""The interface as its callers meet it: a real server on a port of its own, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from pytest_llmeval.orchestrator.listening import listen, serve
+from pytest_llmeval.orchestrator.views import Instances
+from pytest_llmeval.orchestrator.web.access import access_to
+from pytest_llmeval.orchestrator.web.app import Office, make_app
+from pytest_llmeval.orchestrator.web.server import WebServer
+from tests.standins.instances import StandIn
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+TOKEN = "a-token-of-the-tests-0123456789"
+RIGHT = {"X-Llama-Orch-Token": TOKEN}
+
+
+@dataclass
+class Served:
+    """An interface that answers, and the instances behind it."""
+
+    url: str
+    office: Office
+    instances: Any
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask it as a program does."""
+        return httpx.request(method, self.url + path, timeout=60, **{"trust_env": False, **options})
+
+
+@contextlib.contextmanager
+def serving(
+    instances: Instances, daemon: Any, *, host: str = "127.0.0.1", names: tuple[str, ...] = ()
+) -> Iterator[Served]:
+    """Serve these instances until the block ends."""
+    listening = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    begun = threading.Event()
+    loops: list[tuple[asyncio.AbstractEventLoop, WebServer, Office]] = []
+
+    async def answer() -> None:
+        access = access_to(host, TOKEN, names)
+        app = make_app(instances, access=access, daemon=daemon, interval=0.05)
+        web = WebServer(app, listening)
+        loops.append((asyncio.get_running_loop(), web, app.state.office))
+        begun.set()
+        await serve([web])
+
+    thread = threading.Thread(target=lambda: asyncio.run(answer()), daemon=True)
+    thread.start()
+    begun.wait()
+    loop, web, office = loops[0]
+    try:
+        yield Served(url, office, instances)
+    finally:
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            loop.call_soon_threadsafe(web.stop)
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path)
+
+
+@pytest.fixture
+def served(stand_in: StandIn) -> Iterator[Served]:
+    """An interface over the stand-in, for this machine alone."""
+    with serving(stand_in, lambda: stand_in.daemon) as one:
+        yield one
+
+
+@pytest.fixture
+def served_remotely(stand_in: StandIn) -> Iterator[Served]:
+    """The same as for other machines: it listens on 127.0.0.1, but has the rules of 0.0.0.0."""
+    with serving(stand_in, lambda: stand_in.daemon, host="0.0.0.0", names=("desk",)) as one:
+        yield one
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's own Chromium, without a window."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip(f"no browser: install one of {', '.join(CHROMIUM)}")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield launched
+        launched.close()
