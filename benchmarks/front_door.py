@@ -18,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
 from bare_client import bare, sums
@@ -40,7 +39,7 @@ PIECES = 16
 
 
 class OneInstance:
-    """The stub as an instance that somebody has started."""
+    """The stub as an instance that somebody has started (`Instances`)."""
 
     def __init__(self, port: int) -> None:
         self._view = InstanceView(
@@ -59,27 +58,32 @@ class OneInstance:
         )
 
     def names(self) -> tuple[str, ...]:
+        """Its name."""
         return ("stub",)
 
     def overview(self) -> tuple[InstanceView, ...]:
+        """It alone."""
         return (self._view,)
 
     def view(self, name: str) -> InstanceView:
+        """Always the same."""
+        del name
         return self._view
 
     up = down = restart = reset = check = view
 
     def config(self, name: str) -> InstanceConfig:
+        """The least that is one."""
+        del name
         return InstanceConfig(model=ModelConfig(path="stub.gguf"))
 
     def describe(self, name: str) -> InstanceDetail:
-        self._not_asked()
+        """Not asked for."""
+        raise NotImplementedError(name)
 
     def log(self, name: str, stream: Stream) -> Path:
-        self._not_asked()
-
-    def _not_asked(self) -> NoReturn:
-        raise NotImplementedError("the front door has no need of it")
+        """Not asked for."""
+        raise NotImplementedError(name, stream)
 
 
 async def serve(port: int) -> None:

@@ -64,7 +64,7 @@ class Taker(Protocol):
     """
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]], flow: Flow) -> None:
-        """The head of a final reply is complete; headers are as received. `take` follows at once."""
+        """The head of a reply proper is complete; headers are as received. `take` follows."""
         ...
 
     def take(self, piece: bytes, *, last: bool) -> None:

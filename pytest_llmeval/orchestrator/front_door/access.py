@@ -9,27 +9,17 @@ page's owner has pointed at 127.0.0.1).
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.front_door.messages import Page, Request, error
+from pytest_llmeval.orchestrator.web.access import is_loopback
 
 _PREFLIGHT = (
     (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
     (b"Access-Control-Allow-Headers", b"*, Authorization, Content-Type"),
     (b"Access-Control-Max-Age", b"600"),
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host (a name, or an address without brackets) is this machine and no other's."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_key(host: str, key: str | None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.front_door.access import check_key
 from pytest_llmeval.orchestrator.front_door.client import Client
 from pytest_llmeval.orchestrator.front_door.fleet import Fleet, LaneFigures
@@ -15,6 +15,7 @@ from pytest_llmeval.orchestrator.front_door.keeping import ThreadedKeeping
 from pytest_llmeval.orchestrator.front_door.reading import Limits
 from pytest_llmeval.orchestrator.front_door.room import Fits
 from pytest_llmeval.orchestrator.front_door.serving import Serving
+from pytest_llmeval.orchestrator.listening import listen
 from pytest_llmeval.orchestrator.views import Instances
 
 PORT = 9641
@@ -40,7 +41,10 @@ class DoorFigures:
 class FrontDoor:
     """Made by `open_front_door`; belongs to one event loop."""
 
-    def __init__(self, fleet: Fleet, key: str | None, limits: Limits) -> None:
+    def __init__(
+        self, listening: socket.socket, fleet: Fleet, key: str | None, limits: Limits
+    ) -> None:
+        self._listening = listening
         self._fleet = fleet
         self._serving = Serving(fleet, key)
         self._limits = limits
@@ -52,25 +56,17 @@ class FrontDoor:
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        number: int = self._server.sockets[0].getsockname()[1]
+        number: int = self._listening.getsockname()[1]
         return number
 
     def snapshot(self) -> DoorFigures:
         """What goes on, as data."""
         return DoorFigures(len(self._clients), self._fleet.figures())
 
-    async def open(self, host: str, port: int) -> None:
-        """Begin to listen; raises OrchestratorError where that cannot be."""
-        try:
-            await self._fleet.open()
-            self._server = await self._loop.create_server(self._welcome, host, port)
-        except OSError as wrong:
-            await self._fleet.close()
-            raise OrchestratorError(
-                f"The front door cannot listen on {host}:{port} ({wrong.strerror or wrong}); "
-                "choose another port with --proxy-port"
-            ) from wrong
+    async def open(self) -> None:
+        """Begin to answer; raises LlmevalError where the instances cannot be looked at."""
+        await self._fleet.open()
+        self._server = await self._loop.create_server(self._welcome, sock=self._listening)
         self._sweep()
 
     async def close(self) -> None:
@@ -107,13 +103,18 @@ async def open_front_door(
     queue_limit: int = QUEUE_LIMIT,
     limits: Limits = LIMITS,
 ) -> FrontDoor:
-    """Open the front door; port 0 takes a free one. Raises OrchestratorError.
+    """Open the front door; port 0 takes a free one. Raises LlmevalError.
 
     `key` is what requests must carry, and needed on any host but the loopback interface. `fits`
     says which instances fit into memory together. `environ` has the keys of the servers.
     """
     check_key(host, key)
+    listening = listen(host, port, "--proxy-port")
     fleet = Fleet(ThreadedKeeping(instances, fits, environ), queue_limit)
-    door = FrontDoor(fleet, key, limits)
-    await door.open(host, port)
+    door = FrontDoor(listening, fleet, key, limits)
+    try:
+        await door.open()
+    except BaseException:
+        listening.close()
+        raise
     return door

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from pytest_llmeval.orchestrator.front_door.room import Fits, Occupant, Room, make_room
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
-
-T = TypeVar("T")
+from pytest_llmeval.orchestrator.web.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +58,25 @@ class ThreadedKeeping:
 
     async def up(self, name: str) -> tuple[InstanceView, Terms]:
         """Have one running, or raise why not."""
-        return await in_thread(lambda: (self._instances.up(name), self._terms(name)))
+        return await in_thread(self._up, name)
 
     async def terms(self, name: str) -> Terms:
         """How one that runs is to be asked."""
-        return await in_thread(lambda: self._terms(name))
+        return await in_thread(self._terms, name)
 
     async def down(self, name: str) -> None:
         """Have one stopped."""
-        await in_thread(lambda: self._instances.down(name))
+        await in_thread(self._instances.down, name)
 
     async def room(self, wanted: str, occupants: Sequence[Occupant]) -> Room:
         """What must go before another can start."""
-        return await in_thread(lambda: make_room(wanted, occupants, self._fits))
+        return await in_thread(make_room, wanted, occupants, self._fits)
+
+    def _up(self, name: str) -> tuple[InstanceView, Terms]:
+        return self._instances.up(name), self._terms(name)
 
     def _terms(self, name: str) -> Terms:
         config = self._instances.config(name)
         variable = config.server.api_key_env
         key = self._environ.get(variable) if variable else None
         return Terms(config.ttl, config.server.timeout, key)
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Call in a daemon thread of its own.
-
-    A start may take minutes, and an executor would hold up the end of the process, and everybody
-    else once all its threads wait for starts. Cancelling waits for nothing: the call goes on.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(outcome: Callable[[], None]) -> None:
-        if not done.done():
-            outcome()
-
-    def tell_later(outcome: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, outcome)
-
-    def run() -> None:
-        try:
-            result = call()
-        except BaseException as error:  # noqa: BLE001 # it belongs to whoever waits
-            tell_later(partial(done.set_exception, error))
-        else:
-            tell_later(partial(done.set_result, result))
-
-    threading.Thread(target=run, name="front door", daemon=True).start()
-    return await done
