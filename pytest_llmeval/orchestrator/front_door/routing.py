@@ -49,9 +49,8 @@ def _search(body: bytes) -> str | None:
         raise NotJsonError("a JSON object is expected")
     model, depth, at = None, 0, 0
     while (opening := body.find(b'"', at)) >= 0:
-        if opening - at > 1:  # more than a colon or a comma
-            for byte in body[at:opening].translate(None, _NO_BRACKETS):
-                depth += _DEPTH[byte]
+        for bracket in body[at:opening].translate(None, _NO_BRACKETS):
+            depth += _DEPTH[bracket]
         at = _end_of_text(body, opening)
         if depth == 1 and _KEY_FOLLOWS.match(body, at) and _is_model(body[opening:at]):
             found = _VALUE.match(body, at)
