@@ -95,7 +95,7 @@ class Lane:
     ) -> None:
         self.name = name
         self.state: LaneState = "down"
-        self.since = clock()
+        self.since = -math.inf  # any look at its instance is news
         self.slots = 1
         self.in_flight = 0
         self.last_used = clock()

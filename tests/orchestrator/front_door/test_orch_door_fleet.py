@@ -278,7 +278,7 @@ def test_two_models_that_need_each_others_memory_take_turns_and_none_starves() -
 
 
 def test_a_large_one_is_not_passed_by_small_ones_for_ever() -> None:
-    """Two small ones fit together; the third needs all the room, and they are asked all the time."""
+    """Two small ones fit together and are asked all the time; the third needs all the room."""
     machine = Machine("a", "b", "large")
 
     def fits(names: frozenset[str]) -> bool:
@@ -325,8 +325,9 @@ def test_who_comes_while_it_is_taken_down_waits_until_it_is_up_again() -> None:
 
     async def use(fleet: Fleet) -> None:
         await ask(fleet, "a")
-        while machine.calls[-1] != "down a":
-            await asyncio.sleep(0.1)
+        await asyncio.sleep(30.5)
+        assert machine.calls[-1] == "down a"
+        assert fleet.lane("a").state == "stopping"
         await ask(fleet, "a")
 
     with_fleet(machine, use)
