@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import leases
+import front_door
 import likelihood
 import report
 import scorers
@@ -150,6 +151,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: stopping_early(200),
             lambda: list(likelihood.lines(5, ("tiny-s",))),
             lambda: list(leases.lines(8)),
+            lambda: list(front_door.lines(200, 1)),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -162,6 +164,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: stopping_early(10_000),
         lambda: list(likelihood.lines(likelihood.ITEMS)),
         lambda: list(leases.lines(leases.COUNT)),
+        lambda: list(front_door.lines(4000, 5)),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

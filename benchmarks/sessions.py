@@ -42,10 +42,10 @@ class Used:
 
 
 @contextlib.contextmanager
-def stub_server(latency_ms: float) -> Iterator[int]:
+def stub_server(latency_ms: float, pieces: int = 16) -> Iterator[int]:
     """The stub in a process of its own; gives its port."""
     command = [sys.executable, str(HERE / "stub.py"), "--port", "0"]
-    command += ["--slots", str(SLOTS), "--latency-ms", str(latency_ms)]
+    command += ["--slots", str(SLOTS), "--latency-ms", str(latency_ms), "--pieces", str(pieces)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         try:

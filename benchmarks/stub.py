@@ -1,9 +1,10 @@
 """A server that costs nothing: OpenAI's chat completions with S slots and a fixed latency.
 
-    python benchmarks/stub.py --port 0 --slots 8 --latency-ms 20
+    python benchmarks/stub.py --port 0 --slots 8 --latency-ms 20 --pieces 16
 
 It prints `{"port": N}` and serves until it is stopped. A request that finds no free slot queues; a
-slot is held for the latency. The answer to "17 + 25 =" is "42", to anything else "ok".
+slot is held for the latency. The answer to "17 + 25 =" is "42", to anything else "ok". One that is
+asked to stream says it in so many pieces, spread over the latency.
 `GET /stats` says how busy the slots were from the first request to the last answer, and
 `POST /reset` starts that count anew. It reads no more of a request than it must, so that what is
 measured is the client. What has more words than its context has tokens is refused, as by a server
@@ -32,6 +33,16 @@ _CHAT = (
     b'"cached_tokens":8}},"timings":{"cache_n":8,"prompt_n":4,"prompt_ms":0.5,"predicted_n":2,'
     b'"predicted_ms":1.5}}'
 )
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+_PIECE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"stub",'
+    b'"choices":[{"index":0,"finish_reason":null,"delta":{"content":" ok"}}]}\n\n'
+)
+_CHUNK = b"%x\r\n%b\r\n" % (len(_PIECE), _PIECE)
+_STREAM_END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+_STREAMED = re.compile(rb'"stream": ?true')
 _REFUSAL = (
     b'{"error":{"code":400,"message":"the request exceeds the available context size",'
     b'"type":"exceed_context_size_error","n_ctx":%d}}'
@@ -54,6 +65,7 @@ class Slots:
 
     total: int
     latency: float
+    pieces: int = 16
     free: int = field(init=False)
     waiting: deque[tuple[StubProtocol, bytes]] = field(default_factory=deque)
     requests: int = 0
@@ -80,14 +92,20 @@ class Slots:
             self.waiting.append((protocol, body))
 
     def _hold(self, protocol: StubProtocol, body: bytes, now: float) -> None:
-        if self.latency:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if _STREAMED.search(body):
+            protocol.reply(_STREAM_HEAD)
+            for number in range(1, self.pieces):
+                loop.call_at(now + self.latency * number / self.pieces, protocol.reply, _CHUNK)
+            loop.call_at(now + self.latency, self._release, protocol, body, now)
+        elif self.latency:
             loop.call_at(now + self.latency, self._release, protocol, body, now)
         else:
             self._release(protocol, body, now)
 
     def _release(self, protocol: StubProtocol, body: bytes, since: float) -> None:
-        protocol.reply(_page(_CHAT % answer_to(body)))
+        streamed = _STREAMED.search(body)
+        protocol.reply(_STREAM_END if streamed else _page(_CHAT % answer_to(body)))
         now = asyncio.get_running_loop().time()
         self.busy_seconds += now - since
         self.last_answer = now
@@ -180,10 +198,10 @@ class StubProtocol(asyncio.Protocol):
         return _page(json.dumps(pages[self._path]).encode("ascii"))
 
 
-async def serve(port: int, slots: int, latency: float) -> None:
+async def serve(port: int, slots: int, latency: float, pieces: int) -> None:
     """Serve on 127.0.0.1 until cancelled; port 0 takes a free one. `latency` is in seconds."""
     loop = asyncio.get_running_loop()
-    shared = Slots(slots, latency)
+    shared = Slots(slots, latency, pieces)
     server = await loop.create_server(lambda: StubProtocol(shared), "127.0.0.1", port)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await server.serve_forever()
@@ -195,8 +213,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--pieces", type=int, default=16)
     given = parser.parse_args()
-    asyncio.run(serve(given.port, given.slots, given.latency_ms / 1000))
+    asyncio.run(serve(given.port, given.slots, given.latency_ms / 1000, given.pieces))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ LlmevalError                 its text is a complete message for the user
 │   └── DaemonError          the daemon cannot be started, stopped or reached
 └── EngineError              one attempt at a request brought no answer
     ├── EndpointUnreachable  refused, reset, or closed in mid-answer
+    │   ├── EndpointAbsent   no connection: nothing was sent
     │   └── EndpointKilled   closed by dying over this very request, which is not asked again
     ├── EndpointTimeout      no complete answer in time
     ├── EndpointBusy         429, 502, 503, 504 or 529; may say when to come back
@@ -196,6 +197,10 @@ class EndpointUnreachable(EngineError):
 
     reason = "unreachable"
     retryable = True
+
+
+class EndpointAbsent(EndpointUnreachable):
+    """No connection could be made, so that nothing can have been sent."""
 
 
 class EndpointKilled(EndpointUnreachable):

@@ -6,8 +6,10 @@ import asyncio
 import errno
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -41,6 +43,33 @@ Sink = Callable[[bytes], bool]
 It may raise `EngineError`, which gives the request up. It is called within the event loop, so it
 must not wait.
 """
+
+
+class Flow(Protocol):
+    """Where a relayed reply comes from: it can be told to wait."""
+
+    def pause(self) -> None:
+        """Let nothing come for now; what the server sends meanwhile stays with the server."""
+        ...
+
+    def resume(self) -> None:
+        """Let it come again."""
+        ...
+
+
+class Taker(Protocol):
+    """Takes a reply in pieces, as they come, and passes it on.
+
+    It is called within the event loop, so it must not wait: `Flow` is how it slows things down.
+    """
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]], flow: Flow) -> None:
+        """The head of a reply proper is complete; headers are as received. `take` follows."""
+        ...
+
+    def take(self, piece: bytes, *, last: bool) -> None:
+        """What one read has brought of the body, which may be nothing; `last`: it is complete."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +121,13 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._take: Callable[[bytes], object] = self._body.extend
         self._sink: Sink | None = None
+        self._taker: Taker | None = None
+        self._pieces: list[bytes] = []
         self._has_all = False
         self._limit = HEAD_LIMIT
         self._sent_at = 0.0
         self._received = 0
+        self._paused = False
         self.reusable = False
 
     def send(self, payload: bytes, now: float, sink: Sink | None = None) -> asyncio.Future[Reply]:
@@ -110,6 +142,7 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._take = self._body.extend
         self._sink = sink
+        self._taker = None
         self._has_all = False
         self._limit = HEAD_LIMIT
         self._sent_at = now
@@ -117,6 +150,27 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._transport.write(payload)
         return waiter
+
+    def relay(self, payload: bytes, now: float, taker: Taker) -> asyncio.Future[Reply]:
+        """Write a request whose reply goes to a taker, of whatever length; the future's is empty
+        and comes after the last piece.
+        """
+        waiter = self.send(payload, now)
+        self._taker = taker
+        return waiter
+
+    def pause(self) -> None:
+        """Read no more for now (`Flow`)."""
+        if self._transport is not None and not self._paused and self._waiter is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again (`Flow`)."""
+        if self._transport is not None and self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def was_stale(self, now: float) -> bool:
         """The server closed it before our request can have reached it."""
@@ -159,6 +213,8 @@ class Connection(asyncio.Protocol):
         except (HttpParserError, HttpParserUpgrade) as error:
             self.fail(BadAnswer(f"{self._place} answered with something that is not HTTP: {error}"))
             return
+        if self._taker is not None and self._limit == sys.maxsize:
+            self._hand_over(self._taker, last=False)
         if self._received > self._limit:
             part = "headers" if self._limit == HEAD_LIMIT else "an answer"
             self.fail(BadAnswer(f"{self._place} sent {part} of more than {self._limit:,} bytes"))
@@ -195,7 +251,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Allow for a body."""
         self._limit = BODY_LIMIT
-        if self._sink is not None and self._is_event_stream():
+        if self._taker is not None:
+            self._begin_relay(self._taker)
+        elif self._sink is not None and self._is_event_stream():
             self._take = self._pass_on
 
     def on_body(self, body: bytes) -> None:
@@ -233,15 +291,33 @@ class Connection(asyncio.Protocol):
         if self._waiter is waiter:
             self._finish(keep=False)
 
+    def _begin_relay(self, taker: Taker) -> None:
+        """Pass the head on, and then the body, which may be endless: what each read brings in one
+        piece, since each costs the taker a system call.
+        """
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self._limit = sys.maxsize
+            self._take = self._pieces.append
+            taker.begin(status, self._headers, self)
+
+    def _hand_over(self, taker: Taker, *, last: bool) -> None:
+        taker.take(b"".join(self._pieces), last=last)
+        self._pieces.clear()
+
     def _ends_with_connection(self) -> bool:
         """The reply gives no length, so that closing the connection is what completes it."""
         names = {name.lower() for name, _ in self._headers}
-        return self._limit == BODY_LIMIT and not names & {b"content-length", b"transfer-encoding"}
+        return self._limit != HEAD_LIMIT and not names & {b"content-length", b"transfer-encoding"}
 
     def _finish(self, *, keep: bool) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return
         self.reusable = keep
+        self.resume()
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            self._hand_over(taker, last=True)
         status = self._parser.get_status_code()
         waiter.set_result(Reply(status, tuple(self._headers), bytes(self._body)))

@@ -10,13 +10,23 @@ else is `secure.py`, behind the same `Wire`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pytest_llmeval.engines.address import Address, parse_address
-from pytest_llmeval.engines.connection import Connection, Reply, Sink, no_connection
+from pytest_llmeval.engines.connection import Connection, Flow, Reply, Sink, Taker, no_connection
 from pytest_llmeval.engines.engine import Endpoint
-from pytest_llmeval.errors import ConfigError, EndpointTimeout, EndpointUnreachable
+from pytest_llmeval.errors import (
+    ConfigError,
+    EndpointAbsent,
+    EndpointTimeout,
+    EndpointUnreachable,
+)
+
+__all__ = ["Flow", "PlainWire", "Taker", "Wire", "fits_header", "make_wire"]
+
+Start = Callable[[Connection, float], "asyncio.Future[Reply]"]
+"""Writes a request to a connection at this time of the loop; the future brings its end."""
 
 
 class Wire(Protocol):
@@ -47,6 +57,7 @@ class PlainWire:
         self._headers = headers
         self._timeout = timeout
         self._heads: dict[tuple[str, str], bytes] = {}
+        self._own_lines: bytes | None = None
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._closed = False
@@ -57,16 +68,25 @@ class PlainWire:
         """Send on an idle connection or a new one, never on two but for a stale one (`Wire`)."""
         head = self._heads.get((method, path)) or self._make_head(method, path)
         payload = b"%b%d\r\n\r\n%b" % (head, len(body), body)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        if self._idle:
-            connection = self._idle.pop()
-            try:
-                return await self._exchange(connection, payload, deadline, sink)
-            except EndpointUnreachable:
-                if self._closed or not connection.was_stale(loop.time()):
-                    raise
-        return await self._exchange(await self._connect(deadline), payload, deadline, sink)
+        return await self._ask(lambda connection, now: connection.send(payload, now, sink))
+
+    async def relay(self, request_line: bytes, headers: bytes, body: bytes, taker: Taker) -> None:
+        """Pass on somebody else's request, and to `taker` its reply as it comes, of any length.
+
+        `headers` are whole lines, without Host, Content-Length and what is about the connection.
+        Raises as `send` does, also after the taker has begun: then the reply is incomplete. When
+        cancelled, the server learns at once that nobody waits any more.
+        """
+        if self._own_lines is None:
+            self._own_lines = self._make_own_lines()
+        payload = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+            request_line,
+            self._own_lines,
+            headers,
+            len(body),
+            body,
+        )
+        await self._ask(lambda connection, now: connection.relay(payload, now, taker))
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as unreachable."""
@@ -75,11 +95,22 @@ class PlainWire:
             connection.fail(EndpointUnreachable(f"Gave {self._address.place} up: closing"))
         await asyncio.sleep(0)  # asyncio closes the sockets in its next round
 
-    async def _exchange(
-        self, connection: Connection, payload: bytes, deadline: float, sink: Sink | None
-    ) -> Reply:
+    async def _ask(self, start: Start) -> Reply:
+        """Use an idle connection or a new one, and never two but where the first was stale."""
         loop = asyncio.get_running_loop()
-        waiter = connection.send(payload, loop.time(), sink)
+        deadline = loop.time() + self._timeout
+        if self._idle:
+            connection = self._idle.pop()
+            try:
+                return await self._exchange(connection, start, deadline)
+            except EndpointUnreachable:
+                if self._closed or not connection.was_stale(loop.time()):
+                    raise
+        return await self._exchange(await self._connect(deadline), start, deadline)
+
+    async def _exchange(self, connection: Connection, start: Start, deadline: float) -> Reply:
+        loop = asyncio.get_running_loop()
+        waiter = start(connection, loop.time())
         timer = loop.call_at(deadline, connection.expire, self._timeout)
         try:
             reply = await waiter
@@ -107,7 +138,7 @@ class PlainWire:
                 f"{address.place} accepted no connection within {self._timeout:g} s"
             ) from error
         except (OSError, UnicodeError) as error:
-            raise EndpointUnreachable(no_connection(address.place, error)) from error
+            raise EndpointAbsent(no_connection(address.place, error)) from error
         except BaseException:
             connection.abort()
             raise
@@ -133,6 +164,12 @@ class PlainWire:
         head = "\r\n".join(lines).encode("ascii")
         self._heads[method, path] = head
         return head
+
+    def _make_own_lines(self) -> bytes:
+        """The headers that a relayed request has from us."""
+        lines = [f"Host: {self._address.place}"]
+        lines += [f"{name}: {value}" for name, value in self._headers.items()]
+        return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
 def fits_header(key: str) -> bool:

@@ -27,8 +27,8 @@ class Listener(Protocol):
         ...
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; of port 0 the system chooses one."""
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A socket that listens there; of port 0 the system chooses one. `option` names the port."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -48,7 +48,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise OrchestratorError(_not_bound(host, port, error)) from error
+        raise OrchestratorError(_not_bound(host, port, option, error)) from error
     listening.setblocking(False)
     return listening
 
@@ -67,8 +67,8 @@ async def serve(listeners: Sequence[Listener]) -> None:
             await asyncio.gather(*running, return_exceptions=True)
 
 
-def _not_bound(host: str, port: int, error: OSError) -> str:
+def _not_bound(host: str, port: int, option: str, error: OSError) -> str:
     holder = describe_listener(port) if port else None
     if holder is not None:
-        return f"port {port} is in use by {holder}; stop that, or choose another with --port"
-    return f"cannot listen on {host}:{port} ({error.strerror or error}); choose another --port"
+        return f"port {port} is in use by {holder}; stop that, or choose another with {option}"
+    return f"cannot listen on {host}:{port} ({error.strerror or error}); choose another {option}"
