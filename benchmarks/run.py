@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import leases
 import front_door
+import leases
 import likelihood
 import report
 import scorers

@@ -22,8 +22,8 @@ from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, re
 from pytest_llmeval.commands.llama_orch.logs_command import logs
 from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
 from pytest_llmeval.commands.llama_orch.machine_commands import devices, estimate
-from pytest_llmeval.commands.llama_orch.service_command import install_service
 from pytest_llmeval.commands.llama_orch.serve_command import serve
+from pytest_llmeval.commands.llama_orch.service_command import install_service
 from pytest_llmeval.errors import LlmevalError
 
 
