@@ -29,6 +29,7 @@ from pytest_llmeval.orchestrator.configs import fingerprint
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request
 from pytest_llmeval.orchestrator.state import State
+from pytest_llmeval.orchestrator.waiting import Asked
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 ME = identity_of(os.getpid())
@@ -235,9 +236,9 @@ def test_what_a_daemon_did_with_its_last_breath_counts(
         for request in state.requests_after(0):
             state.finish(request.number, Outcome())
 
-    monkeypatch.setattr(daemon, "ensure_running", lambda: ME)
     monkeypatch.setattr(daemon, "running", end)
-    client.up("alpha")
+    client._wait(Asked(state.ask("alpha", "up"), "alpha", "up"))
+    assert state.requests_after(0) == ()
 
 
 def test_a_database_that_is_lost_while_one_waits_is_told(
