@@ -31,6 +31,9 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 """What a daemon gets to end its servers and itself, before it is killed and they with it."""
 
+RUN = "pytest_llmeval.orchestrator.daemon_run"
+"""The module that is the daemon when it runs in the background."""
+
 LOOK_SECONDS = 0.02
 """How often to look whether it is there, or gone."""
 
@@ -160,18 +163,16 @@ def _have(home: Home, environ: Mapping[str, str]) -> Identity:
             if tried:
                 raise DaemonError(f"the daemon ended as it started{_last_words(home)}")
             environ = {**environ, VARIABLE: str(home.root), "PYTHONUTF8": "1"}
-            started, tried = start_detached(_command(home), _output(home), environ=environ), True
+            tried = True
+            started = start_detached(
+                [sys.executable, "-m", RUN, str(home.root)], _output(home), environ=environ
+            )
         if time.monotonic() > deadline:
             raise DaemonError(
                 f"the daemon does not answer after {START_SECONDS:.0f} s{_last_words(home)}"
             )
         time.sleep(LOOK_SECONDS)
     return daemon
-
-
-def _command(home: Home) -> list[str]:
-    module = "pytest_llmeval.commands.llama_orch"
-    return [sys.executable, "-m", module, "--home", str(home.root), "daemon", "run", "--detached"]
 
 
 def _output(home: Home) -> Path:

@@ -25,8 +25,6 @@ Kind = Literal["systemd", "launchd", "task-scheduler", "nssm"]
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
 """Run a program to its end: its exit status, and what it wrote."""
 
-MODULE = "pytest_llmeval.commands.llama_orch"
-
 CARRIED = (
     "PATH",
     "PYTHONPATH",
@@ -80,18 +78,24 @@ def service_name(home: Home, own: Home) -> str:
 
 
 def service_facts(
-    home: Home, *, python: str, user: str, environment: Mapping[str, str], names: Iterable[str] = ()
+    home: Home,
+    *,
+    program: Sequence[str],
+    user: str,
+    environment: Mapping[str, str],
+    names: Iterable[str] = (),
 ) -> ServiceFacts:
     """What a service of this home is made of.
 
-    `names` are further variables that it needs, such as those in paths of configs. Raises
-    OrchestratorError when something holds a character that no service's file can.
+    `program` is llama-orch as a command; `names` are further variables that it needs, such as
+    those in paths of configs. Raises OrchestratorError when something holds a character that no
+    service's file can.
     """
     own = find_home(None, {name: text for name, text in environment.items() if name != VARIABLE})
     wanted = dict.fromkeys((*CARRIED, *names))
     variables = {name: environment[name] for name in wanted if environment.get(name)}
     variables[VARIABLE] = str(home.root)
-    command = (python, "-m", MODULE, "--home", str(home.root), "daemon", "run")
+    command = (*program, "--home", str(home.root), "daemon", "run")
     for text in (*command, *variables.values(), user):
         if _UNWRITABLE.search(text):
             raise OrchestratorError(f"{text!r} holds a character that no service's file can hold")

@@ -335,56 +335,82 @@ def test_one_in_error_is_not_brought_up_by_the_daemons_start() -> None:
     assert played.happens(Needed()) == []
 
 
-HAPPENINGS = st.lists(
-    st.one_of(
-        st.sampled_from(["up", "down", "restart", "reset", "check"]),
-        st.sampled_from(["comes_up", "fails", "dies", "is_gone", "quit", "needed"]),
-        st.floats(0, 30),
-        st.sampled_from([SILENT, COMPUTING, WELL]),
-    ),
-    max_size=60,
+class World(Played):
+    """The same, with a process that is as real processes are: it does what it can do, and no more.
+
+    `living` is the number of the start whose process, or attempt at one, is there.
+    """
+
+    living: int | None = None
+    healthy = False
+    ending = False
+
+    def happens(self, *happened: Happened) -> list[Deed]:
+        new = super().happens(*happened)
+        for deed in new:
+            if isinstance(deed, Start):
+                assert self.living is None, "two servers of one instance"
+                self.living, self.healthy, self.ending = deed.start, False, False
+            elif isinstance(deed, Stop):
+                assert not self.ending, "stopped twice"
+                self.ending = True
+        return new
+
+    def play(self, move: object) -> None:
+        """Let something happen, if it can."""
+        if isinstance(move, float):
+            self.waits(move)
+        elif isinstance(move, Answered | NoAnswer):
+            self.happens(Looked(self.start(), self.keep.check, move))
+        elif move == "quit":
+            self.happens(Quit())
+        elif move == "needed":
+            self.happens(Needed())
+        elif move in {"up", "down", "restart", "reset", "check"}:
+            self.ask(move)
+        elif self.living is not None:
+            self.play_process(str(move))
+
+    def play_process(self, move: str) -> None:
+        if move == "comes_up" and not self.healthy:
+            self.healthy = True
+            self.comes_up()
+        elif move == "fails" and not self.healthy:
+            self.living = self.living if self.ending else None
+            self.fails()
+        elif move == "dies" and self.healthy:
+            self.healthy = False
+            self.living = self.living if self.ending else None
+            self.dies()
+        elif move == "is_gone" and self.ending:
+            self.living = None
+            self.is_gone()
+
+    def settles(self) -> None:
+        """All that is under way ends well."""
+        for move in ("is_gone", "comes_up", WELL) * 3:
+            self.play(move)
+
+
+WISHES = st.sampled_from(["up", "down", "restart", "reset", "check"])
+MOVES = st.one_of(
+    WISHES,
+    st.sampled_from(["comes_up", "fails", "dies", "is_gone", "quit", "needed"]),
+    st.floats(0, 30),
+    st.sampled_from([SILENT, COMPUTING, WELL]),
 )
 
 
 @settings(max_examples=300)
-@given(HAPPENINGS)
+@given(st.lists(MOVES, max_size=60))
 def test_whatever_happens_nobody_waits_for_ever_and_one_server_runs_at_a_time(
-    happenings: list[object],
+    moves: list[object],
 ) -> None:
-    played = Played()
-    for each in happenings:
-        if each in {"up", "down", "restart", "reset", "check"}:
-            played.ask(each)  # type: ignore[arg-type] # of these words
-        elif isinstance(each, float):
-            played.waits(each)
-        elif isinstance(each, Answered | NoAnswer):
-            played.happens(Looked(played.start(), played.keep.check, each))
-        elif each == "quit":
-            played.happens(Quit())
-        elif each == "needed":
-            played.happens(Needed())
-        else:
-            getattr(played, str(each))()
-    settle(played)
-    finished = [n for deed in played.deeds if isinstance(deed, Finish) for n in deed.numbers]
-    assert sorted(finished) == list(range(1, played.numbers + 1))
-    check_one_at_a_time(played.deeds)
-
-
-def settle(played: Played) -> None:
-    """Let all that is under way end well."""
-    for _ in range(4):
-        if played.keep.phase == "starting":
-            played.comes_up()
-        if played.keep.phase == "stopping":
-            played.is_gone()
-        if played.keep.looking:
-            played.happens(Looked(played.start(), played.keep.check, WELL))
-
-
-def check_one_at_a_time(deeds: list[Deed]) -> None:
-    """No start is stopped twice, and each has a number of its own."""
-    starts = [deed.start for deed in deeds if isinstance(deed, Start)]
-    stops = [deed.start for deed in deeds if isinstance(deed, Stop)]
-    assert starts == list(range(1, len(starts) + 1))
-    assert len(set(stops)) == len(stops)
+    world = World()
+    for move in moves:
+        world.play(move)
+    world.settles()
+    finished = [n for deed in world.deeds if isinstance(deed, Finish) for n in deed.numbers]
+    assert sorted(finished) == list(range(1, world.numbers + 1))
+    assert world.keep.phase in {"down", "running", "waiting", "error"}
+    assert (world.living is not None) == (world.keep.phase == "running")

@@ -205,16 +205,14 @@ def test_nssm_is_given_every_argument_and_variable(text: str) -> None:
 
 
 def facts_here(home: Home, environment: Mapping[str, str], *names: str) -> ServiceFacts:
-    return service_facts(home, python="/p/python", user="me", environment=environment, names=names)
+    return service_facts(
+        home, program=("/p/llama-orch",), user="me", environment=environment, names=names
+    )
 
 
 def test_the_daemon_is_run_in_the_foreground_with_its_home(tmp_path: Path) -> None:
     facts = facts_here(Home(tmp_path), {})
-    module = "pytest_llmeval.commands.llama_orch"
-    assert facts.command == (
-        *("/p/python", "-m", module),
-        *("--home", str(tmp_path), "daemon", "run"),
-    )
+    assert facts.command == ("/p/llama-orch", "--home", str(tmp_path), "daemon", "run")
 
 
 def test_of_the_environment_only_what_is_needed_goes_along(tmp_path: Path) -> None:

@@ -81,7 +81,11 @@ def _plan(home: Home, kind: ServiceKind | None) -> Service:
         except LlmevalError as problem:
             typer.echo(f"llama-orch: {problem}", err=True)
     facts = service_facts(
-        home, python=sys.executable, user=_user(), environment=os.environ, names=names
+        home,
+        program=(sys.executable, "-m", str(__package__)),
+        user=_user(),
+        environment=os.environ,
+        names=names,
     )
     user_home = Path.home()
     config_home = os.environ.get("XDG_CONFIG_HOME") or str(user_home / ".config")
