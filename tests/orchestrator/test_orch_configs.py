@@ -222,6 +222,7 @@ def test_a_local_host_needs_none(write: Write, host: str) -> None:
         ),
         ("healthcheck: {path: health}", "2: healthcheck.path: expected a path such as /health"),
         ("env: {'A=B': x}", "2: env: 'A=B' can be no name or value of a variable"),
+        ("env: {LLAMA_API_KEY: a}", "2: env: LLAMA_API_KEY would hold a key, and no config holds"),
         ("aliases: ['a b']", "2: aliases: expected a name without spaces and commas, found 'a b'"),
         ("aliases: [a, b, a]", "2: aliases: 'a' is given twice"),
     ],
