@@ -124,7 +124,8 @@ def _locked(home: Home) -> Iterator[Identity]:
         daemon.write_owner(home, identity)
         yield identity
     finally:
-        daemon.owner_path(home).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows, while somebody reads it: we are gone anyway
+            daemon.owner_path(home).unlink()
         lock.release()
 
 

@@ -78,10 +78,17 @@ class Dashboard(App[None]):
     ) -> None:
         super().__init__()
         self._instances = instances
-        self._empty = empty
         self._progress = progress
         self._colours = colours
         self._clock = clock
+        # Held here, since what comes back late may find the screen gone already.
+        self._top = Static(self.TITLE, id="top", markup=False)
+        self._table = DataTable[Text](
+            cursor_type="row", cell_padding=1, cursor_foreground_priority="renderable"
+        )
+        self._empty = Static(empty, id="empty", markup=False)
+        self._detail = Static(id="detail", markup=False)
+        self._news = Static(id="news", markup=False)
         self._deeds: dict[Deed, Callable[[str], InstanceView]] = {
             "up": instances.up,
             "down": instances.down,
@@ -95,18 +102,16 @@ class Dashboard(App[None]):
 
     def compose(self) -> ComposeResult:
         """A line about all, the table, a line about the selected one, what happened, the keys."""
-        yield Static(self.TITLE, id="top", markup=False)
-        yield DataTable[Text](
-            cursor_type="row", cell_padding=1, cursor_foreground_priority="renderable"
-        )
-        yield Static(self._empty, id="empty", markup=False)
-        yield Static(id="detail", markup=False)
-        yield Static(id="news", markup=False)
+        yield self._top
+        yield self._table
+        yield self._empty
+        yield self._detail
+        yield self._news
         yield Footer()
 
     def on_mount(self) -> None:
         """Look at once, and then each second."""
-        self._table.display = self.query_one("#empty").display = False
+        self._table.display = self._empty.display = False
         self._table.focus()
         self.set_interval(LOOK_SECONDS, self.action_look)
         self.action_look()
@@ -161,21 +166,13 @@ class Dashboard(App[None]):
 
     # What is shown ----------------------------------------------------------------------------
 
-    @property
-    def _table(self) -> DataTable[Text]:
-        return self.screen_stack[0].query_one(DataTable)
-
-    def _part(self, name: str) -> Static:
-        return self.screen_stack[0].query_one(f"#{name}", Static)
-
     def _selected(self) -> str | None:
         row = self._table.cursor_row
         return self._views[row].name if 0 <= row < len(self._views) else None
 
     def _tell(self, line: str, *, error: bool = False) -> None:
-        news = self._part("news")
-        news.set_class(error, "error")
-        news.update(clean_line(line))
+        self._news.set_class(error, "error")
+        self._news.update(clean_line(line))
 
     def _show(self, found: Tried[tuple[InstanceView, ...]]) -> None:
         self._looking = False
@@ -188,7 +185,7 @@ class Dashboard(App[None]):
             self._tell("")
         self._views = found.given
         self._table.display = bool(self._views)
-        self._part("empty").display = not self._views
+        self._empty.display = not self._views
         self._fill()
 
     def _show_deed(self, name: str, done: Tried[InstanceView]) -> None:
@@ -206,7 +203,7 @@ class Dashboard(App[None]):
         at = time.strftime("%H:%M:%S", time.localtime(now))
         line = f"{at}  {summary(self._views)}"
         title = f"{self.TITLE}  {line}"
-        self._part("top").update(title if cell_len(title) <= self.size.width - 2 else line)
+        self._top.update(title if cell_len(title) <= self.size.width - 2 else line)
         # Each column has a cell of padding on both sides, and a long table a bar to scroll it by.
         bar = 2 if len(self._views) >= self._table.size.height > 0 else 0
         shown = fitted(self._views, now, self.size.width - 2 - bar)
@@ -262,4 +259,4 @@ class Dashboard(App[None]):
             for view in self._views
             if view.name == name and view.detail
         ]
-        self._part("detail").update("".join(texts))
+        self._detail.update("".join(texts))
