@@ -303,7 +303,7 @@ def test_a_log_s_folder_that_is_not_ours(
 def test_too_little_memory(home: Home, write: Callable[..., Path]) -> None:
     write("a")
     (line,) = said(home, sight=Sight((), 2**20))
-    assert line.startswith("warning a: it does not fit: about 0.3 GiB of main memory, and 0.3 GiB")
+    assert line.startswith("warning a: it does not fit: about 260 MiB of main memory, and 259 MiB")
     assert line.endswith("or set less context_size, parallel or layers, or take a smaller model")
 
 
@@ -334,7 +334,7 @@ def test_what_is_brought_up_together_must_fit_together(
     write_autostart(home, ["a", "c"])
     (line,) = said(home, sight=Sight((), 300 * 2**20))
     assert line.startswith(
-        "warning -: a, c are brought up together and need about 0.5 GiB of main memory: "
+        "warning -: a, c are brought up together and need about 520 MiB of main memory: "
     )
     assert line.endswith("Take one out with: llama-orch daemon autostart --remove NAME")
 
