@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.atomic import write_json
+from pytest_llmeval.atomic import write_json, write_text
 from pytest_llmeval.servers.identity import Identity
 
 _HOLDER = re.compile(r"(\d+)-(\d+)-\d+")
@@ -111,7 +111,10 @@ class LeaseFiles:
 
     def put_back(self) -> None:
         """Say it again."""
-        self._withdrawn.replace(self._guard)
+        try:
+            self._withdrawn.replace(self._guard)
+        except PermissionError:  # Windows, with somebody such as a virus scanner looking at it
+            write_text(self._guard, self._withdrawn.read_text(encoding="utf-8"))
 
     def kept(self) -> Kept | None:
         """Guard and server, which may be gone; None if there are none, or not for new holders."""

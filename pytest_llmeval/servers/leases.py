@@ -148,7 +148,6 @@ class Lease:
         self.files = LeaseFiles(folder)
         self.output = Output(self.files.log, max_bytes=LOG_BYTES, keep=1)
         self._holder: Path | None = None
-        self._start_lock = FileLock(self.files.start_lock, thread_local=False)
 
     def hold(self) -> None:
         """Say that we use the server, before we look whether there is one."""
@@ -169,15 +168,14 @@ class Lease:
     @contextlib.contextmanager
     def turn(self) -> Iterator[bool]:
         """Be the one who sees to it that there is a server, unless somebody else is."""
-        try:
-            self._start_lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            self._start_lock.release()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(FileLock(self.files.start_lock, blocking=False))
+            except Timeout:
+                ours = False
+            else:
+                ours = True
+            yield ours
 
     def begun(self) -> LeasedProcess | None:
         """A server that runs, and that nobody may have found healthy; for whose turn it is."""

@@ -60,12 +60,18 @@ class SharedServer(Server):
         """Find the server, or start it, whichever comes first: one of all who want it starts it."""
         self._give_up_if_stopped()
         lease = self._join()
-        lease.hold()
         try:
+            lease.hold()
             while not (self._attach(lease) or self._take_turn(lease)):
                 self._pause(TURN_SECONDS)
-        except BaseException:
+        except BaseException as error:
             lease.release()
+            if isinstance(error, OSError):
+                where = lease.files.folder
+                reason = error.strerror or error
+                raise self._start_error(
+                    f"its lease cannot be written in {where}: {reason}"
+                ) from error
             raise
 
     def _join(self) -> Lease:

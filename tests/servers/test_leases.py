@@ -55,6 +55,11 @@ class Holder:
         self.process.stdin.write(words)
         self.process.stdin.flush()
 
+    def asks_again(self) -> float:
+        """Have it find the server once more; how many milliseconds that took."""
+        self.hears(b"again\n")
+        return float(self.says()["attached_ms"])
+
     def lets_go(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -122,9 +127,7 @@ def test_64_processes_share_one_server_and_leave_nothing(sharing: Sharing) -> No
     facts = [holder.says() for holder in holders]
     assert facts == [facts[0]] * MANY
     assert sharing.starts() == 1
-    for holder in holders:
-        holder.hears(b"again\n")
-    took = sorted(holder.says()["attached_ms"] for holder in holders)
+    took = sorted(holder.asks_again() for holder in holders)
     assert took[int(0.95 * MANY)] < ATTACH_MS, took
     for holder in holders[::2]:
         holder.process.kill()
@@ -331,6 +334,14 @@ def test_a_program_that_cannot_be_started_is_told(
     program.chmod(0o755)
     with pytest.raises(ServerStartError, match=r"could not be started: .*llama-server"):
         share(kind="llama-server", executable=str(program)).start()
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    share: Callable[..., SharedServer], tmp_path: Path
+) -> None:
+    (tmp_path / "leases").write_bytes(b"no folder")
+    with pytest.raises(ServerStartError, match=r"tiny: its lease cannot be written in .*leases"):
+        share().start()
 
 
 def test_a_stop_makes_a_start_that_waits_give_up(
