@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
@@ -64,6 +65,7 @@ def play(
     script: Callable[[Seen], Awaitable[None]],
     *,
     views: tuple[InstanceView, ...] = ALL,
+    colours: bool = True,
     size: tuple[int, int] = (120, 30),
 ) -> HeldInstances:
     """Run a dashboard on instances in memory, and a script on it once it has looked."""
@@ -71,7 +73,9 @@ def play(
 
     async def run() -> None:
         progress: Progress = queue.SimpleQueue()
-        app = Dashboard(instances, empty=EMPTY, progress=progress, clock=lambda: NOW)
+        app = Dashboard(
+            instances, empty=EMPTY, progress=progress, colours=colours, clock=lambda: NOW
+        )
         async with app.run_test(size=size) as pilot:
             seen = Seen(pilot, instances, progress)
             await seen.until(lambda: "instance" in seen.text("top"))
@@ -107,6 +111,18 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_bar_to_scroll(
             assert seen.table.virtual_size.width <= width
 
     play(tmp_path, script, size=(width, 24))
+
+
+@pytest.mark.parametrize(("colours", "style"), [(True, "bold red"), (False, "")])
+def test_marks_have_colours_unless_nobody_wants_them(
+    tmp_path: Path, colours: bool, style: str
+) -> None:
+    async def script(seen: Seen) -> None:
+        cell = seen.table.get_cell("broken", "Health")
+        assert isinstance(cell, Text)
+        assert (cell.plain, cell.style) == ("x error", style)
+
+    play(tmp_path, script, colours=colours)
 
 
 def test_a_terminal_that_is_resized_gets_the_columns_that_fit(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def dashboard(ctx: typer.Context, as_json: AsJson = False) -> None:
     for note in client.notes:
         typer.echo(f"llama-orch: {note}", err=True)
     why = why_plain(
-        terminal=sys.stdout.isatty() and sys.stdin.isatty(),
+        # Textual draws on stderr, reads keys from stdin and asks stdout how wide it is.
+        terminal=all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)),
         term=os.environ.get("TERM", ""),
         textual=importlib.util.find_spec("textual") is not None,
     )
@@ -53,7 +54,8 @@ def _show(ctx: typer.Context, client: Client, progress: Progress) -> None:
     from pytest_llmeval.orchestrator.showing import nothing_to_show
 
     empty = nothing_to_show(home_of(ctx).instances)
-    Dashboard(client, empty=empty, progress=progress).run()
+    colours = not os.environ.get("NO_COLOR")
+    Dashboard(client, empty=empty, progress=progress, colours=colours).run()
 
 
 def _print(ctx: typer.Context, client: Client, why: str) -> None:

@@ -25,12 +25,12 @@ KEYS = (
 
 MEANINGS = (
     ("healthy", "it answers well"),
-    ("busy", "every slot is taken, or it computes; no reason to restart"),
+    ("busy", "every slot is taken, or it computes"),
     ("loading", "it was started and reads its weights"),
     ("waiting", "it ended, and is started again soon"),
     ("unreachable", "it runs and gives no answer, not yet for long"),
     ("unhealthy", "it hangs, and is restarted"),
-    ("error", "given up: its log says why; u tries again"),
+    ("error", "it cannot start, or was given up; u tries again"),
     ("down", "it does not run, as it is wanted"),
 )
 

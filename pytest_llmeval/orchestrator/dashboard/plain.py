@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.orchestrator.showing import as_table, summary
@@ -21,7 +21,10 @@ INSTALL = 'pip install "pytest-llmeval-local[dashboard]"'
 def why_plain(*, terminal: bool, term: str, textual: bool) -> str | None:
     """Why there is a table only, and how to get the full dashboard; None where it can be had."""
     if not terminal:
-        return "A table each second, since stdout is no terminal; in one there is the dashboard."
+        return (
+            "A table each second, since stdin, stdout or stderr is no terminal; "
+            "in a terminal there is the dashboard."
+        )
     if term in {"dumb", "unknown"}:
         return f"A table each second, since TERM is {term}; other terminals have the dashboard."
     if not textual:
@@ -37,15 +40,29 @@ def show_plainly(
     empty: str,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-) -> None:
-    """Show all instances again and again; in place where the terminal can do that."""
-    console.print(why, markup=False, highlight=False)
-    if not console.is_terminal or console.is_dumb_terminal:
-        while True:
-            lines = "\n".join(_lines(instances, empty, clock()))
-            console.print(f"\n{lines}", markup=False, highlight=False, soft_wrap=True)
-            console.file.flush()
-            sleep(LOOK_SECONDS)
+) -> NoReturn:
+    """Show all instances again and again, until Ctrl-C; in place where the terminal can do that."""
+    console.print(why, markup=False, highlight=False, soft_wrap=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        _show_in_place(instances, console, empty, clock, sleep)
+    while True:
+        now = clock()
+        if console.is_terminal:
+            console.print(_picture(instances, empty, now, console.width))
+        else:
+            console.print(*_lines(instances, empty, now), sep="\n", markup=False, soft_wrap=True)
+        console.print()
+        console.file.flush()
+        sleep(LOOK_SECONDS)
+
+
+def _show_in_place(
+    instances: Instances,
+    console: Console,
+    empty: str,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> NoReturn:
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:

@@ -21,7 +21,7 @@ from textual.widgets import DataTable, Footer, Static
 from pytest_llmeval.orchestrator.dashboard.background import Tried, in_background
 from pytest_llmeval.orchestrator.dashboard.help_view import HelpView
 from pytest_llmeval.orchestrator.dashboard.log_view import LogView
-from pytest_llmeval.orchestrator.showing import Shown, fitted, state_of, styled, summary
+from pytest_llmeval.orchestrator.showing import Column, Shown, fitted, state_of, styled, summary
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
 from pytest_llmeval.servers.logs import clean_line
 
@@ -48,7 +48,10 @@ HelpView { align: center middle; }
 
 
 class Dashboard(App[None]):
-    """All instances of a home. `empty` is what to say where there are none."""
+    """All instances of a home. `empty` is what to say where there are none.
+
+    Without `colours` it is the marks alone that tell states apart.
+    """
 
     TITLE = "llama-orch"
     ENABLE_COMMAND_PALETTE = False
@@ -70,13 +73,22 @@ class Dashboard(App[None]):
         *,
         empty: str,
         progress: Progress,
+        colours: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self._instances = instances
-        self._empty = empty
         self._progress = progress
+        self._colours = colours
         self._clock = clock
+        # Held here, since what comes back late may find the screen gone already.
+        self._top = Static(self.TITLE, id="top", markup=False)
+        self._table = DataTable[Text](
+            cursor_type="row", cell_padding=1, cursor_foreground_priority="renderable"
+        )
+        self._empty = Static(empty, id="empty", markup=False)
+        self._detail = Static(id="detail", markup=False)
+        self._news = Static(id="news", markup=False)
         self._deeds: dict[Deed, Callable[[str], InstanceView]] = {
             "up": instances.up,
             "down": instances.down,
@@ -90,25 +102,24 @@ class Dashboard(App[None]):
 
     def compose(self) -> ComposeResult:
         """A line about all, the table, a line about the selected one, what happened, the keys."""
-        yield Static(self.TITLE, id="top", markup=False)
-        yield DataTable[Text](
-            cursor_type="row", cell_padding=1, cursor_foreground_priority="renderable"
-        )
-        yield Static(self._empty, id="empty", markup=False)
-        yield Static(id="detail", markup=False)
-        yield Static(id="news", markup=False)
+        yield self._top
+        yield self._table
+        yield self._empty
+        yield self._detail
+        yield self._news
         yield Footer()
 
     def on_mount(self) -> None:
         """Look at once, and then each second."""
-        self._table.display = self.query_one("#empty").display = False
+        self._table.display = self._empty.display = False
         self._table.focus()
         self.set_interval(LOOK_SECONDS, self.action_look)
         self.action_look()
 
     def on_resize(self, _event: Resize) -> None:
-        """Choose the columns anew."""
-        self._fill()
+        """Choose the columns anew, once there is something to fill them with."""
+        if self._views:
+            self._fill()
 
     def on_data_table_row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
         """Say why the selected one is as it is."""
@@ -155,21 +166,13 @@ class Dashboard(App[None]):
 
     # What is shown ----------------------------------------------------------------------------
 
-    @property
-    def _table(self) -> DataTable[Text]:
-        return self.screen_stack[0].query_one(DataTable)
-
-    def _part(self, name: str) -> Static:
-        return self.screen_stack[0].query_one(f"#{name}", Static)
-
     def _selected(self) -> str | None:
         row = self._table.cursor_row
         return self._views[row].name if 0 <= row < len(self._views) else None
 
     def _tell(self, line: str, *, error: bool = False) -> None:
-        news = self._part("news")
-        news.set_class(error, "error")
-        news.update(clean_line(line))
+        self._news.set_class(error, "error")
+        self._news.update(clean_line(line))
 
     def _show(self, found: Tried[tuple[InstanceView, ...]]) -> None:
         self._looking = False
@@ -182,7 +185,7 @@ class Dashboard(App[None]):
             self._tell("")
         self._views = found.given
         self._table.display = bool(self._views)
-        self._part("empty").display = not self._views
+        self._empty.display = not self._views
         self._fill()
 
     def _show_deed(self, name: str, done: Tried[InstanceView]) -> None:
@@ -200,7 +203,7 @@ class Dashboard(App[None]):
         at = time.strftime("%H:%M:%S", time.localtime(now))
         line = f"{at}  {summary(self._views)}"
         title = f"{self.TITLE}  {line}"
-        self._part("top").update(title if cell_len(title) <= self.size.width - 2 else line)
+        self._top.update(title if cell_len(title) <= self.size.width - 2 else line)
         # Each column has a cell of padding on both sides, and a long table a bar to scroll it by.
         bar = 2 if len(self._views) >= self._table.size.height > 0 else 0
         shown = fitted(self._views, now, self.size.width - 2 - bar)
@@ -217,9 +220,14 @@ class Dashboard(App[None]):
         """Exchange what has changed."""
         for view, row in zip(self._views, shown.rows, strict=True):
             for column, cell in zip(shown.columns, row, strict=True):
-                text = styled(column, cell, view)
+                text = self._text_of(column, cell, view)
                 if text != self._table.get_cell(view.name, column.title):
                     self._table.update_cell(view.name, column.title, text)
+
+    def _text_of(self, column: Column, cell: str, view: InstanceView) -> Text:
+        """A cell; textual makes greys of colours where there are none, which cannot be read."""
+        text = styled(column, cell, view)
+        return text if self._colours else Text(text.plain, justify=text.justify)
 
     def _lay_out(self, shown: Shown) -> None:
         """Make columns and rows anew; the instance that is selected stays so."""
@@ -230,7 +238,8 @@ class Dashboard(App[None]):
             table.add_column(label, width=width, key=column.title)
         for view, row in zip(self._views, shown.rows, strict=True):
             cells = zip(shown.columns, row, strict=True)
-            table.add_row(*(styled(column, cell, view) for column, cell in cells), key=view.name)
+            texts = (self._text_of(column, cell, view) for column, cell in cells)
+            table.add_row(*texts, key=view.name)
         table.move_cursor(row=selected, scroll=False)
         table.scroll_to(y=scrolled, animate=False)
 
@@ -250,4 +259,4 @@ class Dashboard(App[None]):
             for view in self._views
             if view.name == name and view.detail
         ]
-        self._part("detail").update("".join(texts))
+        self._detail.update("".join(texts))
