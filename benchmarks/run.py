@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import leases
 import likelihood
 import report
 import scorers
@@ -148,6 +149,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: scoring(3),
             lambda: stopping_early(200),
             lambda: list(likelihood.lines(5, ("tiny-s",))),
+            lambda: list(leases.lines(8)),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -159,6 +161,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: scoring(200),
         lambda: stopping_early(10_000),
         lambda: list(likelihood.lines(likelihood.ITEMS)),
+        lambda: list(leases.lines(leases.COUNT)),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

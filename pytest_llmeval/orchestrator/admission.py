@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.machine.sizing import Admission, admit
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.estimates import Estimate
+from pytest_llmeval.orchestrator.showing import memory as in_bytes
 from pytest_llmeval.orchestrator.sight import Sight, devices_of
-
-GIB = 2**30
 
 
 def judge(config: InstanceConfig, estimate: Estimate, sight: Sight) -> Admission:
-    """Whether it fits; unknown where nobody can tell what its devices have free."""
-    own = devices_of(config.gpu, sight.devices)
+    """Whether an instance fits; unknown where nobody can tell what its devices have free.
+
+    A server whose config leaves the layers open puts as many on a device as it has room for: too
+    little room there is then no reason not to start it.
+    """
+    admission = judge_on(devices_of(config.gpu, sight.devices), estimate, sight.ram)
+    if config.gpu.layers is None and admission.short.vram and not admission.short.ram:
+        why = "gpu.layers is not set, so that the server puts on the device what fits"
+        return replace(admission, verdict="unknown", why=why)
+    return admission
+
+
+def judge_on(devices: Sequence[Device], estimate: Estimate, ram: int) -> Admission:
+    """Whether what is needed fits on these devices together, and into free main memory."""
     need = estimate.total
     if not need.vram:
-        return admit(need, Memory(sight.ram, None))
-    if own and all(device.integrated for device in own):
-        # The device's memory is main memory: both together must fit into what is free of it.
-        return admit(Memory(need.total, 0), Memory(sight.ram, None))
-    free = sum(device.free for device in own) if own else None
-    return admit(need, Memory(sight.ram, free))
+        return admit(need, Memory(ram, None))
+    if devices and all(device.integrated for device in devices):
+        # Their memory is main memory: both together must fit into what is free of it.
+        return admit(Memory(need.total, 0), Memory(ram, None))
+    if not devices:
+        return replace(admit(need, Memory(ram, None)), why="llama.cpp lists no such device")
+    return admit(need, Memory(ram, sum(device.free for device in devices)))
 
 
 def in_words(admission: Admission, estimate: Estimate) -> str:
@@ -42,9 +58,5 @@ def in_words(admission: Admission, estimate: Estimate) -> str:
 def amount(memory: Memory) -> str:
     """For instance `3.1 GiB of main memory and 0.4 GiB of the device's`."""
     parts = [(memory.ram, "of main memory"), (memory.vram or 0, "of the device's")]
-    said = [f"{_size(size)} {where}" for size, where in parts if size]
+    said = [f"{in_bytes(size)} {where}" for size, where in parts if size]
     return " and ".join(said) or "nothing"
-
-
-def _size(size: int) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"

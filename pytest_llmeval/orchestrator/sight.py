@@ -69,6 +69,11 @@ def devices_of(gpu: GpuConfig, devices: Sequence[Device]) -> tuple[Device, ...]:
     return tuple(own)
 
 
+def usable(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """Those of a backend that a config can name."""
+    return tuple(device for device in devices if backend_of(device.name) is not None)
+
+
 def number_of(device: Device) -> int | None:
     """The number at the end of a device's name."""
     digits = device.name.removeprefix(device.name.rstrip("0123456789"))

@@ -101,9 +101,9 @@ def health_policy(config: HealthcheckConfig) -> HealthPolicy:
 
 def api_key(name: str, config: InstanceConfig, environ: Mapping[str, str]) -> str | None:
     """The key that requests to the server carry, of the variable that the config names."""
-    for variable in sorted(API_KEYS & config.env.keys()):
+    for given in sorted(API_KEYS & config.env.keys()):
         raise InstanceConfigError(
-            f"{name}: env sets {variable}, and a config holds no key: put it into a variable of "
+            f"{name}: env sets {given}, and a config holds no key: put it into a variable of "
             "the environment and name that one with server.api_key_env"
         )
     variable = config.server.api_key_env

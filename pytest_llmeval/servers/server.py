@@ -7,11 +7,12 @@ import os
 import random as random_module
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports
-from pytest_llmeval.servers.device_use import find_device_fault, read_use
+from pytest_llmeval.servers.device_log import await_use
+from pytest_llmeval.servers.device_use import find_device_fault
 from pytest_llmeval.servers.health import (
     Fetch,
     Health,
@@ -21,11 +22,12 @@ from pytest_llmeval.servers.health import (
     wait_until_healthy,
 )
 from pytest_llmeval.servers.kinds import kind_of
-from pytest_llmeval.servers.logs import read_section, read_tail, start_section
+from pytest_llmeval.servers.logs import read_tail, start_section
 from pytest_llmeval.servers.process import (
     SLICE_SECONDS,
     GuardedProcess,
     ProcessStartError,
+    ServerProcess,
 )
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
@@ -33,9 +35,6 @@ from pytest_llmeval.servers.trees import Usage
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
-
-LOG_SECONDS = 1.0
-"""How long to wait for the log of a healthy server to say which devices it uses."""
 
 PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
@@ -79,7 +78,8 @@ class Server:
         self._report = report
         self._kind = kind_of(spec, post)
         self._port: int | None = None
-        self._process: GuardedProcess | None = None
+        self._process: ServerProcess | None = None
+        self._devices: str | None = None
         self._starts = 0
         self._generation = 0  # how many starts ended well
         self._history = RestartHistory()
@@ -110,6 +110,11 @@ class Server:
     def exit_description(self) -> str | None:
         """What ended it, in words; None while it lives and before it is started."""
         return None if self._process is None else self._process.exit_description
+
+    @property
+    def devices(self) -> str | None:
+        """The devices that it computes on, by its log; None for the CPU, and if it does not say."""
+        return self._devices
 
     def alive(self) -> bool:
         """Whether its process exists."""
@@ -231,32 +236,42 @@ class Server:
         self._port = port
         self._starts += 1
         try:
-            for path in self.spec.log_paths:
-                start_section(path, f"{self.spec.name}, start {self._starts}")
-            process = GuardedProcess.start(
-                self._kind.command(port, program),
-                self.spec.log_path,
-                environ=self._kind.environment(port, self._environ),
-                output=self.spec.output,
+            process = self._run(
+                self._kind.command(port, program), self._kind.environment(port, self._environ)
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error
+        self._see_healthy(process)
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
+        for path in self.spec.log_paths:
+            start_section(path, f"{self.spec.name}, start {self._starts}")
+        return GuardedProcess.start(
+            command, self.spec.log_path, environ=environ, output=self.spec.output
+        )
+
+    def _see_healthy(self, process: ServerProcess) -> None:
         with self._hand_over:
             self._process = process
         try:
             self._await_health(process)
             self._verify(process)
-        except BaseException:
-            process.stop(0)
+        except BaseException as error:
+            self._discard(process, error)
             raise
         self._note_health()
         self._generation += 1
+
+    def _discard(self, process: ServerProcess, error: BaseException) -> None:
+        """End a process that did not become what was asked for."""
+        del error  # whatever it is: this process is nobody's but ours
+        process.stop(0)
 
     def _note_health(self) -> None:
         policy = self.spec.restart
         self._history = after_answer(self._history, policy, self._clock(), ready=True)
 
-    def _await_health(self, process: GuardedProcess) -> None:
+    def _await_health(self, process: ServerProcess) -> None:
         waited = wait_until_healthy(
             self.check_health,
             alive=lambda: process.alive() and not self._stopped.is_set(),
@@ -271,7 +286,7 @@ class Server:
         if waited.end == "stalled":
             raise self._stall(waited)
 
-    def _death(self, process: GuardedProcess) -> Exception:
+    def _death(self, process: ServerProcess) -> Exception:
         if self._stopped.is_set():
             return self._start_error("it was stopped while it started")
         assert self._port is not None
@@ -290,7 +305,7 @@ class Server:
             log=True,
         )
 
-    def _verify(self, process: GuardedProcess) -> None:
+    def _verify(self, process: ServerProcess) -> None:
         """Make sure that it is our server that answers, and has what the spec asks for."""
         assert self._port is not None
         if ports.listener(self._port) not in {None, *process.pids()}:
@@ -306,17 +321,9 @@ class Server:
             raise self._start_error(fault)
 
     def _find_device_fault(self) -> str | None:
-        """What it computes on otherwise than asked for, by what it has logged since its start.
-
-        What it logs while it loads may arrive a moment after it has answered.
-        """
-        use = read_use(read_section(self.spec.log_path))
-        deadline = self._clock() + LOG_SECONDS
-        while not use.told and self.spec.backend not in {None, "cpu"}:
-            if self._clock() > deadline:
-                break
-            self._sleep(SLICE_SECONDS)
-            use = read_use(read_section(self.spec.log_path))
+        """What it computes on otherwise than asked for, by what it has logged since its start."""
+        use = await_use(self.spec, self._clock, self._sleep)
+        self._devices = use.in_words
         return find_device_fault(use, self.spec)
 
     def _end_process(self) -> str:

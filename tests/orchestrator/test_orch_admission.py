@@ -67,9 +67,17 @@ def test_on_the_cpu_main_memory_decides_whatever_is_known_of_devices() -> None:
 
 
 def test_the_device_of_the_number_decides() -> None:
-    on_second = config(backend="cuda", device_id=1)
+    on_second = config(backend="cuda", device_id=1, layers="all")
     admission = judge(on_second, estimate(1, 8), sight(RTX, A4000))
     assert admission == Admission("does_not_fit", Memory(0, 3 * GIB))
+
+
+def test_a_server_that_chooses_its_layers_itself_is_not_refused_for_its_device() -> None:
+    chooses = config(backend="cuda", device_id=1)
+    admission = judge(chooses, estimate(1, 8), sight(RTX, A4000))
+    assert (admission.verdict, admission.short) == ("unknown", Memory(0, 3 * GIB))
+    assert admission.why.startswith("gpu.layers is not set")
+    assert judge(chooses, estimate(20, 8), sight(RTX, A4000)).verdict == "does_not_fit"
 
 
 def test_without_a_number_all_cards_of_the_backend_share_it() -> None:
@@ -82,7 +90,7 @@ def test_without_a_device_in_sight_it_is_unknown_and_said_so() -> None:
     assert admission.verdict == "unknown"
     assert in_words(admission, asked) == (
         "whether it fits is unknown: about 1.0 GiB of main memory and 8.0 GiB of the device's, "
-        "and nobody can tell how much of the device's memory is free"
+        "and llama.cpp lists no such device"
     )
 
 
@@ -103,7 +111,7 @@ def test_what_is_short_is_told_with_the_ways_out() -> None:
 
 
 def test_small_amounts_are_told_in_smaller_units() -> None:
-    assert amount(Memory(3 * 2**20, 0)) == "3.0 MiB of main memory"
+    assert amount(Memory(3 * 2**20, 0)) == "3 MiB of main memory"
     assert amount(Memory(0, 0)) == "nothing"
 
 

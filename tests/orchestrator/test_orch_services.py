@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_llmeval.errors import OrchestratorError
+from pytest_llmeval.orchestrator import daemon
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.service_files import (
     ServiceFacts,
@@ -55,7 +57,7 @@ def facts_of(*texts: str, program: str = "/usr/bin/python3") -> ServiceFacts:
 
 def systemd_words(text: str, *, variables: bool) -> list[str]:
     """What systemd makes of a line: words taken apart, then specifiers, then variables."""
-    words = []
+    words: list[str] = []
     for word in shlex.split(text):  # in double quotes `\\` and `\"`, as POSIX shells read them
         assert re.fullmatch(r"([^%]|%%)*", word), "a specifier"
         plain = word.replace("%%", "%")
@@ -104,7 +106,9 @@ def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    assert unit.name not in said  # of other units it may say what it likes
 
 
 # launchd ------------------------------------------------------------------------------------------
@@ -132,7 +136,8 @@ def test_windows_takes_a_command_line_apart_into_the_same_arguments(arguments: l
 
 def windows_arguments(line: str) -> list[str]:
     """What CommandLineToArgvW makes of a line: `2n` backslashes and a quote are n and a quote."""
-    arguments, current, quoted, begun, position = [], "", False, False, 0
+    arguments: list[str] = []
+    current, quoted, begun, position = "", False, False, 0
     while position < len(line):
         run = re.match(r'(\\*)("?)', line[position:])
         assert run is not None
@@ -350,3 +355,30 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("", encoding="utf-8", newline="\n")
     with pytest.raises(OrchestratorError, match=r"cannot be written: .*; name another place with"):
         write_service(service, tmp_path / "x" / "y")
+
+
+# The real thing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no unit names a program of Windows")
+def test_the_daemon_runs_as_the_unit_says_with_nothing_but_what_stands_in_it(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path / "a home: 100%h $HOME & <x>")
+    program = (sys.executable, "-m", "pytest_llmeval.commands.llama_orch")
+    facts = service_facts(home, program=program, user="me", environment=os.environ)
+    lines = systemd_unit(facts).split("\n")
+    told = [line.removeprefix("Environment=") for line in lines if line.startswith("Environ")]
+    environment = dict(systemd_words(line, variables=False)[0].split("=", 1) for line in told)
+    start = next(line for line in lines if line.startswith("ExecStart="))
+    command = systemd_words(start.removeprefix("ExecStart="), variables=True)
+    home.root.mkdir()
+    with subprocess.Popen(command, env=environment, cwd=tmp_path) as process:
+        try:
+            while daemon.running(home) is None:
+                assert process.poll() is None, "the daemon has ended"
+                time.sleep(0.05)
+            daemon.stop(home)
+            assert process.wait() == 0  # so that systemd does not start it again
+        finally:
+            process.kill()
