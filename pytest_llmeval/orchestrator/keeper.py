@@ -263,6 +263,7 @@ class Keeper:
     def _make_row(self) -> InstanceRow:
         keep, facts = self._keep, self._facts
         plan = None if self._launch is None else self._launch.plan
+        server = None if self._launch is None else self._launch.server
         lives = keep.phase in {"starting", "running", "stopping"}
         return InstanceRow(
             name=self.name,
@@ -274,7 +275,7 @@ class Keeper:
             guard=facts.guard,
             port=facts.port,
             url=facts.url,
-            device=", ".join(self._launch.devices) or None if self._launch and lives else None,
+            device=server.devices if server is not None and lives else None,
             started_at=keep.vitals.started_at,
             restarts=keep.restarts,
             retry_at=keep.retry_at if keep.phase == "waiting" else None,

@@ -142,14 +142,6 @@ class Server:
         """Ask it for its health once, as long as `fetch` has patience."""
         return self._kind.check_health(self._fetch, self.url)
 
-    def devices(self) -> tuple[str, ...]:
-        """The devices that hold its model, as its log tells, for instance `CUDA0 (RTX 3080)`."""
-        use = read_use(read_section(self.spec.log_path))
-        return tuple(
-            f"{name} ({use.devices[name]})" if use.devices.get(name) else name
-            for name in use.busy_devices
-        )
-
     def log_tail(self, count: int = 8) -> tuple[str, ...]:
         """The last lines that the server wrote since its last start, fit for a terminal."""
         return read_tail(self.spec.log_path, count)
