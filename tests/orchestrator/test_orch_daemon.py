@@ -142,6 +142,17 @@ def test_killing_the_daemon_ends_everything_and_the_next_brings_it_up_again(up: 
     assert len(up.processes("guard", "server")) == 4
 
 
+def test_killing_the_daemon_ends_a_real_llama_server(
+    make_home: MakeHome, real_llama_server: Path
+) -> None:
+    home = make_home()
+    home.config("one", server={"engine": "llama-server", "executable": str(real_llama_server)})
+    assert home.run("up", "one")[0] == 0
+    doomed = home.processes("daemon", "guard", "server")
+    only(home, "daemon").kill()
+    assert nothing_left(doomed)
+
+
 def test_killing_a_guard_ends_its_server_which_is_started_again(up: OrchHome) -> None:
     before = up.row("one")
     assert before.guard is not None
