@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.errors import DaemonError
 from pytest_llmeval.orchestrator import daemon
@@ -108,6 +109,17 @@ def test_what_a_dead_daemon_left_beside_its_lock_is_no_daemon(make_home: MakeHom
     daemon.write_owner(home.home, Identity(os.getpid(), 1.0))
     assert daemon.running(home.home) is None
     assert home.run("daemon", "start")[0] == 0
+
+
+def test_a_lock_whose_holder_cannot_be_seen_is_told(make_home: MakeHome) -> None:
+    """As another user's daemon is, in a home that is shared."""
+    home = make_home()
+    home.home.root.mkdir()
+    with FileLock(home.home.daemon_lock):
+        status, text = home.run("daemon", "start")
+    assert status == 1
+    assert "the daemon ended as it started" in text
+    assert f"there is a daemon of {home.home.root} already." in text
 
 
 def test_a_home_that_cannot_be_one_is_told_in_words(tmp_path: Path) -> None:
