@@ -131,7 +131,7 @@ DOORS = (
         },
     ),
     Door(
-        "processes are started, looked into and ended in servers/process.py and guard.py only",
+        "processes are started, looked into and ended in servers/ (process, trees, guard) only",
         words("""
             asyncio.create_subprocess_exec asyncio.create_subprocess_shell
             concurrent.futures.process concurrent.futures.ProcessPoolExecutor
@@ -142,6 +142,7 @@ DOORS = (
         {
             "servers.process": "the door",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
+            "servers.trees": "the door, too: looking into what was started, and ending it",
             "servers.ports": "read-only: it names the program that holds a port",
             "servers.identity": "read-only: who a process is, and whether it lives",
             "scoring.math_process": "math-verify needs a process that may hang and be ended",
@@ -149,7 +150,7 @@ DOORS = (
         },
     ),
     Door(
-        "calls that only POSIX has are made in servers/process.py and guard.py only",
+        "calls that only POSIX has are made in servers/ (process, trees, guard) only",
         words("""
             fcntl grp os.WNOHANG os.fork os.forkpty os.geteuid os.getpgid os.getpgrp os.getuid
             os.killpg os.mkfifo os.sched_getaffinity os.setpgid os.setpgrp os.setsid os.statvfs
@@ -159,6 +160,7 @@ DOORS = (
         {
             "servers.process": "process groups; Windows has its own branch",
             "servers.guard": "process groups; Windows has its own branch",
+            "servers.trees": "process groups; Windows has its own branch",
         },
     ),
     WAITS_OR_FILES,

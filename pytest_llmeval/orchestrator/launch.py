@@ -93,6 +93,7 @@ class Launch:
         self.start = start
         self.plan: Plan | None = None
         self.server: Server | None = None
+        self.devices: tuple[str, ...] = ()
         self._make_plan = plan
         self._tell = tell
         self._environ = environ
@@ -125,6 +126,7 @@ class Launch:
             text = f"the server could not be started: {type(error).__name__}: {error}"
             self._tell(StartFailed(self.start, Outcome(text, kind="ServerStartError"), final=True))
         else:
+            self.devices = self._running().devices()
             self._tell(CameUp(self.start))
             self._attend()
 

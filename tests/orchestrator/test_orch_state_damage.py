@@ -170,7 +170,10 @@ def test_damage_that_comes_while_it_is_open_is_noticed_in_use(path: Path) -> Non
     assert len(state.notes) == 1
 
 
-def test_many_who_notice_at_once_make_one_new_database_and_lose_nothing(path: Path) -> None:
+@pytest.mark.parametrize("attempt", range(5))
+def test_many_who_notice_at_once_make_one_new_database_and_lose_nothing(
+    path: Path, attempt: int
+) -> None:
     garbage(path)
 
     def notice(number: int) -> tuple[str, ...]:

@@ -10,12 +10,11 @@ import pytest
 
 from pytest_llmeval.errors import ServerStartError, StateError
 from pytest_llmeval.orchestrator.web.access import ASSETS
-from tests.orchestrator.web.conftest import TOKEN, Served, until
+from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
 
-DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 HOSTILE = (
@@ -28,38 +27,6 @@ SHOWN = (
     "<img src=x onerror=\"document.title='taken'\"> red "
     "⟨U+202E⟩gnp.exe ⟨U+2066⟩x⟨U+2069⟩ ⟨U+200B⟩hidden ⟨U+0000⟩ ⟨U+009B⟩31m &amp; </pre>"
 )
-
-
-class Opened:
-    """The page in a tab, and what the browser had to complain of."""
-
-    def __init__(self, page: Page):
-        self.page = page
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on(
-            "console",
-            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
-        )
-
-    def open(self, served: Served, token: str | None = TOKEN) -> Opened:
-        self.page.goto(f"{served.url}/{f'#token={token}' if token else ''}")
-        return self
-
-    def row(self, name: str) -> Locator:
-        return self.page.locator(f'tr[data-name="{name}"]')
-
-    def button(self, name: str, action: str) -> Locator:
-        return self.row(name).locator(f'[data-action="{action}"]')
-
-    def see(self, where: Locator | str, text: str | re.Pattern[str]) -> None:
-        """Wait until it is to be seen there."""
-        from playwright.sync_api import expect
-
-        locator = self.page.locator(where) if isinstance(where, str) else where
-        expect(locator).to_contain_text(text, timeout=30_000)
 
 
 @pytest.fixture
