@@ -226,6 +226,20 @@ def test_a_second_one_that_dies_over_it_is_the_end(
     wait_until(lambda: client.view("alpha").ready)
 
 
+def test_what_a_daemon_did_with_its_last_breath_counts(
+    client: Client, daemon: StandInDaemon, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers and ends, both between our looking for the answer and our looking for it."""
+
+    def end() -> None:
+        for request in state.requests_after(0):
+            state.finish(request.number, Outcome())
+
+    monkeypatch.setattr(daemon, "ensure_running", lambda: ME)
+    monkeypatch.setattr(daemon, "running", end)
+    client.up("alpha")
+
+
 def test_a_database_that_is_lost_while_one_waits_is_told(
     client: Client, daemon: StandInDaemon, home: Home, state: State
 ) -> None:
