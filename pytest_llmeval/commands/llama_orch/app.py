@@ -74,9 +74,10 @@ app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
 app.command()(init)
 app.command("install-service")(install_service)
-for command in (up, down, restart, ps, health, logs, describe, reset, devices, estimate, serve):
+for command in (up, down, restart, ps, health, logs, describe, reset, devices, estimate):
     app.command()(command)
 app.command()(dashboard)
+app.command()(serve)
 
 
 def main() -> None:

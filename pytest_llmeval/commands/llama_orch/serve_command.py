@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
-from pytest_llmeval.errors import MissingExtraError, OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.listening import Listener
-    from pytest_llmeval.orchestrator.web.access import Access
 
 PORT = 9640
 
@@ -38,18 +35,15 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
-    from pytest_llmeval.orchestrator.listening import listen
+    from pytest_llmeval.orchestrator.web.opening import open_interface
 
-    _need_extra()
     home = home_of(ctx)
-    access = _access(home, host, token_env, os.environ)
-    listening = listen(host, port)
-    place = Place(host, listening.getsockname()[1], None if token_env else access.token)
-    web = _web(home, access, listening)
+    web = open_interface(home, host, port, token_env, os.environ)
+    place = Place(host, web.port, web.token)
     for line in place.lines():
         typer.echo(line)
     with _opened(home, place) if open_page else contextlib.nullcontext():
-        run([web])
+        run([web.listener])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,41 +88,6 @@ def run(listeners: list[Listener]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve_all(listeners))
-
-
-def _need_extra() -> None:
-    try:
-        import fastapi
-        import uvicorn
-    except ImportError as error:
-        package = (error.name or "fastapi").partition(".")[0]
-        raise MissingExtraError("llama-orch serve", package=package, extra="web") from error
-    del fastapi, uvicorn
-
-
-def _access(home: Home, host: str, token_env: str | None, environ: Mapping[str, str]) -> Access:
-    from pytest_llmeval.orchestrator.web.access import access_to, is_loopback
-    from pytest_llmeval.orchestrator.web.token_file import given_token, kept_token
-
-    if token_env is None and not is_loopback(host):
-        raise OrchestratorError(
-            f"--host {host} opens the interface to other machines, so it needs a token that you "
-            "give: put one into a variable of the environment and name it with --token-env NAME; "
-            "without --host it answers this machine alone"
-        )
-    token = given_token(token_env, environ) if token_env else kept_token(home.token)
-    return access_to(host, token, (socket.gethostname(), socket.getfqdn()))
-
-
-def _web(home: Home, access: Access, listening: socket.socket) -> Listener:
-    from pytest_llmeval.orchestrator.client import Client
-    from pytest_llmeval.orchestrator.daemon import running
-    from pytest_llmeval.orchestrator.web.app import make_app
-    from pytest_llmeval.orchestrator.web.server import WebServer
-
-    instances = Client.open(home, environ=os.environ)
-    app = make_app(instances, access=access, daemon=lambda: running(home) is not None)
-    return WebServer(app, listening)
 
 
 @contextlib.contextmanager
