@@ -22,7 +22,6 @@ from pytest_llmeval.commands.llama_orch.serve_command import Place
 from pytest_llmeval.orchestrator.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP = signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGINT
 
 
 @pytest.fixture
@@ -132,7 +131,6 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.said: list[str] = []
         assert self.process.stdout is not None
@@ -177,6 +175,7 @@ def test_it_says_where_the_page_is_and_the_token_is_the_kept_one(
     assert httpx.post(action, headers=mine, trust_env=False).status_code == 404
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a test can press no Ctrl-C on Windows")
 def test_interrupted_it_ends_at_once_though_somebody_watches(running: Running) -> None:
     address = running.page.partition("#")[0]
     ended = threading.Event()
@@ -190,7 +189,7 @@ def test_interrupted_it_ends_at_once_though_somebody_watches(running: Running) -
     watching = threading.Event()
     threading.Thread(target=watch, daemon=True).start()
     assert watching.wait(60)
-    status, said = running.end(STOP)
+    status, said = running.end(signal.SIGINT)
     assert (status, said) == (0, "")
     assert ended.wait(60)  # the stream was closed, not cut
 

@@ -9,15 +9,12 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
 from pytest_llmeval.orchestrator.home import Home
-
-if TYPE_CHECKING:
-    from pytest_llmeval.orchestrator.listening import Listener
 
 PORT = 9640
 
@@ -35,15 +32,17 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
+    from pytest_llmeval.orchestrator.listening import serve as serve_all
     from pytest_llmeval.orchestrator.web.opening import open_interface
 
     home = home_of(ctx)
     web = open_interface(home, host, port, token_env, os.environ)
     place = Place(host, web.port, web.token)
-    for line in place.lines():
-        typer.echo(line)
-    with _opened(home, place) if open_page else contextlib.nullcontext():
-        run([web.listener])
+    with _until_interrupted():
+        for line in place.lines():
+            typer.echo(line)
+        with _opened(home, place) if open_page else contextlib.nullcontext():
+            asyncio.run(serve_all([web.listener]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +79,12 @@ class Place:
         ]
 
 
-def run(listeners: list[Listener]) -> None:
-    """Answer until Ctrl-C or a signal to end, or until one of them fails."""
-    from pytest_llmeval.orchestrator.listening import serve as serve_all
-
-    # A service manager's request to end is treated like Ctrl-C.
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C is how this ends, and a service manager's request to end is the same."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_all(listeners))
+        yield
 
 
 @contextlib.contextmanager

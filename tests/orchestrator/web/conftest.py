@@ -104,9 +104,13 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's own Chromium, without a window."""
+    """The system's own Chromium, without a window.
+
+    Playwright runs a loop in this thread for as long as it is there, beside which no other test
+    could run one: so not for the whole session.
+    """
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(f"no browser: install one of {', '.join(CHROMIUM)}")
