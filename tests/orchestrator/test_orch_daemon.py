@@ -132,11 +132,11 @@ def test_a_home_that_cannot_be_one_is_told_in_words(tmp_path: Path) -> None:
 def test_a_daemon_that_ends_as_it_starts_is_told_with_its_last_words(make_home: MakeHome) -> None:
     home = make_home()
     home.home.root.mkdir()
-    home.home.state.mkdir()  # no database can be there
+    home.home.daemon_lock.mkdir()  # no lock can be there
     status, text = home.run("daemon", "start")
     assert status == 1
     assert "the daemon ended as it started; its last words:" in text
-    assert "state.db" in text
+    assert f"no daemon can live in {home.home.root}: " in text
 
 
 # Whoever is killed --------------------------------------------------------------------------------
