@@ -128,10 +128,11 @@ DOORS = (
             "probes.faults": "the fault proxy",
             "workers": "the broker that xdist's workers ask, on the loopback interface",
             "servers.llama_cpp_worker": "a process of its own: what it answers is the engine",
+            "commands.llama_orch.serve_command": "it looks whether uvicorn is installed, no more",
         },
     ),
     Door(
-        "processes are started, looked into and ended in servers/process.py and guard.py only",
+        "processes are started, looked into and ended in servers/ (process, trees, guard) only",
         words("""
             asyncio.create_subprocess_exec asyncio.create_subprocess_shell
             concurrent.futures.process concurrent.futures.ProcessPoolExecutor
@@ -142,6 +143,7 @@ DOORS = (
         {
             "servers.process": "the door",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
+            "servers.trees": "the door, too: looking into what was started, and ending it",
             "servers.ports": "read-only: it names the program that holds a port",
             "servers.identity": "read-only: who a process is, and whether it lives",
             "scoring.math_process": "math-verify needs a process that may hang and be ended",
@@ -149,7 +151,7 @@ DOORS = (
         },
     ),
     Door(
-        "calls that only POSIX has are made in servers/process.py and guard.py only",
+        "calls that only POSIX has are made in servers/ (process, trees, guard) only",
         words("""
             fcntl grp os.WNOHANG os.fork os.forkpty os.geteuid os.getpgid os.getpgrp os.getuid
             os.killpg os.mkfifo os.sched_getaffinity os.setpgid os.setpgrp os.setsid os.statvfs
@@ -159,6 +161,7 @@ DOORS = (
         {
             "servers.process": "process groups; Windows has its own branch",
             "servers.guard": "process groups; Windows has its own branch",
+            "servers.trees": "process groups; Windows has its own branch",
         },
     ),
     WAITS_OR_FILES,

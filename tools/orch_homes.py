@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import psutil
 
+from pytest_llmeval.orchestrator.daemon import RUN
 from pytest_llmeval.orchestrator.home import VARIABLE, Home
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.orchestrator.state import State
@@ -181,6 +182,8 @@ def _role(command: Sequence[str]) -> OrchRole | None:
         return "guard"
     if "--port" in command:
         return "server"
+    if RUN in command or "run" in command:
+        return "daemon"
     if "pytest_llmeval.commands.llama_orch" in command:
-        return "daemon" if "run" in command else "cli"
+        return "cli"
     return None

@@ -46,6 +46,7 @@ class SchemaName(str, Enum):
     config = "config"
     suite = "suite"
     significance = "significance"
+    instance = "instance"
 
 
 class ChangedItemsChoice(str, Enum):
@@ -208,7 +209,7 @@ def power(
 def schema(
     name: Annotated[SchemaName, typer.Argument(help="Which file's schema to print.")],
 ) -> None:
-    """Print the JSON Schema of a config, of a suite or of significance.json.
+    """Print the JSON Schema of a config, a suite, significance.json, or llama-orch's instances.
 
     Editors complete and check YAML by it, for instance with a first line that says
     # yaml-language-server: $schema=config.schema.json
@@ -221,6 +222,11 @@ def schema(
         from pytest_llmeval.inputs.schema import suite_schema
 
         found = suite_schema()
+    elif name is SchemaName.instance:
+        from pytest_llmeval.inputs.sections import file_schema
+        from pytest_llmeval.orchestrator.config import InstanceConfig
+
+        found = file_schema(InstanceConfig, "llama-orch instance")
     else:
         from pytest_llmeval.engines.engine import offered
         from pytest_llmeval.inputs.schema import config_schema

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+_VARIABLE = re.compile(r"\$\$|\$\{([^}]*)\}")
+
 
 def expand_variables(text: str, environment: Mapping[str, str]) -> str:
     """`${NAME}` replaced by its value, `$$` by `$`. Raises ValueError naming an undefined one."""
@@ -19,7 +21,12 @@ def expand_variables(text: str, environment: Mapping[str, str]) -> str:
             raise ValueError(f"the environment variable {name!r} is not defined; write $$ for a $")
         return environment[name]
 
-    return re.sub(r"\$\$|\$\{([^}]*)\}", replaced, text)
+    return _VARIABLE.sub(replaced, text)
+
+
+def variables_in(text: str) -> list[str]:
+    """The names of the variables that `expand_variables` would replace."""
+    return [match[1] for match in _VARIABLE.finditer(text) if match[1] is not None]
 
 
 def located(text: str, folder: Path) -> Path:

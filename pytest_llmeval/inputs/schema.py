@@ -8,15 +8,13 @@ from typing import Any
 from pytest_llmeval.inputs.config import ConfigFile
 from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES, OFFERED, EngineKeys
 from pytest_llmeval.inputs.gate_forms import MEASURED
-from pytest_llmeval.inputs.sections import NAME, Section
+from pytest_llmeval.inputs.sections import NAME, file_schema
 from pytest_llmeval.inputs.suite_file import SuiteFile
-
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def config_schema(offered: Collection[str] = ()) -> dict[str, Any]:
     """The schema of the file given to --llm-config; `offered` are engines of other packages."""
-    schema = _schema(ConfigFile, "llmeval config")
+    schema = file_schema(ConfigFile, "llmeval config")
     name = {"pattern": f"^{NAME.pattern}$"}
     schema["properties"]["models"]["propertyNames"] = name
     engines = {**ENGINES, **dict.fromkeys(sorted(set(offered) - set(ENGINES)), OFFERED)}
@@ -42,7 +40,7 @@ def _keys_schema(keys: EngineKeys) -> dict[str, Any]:
 
 def suite_schema() -> dict[str, Any]:
     """The schema of a suite file."""
-    schema = _schema(SuiteFile, "llmeval suite")
+    schema = file_schema(SuiteFile, "llmeval suite")
     schema["properties"]["prompts"]["propertyNames"] = {"pattern": f"^{NAME.pattern}$"}
     schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["prompts"]}]
     schema["$defs"]["GateSection"]["oneOf"] = [
@@ -51,7 +49,3 @@ def suite_schema() -> dict[str, Any]:
         {"required": ["at_most"], "properties": {"metric": {"enum": list(MEASURED)}}},
     ]
     return schema
-
-
-def _schema(section: type[Section], title: str) -> dict[str, Any]:
-    return {"$schema": _DIALECT, **section.model_json_schema(), "title": title}

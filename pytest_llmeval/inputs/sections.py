@@ -27,6 +27,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def file_schema(section: type[Section], title: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a file whose top level is this section."""
+    return {"$schema": _DIALECT, **section.model_json_schema(), "title": title}
+
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 # In both cases of each letter, since it is a pattern of the JSON Schema too, which knows no flags.

@@ -40,12 +40,20 @@ Port = Annotated[
 class ModelConfig(Section):
     """The weights, and how they are loaded. `context_size` is tokens per slot."""
 
-    path: Text
-    context_size: Positive = 4096
-    batch_size: Positive | None = None
-    ubatch_size: Positive | None = None
-    threads: Positive | None = None
-    embeddings: bool = False
+    path: Text = Field(description="The GGUF; of a split model the first file.")
+    context_size: Positive = Field(
+        default=4096, description="Tokens of context for each request (each slot)."
+    )
+    batch_size: Positive | None = Field(
+        default=None, description="Tokens of prompts that are taken in at once (`-b`)."
+    )
+    ubatch_size: Positive | None = Field(
+        default=None, description="The part of a batch that is computed at once (`-ub`)."
+    )
+    threads: Positive | None = Field(
+        default=None, description="Threads of the CPU; unset: the server's own choice."
+    )
+    embeddings: bool = Field(default=False, description="It gives embeddings instead of texts.")
 
 
 class ServerConfig(Section):
@@ -55,21 +63,41 @@ class ServerConfig(Section):
     that holds the key which requests must carry. `executable` is llama-server's, by name or path.
     """
 
-    engine: Engine = "llama-server"
-    executable: Text = "llama-server"
-    host: Text = "127.0.0.1"
-    port: Port = "auto"
-    timeout: Seconds = 3600.0
-    parallel: Positive = 1
-    api_key_env: VariableName | None = None
+    engine: Engine = Field(
+        default="llama-server",
+        description="llama-server, an executable; or embedded, a package (CPU only).",
+    )
+    executable: Text = Field(
+        default="llama-server", description="llama-server: a name on PATH, or a path."
+    )
+    host: Text = Field(
+        default="127.0.0.1",
+        description="Where it listens; any but this machine's own needs api_key_env.",
+    )
+    port: Port = Field(
+        default="auto", description="auto: a free one, the same again where possible."
+    )
+    timeout: Seconds = Field(default=3600.0, description="Seconds that one request may take.")
+    parallel: Positive = Field(
+        default=1, description="Requests that are answered at the same time (slots)."
+    )
+    api_key_env: VariableName | None = Field(
+        default=None,
+        description="The NAME of the variable that holds the key which requests must carry.",
+    )
 
 
 class GpuConfig(Section):
     """What it computes on. Of `layers`, None leaves the server's own default."""
 
-    backend: Backend = "cpu"
-    device_id: Annotated[int, Field(ge=0)] | None = None
-    layers: GpuLayers = None
+    backend: Backend = Field(default="cpu", description="What computes.")
+    device_id: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Which GPU, counted from 0 as `llama-orch devices` does."
+    )
+    layers: GpuLayers = Field(
+        default=None,
+        description="Layers on the GPU: a number, or all; unset: the server's own choice.",
+    )
 
 
 class HealthcheckConfig(Section):
@@ -79,11 +107,13 @@ class HealthcheckConfig(Section):
     make it unhealthy.
     """
 
-    path: str = "/health"
-    interval: Seconds = 10.0
-    timeout: Seconds = 5.0
-    retries: Positive = 3
-    start_period: Delay = 120.0
+    path: str = Field(default="/health", description="What is asked.")
+    interval: Seconds = Field(default=10.0, description="Seconds from one check to the next.")
+    timeout: Seconds = Field(default=5.0, description="Seconds that an answer may take.")
+    retries: Positive = Field(default=3, description="Failures in a row that make it unhealthy.")
+    start_period: Delay = Field(
+        default=120.0, description="Seconds after a start in which failures do not count."
+    )
 
 
 class RestartConfig(Section):
@@ -94,14 +124,22 @@ class RestartConfig(Section):
     within `window` is the end, until it is reset.
     """
 
-    enabled: bool = True
-    max_retries: Annotated[int, Field(ge=0)] = 5
-    window: Seconds = 600.0
-    initial: Delay = 1.0
-    multiplier: Annotated[float, Field(ge=1)] = 2.0
-    cap: Delay = 60.0
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
-    reset_after: Delay = 60.0
+    enabled: bool = Field(default=True, description="Start it again when it died.")
+    max_retries: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="Restarts within the window before it is given up."
+    )
+    window: Seconds = Field(default=600.0, description="Seconds in which restarts are counted.")
+    initial: Delay = Field(default=1.0, description="Seconds before the first restart in a row.")
+    multiplier: Annotated[float, Field(ge=1)] = Field(
+        default=2.0, description="How much longer the next one waits."
+    )
+    cap: Delay = Field(default=60.0, description="Seconds that none waits longer than.")
+    jitter: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="Share of the delay that chance adds or takes."
+    )
+    reset_after: Delay = Field(
+        default=60.0, description="Seconds of good health that end a row of restarts."
+    )
 
 
 class LogConfig(Section):
@@ -110,9 +148,15 @@ class LogConfig(Section):
     A file that has grown to `max_bytes` becomes `.1`, that one `.2`, and so on up to `keep`.
     """
 
-    folder: Text | None = None
-    max_bytes: Annotated[int, Field(ge=4096)] = 10 * 2**20
-    keep: Annotated[int, Field(ge=0)] = 3
+    folder: Text | None = Field(
+        default=None, description="Where its logs go; unset: `logs` in the home."
+    )
+    max_bytes: Annotated[int, Field(ge=4096)] = Field(
+        default=10 * 2**20, description="Size at which a log is set aside and a new one begun."
+    )
+    keep: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Logs that are kept beside the one being written."
+    )
 
 
 class InstanceConfig(Section):
@@ -122,13 +166,28 @@ class InstanceConfig(Section):
     door keeps it without a request (None: for ever).
     """
 
-    model: ModelConfig
-    server: ServerConfig = ServerConfig()
-    gpu: GpuConfig = GpuConfig()
-    healthcheck: HealthcheckConfig = HealthcheckConfig()
-    restart: RestartConfig = RestartConfig()
-    log: LogConfig = LogConfig()
-    args: tuple[str, ...] = Field(default=(), strict=False)
-    env: dict[str, str] = Field(default_factory=dict)
-    aliases: tuple[str, ...] = Field(default=(), strict=False)
-    ttl: Seconds | None = None
+    model: ModelConfig = Field(description="The weights, and how they are loaded.")
+    server: ServerConfig = Field(
+        default=ServerConfig(), description="The process that serves them, and where it answers."
+    )
+    gpu: GpuConfig = Field(default=GpuConfig(), description="What it computes on.")
+    healthcheck: HealthcheckConfig = Field(
+        default=HealthcheckConfig(), description="How its health is asked for."
+    )
+    restart: RestartConfig = Field(
+        default=RestartConfig(), description="Whether and when it is started again."
+    )
+    log: LogConfig = Field(default=LogConfig(), description="Where its output goes.")
+    args: tuple[str, ...] = Field(
+        default=(), strict=False, description="Further arguments of the server, last."
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Variables added to the server's environment; no secrets."
+    )
+    aliases: tuple[str, ...] = Field(
+        default=(), strict=False, description="Further names that requests may call the model by."
+    )
+    ttl: Seconds | None = Field(
+        default=None,
+        description="Seconds without a request until the front door unloads it; unset: never.",
+    )

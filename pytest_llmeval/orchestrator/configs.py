@@ -19,7 +19,12 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
-from pytest_llmeval.inputs.paths import expand_variables, located, located_executable
+from pytest_llmeval.inputs.paths import (
+    expand_variables,
+    located,
+    located_executable,
+    variables_in,
+)
 from pytest_llmeval.inputs.sections import NAME, NAME_RULE, read_section
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.consistency import contradictions
@@ -27,6 +32,8 @@ from pytest_llmeval.orchestrator.home import Home
 
 CONFIG_NAMES = ("config.yaml", "config.json")
 """What the config in an instance's folder may be called; there is one of them."""
+
+_PATHS = (("model", "path"), ("server", "executable"), ("log", "folder"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,14 @@ def slug(name: str) -> str:
     """The name with what is not allowed in it replaced; "" when nothing usable is left."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._")
     return plain if NAME.fullmatch(plain) else ""
+
+
+def variables_in_paths(instance: LoadedInstance) -> tuple[str, ...]:
+    """The variables of the environment that the paths of a config were written with."""
+    data = instance.document.data
+    written = (data.get(section, {}).get(key) for section, key in _PATHS)
+    found = (name for text in written if text is not None for name in variables_in(text))
+    return tuple(dict.fromkeys(found))
 
 
 def fingerprint(config: InstanceConfig) -> str:

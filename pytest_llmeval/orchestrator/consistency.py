@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pytest_llmeval.inputs.documents import KeyPath
 from pytest_llmeval.inputs.mistakes import shown
 from pytest_llmeval.orchestrator.config import InstanceConfig
+from pytest_llmeval.servers.command import API_KEYS
 
 Contradiction = tuple[KeyPath, str]
 
@@ -131,6 +132,15 @@ def _variables_can_be_set(config: InstanceConfig) -> Iterator[Contradiction]:
             yield ("env", name), f"env: {shown(name)} can be no name or value of a variable"
 
 
+def _environment_holds_no_key(config: InstanceConfig) -> Iterator[Contradiction]:
+    for name in sorted(API_KEYS & config.env.keys()):
+        words = (
+            f"env: {name} would hold a key, and no config holds one; name a variable of the "
+            "daemon's environment with server.api_key_env"
+        )
+        yield ("env", name), words
+
+
 def _aliases_are_names(config: InstanceConfig) -> Iterator[Contradiction]:
     for number, alias in enumerate(config.aliases):
         if not alias or "," in alias or any(character.isspace() for character in alias):
@@ -151,5 +161,6 @@ _CHECKS: tuple[Callable[[InstanceConfig], Iterator[Contradiction]], ...] = (
     _health_path_is_one,
     _arguments_are_not_ours,
     _variables_can_be_set,
+    _environment_holds_no_key,
     _aliases_are_names,
 )

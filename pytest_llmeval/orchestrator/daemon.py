@@ -22,13 +22,17 @@ from pytest_llmeval.orchestrator.home import VARIABLE, Home
 from pytest_llmeval.orchestrator.rows import THE_DAEMON
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.servers.identity import Identity
-from pytest_llmeval.servers.process import kill_tree, start_detached
+from pytest_llmeval.servers.process import start_detached
+from pytest_llmeval.servers.trees import kill_tree
 
 START_SECONDS = 30.0
 """What a daemon gets to answer: it imports for a second, and sweeps what the last one left."""
 
 STOP_SECONDS = 15.0
 """What a daemon gets to end its servers and itself, before it is killed and they with it."""
+
+RUN = "pytest_llmeval.orchestrator.daemon_run"
+"""The module that is the daemon when it runs in the background."""
 
 LOOK_SECONDS = 0.02
 """How often to look whether it is there, or gone."""
@@ -159,18 +163,16 @@ def _have(home: Home, environ: Mapping[str, str]) -> Identity:
             if tried:
                 raise DaemonError(f"the daemon ended as it started{_last_words(home)}")
             environ = {**environ, VARIABLE: str(home.root), "PYTHONUTF8": "1"}
-            started, tried = start_detached(_command(home), _output(home), environ=environ), True
+            tried = True
+            started = start_detached(
+                [sys.executable, "-m", RUN, str(home.root)], _output(home), environ=environ
+            )
         if time.monotonic() > deadline:
             raise DaemonError(
                 f"the daemon does not answer after {START_SECONDS:.0f} s{_last_words(home)}"
             )
         time.sleep(LOOK_SECONDS)
     return daemon
-
-
-def _command(home: Home) -> list[str]:
-    module = "pytest_llmeval.commands.llama_orch"
-    return [sys.executable, "-m", module, "--home", str(home.root), "daemon", "run", "--detached"]
 
 
 def _output(home: Home) -> Path:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -42,13 +45,24 @@ LOG_COUNT = 3
 log = logging.getLogger("llama-orch")
 
 
-def run(home: Home, environ: Mapping[str, str], *, detached: bool) -> None:
+def main(root: str) -> int:
+    """Be the daemon of the home at `root`, in the background; the exit status."""
+    multiprocessing.freeze_support()
+    try:
+        run(Home(Path(root)), os.environ, in_background=True)
+    except LlmevalError as error:
+        sys.stderr.write(f"llama-orch: {error}\n")
+        return 1
+    return 0
+
+
+def run(home: Home, environ: Mapping[str, str], *, in_background: bool) -> None:
     """Be the daemon of this home until somebody ends it; back when all its servers are gone.
 
     Raises DaemonError when there is one already, or none can live here.
     """
     end = threading.Event()
-    with _locked(home) as identity, _logging(home, to_terminal=not detached):
+    with _locked(home) as identity, _logging(home, to_terminal=not in_background):
         survive_terminal()
         _on_signals(end.set)
         state = State.open(home.state)
@@ -155,3 +169,7 @@ def _on_signals(end: Callable[[], None]) -> None:
         number = getattr(signal, name, None)
         if number is not None:
             signal.signal(number, lambda *_: end())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

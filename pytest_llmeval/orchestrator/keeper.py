@@ -20,6 +20,7 @@ from pytest_llmeval.orchestrator.keep import (
     Asked,
     Deed,
     Finish,
+    Given,
     Happened,
     Keep,
     Look,
@@ -44,6 +45,9 @@ from pytest_llmeval.servers.server import GRACE_SECONDS
 RETRY_SECONDS = 1.0
 """How long to wait before the state is written to again, after it could not be."""
 
+HANGING_GRACE = 1.0
+"""What a server that hangs gets to end by itself: it will hardly do so."""
+
 log = logging.getLogger("llama-orch")
 
 
@@ -58,6 +62,13 @@ class Planner(Protocol):
         """What to start, by the config as it is now (`anew`) or as it was read last.
 
         `port` is one to have again where the config leaves it open. Raises what stands in the way.
+        """
+        ...
+
+    def drift(self) -> str | None:
+        """What has become of the config since its server was started, in words; None if nothing.
+
+        Told once for each change.
         """
         ...
 
@@ -78,7 +89,7 @@ class Keeper:
     """One instance, kept as it is wanted. Any thread may tell it something.
 
     `clock` gives seconds since 1970 and is never set; `draw` is uniform in [0, 1). `known` is what
-    is known of it from an earlier daemon.
+    is known of it from an earlier daemon, and `port` where it was then.
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class Keeper:
         clock: Callable[[], float],
         draw: Callable[[], float],
         known: Keep | None = None,
+        port: int | None = None,
     ) -> None:
         self.name = name
         self._planner = planner
@@ -101,7 +113,7 @@ class Keeper:
         self._keep = known or Keep()
         self._facts = Facts()
         self._launch: Launch | None = None
-        self._port: int | None = None
+        self._port = port
         self._grace = GRACE_SECONDS
         self._news: queue.SimpleQueue[Happened | Measured] = queue.SimpleQueue()
         self._unsaid: deque[Callable[[], None]] = deque()
@@ -164,6 +176,9 @@ class Keeper:
             return None
         before, now = self._keep, self._clock()
         self._keep, deeds = decide(before, happened, now=now, draw=self._draw())
+        if isinstance(happened, Given) and self._launch is not None and self._launch.plan:
+            for note in self._launch.plan.notes:
+                self._tell("start", note)
         self._learn()
         self._note_health(before, happened)
         for deed in deeds:
@@ -189,9 +204,13 @@ class Keeper:
             case Start():
                 self._start(deed)
             case Stop():
-                self._launched().end(self._grace)
+                hangs = self._keep.then in {"wait", "error"}
+                self._launched().end(HANGING_GRACE if hangs else self._grace)
             case Look():
                 self._launched().look(deed.check)
+                drift = self._planner.drift()
+                if drift is not None:
+                    self._tell("config", drift)
             case Finish():
                 for number in deed.numbers:
                     self._later(partial(self._state.finish, number, deed.outcome))

@@ -6,20 +6,29 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from pytest_llmeval.errors import ModelFileError, ServerStartError
-from pytest_llmeval.machine.memory import Memory, free_now
+from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance
 from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
+from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow
+from pytest_llmeval.orchestrator.sight import Sight, look_for
+from pytest_llmeval.orchestrator.specs import log_files
 from pytest_llmeval.servers.command import find_executable
-from pytest_llmeval.servers.gguf import GgufHeader, read_gguf
+from pytest_llmeval.servers.gguf import read_gguf
+from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.ports import describe_listener, is_free
+
+Look = Callable[[InstanceConfig], Sight]
+"""Looks at devices and memory with an instance's eyes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +37,17 @@ class Machine:
 
     system: str
     environment: Mapping[str, str]
-    free: Memory
+    look: Look
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was found out about one instance; a `problem` is None where all is well.
 
-    `runs` tells that its server lives, `started_with` the fingerprint of the config that it was
-    started with. `port_holder` is who else listens on its port, in words.
+    `estimate` is of the memory it will need, None where the model cannot be read; `sight` is what
+    is free, None where there is no program to ask. `runs` tells that its server lives,
+    `started_with` the fingerprint of the config that it was started with. `port_holder` is who else
+    listens on its port, in words.
     """
 
     header: GgufHeader | None
@@ -44,13 +55,16 @@ class Facts:
     program_problem: str | None
     port_holder: str | None
     log_problem: str | None
+    estimate: Estimate | None
+    sight: Sight | None
     runs: bool
     started_with: str | None
 
 
 def this_machine(environment: Mapping[str, str]) -> Machine:
-    """The machine as it is now."""
-    return Machine(sys.platform, environment, free_now())
+    """The machine as it is now; devices are those that llama-server lists, asked only once."""
+    known = KnownDevices(user_cache_path("llama-orch", appauthor=False))
+    return Machine(sys.platform, environment, lambda config: look_for(config, environment, known))
 
 
 def find_facts(
@@ -62,14 +76,17 @@ def find_facts(
     """
     config = instance.config
     header, model_problem = _model(Path(config.model.path))
+    program_problem = _program_problem(config, machine.environment)
     runs = row is not None and row.server is not None and row.server.lives()
     holds = row.port if row is not None and runs else None
     return Facts(
         header=header,
         model_problem=model_problem,
-        program_problem=_program_problem(config, machine.environment),
+        program_problem=program_problem,
         port_holder=_port_holder(config, holds),
-        log_problem=_folder_problem(_log_folder(config, home)),
+        log_problem=_folder_problem(log_files(instance.name, config, home)[0].parent),
+        estimate=_estimate(config, header, machine.environment),
+        sight=None if program_problem else machine.look(config),
         runs=runs,
         started_with=row.fingerprint if row is not None and runs else None,
     )
@@ -80,6 +97,12 @@ def _model(path: Path) -> tuple[GgufHeader | None, str | None]:
         return read_gguf(path), None
     except ModelFileError as problem:
         return None, problem.message
+
+
+def _estimate(
+    config: InstanceConfig, header: GgufHeader | None, environment: Mapping[str, str]
+) -> Estimate | None:
+    return None if header is None else estimate_instance(config, header, environment)
 
 
 def _program_problem(config: InstanceConfig, environment: Mapping[str, str]) -> str | None:
@@ -107,10 +130,6 @@ def _port_holder(config: InstanceConfig, holds: int | None) -> str | None:
     if holder is None and not (is_local(host) or host in ANY_ADDRESS):
         return f"another program, or {host} is no address of this machine"
     return holder or "another program"
-
-
-def _log_folder(config: InstanceConfig, home: Home) -> Path:
-    return home.logs if config.log.folder is None else Path(config.log.folder)
 
 
 def _folder_problem(folder: Path) -> str | None:

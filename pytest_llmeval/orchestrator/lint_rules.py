@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pytest_llmeval.machine.memory import Memory, estimate, placed
+from pytest_llmeval.orchestrator.admission import in_words, judge
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint
-from pytest_llmeval.orchestrator.findings import Finding, about
+from pytest_llmeval.orchestrator.findings import Finding, Severity, about
 from pytest_llmeval.orchestrator.lint_facts import Facts, Machine
+from pytest_llmeval.orchestrator.sight import devices_of
 
 Rule = Callable[[LoadedInstance, Facts, Machine], Iterator[Finding]]
-GIB = 2**30
 FREE_TO_ALL = 1024
 """From this port on, any user may listen; below, most systems let only root."""
 
@@ -91,8 +91,9 @@ def embeddings_fit_the_model(
 def key_is_set(instance: LoadedInstance, _: Facts, machine: Machine) -> Iterator[Finding]:
     """The variable that is to hold the key holds one."""
     name = instance.config.server.api_key_env
-    if name is not None and not machine.environment.get(name):
-        state = "empty" if name in machine.environment else "not set"
+    known = {**machine.environment, **instance.config.env}
+    if name is not None and not known.get(name):
+        state = "empty" if name in known else "not set"
         message = f"the variable {name}, which is to hold the key, is {state} here"
         way_out = "It must be set where the daemon is started, else the instance does not start"
         yield about(instance, ("server", "api_key_env"), "warning", "key", message, way_out)
@@ -109,13 +110,27 @@ def backend_is_the_system_s(
         yield about(instance, ("gpu", "backend"), "error", "backend", message, way_out)
 
 
-def memory_is_enough(instance: LoadedInstance, facts: Facts, machine: Machine) -> Iterator[Finding]:
+def device_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """llama-server lists the device that it is to compute on."""
+    gpu, sight = instance.config.gpu, facts.sight
+    if gpu.backend == "cpu" or sight is None or sight.trouble or devices_of(gpu, sight.devices):
+        return
+    listed = ", ".join(device.name for device in sight.devices) or "none"
+    wanted = gpu.backend if gpu.device_id is None else f"{gpu.backend} device {gpu.device_id}"
+    message = f"llama-server lists no {wanted}: it has {listed}"
+    way_out = "Set gpu to one that it lists, or name a llama-server that was built for it"
+    yield about(instance, ("gpu", "backend"), "error", "backend", message, way_out)
+
+
+def memory_is_enough(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
     """It fits into what is free; one that runs has its memory already."""
-    need = None if facts.runs else needed(instance, facts)
-    if need is not None and (too_little := lacking(need, machine.free)):
-        message = f"it needs about {amount(need)}, but {too_little}"
-        way_out = "Bring others down, or set less context_size, parallel, or a smaller model"
-        yield about(instance, ("model",), "warning", "memory", message, way_out)
+    if facts.estimate is None or facts.sight is None or facts.runs:
+        return
+    admission = judge(instance.config, facts.estimate, facts.sight)
+    if admission.verdict != "fits":
+        severity: Severity = "note" if admission.verdict == "unknown" else "warning"
+        message = in_words(admission, facts.estimate)
+        yield about(instance, ("model",), severity, "memory", message)
 
 
 def health_is_asked_in_time(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
@@ -163,37 +178,9 @@ RULES: tuple[Rule, ...] = (
     embeddings_fit_the_model,
     key_is_set,
     backend_is_the_system_s,
+    device_is_there,
     memory_is_enough,
     health_is_asked_in_time,
     variables_are_meant,
     config_is_what_runs,
 )
-
-
-def needed(instance: LoadedInstance, facts: Facts) -> Memory | None:
-    """About what the instance will need; None where the model cannot be read."""
-    if facts.header is None:
-        return None
-    config = instance.config
-    size = estimate(
-        facts.header.size,
-        slots=config.server.parallel,
-        context=config.model.context_size,
-        kv_bytes_per_token=facts.header.kv_bytes_per_token,
-    )
-    return placed(size, gpu_layers=config.gpu.layers, layers=facts.header.layers)
-
-
-def lacking(need: Memory, free: Memory) -> str:
-    """What there is too little of, in words; "" when there is enough, or nobody can tell."""
-    if need.ram > free.ram:
-        return f"{free.ram / GIB:.1f} GiB of main memory are free"
-    if need.vram and free.vram is not None and need.vram > free.vram:
-        return f"{free.vram / GIB:.1f} GiB of the GPUs' memory are free"
-    return ""
-
-
-def amount(need: Memory) -> str:
-    """For instance `3.1 GiB of main memory and 0.4 GiB on the GPU`."""
-    parts = [(need.ram, "of main memory"), (need.vram or 0, "on the GPU")]
-    return " and ".join(f"{size / GIB:.1f} GiB {where}" for size, where in parts if size)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_llmeval.errors import InstanceConfigError
+from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig, RestartConfig
 from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.sight import devices_of
 from pytest_llmeval.servers.command import API_KEYS
 from pytest_llmeval.servers.spec import Output, RestartPolicy, ServerSpec
 from pytest_llmeval.servers.vitals import HealthPolicy
@@ -20,11 +22,14 @@ def server_spec(
     *,
     environ: Mapping[str, str],
     port: int | None = None,
+    devices: Sequence[Device] = (),
 ) -> ServerSpec:
     """The server of an instance whose config was loaded, so that its paths are absolute.
 
     `environ` is the daemon's: the key is looked up in it. `port` is one that it would like to have
-    back where the config leaves it open. Raises InstanceConfigError.
+    back where the config leaves it open. `devices` are those that its executable lists, if that is
+    known: the one that it is to have is then known by what it is called, too. Raises
+    InstanceConfigError.
     """
     model, server = config.model, config.server
     out, err = log_files(name, config, home)
@@ -50,10 +55,18 @@ def server_spec(
         timeout=server.timeout,
         backend=config.gpu.backend,
         device=config.gpu.device_id,
+        device_name=device_name(config, devices),
         api_key=api_key(name, config, environ),
         metrics=True,
+        health_path=config.healthcheck.path,
         output=Output(out, err, max_bytes=config.log.max_bytes, keep=config.log.keep),
     )
+
+
+def device_name(config: InstanceConfig, devices: Sequence[Device]) -> str | None:
+    """What the device of a config is called; None where it names none, or that is not known."""
+    own = () if config.gpu.device_id is None else devices_of(config.gpu, devices)
+    return own[0].description if len(own) == 1 else None
 
 
 def log_files(name: str, config: InstanceConfig, home: Home) -> tuple[Path, Path]:
@@ -88,9 +101,9 @@ def health_policy(config: HealthcheckConfig) -> HealthPolicy:
 
 def api_key(name: str, config: InstanceConfig, environ: Mapping[str, str]) -> str | None:
     """The key that requests to the server carry, of the variable that the config names."""
-    for variable in sorted(API_KEYS & config.env.keys()):
+    for given in sorted(API_KEYS & config.env.keys()):
         raise InstanceConfigError(
-            f"{name}: env sets {variable}, and a config holds no key: put it into a variable of "
+            f"{name}: env sets {given}, and a config holds no key: put it into a variable of "
             "the environment and name that one with server.api_key_env"
         )
     variable = config.server.api_key_env

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.autostart import read_autostart
 from pytest_llmeval.orchestrator.configs import instance_names, require_instance
 from pytest_llmeval.orchestrator.home import Home
@@ -17,7 +18,7 @@ from pytest_llmeval.orchestrator.plans import InstancePlans
 from pytest_llmeval.orchestrator.rows import THE_DAEMON, InstanceRow, Outcome, Request
 from pytest_llmeval.orchestrator.state import Changes, State
 from pytest_llmeval.servers.identity import Identity
-from pytest_llmeval.servers.process import kill_tree
+from pytest_llmeval.servers.trees import kill_tree
 from pytest_llmeval.servers.vitals import Vitals
 from pytest_llmeval.servers.watching import Watched
 
@@ -47,6 +48,7 @@ class Supervisor:
         self._environ = environ
         self._clock = clock
         self._draw = draw
+        self._devices = KnownDevices(home.root)
         self._keepers: dict[str, Keeper] = {}
         self._changes: Changes | None = None
         self._heard = 0
@@ -117,16 +119,17 @@ class Supervisor:
                 return
         self._keeper(request.name).hear(Asked(request.number, request.wish))
 
-    def _keeper(self, name: str, known: Keep | None = None) -> Keeper:
+    def _keeper(self, name: str, known: Keep | None = None, port: int | None = None) -> Keeper:
         if name not in self._keepers:
             self._keepers[name] = Keeper(
                 name,
-                InstancePlans(name, self._home, self._environ),
+                InstancePlans(name, self._home, self._environ, self._devices),
                 self._state,
                 environ=self._environ,
                 clock=self._clock,
                 draw=self._draw,
                 known=known,
+                port=port,
             )
         return self._keepers[name]
 
@@ -136,7 +139,7 @@ class Supervisor:
         if row.health == "error" and not anew:
             vitals = Vitals("error", row.detail, row.since or self._clock())
             known = replace(known, phase="error", watched=Watched(vitals))
-        self._keeper(row.name, known)
+        self._keeper(row.name, known, row.port)
 
     def _autostart(self) -> tuple[str, ...]:
         """Which instances are brought up because the daemon starts, and why some are not."""

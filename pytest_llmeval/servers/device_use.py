@@ -63,6 +63,17 @@ class DeviceUse:
         held = {name: mib for name, mib in {**self.weights, **self.cache}.items() if mib > 0}
         return tuple(dict.fromkeys(filter(None, map(self._device_of, held))))
 
+    @property
+    def in_words(self) -> str | None:
+        """The devices that it computes on, for people; None where there are none, or none told."""
+        return self.called(self.busy_devices) or None
+
+    def called(self, names: Iterable[str]) -> str:
+        """Devices with what they are called, as far as it is told."""
+        return ", ".join(
+            f"{name} ({self.devices[name]})" if name in self.devices else name for name in names
+        )
+
     def _device_of(self, buffer: str) -> str | None:
         """The device that a buffer lies on; None for main memory, also what a card may read."""
         device, _, kind = buffer.partition("_")
@@ -111,7 +122,7 @@ def find_device_fault(use: DeviceUse, spec: ServerSpec) -> str | None:
     if strange:
         return (
             f"the backend {spec.backend} was asked for, and the server computes on "
-            f"{_called(use, strange)}: name one card with `gpu.device_id`, which hides all others, "
+            f"{use.called(strange)}: name one card with `gpu.device_id`, which hides all others, "
             "or another `gpu.backend`"
         )
     seen = [name for name in use.devices if backend_of(name) == spec.backend]
@@ -124,7 +135,7 @@ def _not_on_the_cpu(use: DeviceUse, busy: tuple[str, ...]) -> str | None:
     if not busy:
         return None
     return (
-        f"the backend cpu was asked for, and the server computes on {_called(use, busy)}: remove "
+        f"the backend cpu was asked for, and the server computes on {use.called(busy)}: remove "
         "what its `args` say of devices and layers, or name another `gpu.backend`"
     )
 
@@ -140,7 +151,7 @@ def _on_the_cpu(use: DeviceUse, spec: ServerSpec, seen: list[str]) -> str:
     done, of = use.offloaded or (0, 0)
     share = f"{done} of {of} layers" if of else "no layer"
     return (
-        f"{asked}: it sees {_called(use, seen)} and put {share} there. Write `gpu.layers: all`, or "
+        f"{asked}: it sees {use.called(seen)} and put {share} there. Write `gpu.layers: all`, or "
         "as many as fit; older builds put none there by themselves"
     )
 
@@ -154,12 +165,6 @@ def _another_card(use: DeviceUse, spec: ServerSpec) -> str | None:
         return None
     return (
         f"device {spec.device} of the backend {spec.backend} is {spec.device_name}, and the server "
-        f"computes on {_called(use, others)}: two drivers count the cards in different orders. "
+        f"computes on {use.called(others)}: two drivers count the cards in different orders. "
         "Set `gpu.device_id` to another number"
     )
-
-
-def _called(use: DeviceUse, names: Iterable[str]) -> str:
-    """Devices with what they are called, for people."""
-    named = [f"{name} ({use.devices[name]})" if name in use.devices else name for name in names]
-    return ", ".join(named)

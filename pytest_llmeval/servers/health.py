@@ -1,16 +1,16 @@
 """Is a server healthy? What it answers is judged by a pure function; waiting has its clock given.
 
-Bodies that servers of different age send: `protocols.md` of the reference, section 2.
+What servers of different kind and age answer: `tests/servers/health_answers.json`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_llmeval.errors import EndpointTimeout, EngineError
+from pytest_llmeval.servers.health_answers import Said, read_answer
 
 HealthState = Literal["unknown", "loading", "healthy", "busy", "unhealthy", "unreachable", "error"]
 """What an answer says, and what it makes of a server: `vitals.py` tells the meaning of each."""
@@ -23,6 +23,12 @@ When no answer comes it raises EngineError or OSError. A few seconds are patienc
 
 Post = Callable[[str, bytes], "tuple[int, bytes]"]
 """Post JSON to a URL, the rest as `Fetch`."""
+
+HEALTH_PATHS = ("/health", "/v1/health", "/v1/models")
+"""Where an endpoint is asked for its health, as long as it knows no such path."""
+
+BUSY_WORDS = ("no slot available", "server busy")
+"""What llama.cpp and Ollama say when all their places are taken."""
 
 LOOK_SECONDS = 1.0
 """How often to look for progress, which costs more than a question: a walk over all processes."""
@@ -78,37 +84,66 @@ class Waited:
 
 
 def read_health(status: int | None, body: bytes | None, error: str = "") -> Health:
-    """Judge the answer to GET /health; a `status` of None means none came, because of `error`."""
+    """Judge the answer to a question for health; a `status` of None means none came: `error`.
+
+    The status decides, as in Docker's `curl -f`, unless the body says otherwise: servers tell with
+    200 that they load, and with 503 that they are too busy.
+    """
     if status is None:
         return Health("unreachable", error)
-    word = _status_word(body or b"")
-    if "no slot available" in word:
-        return Health("busy", word)
-    if "loading" in word:
-        return Health("loading", word)
-    if status == 200 and word != "error":
-        return Health("healthy", word)
-    return Health("error", f"HTTP {status}" + (f": {word}" if word else ""))
+    said = read_answer(body or b"")
+    lowered = said.words.lower()
+    if status == 429 or any(words in lowered for words in BUSY_WORDS):
+        return Health("busy", said.words)
+    if _is_loading(status, said, lowered):
+        return Health("loading", said.words)
+    if 200 <= status < 300 and not said.failure:
+        return Health("healthy", said.words)
+    key = "it asks for a key" if status in (401, 403) else ""
+    return Health("error", ": ".join(filter(None, (f"HTTP {status}", key, said.words))))
 
 
-def check_health(fetch: Fetch, url: str, api_key: str | None = None) -> Health:
-    """Ask the endpoint at `url`, which ends without a slash, for its health.
+def _is_loading(status: int, said: Said, lowered: str) -> bool:
+    """Whether the model is being loaded, as opposed to loading that failed."""
+    if said.unloaded:
+        return True
+    # The page of a web interface says that it is loading long after its server has loaded.
+    believed = status == 503 or (status == 200 and not said.page)
+    return believed and "loading" in lowered and not lowered.startswith(("error", "fail"))
+
+
+def check_health(
+    fetch: Fetch, url: str, api_key: str | None = None, path: str | None = None
+) -> Health:
+    """Ask the endpoint at `url`, which ends without a slash, for its health, at `path` if given.
 
     Those that know no /health are asked for /v1/health, then for their models, in this order:
     llama-server may list its models before they are loaded.
     """
     health = Health("unreachable")
-    for path in ("/health", "/v1/health", "/v1/models"):
+    for each in HEALTH_PATHS if path is None else (path,):
         try:
-            status, body = fetch(url + path, api_key)
+            status, body = fetch(url + each, api_key)
         except EndpointTimeout as error:
             return Health("unreachable", str(error), silent=True)
         except (EngineError, OSError) as error:
             return read_health(None, None, str(error))
         health = read_health(status, body)
-        if status not in (404, 405):
-            break
-    return health
+        if path is not None or not _knows_no_such_path(status, body):
+            return health
+    # Whoever has a page for every path has no models to list.
+    return health if not health.ready else Health("error", "it answers with web pages only")
+
+
+def _knows_no_such_path(status: int, body: bytes) -> bool:
+    """Whether an answer is about a path that the endpoint does not know.
+
+    LM Studio says so with a status of 200, and KoboldCpp shows its web interface.
+    """
+    said = read_answer(body)
+    return status in (404, 405) or (
+        status == 200 and (said.page or said.words.startswith("Unexpected endpoint"))
+    )
 
 
 def wait_until_healthy(
@@ -146,19 +181,3 @@ def wait_until_healthy(
                 return Waited("stalled", now - start, health)
         sleep(pause)
         pause = min(0.25, pause * 1.5)
-
-
-def _status_word(body: bytes) -> str:
-    """What a body says of its server, lower-cased: `status`, else the error's message."""
-    try:
-        answer: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(answer, dict):
-        return ""
-    if isinstance(answer.get("status"), str):
-        return str(answer["status"]).lower()
-    error = answer.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    return error.lower() if isinstance(error, str) else ""

@@ -73,8 +73,8 @@ class LlamaCppServer:
         return build_environment(self._spec, environ)
 
     def check_health(self, fetch: Fetch, url: str) -> Health:
-        """By /health (`KindOfServer`)."""
-        return check_health(fetch, url, self._spec.api_key)
+        """By /health, or as the spec says (`KindOfServer`)."""
+        return check_health(fetch, url, self._spec.api_key, self._spec.health_path)
 
     def find_fault(self, fetch: Fetch, url: str) -> str | None:
         """By /props, and by /lora-adapters where it is to have some (`KindOfServer`)."""

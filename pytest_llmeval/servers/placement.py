@@ -40,9 +40,10 @@ def device_flags(spec: ServerSpec) -> tuple[str, ...]:
     if spec.backend == "cpu":
         # The embedded engine has no flag for devices, and needs none to stay off them.
         return ("--device", "none") if spec.kind == "llama-server" else ("-ngl", "0")
-    if spec.backend in DEVICE_NAMES and spec.device is not None:
-        return ("--device", f"{DEVICE_NAMES[spec.backend]}0")  # all others are hidden
-    return ()
+    name = None if spec.backend is None else DEVICE_NAMES.get(spec.backend)
+    if name is None or spec.device is None:
+        return ()
+    return ("--device", f"{name}0")  # all others are hidden
 
 
 def device_variables(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:

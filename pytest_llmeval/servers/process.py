@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from pytest_llmeval.servers import guard
 from pytest_llmeval.servers.exits import describe_exit
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.spec import Output
+from pytest_llmeval.servers.trees import Usage, cpu_of, end_tree, pids_of, usage_of
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -35,14 +35,6 @@ MARGIN_SECONDS = 3.0
 
 class ProcessStartError(Exception):
     """The process could not be started at all; its text is the system's reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """CPU seconds and resident bytes of a process and everything it started."""
-
-    cpu_seconds: float
-    memory: int
 
 
 class GuardedProcess:
@@ -129,27 +121,15 @@ class GuardedProcess:
 
     def pids(self) -> set[int]:
         """The server's process and everything it started; empty once they are gone."""
-        return {process.pid for process in _tree(self._server)}
+        return pids_of(self._server)
 
     def cpu_seconds(self) -> float:
         """CPU seconds of the server's process alone, without what it started; 0 once it is gone."""
-        if self._server is None:
-            return 0.0
-        try:
-            times = self._server.cpu_times()
-        except psutil.Error:
-            return 0.0
-        return float(times.user + times.system)
+        return cpu_of(self._server)
 
     def usage(self) -> Usage:
         """What the server and everything it started have used; zeros once they are gone."""
-        cpu, memory = 0.0, 0
-        for process in _tree(self._server):
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                cpu += times.user + times.system
-                memory += process.memory_info().rss
-        return Usage(cpu, memory)
+        return usage_of(self._server)
 
     def stop(self, grace: float) -> None:
         """Ask the server to end, and kill it after `grace` seconds; back when nothing is left.
@@ -177,7 +157,7 @@ class GuardedProcess:
                 self._take(json.loads(line))
         self._guard.wait()
         if self._exit_code is None and self._server is not None:
-            _kill_tree(self._server)
+            end_tree(self._server)
         if self._pid is None and self._failure is None:
             self._failure = "its guard process ended at once"
         self._over.set()
@@ -216,16 +196,13 @@ def start_detached(
         apart = {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}
     else:
         apart = {"start_new_session": True}
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(environ),
-            cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
-            **apart,
-        )
+    try:
+        process = _start_apart(command, log_path, environ, apart)
+    except PermissionError:
+        if sys.platform != "win32":
+            raise
+        # Whoever put us into a job does not let go of what we start, and may end it with us.
+        process = _start_apart(command, log_path, environ, {"creationflags": flags})
     # While we live it is our child: somebody must take its exit status, or it stays a zombie.
     threading.Thread(target=process.wait, name="llmeval-detached", daemon=True).start()
     return identity_of(process.pid)
@@ -241,21 +218,38 @@ def survive_terminal() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def kill_tree(identity: Identity) -> bool:
-    """Kill a process and everything it started, and see it end; whether it is gone.
+def _start_apart(
+    command: Sequence[str], log_path: Path, environ: Mapping[str, str], apart: Mapping[str, Any]
+) -> subprocess.Popen[bytes]:
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(environ),
+            cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
+            **apart,
+        )
 
-    Nothing happens to somebody else who has its pid by now.
+
+def run_to_end(command: Sequence[str], *, timeout: float) -> tuple[int, str]:
+    """Run a program of the system: its exit status, and what it wrote.
+
+    Raises OSError when it cannot be started or does not end in time.
     """
-    if identity.lives():
-        with contextlib.suppress(psutil.Error):
-            victims = _tree(psutil.Process(identity.pid))
-            for victim in reversed(victims):  # the root first: it may start more
-                with contextlib.suppress(psutil.Error):
-                    victim.kill()
-            deadline = time.monotonic() + MARGIN_SECONDS
-            while any(map(_lives, victims)) and time.monotonic() < deadline:
-                time.sleep(0.01)
-    return not identity.lives()
+    try:
+        done = subprocess.run(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"it did not end within {timeout:g} s") from None
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def _start_guard(
@@ -305,36 +299,3 @@ def _wait(event: threading.Event, timeout: float | None) -> bool:
             return False
         event.wait(min(left, SLICE_SECONDS))
     return True
-
-
-def _tree(root: psutil.Process | None) -> list[psutil.Process]:
-    """A process with everything it started, the youngest first; empty if it is gone."""
-    if root is None:
-        return []
-    try:
-        return [*reversed(root.children(recursive=True)), root]
-    except psutil.Error:
-        return []
-
-
-def _kill_tree(root: psutil.Process) -> None:
-    """Kill a server whose guard is gone, with everything it started, and see it end."""
-    victims = _tree(root)
-    if sys.platform != "win32" and (victims or not psutil.pid_exists(root.pid)):
-        # Even when the leader is gone, its group's number stays taken while a member lives.
-        with contextlib.suppress(OSError):
-            os.killpg(root.pid, signal.SIGKILL)
-    for victim in victims:
-        with contextlib.suppress(psutil.Error):
-            victim.kill()
-    deadline = time.monotonic() + MARGIN_SECONDS
-    while any(map(_lives, victims)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def _lives(process: psutil.Process) -> bool:
-    """Whether a process still runs: a zombie, which only waits to be counted, does not."""
-    try:
-        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports
-from pytest_llmeval.servers.device_use import find_device_fault, read_use
+from pytest_llmeval.servers.device_log import await_use
+from pytest_llmeval.servers.device_use import find_device_fault
 from pytest_llmeval.servers.health import (
     Fetch,
     Health,
@@ -21,21 +22,18 @@ from pytest_llmeval.servers.health import (
     wait_until_healthy,
 )
 from pytest_llmeval.servers.kinds import kind_of
-from pytest_llmeval.servers.logs import read_section, read_tail, start_section
+from pytest_llmeval.servers.logs import read_tail, start_section
 from pytest_llmeval.servers.process import (
     SLICE_SECONDS,
     GuardedProcess,
     ProcessStartError,
-    Usage,
 )
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.trees import Usage
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
-
-LOG_SECONDS = 1.0
-"""How long to wait for the log of a healthy server to say which devices it uses."""
 
 PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
@@ -80,6 +78,7 @@ class Server:
         self._kind = kind_of(spec, post)
         self._port: int | None = None
         self._process: GuardedProcess | None = None
+        self._devices: str | None = None
         self._starts = 0
         self._generation = 0  # how many starts ended well
         self._history = RestartHistory()
@@ -110,6 +109,11 @@ class Server:
     def exit_description(self) -> str | None:
         """What ended it, in words; None while it lives and before it is started."""
         return None if self._process is None else self._process.exit_description
+
+    @property
+    def devices(self) -> str | None:
+        """The devices that it computes on, by its log; None for the CPU, and if it does not say."""
+        return self._devices
 
     def alive(self) -> bool:
         """Whether its process exists."""
@@ -306,17 +310,9 @@ class Server:
             raise self._start_error(fault)
 
     def _find_device_fault(self) -> str | None:
-        """What it computes on otherwise than asked for, by what it has logged since its start.
-
-        What it logs while it loads may arrive a moment after it has answered.
-        """
-        use = read_use(read_section(self.spec.log_path))
-        deadline = self._clock() + LOG_SECONDS
-        while not use.told and self.spec.backend not in {None, "cpu"}:
-            if self._clock() > deadline:
-                break
-            self._sleep(SLICE_SECONDS)
-            use = read_use(read_section(self.spec.log_path))
+        """What it computes on otherwise than asked for, by what it has logged since its start."""
+        use = await_use(self.spec, self._clock, self._sleep)
+        self._devices = use.in_words
         return find_device_fault(use, self.spec)
 
     def _end_process(self) -> str:

@@ -72,7 +72,8 @@ class ServerSpec:
     is the card's number, of those that this backend sees; None: all of them. `device_name` is what
     that card is called, if somebody knows. `aliases` are further names of the model. `batch` and
     `ubatch` are tokens, `timeout` the seconds that a request may take to be read or answered.
-    `api_key` is what requests must carry. `metrics` opens /metrics.
+    `api_key` is what requests must carry. `metrics` opens /metrics. `health_path` is where alone it
+    is asked for its health; None: wherever its kind is.
     """
 
     name: str
@@ -102,6 +103,7 @@ class ServerSpec:
     device_name: str | None = None
     api_key: str | None = field(default=None, repr=False)
     metrics: bool = False
+    health_path: str | None = None
     output: Output | None = None
 
     @property

@@ -12,6 +12,7 @@ import pytest
 from pytest_llmeval.engines.fake_rules import load_script
 from pytest_llmeval.inputs.config import load_config
 from pytest_llmeval.inputs.suites import load_suite
+from pytest_llmeval.orchestrator.configs import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -34,6 +35,10 @@ FILES = {
 }
 
 
+#: How a line of a file of each kind begins, and of none that is looked for later.
+KINDS = {"config": "models:", "suite": "items:", "instance": "model:", "script": "- "}
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A fence of a document. `path` is the file it stands for."""
@@ -48,13 +53,19 @@ class Example:
 
     @property
     def kind(self) -> str:
-        """What reads it: pytest, or what loads a config, a suite or a script of the fake engine."""
+        """What reads it: pytest, or what loads a config, a suite an instance or a script."""
         if self.path.endswith(".py"):
             return "test"
-        for kind, begin in (("config", "models:"), ("suite", "items:"), ("script", "- ")):
+        kinds = (
+            ("config", "models:"),
+            ("suite", "items:"),
+            ("instance", "model:"),
+            ("script", "- "),
+        )
+        for kind, begin in kinds:
             if re.search(rf"^{begin}", self.text, re.MULTILINE):
                 return kind
-        raise ValueError(f"{self}: neither a config nor a suite nor a script")
+        raise ValueError(f"{self}: neither a config nor a suite, an instance nor a script")
 
 
 def examples_of(document: str) -> Iterator[Example]:
@@ -71,7 +82,7 @@ def path_of(language: str, text: str, before: str, line: int) -> str:
     """What its first line says, or else the last file that the words before it name."""
     suffix = {"yaml": "yaml", "python": "py"}[language]
     comment = re.match(rf"# ([\w./-]+\.{suffix})\n", text)
-    named = re.findall(rf"`((?:config|suites|tests)/[\w./-]+\.{suffix})`", before)
+    named = re.findall(rf"`((?:config|suites|tests|instances)/[\w./-]+\.{suffix})`", before)
     if comment or named:
         return comment[1] if comment else str(named[-1])
     if language == "python":
@@ -124,6 +135,8 @@ def test_every_file_shown_can_be_loaded(
         assert load_config(path).models
     elif example.kind == "suite":
         assert load_suite(path, example.path).items
+    elif example.kind == "instance":
+        assert load_file(path).config.model.path
     else:
         assert load_script(path)
 
@@ -149,7 +162,10 @@ def test_readme_s_choice_of_tests_works(
     evaluate(pytester, node).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(examples_of(d))])
+RUNNING = [d for d in DOCUMENTS if any(each.kind != "instance" for each in examples_of(d))]
+
+
+@pytest.mark.parametrize("document", RUNNING)
 def test_the_examples_of_a_document_pass_together(
     document: str, project: Callable[[str], None], pytester: pytest.Pytester
 ) -> None:

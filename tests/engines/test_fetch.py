@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmeval.engines.fetch import Fetched, fetch
+from pytest_llmeval.errors import EndpointTimeout, EndpointUnreachable
 
 if TYPE_CHECKING:
     from tests.engines.conftest import FaultServer, Step
@@ -39,7 +40,7 @@ def test_a_refused_connection_is_told(dead_port: int) -> None:
 
 def test_silence_is_told(server: FaultServer) -> None:
     server.scripts = [["hang"]]
-    assert fetch(server.url, 0.05) == Fetched(None, error="no answer within 0.05 s")
+    assert fetch(server.url, 0.05) == Fetched(None, error="no answer within 0.05 s", timed_out=True)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,11 @@ def test_a_key_that_no_header_can_carry_is_told_without_showing_it(server: Fault
     assert fetched.status is None
     assert fetched.error
     assert "sk-" not in fetched.error
+
+
+def test_an_answer_is_handed_on_and_its_lack_is_raised_by_its_kind() -> None:
+    assert Fetched(503, b"busy").answer() == (503, b"busy")
+    with pytest.raises(EndpointTimeout, match="no answer within 5 s"):
+        Fetched(None, error="no answer within 5 s", timed_out=True).answer()
+    with pytest.raises(EndpointUnreachable, match="cannot connect"):
+        Fetched(None, error="cannot connect: refused").answer()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from pytest_llmeval.errors import InstanceConfigError, OrchestratorError, UnknownInstanceError
+from pytest_llmeval.inputs.documents import read_document
+from pytest_llmeval.inputs.sections import file_schema
 from pytest_llmeval.orchestrator.config import InstanceConfig, ModelConfig
 from pytest_llmeval.orchestrator.configs import (
     fingerprint,
@@ -218,6 +222,7 @@ def test_a_local_host_needs_none(write: Write, host: str) -> None:
         ),
         ("healthcheck: {path: health}", "2: healthcheck.path: expected a path such as /health"),
         ("env: {'A=B': x}", "2: env: 'A=B' can be no name or value of a variable"),
+        ("env: {LLAMA_API_KEY: a}", "2: env: LLAMA_API_KEY would hold a key, and no config holds"),
         ("aliases: ['a b']", "2: aliases: expected a name without spaces and commas, found 'a b'"),
         ("aliases: [a, b, a]", "2: aliases: 'a' is given twice"),
     ],
@@ -254,6 +259,43 @@ def test_what_is_no_variable_s_name_is_not_repeated(write: Write) -> None:
     assert found == [
         "2: server.api_key_env: expected the name of an environment variable, such as MY_API_KEY"
     ]
+
+
+# The schema for editors ---------------------------------------------------------------------------
+
+SCHEMA = file_schema(InstanceConfig, "llama-orch instance")
+
+
+def keys_of(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for section in (schema, *schema["$defs"].values()):
+        yield from section["properties"].items()
+
+
+def test_every_key_is_described() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert [key for key, content in keys_of(SCHEMA) if "description" not in content] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("server: {port: auto}\nttl: 1.5", True),
+        ("server: {port: 8080}\ngpu: {backend: cuda, layers: all}", True),
+        ("server: {port: 0}", False),
+        ("server: {port: any}", False),
+        ("gpu: {layers: most}", False),
+        ("restart: {jitter: 2}", False),
+        ("argz: []", False),
+    ],
+)
+def test_the_schema_takes_what_the_loader_does(write: Write, text: str, right: bool) -> None:
+    path = write("a", f"model: {{path: m}}\n{text}\n")
+    document = read_document(path, InstanceConfigError)
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid(document.data) == right
+    if right:
+        load_file(path)
+    else:
+        assert mistakes_of(path)
 
 
 # Who is there -------------------------------------------------------------------------------------

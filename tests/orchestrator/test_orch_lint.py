@@ -7,13 +7,14 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_llmeval.errors import InstanceConfigError
-from pytest_llmeval.machine.memory import Memory
+from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.orchestrator.autostart import write_autostart
 from pytest_llmeval.orchestrator.configs import fingerprint, load_instance
 from pytest_llmeval.orchestrator.findings import Finding, summary
@@ -21,10 +22,12 @@ from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.lint import lint, validate
 from pytest_llmeval.orchestrator.lint_facts import Machine
 from pytest_llmeval.orchestrator.rows import InstanceRow
+from pytest_llmeval.orchestrator.sight import Sight
 from pytest_llmeval.servers.identity import identity_of
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-PLENTY = Memory(2**40, 2**40)
+CUDA = Device("CUDA0", "a card", 2**40, 2**40)
+PLENTY = Sight((CUDA, replace(CUDA, name="Vulkan0"), replace(CUDA, name="Metal")), 2**40)
 
 Lint = Callable[..., list[str]]
 
@@ -65,10 +68,12 @@ def look(
     rows: Mapping[str, InstanceRow] | None = None,
     *,
     system: str = "linux",
-    free: Memory = PLENTY,
+    sight: Sight = PLENTY,
 ) -> list[Finding]:
     environment = {"PATH": os.defpath} if environment is None else environment
-    return list(lint(home, environment, rows or {}, lambda known: Machine(system, known, free)))
+    return list(
+        lint(home, environment, rows or {}, lambda known: Machine(system, known, lambda _: sight))
+    )
 
 
 def said(*arguments: Any, **keywords: Any) -> list[str]:
@@ -201,7 +206,7 @@ def test_a_key_s_variable(
         ("cuda", "darwin", "there is no cuda on macOS. Set gpu.backend to metal, or to cpu"),
         ("vulkan", "darwin", None),
         ("metal", "darwin", None),
-        ("rocm", "win32", None),
+        ("cuda", "win32", None),
     ],
 )
 def test_a_backend_that_the_system_has_not(
@@ -297,21 +302,28 @@ def test_a_log_s_folder_that_is_not_ours(
 
 def test_too_little_memory(home: Home, write: Callable[..., Path]) -> None:
     write("a")
-    (line,) = said(home, free=Memory(2**20))
-    assert line.startswith("warning a: it needs about 0.3 GiB of main memory, but 0.0 GiB of main")
+    (line,) = said(home, sight=Sight((), 2**20))
+    assert line.startswith("warning a: it does not fit: about 260 MiB of main memory, and 259 MiB")
+    assert line.endswith("or set less context_size, parallel or layers, or take a smaller model")
 
 
 def test_too_little_memory_on_the_gpu(home: Home, write: Callable[..., Path]) -> None:
     write("a", "gpu: {backend: cuda, layers: all}")
-    (line,) = said(home, free=Memory(2**40, 2**20))
-    assert "it needs about 0.3 GiB on the GPU, but 0.0 GiB of the GPUs' memory are free" in line
-    assert said(home, free=Memory(2**40, None)) == []  # where nobody can tell, nobody does
+    (line,) = said(home, sight=Sight((replace(CUDA, free=2**20),), 2**40))
+    assert line.startswith("warning a: it does not fit: about")
+    assert "of the device's too little is free" in line
+
+
+def test_memory_that_nobody_can_tell_of_is_unknown(home: Home, write: Callable[..., Path]) -> None:
+    write("a", "gpu: {backend: cuda, layers: all}")
+    (line,) = said(home, sight=Sight((), 2**40, trouble="it hangs"))
+    assert line.startswith("note a: whether it fits is unknown: about")
 
 
 def test_what_runs_has_its_memory(home: Home, write: Callable[..., Path]) -> None:
     write("a")
     row = InstanceRow("a", server=identity_of(os.getpid()))
-    assert said(home, rows={"a": row}, free=Memory(2**20)) == []
+    assert said(home, rows={"a": row}, sight=Sight((), 2**20)) == []
 
 
 def test_what_is_brought_up_together_must_fit_together(
@@ -320,10 +332,28 @@ def test_what_is_brought_up_together_must_fit_together(
     for name in "abc":
         write(name)
     write_autostart(home, ["a", "c"])
-    (line,) = said(home, free=Memory(300 * 2**20))
+    (line,) = said(home, sight=Sight((), 300 * 2**20))
     assert line.startswith(
-        "warning -: a, c are brought up together and need 0.5 GiB of main memory, but 0.3 GiB"
+        "warning -: a, c are brought up together and need about 520 MiB of main memory: "
     )
+    assert line.endswith("Take one out with: llama-orch daemon autostart --remove NAME")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("{backend: rocm}", "llama-server lists no rocm: it has CUDA0, Vulkan0, Metal. Set gpu to"),
+        ("{backend: cuda, device_id: 3}", "llama-server lists no cuda device 3: it has CUDA0, "),
+        ("{backend: cuda, device_id: 0}", None),
+    ],
+)
+def test_a_device_that_is_not_there(
+    home: Home, write: Callable[..., Path], gpu: str, words: str | None
+) -> None:
+    write("a", f"gpu: {gpu}")
+    found = [line for line in said(home) if line.startswith("error")]
+    assert len(found) == (words is not None)
+    assert all(line.startswith(f"error a: {words}") for line in found)
 
 
 # Between instances --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import InstanceConfigError
+from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.specs import health_policy, server_spec
@@ -140,6 +141,20 @@ def test_a_key_in_the_config_is_refused_with_the_way_out_and_not_repeated() -> N
     assert "open-sesame" not in str(caught.value)
 
 
+def test_a_device_is_known_by_what_it_is_called_where_that_is_known() -> None:
+    """So that the log of the server can be held against it."""
+    devices = [Device("CUDA0", "RTX", 1, 1), Device("CUDA1", "A4000", 1, 1)]
+    for gpu, name in (
+        ({"backend": "cuda", "device_id": 1}, "A4000"),
+        ({"backend": "cuda", "device_id": 2}, None),
+        ({"backend": "cuda"}, None),
+        ({"backend": "vulkan", "device_id": 1}, None),
+    ):
+        config = InstanceConfig.model_validate({"model": MODEL, "gpu": gpu})
+        built = server_spec("qwen3", config, HOME, environ={}, devices=devices)
+        assert built.device_name == name
+
+
 # Ports, restarts, logs ----------------------------------------------------------------------------
 
 
@@ -186,3 +201,8 @@ def test_logs_lie_in_the_home_or_where_the_config_says() -> None:
     out, err = Path("elsewhere", "qwen3.out.log"), Path("elsewhere", "qwen3.err.log")
     assert elsewhere.output == Output(out, err, max_bytes=4096, keep=0)
     assert elsewhere.log_path == err
+
+
+def test_health_is_asked_for_where_the_config_says() -> None:
+    assert spec().health_path == "/health"
+    assert spec({"healthcheck": {"path": "/v1/models"}}).health_path == "/v1/models"

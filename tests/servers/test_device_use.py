@@ -4,6 +4,7 @@ that each one names; those of the CPU come from the real llama-server.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def test_devices_layers_and_buffers_are_read_in_the_words_of_2025() -> None:
     assert use.weights == {"Vulkan0": 4403.49, "CPU_Mapped": 281.81}
     assert use.cache == {"Vulkan0": 512.0}
     assert use.busy_devices == ("Vulkan0",)
+    assert use.in_words == "Vulkan0 (AMD Radeon RX 6900 XT (RADV NAVI21))"
 
 
 def test_a_place_on_the_bus_is_no_part_of_a_name() -> None:
@@ -217,6 +219,23 @@ def test_another_card_than_the_one_of_the_number_is_a_fault() -> None:
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a stand-in of one line needs a POSIX shell")
+def test_a_server_that_logs_its_card_has_it_as_its_device(
+    make_server: Callable[..., Server], llama_server: Callable[..., str]
+) -> None:
+    """The log is written beforehand by a stand-in, which then serves on the CPU."""
+    lines = "\n".join(f"echo '{line}' >&2" for line in VULKAN_2025.splitlines())
+    serve = f'exec "{sys.executable}" -m pytest_llmeval.servers.embedded -m "$2" --port "$8" -np 2'
+    server = make_server(
+        kind="llama-server",
+        executable=llama_server(f"{lines}\n{serve} -c 512"),
+        backend="vulkan",
+        device=0,
+    )
+    server.start()
+    assert server.devices == "Vulkan0 (AMD Radeon RX 6900 XT (RADV NAVI21))"
+
+
 # Real servers -------------------------------------------------------------------------------------
 
 
@@ -230,6 +249,7 @@ def test_the_real_log_of_a_server_on_the_cpu_is_read(
         variables={"LLAMA_ARG_LOG_VERBOSITY": "4"},
     )
     server.start()
+    assert server.devices is None
     use = read_use(server.spec.log_path.read_text(encoding="utf-8").splitlines())
     assert use.told
     assert use.busy_devices == ()
@@ -237,12 +257,15 @@ def test_the_real_log_of_a_server_on_the_cpu_is_read(
     assert use.cache["CPU"] > 0
 
 
+@pytest.mark.parametrize("layers", ["all", None])
 def test_a_real_server_that_finds_no_card_is_refused(
-    make_server: Callable[..., Server], real_llama_server: Path
+    make_server: Callable[..., Server], real_llama_server: Path, layers: Any
 ) -> None:
-    """The build for tests has no backend but the CPU."""
+    """The build for tests has no backend but the CPU. Without layers asked for it warns of nothing,
+    and says where the model lies only because we have it log that.
+    """
     server = make_server(
-        kind="llama-server", executable=str(real_llama_server), backend="vulkan", gpu_layers="all"
+        kind="llama-server", executable=str(real_llama_server), backend="vulkan", gpu_layers=layers
     )
     with pytest.raises(ServerStartError) as caught:
         server.start()

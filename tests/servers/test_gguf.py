@@ -4,6 +4,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,8 @@ def test_the_first_file_of_a_split_model_stands_for_all(split: list[Path], small
     whole, one = read_gguf(split[0]), read_gguf(split[0].rename(split[0].with_name("m.gguf")))
     assert (whole.size, whole.expected_size) == (3 * len(small), 3 * one.expected_size)
     assert whole.kv_bytes_per_token == one.kv_bytes_per_token
+    assert one.weights is not None
+    assert whole.weights == replace(one.weights, output=3 * one.weights.output)
 
 
 @pytest.mark.parametrize(

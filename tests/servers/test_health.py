@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_llmeval.errors import EndpointUnreachable
+from pytest_llmeval.errors import EndpointTimeout, EndpointUnreachable
 from pytest_llmeval.servers.health import (
     Health,
     Progress,
@@ -13,43 +15,42 @@ from pytest_llmeval.servers.health import (
     read_health,
     wait_until_healthy,
 )
+from pytest_llmeval.servers.kinds import kind_of
+from pytest_llmeval.servers.spec import ServerSpec
 
 LOADING = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "state"),
-    [
-        (200, b'{"status":"ok"}', "healthy"),
-        (200, b'{"status":"ok","slots_idle":3,"slots_processing":1}', "healthy"),
-        (200, b"", "healthy"),
-        (200, b"<html>some proxy</html>", "healthy"),
-        (200, b'{"status": 1}', "healthy"),
-        (200, b'{"status":"loading model"}', "loading"),
-        (200, b'{"status":"error"}', "error"),
-        (503, LOADING, "loading"),
-        (503, b'{"status":"loading model"}', "loading"),
-        (503, b'{"status":"no slot available","slots_idle":0,"slots_processing":4}', "busy"),
-        (200, b'{"status":"no slot available"}', "busy"),
-        (503, b'{"error":{"message":"No slot available"}}', "busy"),
-        (503, b"", "error"),
-        (503, b"upstream gone", "error"),
-        (500, b'{"status":"error"}', "error"),
-        (500, b'{"error":"model crashed"}', "error"),
-        (404, b"Not Found", "error"),
-        (401, b'{"error":{"code":401,"message":"Invalid API Key"}}', "error"),
-        (200, b"[" * 100_000, "healthy"),
-        (503, b"\xff\xfe", "error"),
-    ],
-)
-def test_every_body_of_every_age_has_its_state(status: int, body: bytes, state: str) -> None:
-    assert read_health(status, body).state == state
+ANSWERS = json.loads((Path(__file__).parent / "health_answers.json").read_text(encoding="utf-8"))
+"""What servers were seen to answer: who and of what age, where that is told, and what it means.
+
+Each letter of a body is a byte.
+"""
 
 
-def test_an_error_says_what_the_server_said() -> None:
-    assert read_health(401, b'{"error":{"message":"Invalid API Key"}}') == Health(
-        "error", "HTTP 401: invalid api key"
-    )
+def named(answer: dict[str, Any]) -> str:
+    return f"{answer['server']} {answer['build']} {answer['path']} {answer['status']}"
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=named)
+def test_every_server_of_every_age_is_understood(answer: dict[str, Any]) -> None:
+    health = read_health(answer["status"], answer["body"].encode("latin-1"))
+    assert health.state == answer["expected"]
+    assert health.detail == answer.get("says", health.detail)
+
+
+def test_the_answers_are_many_and_of_all_servers() -> None:
+    assert len(ANSWERS) >= 40
+    servers = {answer["server"] for answer in ANSWERS}
+    assert servers >= {"llama-server", "ik_llama.cpp", "Ollama", "vLLM", "LM Studio"}
+    assert {answer["expected"] for answer in ANSWERS} >= {"healthy", "busy", "loading", "error"}
+    assert all(answer["origin"] for answer in ANSWERS)
+
+
+def test_a_detail_is_a_line_that_is_not_too_long() -> None:
+    detail = read_health(500, b"many\n words " * 1000).detail
+    assert "\n" not in detail
+    assert len(detail) < 250
 
 
 def test_no_answer_is_unreachable_with_its_reason() -> None:
@@ -70,23 +71,61 @@ def test_only_a_healthy_server_is_ready_even_with_all_slots_taken(state: str, re
     assert Health(state).ready is ready  # type: ignore[arg-type]  # parametrized as text
 
 
-def answers(**by_path: tuple[int, bytes]) -> tuple[Callable[..., tuple[int, bytes]], list[str]]:
+Answers = dict[str, tuple[int, bytes]]
+PAGE = b"<!DOCTYPE html><html><head><title>KoboldAI Lite</title></head></html>"
+MODELS = b'{"object":"list","data":[{"id":"m"}]}'
+
+
+def asked_of(answers: Answers, **options: str) -> tuple[Health, list[str]]:
+    """The health of an endpoint with these answers (404 where there is none), and what it took."""
     asked: list[str] = []
 
     def fetch(url: str, _key: str | None) -> tuple[int, bytes]:
         asked.append(url.removeprefix("http://h"))
-        return by_path.get(asked[-1].rpartition("/")[2], (404, b""))
+        return answers.get(asked[-1], (404, b"Not Found"))
 
-    return fetch, asked
+    return check_health(fetch, "http://h", **options), asked
 
 
 def test_models_are_asked_for_only_where_no_health_is_known() -> None:
-    fetch, asked = answers(models=(200, b"{}"))
-    assert check_health(fetch, "http://h").state == "healthy"
+    health, asked = asked_of({"/v1/models": (200, MODELS)})
+    assert health.state == "healthy"
     assert asked == ["/health", "/v1/health", "/v1/models"]
-    fetch, asked = answers(health=(503, LOADING), models=(200, b"{}"))
-    assert check_health(fetch, "http://h").state == "loading"
+    health, asked = asked_of({"/health": (503, LOADING), "/v1/models": (200, MODELS)})
+    assert health.state == "loading"
     assert asked == ["/health"]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "models", "expected"),
+    [
+        # LM Studio answers what it does not know with 200, KoboldCpp with its web interface.
+        ((200, b'{"error":"Unexpected endpoint or method. (GET /health)"}'), MODELS, "healthy"),
+        ((200, PAGE), MODELS, "healthy"),
+        ((405, b""), MODELS, "healthy"),
+        ((200, PAGE), PAGE, "error"),
+        ((404, b""), PAGE, "error"),
+    ],
+)
+def test_an_answer_about_a_path_that_is_not_known_is_none_about_health(
+    elsewhere: tuple[int, bytes], models: bytes, expected: str
+) -> None:
+    answers = {"/health": elsewhere, "/v1/health": elsewhere, "/v1/models": (200, models)}
+    health, asked = asked_of(answers)
+    assert health.state == expected
+    assert len(asked) == 3
+
+
+def test_who_knows_no_path_at_all_is_told_with_its_last_words() -> None:
+    assert asked_of({})[0] == Health("error", "HTTP 404: Not Found")
+    pages = dict.fromkeys(("/health", "/v1/health", "/v1/models"), (200, PAGE))
+    assert asked_of(pages)[0] == Health("error", "it answers with web pages only")
+
+
+def test_a_path_that_the_user_names_is_the_only_one() -> None:
+    assert asked_of({"/": (200, PAGE)}, path="/") == (Health("healthy", "KoboldAI Lite"), ["/"])
+    health, asked = asked_of({"/health": (200, b"")}, path="/ready")
+    assert (health.state, asked) == ("error", ["/ready"])
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError("no"), EndpointUnreachable("no")])
@@ -95,6 +134,14 @@ def test_a_failed_request_is_unreachable(error: Exception) -> None:
         raise error
 
     assert check_health(fetch, "http://h") == Health("unreachable", "no")
+
+
+def test_an_answer_that_comes_too_late_is_told_from_one_that_nobody_gives() -> None:
+    def fetch(_url: str, _key: str | None) -> tuple[int, bytes]:
+        raise EndpointTimeout("no answer within 5 s")
+
+    health = check_health(fetch, "http://h")
+    assert health == Health("unreachable", "no answer within 5 s", silent=True)
 
 
 IDLE = Progress(log_size=100, last_line="loading", cpu_seconds=1.0, memory=10**6)
@@ -172,3 +219,16 @@ def test_once_a_second_the_waiting_is_reported_with_the_last_line() -> None:
     assert 8 <= len(world.reports) <= 10
     assert {line for _, line in world.reports} == {"loading"}
     assert world.reports == sorted(world.reports)
+
+
+def test_a_server_of_ours_is_asked_at_the_path_that_its_spec_names(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str, _key: str | None) -> tuple[int, bytes]:
+        asked.append(url)
+        return 200, b""
+
+    path = tmp_path / "log"
+    spec = ServerSpec("m", "embedded", None, 1, 64, path, health_path="/v1/models")
+    assert kind_of(spec).check_health(fetch, "http://h").ready
+    assert asked == ["http://h/v1/models"]

@@ -20,7 +20,9 @@ from pytest_llmeval.commands.llama_orch.daemon_commands import daemon_app
 from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, restart, up
 from pytest_llmeval.commands.llama_orch.logs_command import logs
 from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
+from pytest_llmeval.commands.llama_orch.machine_commands import devices, estimate
 from pytest_llmeval.commands.llama_orch.serve_command import serve
+from pytest_llmeval.commands.llama_orch.service_command import install_service
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -71,7 +73,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
 app.command()(init)
 app.command()(serve)
-for command in (up, down, restart, ps, health, logs, describe, reset):
+app.command("install-service")(install_service)
+for command in (up, down, restart, ps, health, logs, describe, reset, devices, estimate):
     app.command()(command)
 
 

@@ -27,7 +27,7 @@ def start(ctx: typer.Context, as_json: AsJson = False) -> None:
     before = daemon.running(home)
     identity = daemon.ensure_running(home, os.environ)
     if as_json:
-        say_json({"pid": identity.pid, "started": identity != before, "home": home.root})
+        say_json({"pid": identity.pid, "ran_already": identity == before, "home": home.root})
     elif identity == before:
         typer.echo(f"The daemon runs already, pid {identity.pid}.")
     else:
@@ -79,17 +79,14 @@ def _in_words(report: DaemonStatus) -> str:
 
 
 @daemon_app.command("run")
-def run(
-    ctx: typer.Context,
-    detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
-) -> None:
+def run(ctx: typer.Context) -> None:
     """Be the daemon, here in the foreground, until Ctrl-C or `llama-orch daemon stop`.
 
     That is what a service manager runs.
     """
     from pytest_llmeval.orchestrator import daemon_run
 
-    daemon_run.run(home_of(ctx), os.environ, detached=detached)
+    daemon_run.run(home_of(ctx), os.environ, in_background=False)
 
 
 @daemon_app.command("autostart")

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,10 +19,12 @@ from pytest_llmeval.errors import MissingExtraError, OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
 
 if TYPE_CHECKING:
+    from pytest_llmeval.orchestrator.front_door.door import DoorListener
     from pytest_llmeval.orchestrator.listening import Listener
     from pytest_llmeval.orchestrator.web.access import Access
 
 PORT = 9640
+PROXY_PORT = 9641
 
 
 def serve(
@@ -36,6 +38,16 @@ def serve(
         typer.Option(metavar="NAME", help="The variable that holds the token; else one is kept."),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Also open the front door for OpenAI's clients.")
+    ] = False,
+    proxy_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the front door listens.")
+    ] = PROXY_PORT,
+    proxy_token_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The variable with the key that its clients need."),
+    ] = None,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
     from pytest_llmeval.orchestrator.listening import listen
@@ -48,8 +60,15 @@ def serve(
     web = _web(home, access, listening)
     for line in place.lines():
         typer.echo(line)
+    listeners: list[Listener] = [web]
+    if proxy:
+        key = _proxy_key(host, proxy_token_env, access, os.environ)
+        door = _front_door(home, host, proxy_port, key)
+        listeners.append(door)
+        whom = "with the key" if key else "of this machine"
+        typer.echo(f"front door: {replace(place, port=door.port).address}v1  for clients {whom}")
     with _opened(home, place) if open_page else contextlib.nullcontext():
-        run([web])
+        run(listeners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,32 @@ def _web(home: Home, access: Access, listening: socket.socket) -> Listener:
     instances = Client.open(home, environ=os.environ)
     app = make_app(instances, access=access, daemon=lambda: running(home) is not None)
     return WebServer(app, listening)
+
+
+def _proxy_key(
+    host: str, proxy_token_env: str | None, access: Access, environ: Mapping[str, str]
+) -> str | None:
+    """What clients of the front door must carry: what was given for it, else for other machines
+    the interface's token, else nothing.
+    """
+    from pytest_llmeval.orchestrator.web.access import is_loopback
+    from pytest_llmeval.orchestrator.web.token_file import given_token
+
+    if proxy_token_env:
+        return given_token(proxy_token_env, environ, "--proxy-token-env")
+    return None if is_loopback(host) else access.token
+
+
+def _front_door(home: Home, host: str, port: int, key: str | None) -> DoorListener:
+    from pytest_llmeval.orchestrator.client import Client
+    from pytest_llmeval.orchestrator.front_door.door import DoorListener
+    from pytest_llmeval.orchestrator.front_door.fitting import MachineFits
+    from pytest_llmeval.orchestrator.lint_facts import this_machine
+    from pytest_llmeval.orchestrator.listening import listen
+
+    instances = Client.open(home, environ=os.environ)
+    fits = MachineFits(instances, this_machine(os.environ).look, os.environ)
+    return DoorListener(instances, listen(host, port, "--proxy-port"), key, fits)
 
 
 @contextlib.contextmanager

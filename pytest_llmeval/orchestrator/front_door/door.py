@@ -92,6 +92,39 @@ class FrontDoor:
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
 
+class DoorListener:
+    """A front door on a socket that is bound already (`listening.Listener`)."""
+
+    def __init__(
+        self, instances: Instances, listening: socket.socket, key: str | None, fits: Fits
+    ) -> None:
+        self._instances = instances
+        self._listening = listening
+        self._key = key
+        self._fits = fits
+        self._ended = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        number: int = self._listening.getsockname()[1]
+        return number
+
+    async def run(self) -> None:
+        """Answer until `stop`."""
+        keeping = ThreadedKeeping(self._instances, self._fits, os.environ)
+        door = FrontDoor(self._listening, Fleet(keeping, QUEUE_LIMIT), self._key, LIMITS)
+        try:
+            await door.open()
+            await self._ended.wait()
+        finally:
+            await door.close()
+
+    def stop(self) -> None:
+        """End soon, and break off what is still going on."""
+        self._ended.set()
+
+
 async def open_front_door(
     instances: Instances,
     *,

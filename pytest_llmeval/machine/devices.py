@@ -1,0 +1,89 @@
+"""What a llama-server of this machine can compute on beside the CPU, as it lists it itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+SECONDS = 15.0
+"""The patience with `--list-devices`: a driver that wakes its card up takes seconds."""
+
+_LINE = re.compile(r"^\s+(\S+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$")
+_INTEGRATED = re.compile(
+    r"\bU?HD Graphics\b|\bIris\b|\bArc\(\w+\) Graphics\b|\bRadeon(\(\w+\))? (Vega \d+ )?Graphics\b"
+    r"|\bRadeon(\(\w+\))? \d{3,4}[MS]\b|\bApple M\d|\bAdreno\b|\bMali\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What llama.cpp can compute on beside the CPU: its name there, what it is called, bytes."""
+
+    name: str
+    description: str
+    total: int
+    free: int
+
+    @property
+    def integrated(self) -> bool:
+        """Whether it seems to share main memory with the CPU, by what it is called."""
+        return _INTEGRATED.search(self.description) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The devices that an executable has listed; `trouble` says why it could not, in words."""
+
+    devices: tuple[Device, ...] = ()
+    trouble: str = ""
+
+
+def ask_devices(executable: str, environ: Mapping[str, str], seconds: float = SECONDS) -> Listing:
+    """Have llama-server list its devices, in the environment that a server would have."""
+    command = [executable, "--list-devices"]
+    # Into a file: a wrapper's children may hold a pipe open for longer than anybody waits.
+    with tempfile.TemporaryFile() as answer:
+        try:
+            ended = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.DEVNULL,
+                env=dict(environ),
+                timeout=seconds,
+                check=False,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except subprocess.TimeoutExpired:
+            return Listing(trouble=f"{executable} --list-devices did not end within {seconds:g} s")
+        except OSError as error:
+            words = error.strerror or error
+            return Listing(trouble=f"{executable} cannot be run: {words}")
+        answer.seek(0)
+        text = answer.read().decode("utf-8", "replace")
+    if ended.returncode:
+        words = f"{executable} --list-devices ended with exit code {ended.returncode}"
+        return Listing(trouble=f"{words}: builds before December 2024 do not know it")
+    return Listing(read_listing(text))
+
+
+def read_listing(text: str) -> tuple[Device, ...]:
+    """The devices in what `--list-devices` prints, whatever their backends are called."""
+    found = map(_LINE.match, text.splitlines())
+    return tuple(
+        Device(match[1], match[2], int(match[3]) * 2**20, int(match[4]) * 2**20)
+        for match in found
+        if match is not None
+    )
+
+
+def suggest(devices: Iterable[Device], need: int) -> Device | None:
+    """The device for a model of `need` bytes: the one with the most memory free of those that it
+    fits on, and one of its own memory before one that shares the CPU's; None where it fits on none.
+    """
+    fitting = [device for device in devices if device.free >= need]
+    return max(fitting, key=lambda device: (not device.integrated, device.free), default=None)

@@ -1,0 +1,83 @@
+"""What the body of an answer says of the server that sent it, whatever its format (pure)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_llmeval.servers.logs import clean_line
+
+FAILURES = frozenset({"error", "unhealthy", "fail", "down"})
+"""What a `status` says that is not well, whatever the status of HTTP."""
+
+MOST_WORDS = 200
+"""Letters of an answer that are worth telling."""
+
+_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
+_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer says in words, fit for a terminal, and whether that is a failure.
+
+    A `page` is one for people. `unloaded` is said by a list of models that is not loaded yet.
+    """
+
+    words: str = ""
+    failure: bool = False
+    page: bool = False
+    unloaded: bool = False
+
+
+def read_answer(body: bytes) -> Said:
+    """Read a JSON object, a page, or plain text."""
+    if _PAGE.match(body):
+        return Said(_words(_page_text(body)), page=True)
+    try:
+        answer: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return Said(_words(body.decode("utf-8", "replace")))
+    return _read_object(answer) if isinstance(answer, dict) else Said()
+
+
+def _read_object(answer: dict[str, Any]) -> Said:
+    """`status` of llama.cpp and others, `error` of OpenAI's format, `detail` of FastAPI's."""
+    status = answer.get("status")
+    if isinstance(status, str):
+        return Said(_words(status), failure=status.lower() in FAILURES)
+    error = answer.get("error")
+    message = error.get("message") if isinstance(error, dict) else error
+    if isinstance(message, str):
+        return Said(_words(message), failure=True)
+    if _is_unloaded_list(answer.get("data")):
+        return Said("the model is listed and not loaded yet", unloaded=True)
+    plain = (answer.get(key) for key in ("detail", "message"))
+    return Said(next((_words(text) for text in plain if isinstance(text, str)), ""))
+
+
+def _is_unloaded_list(models: Any) -> bool:
+    """Whether it is llama-server's list of a model that has no facts yet."""
+    return (
+        isinstance(models, list)
+        and len(models) == 1
+        and isinstance(models[0], dict)
+        and models[0].get("owned_by") == "llamacpp"
+        and models[0].get("meta", {}) is None
+    )
+
+
+def _page_text(body: bytes) -> str:
+    """The title of a page, or what stands on it."""
+    text = body[: 2**16].decode("utf-8", "replace")
+    title = _TITLE.search(text)
+    return title[1] if title else _TAGS.sub(" ", text)
+
+
+def _words(text: str) -> str:
+    """A text in one line that is not too long."""
+    line = clean_line(" ".join(text.split()))
+    return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
