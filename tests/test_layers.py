@@ -56,6 +56,7 @@ BETWEEN_ROOMS = {
     ("orchestrator", "servers"): "it keeps many of those processes, for long",
     ("orchestrator", "machine"): "it decides which of them fit",
     ("orchestrator", "engines.wire"): "its front door passes requests on",
+    ("orchestrator", "engines.engine"): "by its word for where an instance answers",
     ("orchestrator", "engines.fetch"): "it asks for health",
     ("orchestrator", "inputs.documents"): "configs of instances are YAML of the same kind",
     ("orchestrator", "inputs.mistakes"): "their mistakes are told in the same words",
@@ -115,6 +116,7 @@ DOORS = (
             "orchestrator": "it listens",
             "probes.faults": "it listens",
             "servers": "a free port is found, and a port in use noticed, by binding it",
+            "commands.llama_orch.serve_command": "it hands a socket that is bound to who listens",
         },
     ),
     Door(

@@ -172,6 +172,7 @@ def test_every_byte_of_an_answer_passes_as_the_server_wrote_it(instances: RealIn
             while data := await from_server.read(65536):
                 written.extend(data)
                 writer.write(data)
+            writer.close()  # it does so after every stream
 
         answers = asyncio.ensure_future(back())
         while data := await reader.read(65536):
