@@ -96,24 +96,22 @@ class DoorListener:
     """A front door on a socket that is bound already (`listening.Listener`)."""
 
     def __init__(
-        self, instances: Instances, listening: socket.socket, key: str | None, fits: Fits
+        self,
+        instances: Instances,
+        listening: socket.socket,
+        key: str | None,
+        fits: Fits,
+        environ: Mapping[str, str],
     ) -> None:
-        self._instances = instances
+        self._keeping = ThreadedKeeping(instances, fits, environ)
         self._listening = listening
         self._key = key
-        self._fits = fits
         self._ended = asyncio.Event()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        number: int = self._listening.getsockname()[1]
-        return number
 
     async def run(self) -> None:
         """Answer until `stop`."""
-        keeping = ThreadedKeeping(self._instances, self._fits, os.environ)
-        door = FrontDoor(self._listening, Fleet(keeping, QUEUE_LIMIT), self._key, LIMITS)
+        fleet = Fleet(self._keeping, QUEUE_LIMIT)
+        door = FrontDoor(self._listening, fleet, self._key, LIMITS)
         try:
             await door.open()
             await self._ended.wait()
