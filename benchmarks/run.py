@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import front_door
+import leases
 import likelihood
 import report
 import scorers
@@ -149,6 +150,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: scoring(3),
             lambda: stopping_early(200),
             lambda: list(likelihood.lines(5, ("tiny-s",))),
+            lambda: list(leases.lines(8)),
             lambda: list(front_door.lines(200, 1)),
         ]
     chosen: list[Callable[[], list[Line]]] = [
@@ -161,6 +163,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: scoring(200),
         lambda: stopping_early(10_000),
         lambda: list(likelihood.lines(likelihood.ITEMS)),
+        lambda: list(leases.lines(leases.COUNT)),
         lambda: list(front_door.lines(4000, 5)),
     ]
     if mode == "long":

@@ -116,7 +116,6 @@ DOORS = (
             "orchestrator": "it listens",
             "probes.faults": "it listens",
             "servers": "a free port is found, and a port in use noticed, by binding it",
-            "commands.llama_orch.serve_command": "it hands a socket that is bound to who listens",
         },
     ),
     Door(
@@ -130,7 +129,6 @@ DOORS = (
             "probes.faults": "the fault proxy",
             "workers": "the broker that xdist's workers ask, on the loopback interface",
             "servers.llama_cpp_worker": "a process of its own: what it answers is the engine",
-            "commands.llama_orch.serve_command": "it looks whether uvicorn is installed, no more",
         },
     ),
     Door(

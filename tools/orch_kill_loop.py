@@ -80,6 +80,8 @@ class OrchLoop:
         return self.draw.choice([*acts, *quiet])
 
     def _round(self, victim: OrchRole, action: tuple[str, ...]) -> str:
+        if not self.home.processes("server"):
+            self.home.run("up", *NAMES)
         command = self.home.start(*action) if action else None
         longest = COMMAND_SECONDS / 2 if victim == "cli" else COMMAND_SECONDS
         time.sleep(self.draw.uniform(0, longest if action else 0.1))

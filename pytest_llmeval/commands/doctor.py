@@ -34,6 +34,8 @@ EXTRAS = (
         "the key tokenizer counts where an endpoint does not",
     ),
     ("gpu", ("nvidia-ml-py",), "the memory and the load of NVIDIA cards are seen"),
+    ("dashboard", ("textual",), "llama-orch dashboard fills the screen and takes keys"),
+    ("web", ("fastapi", "uvicorn"), "llama-orch serve has an interface and a web page"),
 )
 """Extras by name: the distributions they bring, and what they are good for. The extras of engines
 are looked for with their engines.

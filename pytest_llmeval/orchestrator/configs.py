@@ -33,6 +33,9 @@ from pytest_llmeval.orchestrator.home import Home
 CONFIG_NAMES = ("config.yaml", "config.json")
 """What the config in an instance's folder may be called; there is one of them."""
 
+LONGEST_NAME = 100
+"""A name becomes part of names of files, which no system takes at any length."""
+
 _PATHS = (("model", "path"), ("server", "executable"), ("log", "folder"))
 
 
@@ -135,6 +138,8 @@ def config_files(folder: Path) -> tuple[Path, ...]:
 
 def name_problem(name: str) -> str | None:
     """Why an instance cannot have this name, and one that it can have; None when it can."""
+    if len(name) > LONGEST_NAME:
+        return f"a name of {len(name)} characters is too long: at most {LONGEST_NAME}"
     if NAME.fullmatch(name):
         return None
     proposal = slug(name)

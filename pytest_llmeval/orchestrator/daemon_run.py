@@ -124,7 +124,8 @@ def _locked(home: Home) -> Iterator[Identity]:
         daemon.write_owner(home, identity)
         yield identity
     finally:
-        daemon.owner_path(home).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows, while somebody reads it: we are gone anyway
+            daemon.owner_path(home).unlink()
         lock.release()
 
 
@@ -154,6 +155,9 @@ def _logging(home: Home, *, to_terminal: bool) -> Iterator[None]:
     log.propagate = False
     try:
         yield
+    except LlmevalError as error:
+        log.warning("the daemon ends: %s", error)
+        raise
     except Exception:
         log.exception("the daemon ends by a mistake of its own")
         raise

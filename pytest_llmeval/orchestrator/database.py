@@ -109,7 +109,7 @@ class Database:
         if self._connection is None or self._file != _file_id(self.path):
             self.close()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if examine(self.path) != Finding(VERSION):
+            if not _is_ready(self.path):
                 self._make()
             # Asked first: should the file be replaced in between, this is seen to be the old one.
             self._file = _file_id(self.path)
@@ -133,6 +133,14 @@ class Database:
                 if note:
                     self.notes = (*self.notes, note)
                     self._rescued(connection, note)
+
+
+def _is_ready(path: Path) -> bool:
+    """Whether it can be used as it is. Who looks while another makes it may see anything: no."""
+    try:
+        return examine(path) == Finding(VERSION)
+    except sqlite3.OperationalError:
+        return False
 
 
 def examine(path: Path) -> Finding:
@@ -170,9 +178,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions begin where we say so
         check_same_thread=False,  # our threads take turns
     )
-    # In WAL mode this loses nothing when a process is killed; a power cut may take the last
-    # transactions, and leaves the database whole.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # In WAL mode this loses nothing when a process is killed; a power cut may take the last
+        # transactions, and leaves the database whole.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:  # it is the first to read the file
+        connection.close()
+        raise
     return connection
 
 

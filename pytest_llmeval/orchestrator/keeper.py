@@ -263,18 +263,19 @@ class Keeper:
     def _make_row(self) -> InstanceRow:
         keep, facts = self._keep, self._facts
         plan = None if self._launch is None else self._launch.plan
+        server = None if self._launch is None else self._launch.server
         lives = keep.phase in {"starting", "running", "stopping"}
         return InstanceRow(
             name=self.name,
             wanted=keep.wanted,
             health=keep.vitals.health,
             detail=keep.vitals.detail,
-            since=keep.vitals.since,
+            since=keep.vitals.since or None,
             server=facts.server,
             guard=facts.guard,
             port=facts.port,
             url=facts.url,
-            device=None,
+            device=server.devices if server is not None and lives else None,
             started_at=keep.vitals.started_at,
             restarts=keep.restarts,
             retry_at=keep.retry_at if keep.phase == "waiting" else None,

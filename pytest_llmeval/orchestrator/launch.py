@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_llmeval.engines.fetch import fetch, post
 from pytest_llmeval.errors import (
@@ -164,16 +164,26 @@ class Launch:
     def _attend(self) -> None:
         """Wait for the server's end; meanwhile see how fast it is whenever it computes."""
         server = self._running()
-        self._look_for_progress(server)
+        _, memory = self._look_for_progress(server)
+        self._tell(Measured(self.start, memory, None))
         self._measure()
         seen, at = server.cpu_seconds(), time.monotonic()
         while not server.wait(GLANCE_SECONDS):
             cpu, now = server.cpu_seconds(), time.monotonic()
             computes = cpu - seen > IDLE_SHARE * (now - at)
             seen, at = cpu, now
-            if computes or not (self._throughput is None or self._throughput.idle):
+            if computes or not self._rests():
                 self._measure()
         self._tell(Died(self.start, server.exit_description or "for an unknown reason"))
+
+    def _rests(self) -> bool:
+        """Whether it had nothing to do when it was measured last, and so has had nothing since."""
+        with self._turn:
+            if self._throughput is None:
+                return True
+            if self._throughput.idle:
+                self._throughput = replace(self._throughput, at=self._clock())
+            return self._throughput.idle
 
     def _measure(self) -> Metrics | None:
         """Take in what /metrics say, and tell it."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pytest_llmeval.orchestrator.admission import in_words, judge
+from pytest_llmeval.orchestrator.config import GpuConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint
 from pytest_llmeval.orchestrator.findings import Finding, Severity, about
 from pytest_llmeval.orchestrator.lint_facts import Facts, Machine
-from pytest_llmeval.orchestrator.sight import devices_of
+from pytest_llmeval.orchestrator.sight import Sight, devices_of
 
 Rule = Callable[[LoadedInstance, Facts, Machine], Iterator[Finding]]
 FREE_TO_ALL = 1024
@@ -16,6 +17,18 @@ FREE_TO_ALL = 1024
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 """What `gpu.device_id` is for."""
+
+KEYS = {
+    "-t": "model.threads", "--threads": "model.threads",
+    "-b": "model.batch_size", "--batch-size": "model.batch_size",
+    "-ub": "model.ubatch_size", "--ubatch-size": "model.ubatch_size",
+    "--embedding": "model.embeddings", "--embeddings": "model.embeddings",
+    "-ngl": "gpu.layers", "--gpu-layers": "gpu.layers", "--n-gpu-layers": "gpu.layers",
+    "-dev": "gpu.device_id", "--device": "gpu.device_id",
+    "-to": "server.timeout", "--timeout": "server.timeout",
+}  # fmt: skip
+"""Arguments of the server that have a key here; those that more relies on are refused
+(`consistency.OURS`)."""
 
 
 def model_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
@@ -113,19 +126,26 @@ def backend_is_the_system_s(
 def device_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
     """llama-server lists the device that it is to compute on."""
     gpu, sight = instance.config.gpu, facts.sight
-    if gpu.backend == "cpu" or sight is None or sight.trouble or devices_of(gpu, sight.devices):
+    if sight is None or not _lacks_device(gpu, sight):
         return
     listed = ", ".join(device.name for device in sight.devices) or "none"
-    wanted = gpu.backend if gpu.device_id is None else f"{gpu.backend} device {gpu.device_id}"
-    message = f"llama-server lists no {wanted}: it has {listed}"
+    number = "" if gpu.device_id is None else f" {gpu.device_id}"
+    message = f"llama-server lists no {gpu.backend} device{number}: it has {listed}"
     way_out = "Set gpu to one that it lists, or name a llama-server that was built for it"
     yield about(instance, ("gpu", "backend"), "error", "backend", message, way_out)
+
+
+def _lacks_device(gpu: GpuConfig, sight: Sight) -> bool:
+    on_device = gpu.backend != "cpu" and not sight.trouble
+    return on_device and not devices_of(gpu, sight.devices)
 
 
 def memory_is_enough(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
     """It fits into what is free; one that runs has its memory already."""
     if facts.estimate is None or facts.sight is None or facts.runs:
         return
+    if _lacks_device(instance.config.gpu, facts.sight):
+        return  # which is told, and of what is not there nobody can tell what it has free
     admission = judge(instance.config, facts.estimate, facts.sight)
     if admission.verdict != "fits":
         severity: Severity = "note" if admission.verdict == "unknown" else "warning"
@@ -161,6 +181,16 @@ def variables_are_meant(instance: LoadedInstance, _: Facts, __: Machine) -> Iter
             yield about(instance, ("args", number), "warning", "variables", message)
 
 
+def arguments_have_no_key(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
+    """What a key says is said by that key, so that estimates and overviews know it, too."""
+    for number, argument in enumerate(instance.config.args):
+        name = argument.partition("=")[0]
+        if name in KEYS:
+            message = f"args: {name} wins over {KEYS[name]}, and is not seen by estimates and lists"
+            way_out = f"Set {KEYS[name]}, and leave {name} out"
+            yield about(instance, ("args", number), "warning", "arguments", message, way_out)
+
+
 def config_is_what_runs(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
     """A running server keeps what it was started with."""
     if facts.started_with not in {None, fingerprint(instance.config)}:
@@ -182,5 +212,6 @@ RULES: tuple[Rule, ...] = (
     memory_is_enough,
     health_is_asked_in_time,
     variables_are_meant,
+    arguments_have_no_key,
     config_is_what_runs,
 )

@@ -127,7 +127,7 @@ def state_in_words(view: InstanceView, now: float) -> str:
     """Its mark and its state; of one that waits for its restart, how long it still waits."""
     state = state_of(view)
     if state == "waiting" and view.retry_at is not None:
-        return f"{MARKS[state]} back in {duration(view.retry_at - now)}"
+        return f"{MARKS[state]} waits {duration(view.retry_at - now)}"
     return f"{MARKS[state]} {state}"
 
 
@@ -151,6 +151,8 @@ def uptime(view: InstanceView, now: float) -> str:
 
 def summary(views: Sequence[InstanceView]) -> str:
     """All of them in a line: how many are in which state, and what they take together."""
+    if not views:
+        return "no instances"
     count = Counter(map(state_of, views))
     states = ", ".join(f"{count[state]} {state}" for state in MARKS if count[state])
     taken = [view.memory for view in views if view.memory is not None]
@@ -161,8 +163,8 @@ def summary(views: Sequence[InstanceView]) -> str:
 def nothing_to_show(instances: Path) -> str:
     """What to say where no instance is declared."""
     return (
-        f"No instances yet in {instances}. Declare one: llama-orch init NAME --model FILE.gguf, "
-        "then: llama-orch up NAME"
+        f"No instances yet in {instances}. Declare one: llama-orch init --profile cpu --name NAME "
+        "--model FILE.gguf, then: llama-orch up NAME"
     )
 
 

@@ -83,10 +83,10 @@ class Supervisor:
         changes = self._state.changes()
         if changes == self._changes:
             return False
-        self._changes = changes
         for request in self._state.requests_after(self._heard):
             self._hand_over(request)
             self._heard = request.number
+        self._changes = changes
         return True
 
     def tell_all(self) -> None:

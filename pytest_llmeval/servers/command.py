@@ -140,6 +140,14 @@ _IN_PYTHON = {
 """Of servers that are Python packages: module, distribution, extra and program."""
 
 
+def package_file(spec: ServerSpec) -> str | None:
+    """The file of the Python package that serves `spec`; None where it is an executable."""
+    if spec.kind not in _IN_PYTHON:
+        return None
+    found = importlib.util.find_spec(_IN_PYTHON[spec.kind][0])
+    return None if found is None else found.origin
+
+
 def find_executable(name: str, search_path: str, *, model: str, need: Need = LLAMA_SERVER) -> str:
     """The path of an executable: a bare name is looked up on the search path, a path is taken.
 

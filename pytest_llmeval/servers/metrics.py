@@ -40,10 +40,12 @@ def read_metrics(status: int, body: bytes) -> Metrics | None:
     """What an answer to GET /metrics says; None if it is not llama-server's."""
     if status != 200:
         return None
-    found = {name: float(number) for name, number in _LINE.findall(body.decode("utf-8", "replace"))}
-    if "tokens_predicted_total" not in found:
+    said = dict(_LINE.findall(body.decode("utf-8", "replace")))
+    try:
+        tokens = float(said["tokens_predicted_total"])
+        return Metrics(tokens, int(float(said.get("requests_processing", 0))))
+    except (KeyError, ValueError):
         return None
-    return Metrics(found["tokens_predicted_total"], int(found.get("requests_processing", 0)))
 
 
 def next_throughput(before: Throughput | None, metrics: Metrics, now: float) -> Throughput:

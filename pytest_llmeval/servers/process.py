@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -35,6 +35,49 @@ MARGIN_SECONDS = 3.0
 
 class ProcessStartError(Exception):
     """The process could not be started at all; its text is the system's reason."""
+
+
+class ServerProcess(Protocol):
+    """A server's process as whoever keeps it sees it: ours alone, or shared (`leases.py`)."""
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        ...
+
+    @property
+    def guard_pid(self) -> int:
+        """The guard's process id."""
+        ...
+
+    @property
+    def exit_description(self) -> str | None:
+        """What ended the server, in words; None while it lives."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the process exists; it may not answer yet, or any more."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the server's end; whether it ended in time."""
+        ...
+
+    def pids(self) -> set[int]:
+        """The server's process and everything it started; empty once they are gone."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the server's process alone; 0 once it is gone."""
+        ...
+
+    def usage(self) -> Usage:
+        """What the server and everything it started have used; zeros once they are gone."""
+        ...
+
+    def stop(self, grace: float) -> None:
+        """End the server, whoever uses it; back when nothing is left."""
+        ...
 
 
 class GuardedProcess:
@@ -190,19 +233,7 @@ def start_detached(
 
     Who it is; None if it ended before we could look. Raises OSError when it cannot be started.
     """
-    apart: dict[str, Any]
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        apart = {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}
-    else:
-        apart = {"start_new_session": True}
-    try:
-        process = _start_apart(command, log_path, environ, apart)
-    except PermissionError:
-        if sys.platform != "win32":
-            raise
-        # Whoever put us into a job does not let go of what we start, and may end it with us.
-        process = _start_apart(command, log_path, environ, {"creationflags": flags})
+    process = _start_apart(command, log_path, environ)
     # While we live it is our child: somebody must take its exit status, or it stays a zombie.
     threading.Thread(target=process.wait, name="llmeval-detached", daemon=True).start()
     return identity_of(process.pid)
@@ -219,18 +250,28 @@ def survive_terminal() -> None:
 
 
 def _start_apart(
-    command: Sequence[str], log_path: Path, environ: Mapping[str, str], apart: Mapping[str, Any]
+    command: Sequence[str], log_path: Path, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    with log_path.open("ab") as log:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(environ),
-            cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
-            **apart,
-        )
+    def start(**apart: Any) -> subprocess.Popen[bytes]:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environ),
+                cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
+                **apart,
+            )
+
+    if sys.platform != "win32":
+        return start(start_new_session=True)
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    try:
+        return start(creationflags=flags | subprocess.CREATE_BREAKAWAY_FROM_JOB)
+    except PermissionError:
+        # Whoever put us into a job does not let go of what we start, and may end it with us.
+        return start(creationflags=flags)
 
 
 def run_to_end(command: Sequence[str], *, timeout: float) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import os
 import random as random_module
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
 from pytest_llmeval.servers import ports
@@ -27,6 +27,7 @@ from pytest_llmeval.servers.process import (
     SLICE_SECONDS,
     GuardedProcess,
     ProcessStartError,
+    ServerProcess,
 )
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
@@ -77,7 +78,7 @@ class Server:
         self._report = report
         self._kind = kind_of(spec, post)
         self._port: int | None = None
-        self._process: GuardedProcess | None = None
+        self._process: ServerProcess | None = None
         self._devices: str | None = None
         self._starts = 0
         self._generation = 0  # how many starts ended well
@@ -235,32 +236,42 @@ class Server:
         self._port = port
         self._starts += 1
         try:
-            for path in self.spec.log_paths:
-                start_section(path, f"{self.spec.name}, start {self._starts}")
-            process = GuardedProcess.start(
-                self._kind.command(port, program),
-                self.spec.log_path,
-                environ=self._kind.environment(port, self._environ),
-                output=self.spec.output,
+            process = self._run(
+                self._kind.command(port, program), self._kind.environment(port, self._environ)
             )
         except (ProcessStartError, OSError) as error:
             raise self._start_error(f"the server could not be started: {error}") from error
+        self._see_healthy(process)
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
+        for path in self.spec.log_paths:
+            start_section(path, f"{self.spec.name}, start {self._starts}")
+        return GuardedProcess.start(
+            command, self.spec.log_path, environ=environ, output=self.spec.output
+        )
+
+    def _see_healthy(self, process: ServerProcess) -> None:
         with self._hand_over:
             self._process = process
         try:
             self._await_health(process)
             self._verify(process)
-        except BaseException:
-            process.stop(0)
+        except BaseException as error:
+            self._discard(process, error)
             raise
         self._note_health()
         self._generation += 1
+
+    def _discard(self, process: ServerProcess, error: BaseException) -> None:
+        """End a process that did not become what was asked for."""
+        del error  # whatever it is: this process is nobody's but ours
+        process.stop(0)
 
     def _note_health(self) -> None:
         policy = self.spec.restart
         self._history = after_answer(self._history, policy, self._clock(), ready=True)
 
-    def _await_health(self, process: GuardedProcess) -> None:
+    def _await_health(self, process: ServerProcess) -> None:
         waited = wait_until_healthy(
             self.check_health,
             alive=lambda: process.alive() and not self._stopped.is_set(),
@@ -275,7 +286,7 @@ class Server:
         if waited.end == "stalled":
             raise self._stall(waited)
 
-    def _death(self, process: GuardedProcess) -> Exception:
+    def _death(self, process: ServerProcess) -> Exception:
         if self._stopped.is_set():
             return self._start_error("it was stopped while it started")
         assert self._port is not None
@@ -294,7 +305,7 @@ class Server:
             log=True,
         )
 
-    def _verify(self, process: GuardedProcess) -> None:
+    def _verify(self, process: ServerProcess) -> None:
         """Make sure that it is our server that answers, and has what the spec asks for."""
         assert self._port is not None
         if ports.listener(self._port) not in {None, *process.pids()}:

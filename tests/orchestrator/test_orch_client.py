@@ -29,6 +29,7 @@ from pytest_llmeval.orchestrator.configs import fingerprint
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request
 from pytest_llmeval.orchestrator.state import State
+from pytest_llmeval.orchestrator.waiting import Asked
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 ME = identity_of(os.getpid())
@@ -224,6 +225,20 @@ def test_a_second_one_that_dies_over_it_is_the_end(
 
     daemon.ensure_running()
     wait_until(lambda: client.view("alpha").ready)
+
+
+def test_what_a_daemon_did_with_its_last_breath_counts(
+    client: Client, daemon: StandInDaemon, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers and ends, both between our looking for the answer and our looking for it."""
+
+    def end() -> None:
+        for request in state.requests_after(0):
+            state.finish(request.number, Outcome())
+
+    monkeypatch.setattr(daemon, "running", end)
+    client._wait(Asked(state.ask("alpha", "up"), "alpha", "up"))
+    assert state.requests_after(0) == ()
 
 
 def test_a_database_that_is_lost_while_one_waits_is_told(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_llmeval.errors import InstanceConfigError, OrchestratorError, UnknownInstanceError
 from pytest_llmeval.inputs.documents import read_document
 from pytest_llmeval.inputs.sections import file_schema
 from pytest_llmeval.orchestrator.config import InstanceConfig, ModelConfig
 from pytest_llmeval.orchestrator.configs import (
+    examine_file,
     fingerprint,
     instance_names,
     load_file,
@@ -261,6 +265,29 @@ def test_what_is_no_variable_s_name_is_not_repeated(write: Write) -> None:
     ]
 
 
+WORDS = st.sampled_from(
+    [
+        *InstanceConfig.model_fields,
+        *(key for key in ["path", "host", "port", "backend", "layers", "folder"]),
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(WORDS, VALUES, max_size=5))
+def test_whatever_a_file_says_it_is_a_config_or_told_to_be_none(data: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(data), encoding="utf-8", newline="\n")
+        loaded, mistakes = examine_file(path, {})
+    assert (loaded is None) == bool(mistakes)
+    assert all(mistake.line is not None for mistake in mistakes)
+
+
 # The schema for editors ---------------------------------------------------------------------------
 
 SCHEMA = file_schema(InstanceConfig, "llama-orch instance")
@@ -353,6 +380,12 @@ def test_a_name_that_would_do_is_proposed(name: str, proposal: str) -> None:
     assert problem is not None
     assert problem.endswith(f"; '{proposal}' would do" if proposal else "and so on)")
     assert slug(name) == proposal
+
+
+def test_a_name_has_an_end(home: Home) -> None:
+    with pytest.raises(UnknownInstanceError, match="a name of 300 characters is too long: at most"):
+        load_instance(home, "x" * 300)
+    assert name_problem("x" * 100) is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no folder with a colon in its name")

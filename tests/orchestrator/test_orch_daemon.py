@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.errors import DaemonError
 from pytest_llmeval.orchestrator import daemon
@@ -110,6 +111,17 @@ def test_what_a_dead_daemon_left_beside_its_lock_is_no_daemon(make_home: MakeHom
     assert home.run("daemon", "start")[0] == 0
 
 
+def test_a_lock_whose_holder_cannot_be_seen_is_told(make_home: MakeHome) -> None:
+    """As another user's daemon is, in a home that is shared."""
+    home = make_home()
+    home.home.root.mkdir()
+    with FileLock(home.home.daemon_lock):
+        status, text = home.run("daemon", "start")
+    assert status == 1
+    assert "the daemon ended as it started" in text
+    assert f"there is a daemon of {home.home.root} already." in text
+
+
 def test_a_home_that_cannot_be_one_is_told_in_words(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
@@ -140,6 +152,17 @@ def test_killing_the_daemon_ends_everything_and_the_next_brings_it_up_again(up: 
     assert up.comes_up("one", "two")
     assert {name: up.row(name).port for name in ("one", "two")} == ports
     assert len(up.processes("guard", "server")) == 4
+
+
+def test_killing_the_daemon_ends_a_real_llama_server(
+    make_home: MakeHome, real_llama_server: Path
+) -> None:
+    home = make_home()
+    home.config("one", server={"engine": "llama-server", "executable": str(real_llama_server)})
+    assert home.run("up", "one")[0] == 0
+    doomed = home.processes("daemon", "guard", "server")
+    only(home, "daemon").kill()
+    assert nothing_left(doomed)
 
 
 def test_killing_a_guard_ends_its_server_which_is_started_again(up: OrchHome) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import sqlite3
 import sys
 import time
 import urllib.request
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pytest_llmeval.orchestrator import database
 from pytest_llmeval.orchestrator.daemon_run import steady_clock
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
 from pytest_llmeval.orchestrator.state import State
@@ -35,7 +37,7 @@ class Kept(OrchHome):
         super().__init__(root, *names)
         self._own = State.open(self.home.state)
         self.supervisor = Supervisor(
-            self.home, self._own, environ=os.environ, clock=steady_clock(), draw=lambda: 0.5
+            self.home, self._own, environ=self.environ, clock=steady_clock(), draw=lambda: 0.5
         )
 
     def ask(self, name: str, wish: Wish) -> int:
@@ -62,6 +64,10 @@ class Kept(OrchHome):
         assert url is not None
         with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:
             answer.read()
+
+    def reopen_state(self) -> None:
+        """Have the keepers' connection made again."""
+        self._own.close()
 
     def end(self) -> None:
         self.supervisor.quit(0, 10)
@@ -243,6 +249,25 @@ def test_memory_and_speed_are_known_once_it_has_worked(kept: Kept) -> None:
 
     assert becomes_true(worked)
     assert becomes_true(lambda: kept.row("one").tokens_per_second == 0)
+
+
+def test_what_cannot_be_written_down_now_is_written_later_and_hinders_nothing(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.config("one")
+    kept.does("one", "up")
+    before = kept.row("one")
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    kept.reopen_state()
+    with contextlib.closing(sqlite3.connect(kept.home.state, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        psutil.Process(server_of(before)).kill()
+        assert becomes_true(lambda: not psutil.pid_exists(server_of(before)))
+        assert becomes_true(lambda: len(kept.processes("server")) == 1)
+        assert kept.row("one").server == before.server
+        other.execute("ROLLBACK")
+    assert becomes_true(lambda: kept.is_up("one") and kept.row("one").server != before.server)
+    assert len(kept.state.restarts_of("one")) == 1
 
 
 # Configs that change ------------------------------------------------------------------------------

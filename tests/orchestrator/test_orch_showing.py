@@ -11,32 +11,9 @@ from rich.console import Console
 from pytest_llmeval.orchestrator import showing
 from pytest_llmeval.orchestrator.views import InstanceView
 from pytest_llmeval.servers.health import HealthState
+from tests.orchestrator.orch_instances import ALL, BROKEN, CRASHING, EMBEDDER, NOW, QWEN
 
-NOW = 1_800_000_000.0
-RUNNING = InstanceView(
-    name="qwen",
-    wanted="up",
-    health="healthy",
-    detail="ok",
-    model=r"D:\models\Qwen3-8B-Instruct-Q4_K_M.gguf",
-    backend="vulkan",
-    device="AMD Radeon RX 9060 XT",
-    slots=4,
-    aliases=(),
-    pid=51234,
-    port=9931,
-    url="http://127.0.0.1:9931",
-    started_at=NOW - 11_100,
-    restarts=2,
-    memory=9_876_543_210,
-    tokens_per_second=48.27,
-)
-DOWN = InstanceView(
-    "embedder-for-search", "down", "unknown", "", "/m/bge-m3.gguf", "cpu", None, 1, ()
-)
-GIVEN_UP = replace(DOWN, name="broken", wanted="up", health="error", restarts=5)
-WAITING = replace(DOWN, name="crashing", wanted="up", retry_at=NOW + 12.4, restarts=1)
-ALL = (RUNNING, DOWN, GIVEN_UP, WAITING)
+RUNNING, DOWN, GIVEN_UP, WAITING = QWEN, EMBEDDER, BROKEN, CRASHING
 
 
 def titles(width: int | None) -> list[str]:
@@ -104,7 +81,7 @@ def test_a_rate_has_as_many_digits_as_say_something(value: float | None, text: s
         (DOWN, "- down"),
         (replace(RUNNING, health="unknown"), "? unknown"),
         (GIVEN_UP, "x error"),
-        (WAITING, "~ back in 12 s"),
+        (WAITING, "~ waits 12 s"),
     ],
 )
 def test_health_has_a_mark_beside_its_word(view: InstanceView, words: str) -> None:
@@ -134,6 +111,7 @@ def test_whoever_does_not_run_has_no_uptime() -> None:
 def test_all_of_them_in_a_line() -> None:
     assert showing.summary(ALL) == ("4 instances: 1 healthy, 1 waiting, 1 error, 1 down; 9.2 GiB")
     assert showing.summary([DOWN]) == "1 instance: 1 down"
+    assert showing.summary([]) == "no instances"
 
 
 def test_with_room_all_columns_are_shown_and_nothing_is_cut() -> None:
@@ -147,8 +125,9 @@ def test_in_120_cells_every_column_is_there() -> None:
     assert titles(120) == [column.title for column in showing.COLUMNS]
 
 
-def test_in_80_cells_the_least_wanted_columns_are_left_out() -> None:
-    assert titles(80) == ["Name", "Port", "Model", "Health", "Uptime", "tokens/s", "Memory"]
+@pytest.mark.parametrize("width", [78, 80])
+def test_in_80_cells_the_least_wanted_columns_are_left_out(width: int) -> None:
+    assert titles(width) == ["Name", "Port", "Model", "Health", "Uptime", "tokens/s", "Memory"]
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 72, 80, 100, 120, 132, 200])
@@ -180,7 +159,7 @@ def test_a_table_of_nothing_has_its_titles() -> None:
 
 
 def test_colours_say_what_the_marks_say() -> None:
-    healthy, down, error, _ = printed(120, color=True)[1:]
+    error, _, down, healthy = printed(120, color=True)[1:]
     assert "\x1b[32m+ healthy" in healthy
     assert "\x1b[2m- down" in down
     assert "\x1b[1;31mx error" in error

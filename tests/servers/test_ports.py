@@ -56,3 +56,15 @@ def test_a_server_at_every_address_is_asked_at_the_machines_own(host: str, asked
 def test_an_address_of_another_machine_is_no_port_in_use() -> None:
     with pytest.raises(OSError, match=r"assign|valid in its context"):
         ports.is_free("192.0.2.1", 1234)
+
+
+def test_a_port_of_an_address_of_version_6() -> None:
+    with socket.socket(socket.AF_INET6) as server:
+        try:
+            server.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no ::1")
+        server.listen()
+        port = server.getsockname()[1]
+        assert not ports.is_free("::1", port)
+    assert ports.is_free("::1", port)

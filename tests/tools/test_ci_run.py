@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a script for PO
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A folder of programs, all that PATH names: a Linux with OpenMP and a C++ compiler.
+    """A folder of programs, all that PATH names: a Linux with OpenMP, a C++ compiler and a browser.
 
     Its python3 writes down the tasks of tools/dev.py and performs none; `llama-cpp` ends with the
     status that the file `status` holds.
@@ -31,6 +31,7 @@ def machine(tmp_path: Path) -> Path:
     play(tmp_path, "id", "echo 0")
     play(tmp_path, "ldconfig", "echo libgomp.so.1")
     play(tmp_path, "c++", "exit 0")
+    play(tmp_path, "chromium", "exit 0")
     status = f'[ "$2" != llama-cpp ] || exit "$(cat {tmp_path}/status)"'
     play(tmp_path, "python3", f'echo "$2" >> {tmp_path}/tasks\n{status}')
     return tmp_path
@@ -93,3 +94,32 @@ def test_where_no_compiler_is_one_is_installed(machine: Path) -> None:
     installed = (machine / "installed").read_text(encoding="utf-8").splitlines()
     assert installed[0].startswith("update")
     assert installed[1].endswith("g++ make cmake")
+
+
+def test_where_no_browser_is_one_is_installed(machine: Path) -> None:
+    (machine / "chromium").unlink()
+    play(machine, "apt-get", f'echo "$*" >> {machine}/installed')
+    assert run(machine, 0) == (0, TASKS, "")
+    installed = (machine / "installed").read_text(encoding="utf-8").splitlines()
+    assert installed[0].startswith("update")
+    assert installed[1].endswith("--no-install-recommends chromium fonts-dejavu-core")
+
+
+@pytest.mark.parametrize("browser", ["chromium-browser", "google-chrome", "google-chrome-stable"])
+def test_another_browser_that_is_there_will_do(machine: Path, browser: str) -> None:
+    (machine / "chromium").rename(machine / browser)
+    play(machine, "apt-get", f"touch {machine}/installed")
+    assert run(machine, 0) == (0, TASKS, "")
+    assert not (machine / "installed").exists()
+
+
+def test_where_no_browser_can_be_had_it_goes_on_and_says_so(machine: Path) -> None:
+    (machine / "chromium").unlink()
+    play(machine, "apt-get", "exit 100")
+    expected = "No browser could be installed: the tests of the page are skipped.\n"
+    assert run(machine, 0) == (0, TASKS, expected)
+
+
+def test_where_there_is_no_apt_nothing_is_tried(machine: Path) -> None:
+    (machine / "chromium").unlink()
+    assert run(machine, 0) == (0, TASKS, "")

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from pytest_llmeval import __version__
 from pytest_llmeval.commands.llama_orch.config_commands import config_app, init
 from pytest_llmeval.commands.llama_orch.daemon_commands import daemon_app
+from pytest_llmeval.commands.llama_orch.dashboard_command import dashboard
 from pytest_llmeval.commands.llama_orch.instance_commands import down, reset, restart, up
 from pytest_llmeval.commands.llama_orch.logs_command import logs
 from pytest_llmeval.commands.llama_orch.looking_commands import describe, health, ps
@@ -72,10 +73,11 @@ def llama_orch(
 app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
 app.command()(init)
-app.command()(serve)
 app.command("install-service")(install_service)
 for command in (up, down, restart, ps, health, logs, describe, reset, devices, estimate):
     app.command()(command)
+app.command()(dashboard)
+app.command()(serve)
 
 
 def main() -> None:

@@ -22,9 +22,12 @@ def home_of(ctx: typer.Context) -> Home:
     return find_home(given, os.environ)
 
 
-def say_json(value: Any) -> None:
-    """Print dataclasses, mappings and lists as JSON with the keys in their order."""
-    typer.echo(json.dumps(_texts(plain(value)), indent=2, ensure_ascii=False, allow_nan=False))
+def say_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print dataclasses, mappings and lists as JSON with the keys in their order.
+
+    An `indent` of None prints it in one line.
+    """
+    typer.echo(json.dumps(_texts(plain(value)), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def _texts(value: Any) -> Any:

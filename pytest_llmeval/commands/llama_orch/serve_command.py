@@ -6,22 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
-from pytest_llmeval.errors import MissingExtraError, OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
-
-if TYPE_CHECKING:
-    from pytest_llmeval.orchestrator.front_door.door import DoorListener
-    from pytest_llmeval.orchestrator.listening import Listener
-    from pytest_llmeval.orchestrator.web.access import Access
 
 PORT = 9640
 PROXY_PORT = 9641
@@ -50,25 +43,26 @@ def serve(
     ] = None,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
-    from pytest_llmeval.orchestrator.listening import listen
+    from pytest_llmeval.orchestrator.listening import serve as serve_all
+    from pytest_llmeval.orchestrator.web.opening import open_interface
 
-    _need_extra()
     home = home_of(ctx)
-    access = _access(home, host, token_env, os.environ)
-    listening = listen(host, port)
-    place = Place(host, listening.getsockname()[1], None if token_env else access.token)
-    web = _web(home, access, listening)
-    for line in place.lines():
-        typer.echo(line)
-    listeners: list[Listener] = [web]
+    web = open_interface(home, host, port, token_env, os.environ)
+    place = Place(host, web.port, web.token)
+    listeners, lines = [web.listener], place.lines()
     if proxy:
-        key = _proxy_key(host, proxy_token_env, access, os.environ)
-        door = _front_door(home, host, proxy_port, key)
-        listeners.append(door)
-        whom = "with the key" if key else "of this machine"
-        typer.echo(f"front door: {replace(place, port=door.port).address}v1  for clients {whom}")
-    with _opened(home, place) if open_page else contextlib.nullcontext():
-        run(listeners)
+        from pytest_llmeval.orchestrator.front_door.opening import key_for, open_door
+
+        key = key_for(host, proxy_token_env, token_env, os.environ)
+        door = open_door(home, host, proxy_port, key, os.environ)
+        listeners.append(door.listener)
+        whom = "with the key" if door.needs_key else "of this machine"
+        lines.append(f"front door: {replace(place, port=door.port).address}v1   (clients {whom})")
+    with _until_interrupted():
+        for line in lines:
+            typer.echo(line)
+        with _opened(home, place) if open_page else contextlib.nullcontext():
+            asyncio.run(serve_all(listeners))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,75 +99,12 @@ class Place:
         ]
 
 
-def run(listeners: list[Listener]) -> None:
-    """Answer until Ctrl-C or a signal to end, or until one of them fails."""
-    from pytest_llmeval.orchestrator.listening import serve as serve_all
-
-    # A service manager's request to end is treated like Ctrl-C.
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C is how this ends, and a service manager's request to end is the same."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_all(listeners))
-
-
-def _need_extra() -> None:
-    try:
-        import fastapi
-        import uvicorn
-    except ImportError as error:
-        package = (error.name or "fastapi").partition(".")[0]
-        raise MissingExtraError("llama-orch serve", package=package, extra="web") from error
-    del fastapi, uvicorn
-
-
-def _access(home: Home, host: str, token_env: str | None, environ: Mapping[str, str]) -> Access:
-    from pytest_llmeval.orchestrator.web.access import access_to, is_loopback
-    from pytest_llmeval.orchestrator.web.token_file import given_token, kept_token
-
-    if token_env is None and not is_loopback(host):
-        raise OrchestratorError(
-            f"--host {host} opens the interface to other machines, so it needs a token that you "
-            "give: put one into a variable of the environment and name it with --token-env NAME; "
-            "without --host it answers this machine alone"
-        )
-    token = given_token(token_env, environ) if token_env else kept_token(home.token)
-    return access_to(host, token, (socket.gethostname(), socket.getfqdn()))
-
-
-def _web(home: Home, access: Access, listening: socket.socket) -> Listener:
-    from pytest_llmeval.orchestrator.client import Client
-    from pytest_llmeval.orchestrator.daemon import running
-    from pytest_llmeval.orchestrator.web.app import make_app
-    from pytest_llmeval.orchestrator.web.server import WebServer
-
-    instances = Client.open(home, environ=os.environ)
-    app = make_app(instances, access=access, daemon=lambda: running(home) is not None)
-    return WebServer(app, listening)
-
-
-def _proxy_key(
-    host: str, proxy_token_env: str | None, access: Access, environ: Mapping[str, str]
-) -> str | None:
-    """What clients of the front door must carry: what was given for it, else for other machines
-    the interface's token, else nothing.
-    """
-    from pytest_llmeval.orchestrator.web.access import is_loopback
-    from pytest_llmeval.orchestrator.web.token_file import given_token
-
-    if proxy_token_env:
-        return given_token(proxy_token_env, environ, "--proxy-token-env")
-    return None if is_loopback(host) else access.token
-
-
-def _front_door(home: Home, host: str, port: int, key: str | None) -> DoorListener:
-    from pytest_llmeval.orchestrator.client import Client
-    from pytest_llmeval.orchestrator.front_door.door import DoorListener
-    from pytest_llmeval.orchestrator.front_door.fitting import MachineFits
-    from pytest_llmeval.orchestrator.lint_facts import this_machine
-    from pytest_llmeval.orchestrator.listening import listen
-
-    instances = Client.open(home, environ=os.environ)
-    fits = MachineFits(instances, this_machine(os.environ).look, os.environ)
-    return DoorListener(instances, listen(host, port, "--proxy-port"), key, fits)
+        yield
 
 
 @contextlib.contextmanager

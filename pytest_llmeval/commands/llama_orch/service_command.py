@@ -94,14 +94,19 @@ def _plan(home: Home, kind: ServiceKind | None) -> Service:
         facts,
         home,
         user_home=user_home,
-        user_id=user_home.stat().st_uid,
+        user_id=user_home.stat().st_uid if user_home.exists() else 0,
         config_home=Path(config_home),
     )
 
 
 def _user() -> str:
+    """Who we are; where nobody can tell, what a shell replaces by it."""
+    try:
+        user = getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return "$USER"
     domain = os.environ.get("USERDOMAIN") if sys.platform == "win32" else None
-    return f"{domain}\\{getpass.getuser()}" if domain else getpass.getuser()
+    return f"{domain}\\{user}" if domain else user
 
 
 def _say_json(service: Service, path: Path | None, *, installed: bool) -> None:

@@ -58,7 +58,7 @@ class Row {
     mark(this.word, "data-tone", busy ? "wait" : state.tone);
     say(this.why, state.why);
     mark(this.why, "title", state.why);
-    say(this.backend, view.backend);
+    say(this.backend, view.backend ?? "");
     say(this.device, device(view));
     const numbers = [view.port ?? "", view.pid ?? "", uptime(view, now), view.restarts, speed(view), memory(view.memory)];
     numbers.forEach((number, at) => {

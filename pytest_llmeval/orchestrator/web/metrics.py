@@ -111,7 +111,7 @@ def _described(view: InstanceView) -> Mapping[str, str]:
     return {
         "instance": view.name,
         "model": view.model,
-        "backend": view.backend,
+        "backend": view.backend or "",
         "device": view.device or "",
     }
 

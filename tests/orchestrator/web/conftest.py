@@ -22,7 +22,7 @@ from pytest_llmeval.orchestrator.web.server import WebServer
 from tests.standins.instances import StandIn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Locator, Page
 
 TOKEN = "a-token-of-the-tests-0123456789"
 RIGHT = {"X-Llama-Orch-Token": TOKEN}
@@ -104,9 +104,13 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's own Chromium, without a window."""
+    """The system's own Chromium, without a window.
+
+    Playwright runs a loop in this thread for as long as it is there, beside which no other test
+    could run one: so not for the whole session.
+    """
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(f"no browser: install one of {', '.join(CHROMIUM)}")
@@ -115,3 +119,38 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield launched
         launched.close()
+
+
+DESKTOP = {"width": 1280, "height": 800}
+
+
+class Opened:
+    """The page in a tab, and what the browser had to complain of."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on(
+            "console",
+            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
+        )
+
+    def open(self, served: Served, token: str | None = TOKEN) -> Opened:
+        self.page.goto(f"{served.url}/{f'#token={token}' if token else ''}")
+        return self
+
+    def row(self, name: str) -> Locator:
+        return self.page.locator(f'tr[data-name="{name}"]')
+
+    def button(self, name: str, action: str) -> Locator:
+        return self.row(name).locator(f'[data-action="{action}"]')
+
+    def see(self, where: Locator | str, text: str, *, seconds: float = 30) -> None:
+        """Wait until it is to be seen there."""
+        from playwright.sync_api import expect
+
+        locator = self.page.locator(where) if isinstance(where, str) else where
+        expect(locator).to_contain_text(text, timeout=1000 * seconds)

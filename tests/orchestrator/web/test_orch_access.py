@@ -31,7 +31,7 @@ ACTIONS = ("start", "stop", "restart", "reset")
 def word(call: Call, access: Access = HERE) -> str | None:
     """The word of the refusal; None where there is none."""
     found = refusal(call, access)
-    return found and found.type
+    return None if found is None else found.type
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "localhost", "LOCALHOST", "::1"])

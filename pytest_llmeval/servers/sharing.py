@@ -1,0 +1,154 @@
+"""A server that every process which asks for the same has together: `with shared(…) as server`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_llmeval.servers.command import find_program, package_file
+from pytest_llmeval.servers.health import Fetch
+from pytest_llmeval.servers.leases import Lease, LeasedProcess, lease_key
+from pytest_llmeval.servers.logs import start_section
+from pytest_llmeval.servers.process import ServerProcess
+from pytest_llmeval.servers.server import GRACE_SECONDS, Server
+from pytest_llmeval.servers.spec import ServerSpec
+
+TURN_SECONDS = 0.05
+"""How often to look whether the server that somebody else starts is ready."""
+
+
+@contextlib.contextmanager
+def shared(spec: ServerSpec, folder: Path, fetch: Fetch, **outside: Any) -> Iterator[SharedServer]:
+    """Have the server that `spec` describes, together with all who ask for it in `folder`.
+
+    It is started if it does not run, and ends within two seconds once nobody has it any more.
+    Raises what `Server.start` does; `outside` is as for `Server`.
+    """
+    server = SharedServer(spec, folder, fetch, **outside)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+class SharedServer(Server):
+    """A server as `Server` has it, but for whose it is: stopped, it goes on for those who are left.
+
+    Its log and its working directory lie in its lease, in `folder`: what the spec says of logs does
+    not count, and paths in its `args` must not be relative. `restart` restarts it for all.
+    """
+
+    def __init__(self, spec: ServerSpec, folder: Path, fetch: Fetch, **outside: Any) -> None:
+        super().__init__(_anchored(spec), fetch, **outside)
+        self._folder = folder
+        self._lease: Lease | None = None
+
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """Let go of it for good: it ends, unless others use it. Harmless when called again."""
+        del grace
+        self._stopped.set()
+        with self._one_start:  # a start that is under way notices
+            if self._lease is not None:
+                self._lease.release()
+
+    def _bring_up(self) -> None:
+        """Find the server, or start it, whichever comes first: one of all who want it starts it."""
+        self._give_up_if_stopped()
+        lease = self._join()
+        try:
+            lease.hold()
+            while not (self._attach(lease) or self._take_turn(lease)):
+                self._pause(TURN_SECONDS)
+        except BaseException as error:
+            lease.release()
+            if isinstance(error, OSError):
+                where = lease.files.folder
+                reason = error.strerror or error
+                raise self._start_error(
+                    f"its lease cannot be written in {where}: {reason}"
+                ) from error
+            raise
+
+    def _join(self) -> Lease:
+        if self._lease is None:
+            # Not by its kind, which reads the whole header of the weights first.
+            look = self._kind.find_program if self.spec.gguf is None else self._find_program
+            program = look(self._environ)
+            key = lease_key(
+                self.spec, _made_of(self.spec, program), self._kind.environment(0, self._environ)
+            )
+            self._lease = Lease(self._folder / key[:32])
+            self.spec = dataclasses.replace(
+                self.spec, log_path=self._lease.output.out, output=self._lease.output
+            )
+        return self._lease
+
+    def _find_program(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        return find_program(self.spec, environ)
+
+    def _attach(self, lease: Lease) -> bool:
+        """Use the server if it is ready."""
+        process = lease.attach()
+        if process is None:
+            return False
+        self._port = process.port
+        with self._hand_over:
+            self._process = process
+        self._note_health()
+        self._generation += 1
+        return True
+
+    def _take_turn(self, lease: Lease) -> bool:
+        """See to it that there is a server, if it is our turn; whether there is one now."""
+        with lease.turn() as ours:
+            if not ours:
+                return False
+            begun = lease.begun()
+            if begun is not None:  # by somebody who was killed before it was healthy
+                self._kind.find_program(self._environ)
+                self._port = begun.port
+                self._see_healthy(begun)
+            elif lease.is_free():
+                super()._bring_up()
+            else:
+                return False
+            assert isinstance(self._process, LeasedProcess)
+            lease.publish(self._process)
+            return True
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
+        assert self._lease is not None
+        assert self._port is not None
+        start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
+        process = self._lease.start(command, self._port, environ=environ)
+        self._port = process.port
+        return process
+
+    def _discard(self, process: ServerProcess, error: BaseException) -> None:
+        """End a server that is no good for anybody; one that we only leave may be for others."""
+        if isinstance(error, Exception) and not self._stopped.is_set():
+            process.stop(0)
+
+
+def _anchored(spec: ServerSpec) -> ServerSpec:
+    """A spec whose files are the same wherever it is read from: `~` and `./x` are ours."""
+    executable = spec.executable
+    if executable is not None and os.path.dirname(executable):  # noqa: PTH120 - `./x` is a path
+        executable = str(Path(executable).expanduser().absolute())
+    return dataclasses.replace(
+        spec,
+        executable=executable,
+        gguf=None if spec.gguf is None else spec.gguf.absolute(),
+        lora=tuple(dataclasses.replace(each, path=each.path.absolute()) for each in spec.lora),
+    )
+
+
+def _made_of(spec: ServerSpec, program: Sequence[str]) -> list[Path | str]:
+    """The files that a server is made of."""
+    found = (program[0], package_file(spec), spec.gguf, *(each.path for each in spec.lora))
+    return [file for file in found if file is not None]
