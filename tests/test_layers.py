@@ -56,6 +56,7 @@ BETWEEN_ROOMS = {
     ("orchestrator", "servers"): "it keeps many of those processes, for long",
     ("orchestrator", "machine"): "it decides which of them fit",
     ("orchestrator", "engines.wire"): "its front door passes requests on",
+    ("orchestrator", "engines.engine"): "by its word for where an instance answers",
     ("orchestrator", "engines.fetch"): "it asks for health",
     ("orchestrator", "inputs.documents"): "configs of instances are YAML of the same kind",
     ("orchestrator", "inputs.mistakes"): "their mistakes are told in the same words",

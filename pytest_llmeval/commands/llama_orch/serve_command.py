@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from pytest_llmeval.commands.llama_orch.common import home_of
 from pytest_llmeval.orchestrator.home import Home
 
 PORT = 9640
+PROXY_PORT = 9641
 
 
 def serve(
@@ -30,6 +31,16 @@ def serve(
         typer.Option(metavar="NAME", help="The variable that holds the token; else one is kept."),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Also open the front door for OpenAI's clients.")
+    ] = False,
+    proxy_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the front door listens.")
+    ] = PROXY_PORT,
+    proxy_token_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The variable with the key that its clients need."),
+    ] = None,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
     from pytest_llmeval.orchestrator.listening import serve as serve_all
@@ -38,11 +49,20 @@ def serve(
     home = home_of(ctx)
     web = open_interface(home, host, port, token_env, os.environ)
     place = Place(host, web.port, web.token)
+    listeners, lines = [web.listener], place.lines()
+    if proxy:
+        from pytest_llmeval.orchestrator.front_door.opening import key_for, open_door
+
+        key = key_for(host, proxy_token_env, token_env, os.environ)
+        door = open_door(home, host, proxy_port, key, os.environ)
+        listeners.append(door.listener)
+        whom = "with the key" if door.needs_key else "of this machine"
+        lines.append(f"front door: {replace(place, port=door.port).address}v1   (clients {whom})")
     with _until_interrupted():
-        for line in place.lines():
+        for line in lines:
             typer.echo(line)
         with _opened(home, place) if open_page else contextlib.nullcontext():
-            asyncio.run(serve_all([web.listener]))
+            asyncio.run(serve_all(listeners))
 
 
 @dataclass(frozen=True, slots=True)

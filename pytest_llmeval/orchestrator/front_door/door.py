@@ -92,6 +92,37 @@ class FrontDoor:
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
 
+class DoorListener:
+    """A front door on a socket that is bound already (`listening.Listener`)."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        listening: socket.socket,
+        key: str | None,
+        fits: Fits,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._keeping = ThreadedKeeping(instances, fits, environ)
+        self._listening = listening
+        self._key = key
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Answer until `stop`."""
+        fleet = Fleet(self._keeping, QUEUE_LIMIT)
+        door = FrontDoor(self._listening, fleet, self._key, LIMITS)
+        try:
+            await door.open()
+            await self._ended.wait()
+        finally:
+            await door.close()
+
+    def stop(self) -> None:
+        """End soon, and break off what is still going on."""
+        self._ended.set()
+
+
 async def open_front_door(
     instances: Instances,
     *,

@@ -29,17 +29,17 @@ def kept_token(path: Path) -> str:
         ) from error
 
 
-def given_token(variable: str, environ: Mapping[str, str]) -> str:
-    """The token that a variable of the environment holds."""
+def given_token(variable: str, environ: Mapping[str, str], option: str = "--token-env") -> str:
+    """The token that a variable of the environment holds; `option` names the variable."""
     token = environ.get(variable, "")
     if not token:
         raise OrchestratorError(
-            f"--token-env {variable}: the environment has no such variable, or it is empty; "
+            f"{option} {variable}: the environment has no such variable, or it is empty; "
             f"it must hold a token of at least {SHORTEST} characters"
         )
     if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
         raise OrchestratorError(
-            f"--token-env {variable}: the token has {len(token)} characters; it needs at least "
+            f"{option} {variable}: the token has {len(token)} characters; it needs at least "
             f"{SHORTEST}, of ASCII and without spaces. A good one: {secrets.token_urlsafe(32)}"
         )
     return token

@@ -227,7 +227,7 @@ def get(path: str, method: str = "GET", *lines: str) -> bytes:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that others bring about."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 # of any kind, and from any thread
         await asyncio.sleep(0.005)
 
 

@@ -29,7 +29,7 @@ MODEL = Path(__file__).parents[3] / "models" / "tiny-s.gguf"
 
 def ask_health(url: str, key: str | None) -> tuple[int, bytes]:
     got = fetch(url, 5, key)
-    return got.status, got.body
+    return got.status or 0, got.body
 
 
 class RealInstances(StandIn):
@@ -87,7 +87,9 @@ async def ask(port: int, body: dict[str, Any]) -> Reply:
     writer.write(post(body))
     replies = Replies()
     while not replies.complete:
-        replies.feed(await reader.read(65536))
+        data = await reader.read(65536)
+        assert data, "the connection was closed before the answer was complete"
+        replies.feed(data)
     writer.close()
     return replies.complete[0]
 
@@ -170,12 +172,13 @@ def test_every_byte_of_an_answer_passes_as_the_server_wrote_it(instances: RealIn
             while data := await from_server.read(65536):
                 written.extend(data)
                 writer.write(data)
+            writer.close()  # it does so after every stream
 
         answers = asyncio.ensure_future(back())
         while data := await reader.read(65536):
             to_server.write(data)
-        answers.cancel()
         to_server.close()
+        answers.cancel()
         writer.close()
 
     async def main() -> None:

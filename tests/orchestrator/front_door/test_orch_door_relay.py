@@ -184,7 +184,7 @@ def test_a_stream_of_any_length_passes_in_bounded_memory(stand_in: DoorStandIn) 
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.3)
         (client,) = world.door._clients
-        held = client._transport.get_write_buffer_size()  # type: ignore[attr-defined] # asyncio's
+        held = client._transport.get_write_buffer_size()
         assert 0 < held < 2**20
         assert world.upstream.now == 1
         replies = 0
