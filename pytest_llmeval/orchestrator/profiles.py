@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +14,7 @@ from typing import Literal
 from pytest_llmeval.atomic import write_text
 from pytest_llmeval.errors import InstanceConfigError, ModelFileError, OrchestratorError
 from pytest_llmeval.inputs.paths import located
+from pytest_llmeval.orchestrator.config import Engine
 from pytest_llmeval.orchestrator.configs import config_files, instance_names, name_problem
 from pytest_llmeval.orchestrator.consistency import PLACEHOLDER
 from pytest_llmeval.orchestrator.home import Home
@@ -55,10 +60,19 @@ _DEVICE = """\
   # device_id: 0
 """
 
-_CPU = """\
+_ON_CPU: dict[Engine, str] = {
+    "llama-server": """\
   # Needs no llama-server, but: pip install "pytest-llmeval-local[embedded]"
   # engine: embedded
+""",
+    "embedded": """\
+  # llama.cpp's server in a Python package: there was no llama-server on PATH.
+  # With one, remove this line, or name it with `executable:`.
+  engine: embedded
+""",
+}
 
+_CPU = """
 gpu:
   backend: cpu
 """
@@ -80,19 +94,28 @@ _SLOTS: dict[Profile, tuple[int, int]] = {
 """Context and slots. A CPU that answers two at once makes both wait; `cuda` batches best."""
 
 
-def config_text(profile: Profile, model: str, trained: int | None) -> str:
+def engine_here(profile: Profile, environ: Mapping[str, str]) -> Engine:
+    """What serves a new instance: llama-server, or the package where only that is here."""
+    if profile != "cpu" or shutil.which("llama-server", path=environ.get("PATH", os.defpath)):
+        return "llama-server"
+    return "embedded" if importlib.util.find_spec("xllamacpp") else "llama-server"
+
+
+def config_text(profile: Profile, model: str, trained: int | None, engine: Engine) -> str:
     """The config of a new instance, of a model `trained` for so many tokens."""
     context, parallel = _SLOTS[profile]
     context = min(context, trained or context)
     head = _HEAD.format(model=_quoted(model), context=context, parallel=parallel)
     if profile == "cpu":
-        return head + _CPU + _TAIL
+        return head + _ON_CPU[engine] + _CPU + _TAIL
     # A Mac has one GPU.
     device = "" if profile == "metal" else _DEVICE
     return head + _GPU.format(backend=profile) + device + _TAIL
 
 
-def begin_instance(home: Home, name: str, profile: Profile, model: str | None) -> Begun:
+def begin_instance(
+    home: Home, name: str, profile: Profile, model: str | None, *, engine: Engine = "llama-server"
+) -> Begun:
     """Write the config of a new instance.
 
     A `model` is seen from the folder we are in. Raises OrchestratorError when the instance has a
@@ -106,7 +129,7 @@ def begin_instance(home: Home, name: str, profile: Profile, model: str | None) -
     path = folder / "config.yaml"
     gguf = None if model is None else located(model, Path.cwd())
     trained = None if gguf is None else _trained(gguf)
-    text = config_text(profile, str(gguf or PLACEHOLDER), trained)
+    text = config_text(profile, str(gguf or PLACEHOLDER), trained, engine)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, text)

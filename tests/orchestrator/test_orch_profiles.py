@@ -13,7 +13,7 @@ from pytest_llmeval.errors import InstanceConfigError, OrchestratorError
 from pytest_llmeval.orchestrator.configs import load_file, load_instance
 from pytest_llmeval.orchestrator.consistency import PLACEHOLDER
 from pytest_llmeval.orchestrator.home import Home
-from pytest_llmeval.orchestrator.profiles import Profile, begin_instance
+from pytest_llmeval.orchestrator.profiles import Profile, begin_instance, engine_here
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "tiny-l.gguf"
 
@@ -46,6 +46,21 @@ def test_what_is_commented_out_in_a_profile_can_be_used(home: Home, profile: Pro
     assert (config.aliases, config.ttl) == (("my-model",), 600)
     assert (config.server.engine == "embedded") == (profile == "cpu")
     assert (config.gpu.device_id == 0) == (profile in {"vulkan", "cuda"})
+
+
+def test_the_package_serves_where_there_is_no_llama_server(home: Home, tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path)}
+    assert engine_here("cuda", nowhere) == "llama-server"
+    assert engine_here("cpu", nowhere) == "embedded"
+    begin_instance(home, "a", "cpu", str(MODEL), engine="embedded")
+    assert load_instance(home, "a").config.server.engine == "embedded"
+
+
+def test_a_llama_server_on_path_is_taken(tmp_path: Path) -> None:
+    program = tmp_path / ("llama-server.exe" if os.name == "nt" else "llama-server")
+    program.write_bytes(b"")
+    program.chmod(0o755)
+    assert engine_here("cpu", {"PATH": str(tmp_path), "PATHEXT": ".EXE"}) == "llama-server"
 
 
 def test_without_a_model_it_is_said_where_to_name_one(home: Home) -> None:

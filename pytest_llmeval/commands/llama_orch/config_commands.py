@@ -76,9 +76,10 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Begin a new instance: write its config, with comments. Nothing is ever overwritten."""
-    from pytest_llmeval.orchestrator.profiles import begin_instance
+    from pytest_llmeval.orchestrator.profiles import begin_instance, engine_here
 
-    begun = begin_instance(home_of(ctx), name, profile.value, model)
+    engine = engine_here(profile.value, os.environ)
+    begun = begin_instance(home_of(ctx), name, profile.value, model, engine=engine)
     if as_json:
         say_json(begun)
         return
