@@ -13,7 +13,8 @@ Each file has one kind of writer and is whole or not there, so that reading need
   process, and removed by the guard once that process is gone.
 
 Two locks: `start.lock` is held while somebody sees to it that the server runs, `guard.lock` by the
-guard for as long as it lives. Whoever is killed lets go of both.
+guard for as long as it lives. Whoever is killed lets go of both. Neither is ever removed, so that
+there are no two of one name; all else is, in the end (`lease_sweep.py`).
 """
 
 from __future__ import annotations

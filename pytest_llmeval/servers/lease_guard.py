@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from pytest_llmeval.servers import guard, job
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.lease_files import Ended, Kept, LeaseFiles
+from pytest_llmeval.servers.lease_sweep import sweep
 
 
 def main(order: Mapping[str, Any], command: Sequence[str]) -> int:
@@ -40,6 +41,7 @@ def main(order: Mapping[str, Any], command: Sequence[str]) -> int:
             files.write_ended(ended)
     except Timeout:  # whoever wanted us was killed, and who came next was quicker
         return 1
+    sweep(files.folder.parent)
     return 0 if ended.error is None else 1
 
 

@@ -34,18 +34,21 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def start_section(path: Path, title: str) -> None:
+def start_section(path: Path, name: str, *, clock: Callable[[], float] = time.time) -> None:
     """Begin a new section at the end of the log, and the log itself where there is none.
+
+    Its title says what starts and when: whoever starts it now need not have done so before.
 
     A full disk is no reason not to start a server: then the section has no title.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(clock()))
     try:
         with path.open("a+b") as log:
             log.seek(max(0, log.seek(0, 2) - 1))
             if log.read() not in (b"", b"\n"):  # whoever wrote last was killed in mid-line
                 log.write(b"\n")
-            log.write(f"{SECTION}{title} ===\n".encode())
+            log.write(f"{SECTION}{name}, {when} ===\n".encode())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
