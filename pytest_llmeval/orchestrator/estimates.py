@@ -22,17 +22,27 @@ from pytest_llmeval.servers.gguf_facts import Cache, GgufHeader, Weights
 _KEY_TYPE = ("-ctk", "--cache-type-k")
 _VALUE_TYPE = ("-ctv", "--cache-type-v")
 _IN_MAIN_MEMORY = ("-nkvo", "--no-kv-offload")
+_PLACING = (
+    *("-ot", "--override-tensor", "-cmoe", "--cpu-moe", "-ncmoe", "--n-cpu-moe"),
+    *("-sm", "--split-mode", "-ts", "--tensor-split"),
+)
+"""What has tensors lie elsewhere than with their layers, or layers elsewhere than by size."""
+
 _FURTHER_MODELS = ("-md", "--model-draft", "--spec-draft-model", "-mm", "--mmproj", "--lora")
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a model needs with `slots` of `context` tokens each, and what limits how good it is."""
+    """What a model needs with `slots` of `context` tokens each, and what limits how good it is.
+
+    `moved_by` is the argument by which less of it, or more, lies on a device than is told here.
+    """
 
     need: Need
     slots: int
     context: int
     notes: tuple[str, ...] = ()
+    moved_by: str | None = None
 
     @property
     def total(self) -> Memory:
@@ -79,7 +89,8 @@ def estimate_model(
     context = round_up(context)
     cache = cache_setup(args, environ or {}, slots * context)
     need = need_of(model_size(header), cache, gpu_layers)
-    return Estimate(need, slots, context, tuple(_notes(header, args)))
+    moved_by = next((flag for flag in args if flag in _PLACING), None) if gpu_layers else None
+    return Estimate(need, slots, context, tuple(_notes(header, args)), moved_by)
 
 
 def model_size(header: GgufHeader) -> ModelSize:

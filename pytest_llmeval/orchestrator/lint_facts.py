@@ -64,7 +64,9 @@ class Facts:
 def this_machine(environment: Mapping[str, str]) -> Machine:
     """The machine as it is now; devices are those that llama-server lists, asked only once."""
     known = KnownDevices(user_cache_path("llama-orch", appauthor=False))
-    return Machine(sys.platform, environment, lambda config: look_for(config, environment, known))
+    return Machine(
+        sys.platform, environment, lambda config: look_for(config, environment, known.of)
+    )
 
 
 def find_facts(

@@ -23,7 +23,6 @@ KEYS = {
     "-b": "model.batch_size", "--batch-size": "model.batch_size",
     "-ub": "model.ubatch_size", "--ubatch-size": "model.ubatch_size",
     "--embedding": "model.embeddings", "--embeddings": "model.embeddings",
-    "-ngl": "gpu.layers", "--gpu-layers": "gpu.layers", "--n-gpu-layers": "gpu.layers",
     "-dev": "gpu.device_id", "--device": "gpu.device_id",
     "-to": "server.timeout", "--timeout": "server.timeout",
 }  # fmt: skip
@@ -182,11 +181,11 @@ def variables_are_meant(instance: LoadedInstance, _: Facts, __: Machine) -> Iter
 
 
 def arguments_have_no_key(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
-    """What a key says is said by that key, so that estimates and overviews know it, too."""
+    """What a key says is said by that key, so that checks and overviews know it, too."""
     for number, argument in enumerate(instance.config.args):
         name = argument.partition("=")[0]
         if name in KEYS:
-            message = f"args: {name} wins over {KEYS[name]}, and is not seen by estimates and lists"
+            message = f"args: {name} wins over {KEYS[name]}, and is not seen here"
             way_out = f"Set {KEYS[name]}, and leave {name} out"
             yield about(instance, ("args", number), "warning", "arguments", message, way_out)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pytest_llmeval.errors import ServerStartError
 from pytest_llmeval.machine.card_memory import Card, cards_now, with_free
 from pytest_llmeval.machine.devices import Device, Listing
-from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.orchestrator.config import GpuConfig, InstanceConfig
 from pytest_llmeval.servers.command import find_executable
@@ -51,11 +50,11 @@ def look(
     return Sight(with_free(listing.devices, seen), ram(), seen, listing.trouble)
 
 
-def look_for(config: InstanceConfig, environ: Mapping[str, str], known: KnownDevices) -> Sight:
+def look_for(config: InstanceConfig, environ: Mapping[str, str], ask: Ask) -> Sight:
     """Look at what is of interest to an instance: devices only if it is to have one."""
     if config.gpu.backend == "cpu":
         return Sight((), free_memory())
-    return look(config.server.executable, {**environ, **config.env}, known.of)
+    return look(config.server.executable, {**environ, **config.env}, ask)
 
 
 def devices_of(gpu: GpuConfig, devices: Sequence[Device]) -> tuple[Device, ...]:

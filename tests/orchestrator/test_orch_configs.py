@@ -204,6 +204,7 @@ def test_a_local_host_needs_none(write: Write, host: str) -> None:
             "args: [--flash-attn, on, --port=8080]",
             "2: args: --port is what server.port is for; set that, and leave --port out",
         ),
+        ("args: [-ngl, '9']", "2: args: -ngl is what gpu.layers is for"),
         ("args: [-c, '9']", "2: args: -c is what model.context_size is for"),
         (
             "gpu: {device_id: 0}",

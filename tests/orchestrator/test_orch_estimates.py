@@ -134,6 +134,22 @@ def test_layers_without_a_cache_and_caches_without_weights_are_both_counted() ->
 
 
 @pytest.mark.parametrize(
+    ("args", "layers", "moved_by"),
+    [
+        (("-fa", "on"), "all", None),
+        (("-fa", "on", "--n-cpu-moe", "12"), "all", "--n-cpu-moe"),
+        (("-ot", "exps=CPU"), 20, "-ot"),
+        (("-ot", "exps=CPU"), 0, None),
+    ],
+)
+def test_an_argument_that_places_tensors_on_a_device_or_beside_it_is_known(
+    args: tuple[str, ...], layers: Any, moved_by: str | None
+) -> None:
+    estimate = estimate_model(HEADER, slots=1, context=256, gpu_layers=layers, args=args)
+    assert estimate.moved_by == moved_by
+
+
+@pytest.mark.parametrize(
     ("facts", "args", "words"),
     [
         ({"window": 1024}, (), "some layers may see 1,024 tokens only"),

@@ -339,6 +339,18 @@ def test_what_is_brought_up_together_must_fit_together(
     assert line.endswith("Take one out with: llama-orch daemon autostart --remove NAME")
 
 
+def test_a_card_that_two_backends_list_has_its_memory_once(
+    home: Home, write: Callable[..., Path]
+) -> None:
+    for name, backend in {"a": "cuda", "b": "vulkan"}.items():
+        write(name, f"gpu: {{backend: {backend}, layers: all}}")
+    write_autostart(home, ["a", "b"])
+    card = replace(CUDA, free=3 * 2**29)
+    (line,) = said(home, sight=Sight((card, replace(card, name="Vulkan0")), 2**40))
+    assert line.startswith("warning -: a, b are brought up together and need about 512 MiB of main")
+    assert "2.0 GiB of the device's: 520 MiB of the device's too little is free" in line
+
+
 @pytest.mark.parametrize(
     ("gpu", "words"),
     [
@@ -440,11 +452,11 @@ def test_variables_where_they_are_not_replaced(home: Home, write: Callable[..., 
 
 
 def test_an_argument_for_which_there_is_a_key(home: Home, write: Callable[..., Path]) -> None:
-    write("a", "args: [--mlock, -ngl, '3']")
+    write("a", "args: [--mlock, -t, '3']")
     assert said(home) == [
         (
-            "warning a: args: -ngl wins over gpu.layers, and is not seen by estimates and lists. "
-            "Set gpu.layers, and leave -ngl out"
+            "warning a: args: -t wins over model.threads, and is not seen here. "
+            "Set model.threads, and leave -t out"
         )
     ]
 
