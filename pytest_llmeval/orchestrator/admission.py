@@ -38,8 +38,20 @@ def _why_less(config: InstanceConfig, estimate: Estimate) -> str:
 
 
 def judge_on(devices: Sequence[Device], estimate: Estimate, ram: int) -> Admission:
-    """Whether what is needed fits on these devices together, and into free main memory."""
-    need = estimate.total
+    """Whether what is needed fits on these devices together, and into free main memory.
+
+    What is short of an upper bound only may fit all the same.
+    """
+    admission = _hold(devices, estimate.total, ram)
+    if admission.verdict != "does_not_fit" or estimate.least is None:
+        return admission
+    if _hold(devices, estimate.least, ram).verdict == "does_not_fit":
+        return admission
+    why = f"its cache is an upper bound: it may take {amount(estimate.least)}"
+    return replace(admission, verdict="unknown", why=why)
+
+
+def _hold(devices: Sequence[Device], need: Memory, ram: int) -> Admission:
     if not need.vram:
         return admit(need, Memory(ram, None))
     if devices and all(device.integrated for device in devices):

@@ -35,13 +35,15 @@ _FURTHER_MODELS = ("-md", "--model-draft", "--spec-draft-model", "-mm", "--mmpro
 class Estimate:
     """What a model needs with `slots` of `context` tokens each, and what limits how good it is.
 
-    `moved_by` is the argument by which less of it, or more, lies on a device than is told here.
+    `least` is what it takes at least, where its cache is an upper bound. `moved_by` is the argument
+    by which less of it, or more, lies on a device than is told here.
     """
 
     need: Need
     slots: int
     context: int
     notes: tuple[str, ...] = ()
+    least: Memory | None = None
     moved_by: str | None = None
 
     @property
@@ -88,9 +90,20 @@ def estimate_model(
     """What a model needs; `args` are the server's, `environ` what it inherits."""
     context = round_up(context)
     cache = cache_setup(args, environ or {}, slots * context)
-    need = need_of(model_size(header), cache, gpu_layers)
+    size = model_size(header)
+    need = need_of(size, cache, gpu_layers)
+    least = None
+    if (tokens := slots * _least_context(header, context)) < cache.tokens:
+        least = need_of(size, replace(cache, tokens=tokens), gpu_layers).total
     moved_by = next((flag for flag in args if flag in _PLACING), None) if gpu_layers else None
-    return Estimate(need, slots, context, tuple(_notes(header, args)), moved_by)
+    return Estimate(need, slots, context, tuple(_notes(header, args)), least, moved_by)
+
+
+def _least_context(header: GgufHeader, context: int) -> int:
+    """Of how many tokens of a slot there is a cache at least, as `_notes` say why."""
+    if header.recurrent or header.latent:
+        return 0
+    return context if header.window is None else min(context, header.window)
 
 
 def model_size(header: GgufHeader) -> ModelSize:

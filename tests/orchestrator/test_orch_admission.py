@@ -88,6 +88,20 @@ def test_a_server_whose_arguments_place_tensors_is_not_refused_for_its_device() 
     assert (admission.verdict, admission.why) == ("unknown", "what --cpu-moe moves is not counted")
 
 
+def test_what_is_short_of_an_upper_bound_only_is_unknown() -> None:
+    """A model whose layers see a window of the context takes less than is estimated."""
+    on_second = config(backend="cuda", device_id=1, layers="all")
+    asked = replace(estimate(1, 8), least=Memory(GIB, 4 * GIB))
+    admission = judge(on_second, asked, sight(RTX, A4000))
+    assert in_words(admission, asked) == (
+        "whether it fits is unknown: about 1.0 GiB of main memory and 8.0 GiB of the device's, and "
+        "its cache is an upper bound: it may take 1.0 GiB of main memory and 4.0 GiB of the "
+        "device's"
+    )
+    asked = replace(asked, least=Memory(GIB, 6 * GIB))
+    assert judge(on_second, asked, sight(RTX, A4000)).verdict == "does_not_fit"
+
+
 def test_without_a_number_all_cards_of_the_backend_share_it() -> None:
     assert judge(config(backend="cuda"), estimate(1, 14), sight(RTX, A4000)).verdict == "fits"
 
