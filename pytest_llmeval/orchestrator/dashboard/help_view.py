@@ -42,7 +42,8 @@ class HelpView(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The page."""
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="help") as page:
+            page.border_subtitle = "h closes this page"
             yield Static(help_text(), markup=False)
 
 
