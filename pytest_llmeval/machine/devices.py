@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 SECONDS = 15.0
@@ -14,7 +14,7 @@ SECONDS = 15.0
 _LINE = re.compile(r"^\s+(\S+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$")
 _INTEGRATED = re.compile(
     r"\bU?HD Graphics\b|\bIris\b|\bArc\(\w+\) Graphics\b|\bRadeon(\(\w+\))? (Vega \d+ )?Graphics\b"
-    r"|\bRadeon(\(\w+\))? \d{3,4}[MS]\b|\bApple M\d|\bAdreno\b|\bMali\b",
+    r"|\bRadeon(\(\w+\))? \d{3,4}[MS]\b|\bApple M\d|\bAdreno\b|\bMali\b|\bGB10\b|\bOrin\b",
     re.IGNORECASE,
 )
 
@@ -27,6 +27,17 @@ class Device:
     description: str
     total: int
     free: int
+
+    @property
+    def family(self) -> str:
+        """Its name without its number: one card may be a device of several backends."""
+        return self.name.rstrip("0123456789")
+
+    @property
+    def number(self) -> int | None:
+        """The number at the end of its name."""
+        digits = self.name.removeprefix(self.family)
+        return int(digits) if digits else None
 
     @property
     def integrated(self) -> bool:
@@ -87,3 +98,15 @@ def suggest(devices: Iterable[Device], need: int) -> Device | None:
     """
     fitting = [device for device in devices if device.free >= need]
     return max(fitting, key=lambda device: (not device.integrated, device.free), default=None)
+
+
+def suggest_several(devices: Sequence[Device], need: int) -> tuple[Device, ...]:
+    """The device for a model of `need` bytes; where it fits on none, those of one backend, which
+    share it: the ones that have the most memory free together.
+    """
+    one = suggest(devices, need)
+    if one is not None:
+        return (one,)
+    own = [device for device in devices if not device.integrated] or devices
+    families = {device.family: tuple(d for d in own if d.family == device.family) for device in own}
+    return max(families.values(), key=lambda each: sum(d.free for d in each), default=())

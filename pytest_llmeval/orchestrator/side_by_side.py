@@ -55,10 +55,9 @@ def card_keys(devices: Collection[Device]) -> dict[str, CardKey]:
     seen: Counter[tuple[str, str]] = Counter()
     keys = {}
     for device in devices:
-        kind = device.name.rstrip("0123456789")
         called = _DRIVER.sub("", device.description)
-        keys[device.name] = (called, seen[kind, called])
-        seen[kind, called] += 1
+        keys[device.name] = (called, seen[device.family, called])
+        seen[device.family, called] += 1
     return keys
 
 

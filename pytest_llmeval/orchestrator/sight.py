@@ -64,16 +64,10 @@ def devices_of(gpu: GpuConfig, devices: Sequence[Device]) -> tuple[Device, ...]:
     """
     own = [device for device in devices if backend_of(device.name) == gpu.backend]
     if gpu.device_id is not None and gpu.backend != "metal":
-        own = [device for device in own if number_of(device) == gpu.device_id]
+        own = [device for device in own if device.number == gpu.device_id]
     return tuple(own)
 
 
 def usable(devices: Sequence[Device]) -> tuple[Device, ...]:
     """Those of a backend that a config can name."""
     return tuple(device for device in devices if backend_of(device.name) is not None)
-
-
-def number_of(device: Device) -> int | None:
-    """The number at the end of a device's name."""
-    digits = device.name.removeprefix(device.name.rstrip("0123456789"))
-    return int(digits) if digits else None

@@ -6,11 +6,19 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_llmeval.machine.devices import Device, Listing, ask_devices, read_listing, suggest
+from pytest_llmeval.machine.devices import (
+    Device,
+    Listing,
+    ask_devices,
+    read_listing,
+    suggest,
+    suggest_several,
+)
 from pytest_llmeval.machine.known_devices import FILE, KnownDevices
 
 GIB = 2**30
@@ -198,6 +206,7 @@ def test_an_executable_that_is_not_there_is_told_by_asking(tmp_path: Path) -> No
         "AMD Radeon 8060S Graphics (RADV GFX1151)",
         "Apple M2 Max",
         "Qualcomm(R) Adreno(TM) X1-85 GPU",
+        "NVIDIA GB10",
     ],
 )
 def test_cards_that_share_main_memory_are_known_by_their_names(description: str) -> None:
@@ -231,6 +240,14 @@ def test_the_card_with_the_most_free_is_suggested_and_a_real_one_first() -> None
 
 def test_one_that_shares_main_memory_is_suggested_where_nothing_else_fits() -> None:
     assert suggest([SHARED, SMALL, LARGE], 15 * GIB) == SHARED
+
+
+def test_several_of_one_backend_share_what_fits_on_none_of_them() -> None:
+    cards = [SHARED, SMALL, LARGE, replace(LARGE, name="CUDA0")]
+    assert suggest_several(cards, 5 * GIB) == (LARGE,)
+    assert suggest_several(cards, 30 * GIB) == (SMALL, LARGE)
+    assert suggest_several([SHARED], 30 * GIB) == (SHARED,)
+    assert suggest_several([], 1) == ()
 
 
 def test_nothing_is_suggested_where_it_fits_nowhere() -> None:
