@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
+
+import psutil
 
 SECONDS = 15.0
 """The patience with `--list-devices`: a driver that wakes its card up takes seconds."""
@@ -55,31 +59,50 @@ class Listing:
 
 def ask_devices(executable: str, environ: Mapping[str, str], seconds: float = SECONDS) -> Listing:
     """Have llama-server list its devices, in the environment that a server would have."""
-    command = [executable, "--list-devices"]
     # Into a file: a wrapper's children may hold a pipe open for longer than anybody waits.
     with tempfile.TemporaryFile() as answer:
         try:
-            ended = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                stderr=subprocess.DEVNULL,
-                env=dict(environ),
-                timeout=seconds,
-                check=False,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
-        except subprocess.TimeoutExpired:
-            return Listing(trouble=f"{executable} --list-devices did not end within {seconds:g} s")
+            code = _run([executable, "--list-devices"], answer, environ, seconds)
         except OSError as error:
             words = error.strerror or error
             return Listing(trouble=f"{executable} cannot be run: {words}")
         answer.seek(0)
         text = answer.read().decode("utf-8", "replace")
-    if ended.returncode:
-        words = f"{executable} --list-devices ended with exit code {ended.returncode}"
+    if code is None:
+        return Listing(trouble=f"{executable} --list-devices did not end within {seconds:g} s")
+    if code:
+        words = f"{executable} --list-devices ended with exit code {code}"
         return Listing(trouble=f"{words}: builds before December 2024 do not know it")
     return Listing(read_listing(text))
+
+
+def _run(
+    command: Sequence[str], answer: IO[bytes], environ: Mapping[str, str], seconds: float
+) -> int | None:
+    """Its exit code; None if it did not end in time, and is killed with all that it started."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=answer,
+        stderr=subprocess.DEVNULL,
+        env=dict(environ),
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    ) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.poll() is None:
+                _kill_tree(process)
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    process.kill()
 
 
 def read_listing(text: str) -> tuple[Device, ...]:

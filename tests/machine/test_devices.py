@@ -20,6 +20,8 @@ from pytest_llmeval.machine.devices import (
     suggest_several,
 )
 from pytest_llmeval.machine.known_devices import FILE, KnownDevices
+from pytest_llmeval.servers.identity import identity_of
+from tools.real_runs import becomes_true
 
 GIB = 2**30
 MIB = 2**20
@@ -90,10 +92,14 @@ def test_the_real_llama_server_lists_none_without_a_card(real_llama_server: Path
     assert ask_devices(str(real_llama_server), os.environ) == Listing()
 
 
-def test_one_that_does_not_end_is_given_up_also_if_its_children_hold_on(program: Make) -> None:
-    asked = ask_devices(program("sleep 3 & sleep 3"), {"PATH": os.defpath}, seconds=0.2)
+def test_one_that_does_not_end_is_killed_with_its_children(program: Make, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    command = f'sleep 600 & echo $! > "{started}"; sleep 600'
+    asked = ask_devices(program(command), {"PATH": os.defpath}, seconds=1)
     assert asked.devices == ()
-    assert asked.trouble.endswith("--list-devices did not end within 0.2 s")
+    child = int(started.read_text(encoding="ascii"))
+    assert becomes_true(lambda: identity_of(child) is None)
+    assert asked.trouble.endswith("--list-devices did not end within 1 s")
 
 
 def test_one_that_does_not_know_the_question_is_told_with_its_age(program: Make) -> None:
