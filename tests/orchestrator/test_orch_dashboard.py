@@ -307,7 +307,7 @@ def test_h_tells_every_key_and_every_mark(tmp_path: Path) -> None:
         assert not isinstance(seen.app.screen, HelpView)
 
     assert play(tmp_path, script, size=(80, 24)).asked == []
-    assert {state for state, _ in MEANINGS} == set(MARKS) - {"unknown"}
+    assert {state for state, _ in MEANINGS} == set(MARKS)
 
 
 def log_lines(seen: Seen) -> list[str]:

@@ -31,6 +31,7 @@ MEANINGS = (
     ("unreachable", "it runs and gives no answer, not yet for long"),
     ("unhealthy", "it hangs, and is restarted"),
     ("error", "it cannot start, or was given up; u tries again"),
+    ("unknown", "no daemon watches it, or it was not asked yet"),
     ("down", "it does not run, as it is wanted"),
 )
 
