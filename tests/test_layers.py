@@ -142,6 +142,7 @@ DOORS = (
         """),
         {
             "servers.process": "the door",
+            "servers.detached": "the door, for what outlives us or is run to its end",
             "servers.guard": "the door's guard, which must outlive a killed pytest",
             "servers.trees": "the door, too: looking into what was started, and ending it",
             "servers.ports": "read-only: it names the program that holds a port",
@@ -160,6 +161,7 @@ DOORS = (
         """),
         {
             "servers.process": "process groups; Windows has its own branch",
+            "servers.detached": "sessions; Windows has its own branch",
             "servers.guard": "process groups; Windows has its own branch",
             "servers.trees": "process groups; Windows has its own branch",
         },

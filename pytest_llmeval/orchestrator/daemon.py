@@ -22,7 +22,7 @@ from pytest_llmeval.orchestrator.home import VARIABLE, Home
 from pytest_llmeval.orchestrator.rows import THE_DAEMON
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.servers.identity import Identity
-from pytest_llmeval.servers.process import start_detached
+from pytest_llmeval.servers.detached import start_detached
 from pytest_llmeval.servers.trees import kill_tree
 
 START_SECONDS = 30.0
@@ -148,7 +148,7 @@ def write_owner(home: Home, identity: Identity) -> None:
 def _read_owner(home: Home) -> Identity | None:
     try:
         said = json.loads(owner_path(home).read_text(encoding="utf-8"))
-        return Identity(int(said["pid"]), float(said["create_time"]))
+        return Identity(int(said["pid"]), float(said["create_time"]), str(said["mark"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

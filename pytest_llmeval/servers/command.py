@@ -122,15 +122,31 @@ def find_program(spec: ServerSpec, environ: Mapping[str, str]) -> tuple[str, ...
     Raises MissingExtraError (Python packages) or ServerStartError (llama-server) when it is not
     there.
     """
-    if spec.kind == "llama-server":
+    return locate(spec, environ).program
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The program that serves, and the files that make it what it is: another build has others."""
+
+    program: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def locate(spec: ServerSpec, environ: Mapping[str, str]) -> Located:
+    """Find the program as `find_program` does, and what it is made of."""
+    if spec.kind not in _IN_PYTHON:
         name = spec.executable or "llama-server"
-        return (find_executable(name, environ.get("PATH", os.defpath), model=spec.name),)
+        found = find_executable(name, environ.get("PATH", os.defpath), model=spec.name)
+        return Located((found,), (found,))
     module, package, extra, program = _IN_PYTHON[spec.kind]
-    if importlib.util.find_spec(module) is None:
+    found_module = importlib.util.find_spec(module)
+    if found_module is None:
         raise MissingExtraError(
             f"engine: {spec.kind} (model {spec.name})", package=package, extra=extra
         )
-    return program
+    origin = found_module.origin
+    return Located(program, (program[0], *(() if origin is None else (origin,))))
 
 
 _IN_PYTHON = {
@@ -138,14 +154,6 @@ _IN_PYTHON = {
     "llama-cpp-python": ("llama_cpp", "llama-cpp-python", "llama-cpp", WORKER),
 }
 """Of servers that are Python packages: module, distribution, extra and program."""
-
-
-def package_file(spec: ServerSpec) -> str | None:
-    """The file of the Python package that serves `spec`; None where it is an executable."""
-    if spec.kind not in _IN_PYTHON:
-        return None
-    found = importlib.util.find_spec(_IN_PYTHON[spec.kind][0])
-    return None if found is None else found.origin
 
 
 def find_executable(name: str, search_path: str, *, model: str, need: Need = LLAMA_SERVER) -> str:

@@ -9,7 +9,7 @@ Each file has one kind of writer and is whole or not there, so that reading need
   either the guard sees the holder, or the holder sees that there is no server.
 - `ended.json`: what the end of the server, or of the attempt to start it, was; by the guard, last.
 - `ready.json`: whose server was found healthy, and to have what was asked for; by who started it.
-- `holders/PID-TIME-N`: empty; one for each use of the server. It is created and removed by its
+- `holders/PID-TIME-MARK-N`: empty; one for each use of the server. It is created and removed by its
   process, and removed by the guard once that process is gone.
 
 Two locks: `start.lock` is held while somebody sees to it that the server runs, `guard.lock` by the
@@ -29,7 +29,7 @@ from typing import Any
 from pytest_llmeval.atomic import write_json, write_text
 from pytest_llmeval.servers.identity import Identity
 
-_HOLDER = re.compile(r"(\d+)-(\d+)-\d+")
+_HOLDER = re.compile(r"(\d+)-(\d+)-([0-9a-f.]*)-\d+")
 
 _uses = count()
 """Numbers the holders of this process: it may use a server more than once."""
@@ -77,9 +77,13 @@ class LeaseFiles:
 
     def hold(self, who: Identity) -> Path:
         """Say that a process uses the server, or is about to; the file that says so."""
-        self._holders.mkdir(parents=True, exist_ok=True)
-        path = self._holders / f"{who.pid}-{round(who.create_time * 1000)}-{next(_uses)}"
-        path.open("xb").close()
+        start = f"{round(who.create_time * 1000)}-{who.mark}"
+        path = self._holders / f"{who.pid}-{start}-{next(_uses)}"
+        try:
+            path.touch(exist_ok=False)
+        except FileNotFoundError:  # we are the first
+            self._holders.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=False)
         return path
 
     def is_held(self) -> bool:
@@ -89,7 +93,7 @@ class LeaseFiles:
             name = _HOLDER.fullmatch(path.name)
             if name is None:  # not ours: systems put files of their own into folders
                 continue
-            if Identity(int(name[1]), int(name[2]) / 1000).lives():
+            if Identity(int(name[1]), int(name[2]) / 1000, name[3]).lives():
                 held = True
             else:
                 path.unlink(missing_ok=True)

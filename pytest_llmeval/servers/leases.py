@@ -15,17 +15,19 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pytest_llmeval.atomic import plain
 from pytest_llmeval.servers import lease_guard
+from pytest_llmeval.servers.detached import start_detached
 from pytest_llmeval.servers.exits import describe_exit
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.lease_files import Kept, LeaseFiles
 from pytest_llmeval.servers.logs import read_tail
-from pytest_llmeval.servers.process import ProcessStartError, output_order, start_detached
+from pytest_llmeval.servers.process import ProcessStartError, output_order
 from pytest_llmeval.servers.spec import Output, ServerSpec
 from pytest_llmeval.servers.trees import Usage, cpu_of, kill_tree, pids_of, process_of, usage_of
 
@@ -54,20 +56,25 @@ def lease_key(spec: ServerSpec, files: Sequence[Path | str], environ: Mapping[st
     fields = [each.name for each in dataclasses.fields(spec) if each.name not in SHAPES_NOTHING]
     shape = {
         "spec": {name: plain(getattr(spec, name)) for name in fields},
-        "environ": {name: environ[name] for name in environ if name.startswith(SWITCHES)},
+        "environ": switches(environ),
         "files": [_fingerprint(file) for file in files],
     }
     text = json.dumps(shape, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fingerprint(file: Path | str) -> tuple[str, int, int] | tuple[str]:
-    path = Path(file).resolve()
+def switches(environ: Mapping[str, str]) -> dict[str, str]:
+    """What an environment tells servers and drivers."""
+    return {name: environ[name] for name in environ if name.startswith(SWITCHES)}
+
+
+def _fingerprint(file: Path | str) -> tuple[str, int, int, int] | tuple[str]:
+    path = os.fspath(file)
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - whoever finds a server that runs is in a hurry
     except OSError:
-        return (str(path),)
-    return str(path), status.st_size, status.st_mtime_ns
+        return (path,)
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class LeasedProcess:
@@ -152,7 +159,7 @@ class Lease:
     def hold(self) -> None:
         """Say that we use the server, before we look whether there is one."""
         if self._holder is None:
-            self._holder = self.files.hold(_me())
+            self._holder = self.files.hold(_own_identity(os.getpid()))
 
     def release(self) -> None:
         """Say that we do not use it any more. Harmless when called again."""
@@ -229,7 +236,9 @@ class Lease:
             time.sleep(LOOK_SECONDS)
 
 
-def _me() -> Identity:
-    me = identity_of(os.getpid())
+@cache
+def _own_identity(pid: int) -> Identity:
+    """Who we are; a fork of us has another pid."""
+    me = identity_of(pid)
     assert me is not None, "we live"
     return me

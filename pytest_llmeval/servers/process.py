@@ -1,7 +1,7 @@
 """The owner's side of one guarded server process.
 
-Our only way to start a process that lives on: `GuardedProcess.start` starts the guard, the guard
-starts the server (see `guard.py` for who may die and what happens then).
+`GuardedProcess.start` starts the guard, the guard starts the server (see `guard.py` for who may die
+and what happens then). What is meant to outlive us is started by `detached.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,6 @@ import psutil
 
 from pytest_llmeval.servers import guard
 from pytest_llmeval.servers.exits import describe_exit
-from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.spec import Output
 from pytest_llmeval.servers.trees import Usage, cpu_of, end_tree, pids_of, usage_of
 
@@ -128,14 +126,6 @@ class GuardedProcess:
         return self._pid
 
     @property
-    def create_time(self) -> float | None:
-        """When the server started, in seconds since 1970; None if it ended before we could look.
-
-        With the pid it says who the server is, since systems hand out a pid again.
-        """
-        return None if self._server is None else self._server.create_time()
-
-    @property
     def guard_pid(self) -> int:
         """The guard's process id."""
         return self._guard.pid
@@ -224,73 +214,6 @@ class GuardedProcess:
         assert self._guard.stdin is not None
         with contextlib.suppress(OSError):  # an unsent "stop" that nobody is left to read
             self._guard.stdin.close()
-
-
-def start_detached(
-    command: Sequence[str], log_path: Path, *, environ: Mapping[str, str]
-) -> Identity | None:
-    """Start a process that outlives us, our terminal and its closing; its output goes to a log.
-
-    Who it is; None if it ended before we could look. Raises OSError when it cannot be started.
-    """
-    process = _start_apart(command, log_path, environ)
-    # While we live it is our child: somebody must take its exit status, or it stays a zombie.
-    threading.Thread(target=process.wait, name="llmeval-detached", daemon=True).start()
-    return identity_of(process.pid)
-
-
-def survive_terminal() -> None:
-    """Stay when the terminal that we were started in is closed; what we start inherits that.
-
-    On Windows a console that closes takes its programs with it, but gives them time to end well:
-    the event comes as SIGBREAK.
-    """
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-def _start_apart(
-    command: Sequence[str], log_path: Path, environ: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    def start(**apart: Any) -> subprocess.Popen[bytes]:
-        with log_path.open("ab") as log:
-            return subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=dict(environ),
-                cwd=log_path.parent,  # so that no folder is held which its owner wants to remove
-                **apart,
-            )
-
-    if sys.platform != "win32":
-        return start(start_new_session=True)
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    try:
-        return start(creationflags=flags | subprocess.CREATE_BREAKAWAY_FROM_JOB)
-    except PermissionError:
-        # Whoever put us into a job does not let go of what we start, and may end it with us.
-        return start(creationflags=flags)
-
-
-def run_to_end(command: Sequence[str], *, timeout: float) -> tuple[int, str]:
-    """Run a program of the system: its exit status, and what it wrote.
-
-    Raises OSError when it cannot be started or does not end in time.
-    """
-    try:
-        done = subprocess.run(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError(f"it did not end within {timeout:g} s") from None
-    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def _start_guard(

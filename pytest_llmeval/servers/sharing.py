@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.servers.command import find_program, package_file
+from pytest_llmeval.servers.command import locate
 from pytest_llmeval.servers.health import Fetch
-from pytest_llmeval.servers.leases import Lease, LeasedProcess, lease_key
+from pytest_llmeval.servers.leases import Lease, LeasedProcess, lease_key, switches
 from pytest_llmeval.servers.logs import start_section
 from pytest_llmeval.servers.process import ServerProcess
 from pytest_llmeval.servers.server import GRACE_SECONDS, Server
@@ -76,20 +76,21 @@ class SharedServer(Server):
 
     def _join(self) -> Lease:
         if self._lease is None:
-            # Not by its kind, which reads the whole header of the weights first.
-            look = self._kind.find_program if self.spec.gguf is None else self._find_program
-            program = look(self._environ)
-            key = lease_key(
-                self.spec, _made_of(self.spec, program), self._kind.environment(0, self._environ)
-            )
+            environ = self._kind.environment(0, switches(self._environ))
+            key = lease_key(self.spec, self._made_of(), environ)
             self._lease = Lease(self._folder / key[:32])
             self.spec = dataclasses.replace(
                 self.spec, log_path=self._lease.output.out, output=self._lease.output
             )
         return self._lease
 
-    def _find_program(self, environ: Mapping[str, str]) -> tuple[str, ...]:
-        return find_program(self.spec, environ)
+    def _made_of(self) -> list[Path | str]:
+        """The files that the server is made of."""
+        spec = self.spec
+        if spec.gguf is None:
+            return [self._kind.find_program(self._environ)[0]]
+        # Not by its kind, which reads the whole header of the weights first.
+        return [*locate(spec, self._environ).files, spec.gguf, *(each.path for each in spec.lora)]
 
     def _attach(self, lease: Lease) -> bool:
         """Use the server if it is ready."""
@@ -146,9 +147,3 @@ def _anchored(spec: ServerSpec) -> ServerSpec:
         gguf=None if spec.gguf is None else spec.gguf.absolute(),
         lora=tuple(dataclasses.replace(each, path=each.path.absolute()) for each in spec.lora),
     )
-
-
-def _made_of(spec: ServerSpec, program: Sequence[str]) -> list[Path | str]:
-    """The files that a server is made of."""
-    found = (program[0], package_file(spec), spec.gguf, *(each.path for each in spec.lora))
-    return [file for file in found if file is not None]

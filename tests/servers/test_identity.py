@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from pytest_llmeval.servers.detached import start_detached
 from pytest_llmeval.servers.identity import Identity, identity_of
-from pytest_llmeval.servers.process import start_detached
 
 
 def own_identity() -> Identity:
@@ -24,7 +27,31 @@ def test_a_running_process_is_itself() -> None:
 
 def test_a_pid_with_another_start_is_somebody_else() -> None:
     own = own_identity()
-    assert not replace(own, create_time=own.create_time - 10).lives()
+    assert not Identity(own.pid, own.create_time - 10).lives()
+    assert Identity(own.pid, own.create_time + 0.5).lives()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere systems keep the time of a start")
+def test_on_linux_a_process_is_itself_whatever_the_clock_is_set_to() -> None:
+    own = own_identity()
+    assert replace(own, create_time=own.create_time - 3600).lives()
+    boot, tick = own.mark.split(".")
+    assert not replace(own, mark=f"{boot}.{int(tick) + 1}").lives()
+    assert not replace(own, mark=f"00000000.{tick}").lives()  # of before the machine was started
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names in a process's facts")
+def test_a_program_with_brackets_in_its_name_is_found(tmp_path: Path) -> None:
+    program = tmp_path / "a) Z ("
+    program.symlink_to(shutil.which("sleep") or "")
+    process = subprocess.Popen([str(program), "60"])
+    identity = identity_of(process.pid)
+    assert identity is not None
+    assert identity.mark
+    assert identity.lives()
+    process.kill()
+    process.wait()
+    assert not identity.lives()
 
 
 def test_a_process_that_has_ended_is_nobody_even_before_it_is_counted() -> None:

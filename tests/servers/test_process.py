@@ -59,9 +59,8 @@ def test_an_end_of_its_own_is_noticed_with_its_code(start: Start, running: Runni
     assert not running(process.guard_pid)
 
 
-def test_a_process_is_known_by_pid_and_birth(start: Start) -> None:
+def test_a_process_that_runs_has_no_exit_code(start: Start) -> None:
     process = start(FOREVER)
-    assert process.create_time == psutil.Process(process.pid).create_time()
     assert process.pids() == {process.pid}
     assert not process.wait(0.01)
     assert process.exit_code is None

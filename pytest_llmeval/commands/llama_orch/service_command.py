@@ -49,7 +49,7 @@ def install_service(
     if install and to is not None:
         raise typer.BadParameter("--install writes the file to its own place: leave out --to")
     from pytest_llmeval.orchestrator import services
-    from pytest_llmeval.servers.process import run_to_end
+    from pytest_llmeval.servers.detached import run_to_end
 
     home = home_of(ctx)
     service = _plan(home, kind)
