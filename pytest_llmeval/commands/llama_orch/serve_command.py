@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
+from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def serve(
     from pytest_llmeval.orchestrator.listening import serve as serve_all
     from pytest_llmeval.orchestrator.web.opening import access_for, open_interface
 
+    if proxy and port == proxy_port != 0:
+        raise OrchestratorError(f"--port and --proxy-port are both {port}: give each its own")
     home = home_of(ctx)
     access = access_for(home, host, token_env, os.environ)
     door = _door(home, host, proxy_port, proxy_token_env, token_env) if proxy else None
