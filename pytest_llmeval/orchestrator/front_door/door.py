@@ -107,6 +107,12 @@ class DoorListener:
         self._listening = listening
         self._key = key
         self._ended = asyncio.Event()
+        self._door: FrontDoor | None = None
+
+    @property
+    def figures(self) -> DoorFigures | None:
+        """What goes on at the door; None while it is not open. To be asked in its loop."""
+        return self._door.snapshot() if self._door is not None else None
 
     async def run(self) -> None:
         """Answer until `stop`."""
@@ -114,8 +120,10 @@ class DoorListener:
         door = FrontDoor(self._listening, fleet, self._key, LIMITS)
         try:
             await door.open()
+            self._door = door
             await self._ended.wait()
         finally:
+            self._door = None
             await door.close()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmeval.errors import ServerStartError, StateError
 from pytest_llmeval.orchestrator.web.access import ASSETS
-from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, until
+from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, door, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -141,6 +141,21 @@ def test_changes_appear_by_themselves(served: Served, tab: Opened) -> None:
     del served.instances.views["qwen"]
     tab.see("#summary", "0 of 1 ready")
     assert tab.row("qwen").count() == 0
+
+
+def test_requests_at_the_front_door_are_shown_where_there_is_one(
+    served: Served, tab: Opened
+) -> None:
+    some(served)
+    tab.open(served).see(tab.row("qwen"), "healthy")
+    assert tab.page.inner_text("#door") == ""
+    served.instances.door = door(qwen=(3, 2), llama=(0, 1))
+    tab.see("#door", "front door: 3 in flight, 3 waiting")
+    tab.see(tab.row("qwen"), "3 in flight, 2 waiting")
+    assert tab.row("llama").locator(".requests").inner_text() == "1 waiting"
+    served.instances.door = door(qwen=(0, 0))
+    tab.see("#door", "front door: no requests")
+    assert not tab.row("qwen").locator(".requests").is_visible()
 
 
 def test_a_lost_connection_is_said_and_comes_back(served: Served, tab: Opened) -> None:
