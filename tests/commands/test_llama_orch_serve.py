@@ -235,7 +235,8 @@ def streamed(url: str, content: str) -> list[str]:
     body = {
         "model": "tiny",
         "messages": [{"role": "user", "content": content}],
-        "max_tokens": 8, "stream": True,
+        "max_tokens": 8,
+        "stream": True,
     }
     with httpx.stream(
         "POST", f"{url}/chat/completions", json=body, timeout=90, trust_env=False

@@ -57,7 +57,7 @@ def serve(
     home = home_of(ctx)
     access = access_for(home, host, token_env, os.environ)
     door = _door(home, host, proxy_port, proxy_token_env, token_env) if proxy else None
-    web = open_interface(home, host, port, access, os.environ, door and door.listener)
+    web = open_interface(home, host, port, access, os.environ, door.listener if door else None)
     place = Place(host, web.port, None if token_env else access.token)
     listeners: list[Listener] = [web.listener, *([door.listener] if door else [])]
     with _until_interrupted():

@@ -4,6 +4,8 @@ import { device, doing, isUp, memory, model, speed, stateOf, traffic, uptime, vi
 
 const LABELS = ["Instance", "Health", "Backend", "Port", "PID", "Uptime", "Restarts", "Tokens/s", "Memory"];
 
+const SHOWN_WHOLE = 50; // characters that three lines have room for in the narrowest column
+
 export function element(tag, attributes = {}, ...inner) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -25,7 +27,7 @@ class Row {
     this.model = element("span", { class: "more" });
     this.word = element("span", { class: "health" });
     this.requests = element("span", { class: "more requests" });
-    this.why = element("span", { class: "more why" });
+    this.why = element("span", { class: "more why", tabindex: "-1" });
     this.backend = element("span", { class: "backend" });
     this.device = element("span", { class: "more" });
     this.numbers = LABELS.slice(3).map(() => element("span"));
@@ -60,6 +62,8 @@ class Row {
     say(this.requests, traffic(lane));
     say(this.why, state.why);
     mark(this.why, "title", state.why);
+    // What is cut short is shown whole while it has the focus: by a tap, a click or the Tab key.
+    mark(this.why, "tabindex", state.why.length > SHOWN_WHOLE ? "0" : "-1");
     say(this.backend, view.backend ?? "");
     say(this.device, device(view));
     const numbers = [view.port ?? "", view.pid ?? "", uptime(view, now), view.restarts, speed(view), memory(view.memory)];

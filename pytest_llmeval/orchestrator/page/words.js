@@ -81,7 +81,8 @@ export function doing(actions) {
 
 /** What goes on at the front door: how many requests are with an instance, and how many wait. */
 function requests(inFlight, waiting) {
-  return [inFlight && `${inFlight} in flight`, waiting && `${waiting} waiting`].filter(Boolean).join(", ");
+  const parts = [inFlight && `${inFlight} in flight`, waiting && `${waiting} waiting`].filter(Boolean);
+  return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(", "); // lines break at the comma
 }
 
 /** The requests for one instance; "" where there are none, or no front door. */

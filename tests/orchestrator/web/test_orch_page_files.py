@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_llmeval.orchestrator.web.access import ASSETS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "pytest_llmeval" / "orchestrator" / "page"
@@ -26,6 +20,7 @@ def test_every_file_of_the_page_is_served_and_none_else() -> None:
 
 def test_the_wheel_takes_the_whole_package() -> None:
     """Hatch takes everything in a package that nothing excludes and git does not ignore."""
+    tomllib = pytest.importorskip("tomllib", reason="came with Python 3.11")
     with (ROOT / "pyproject.toml").open("rb") as file:
         build = tomllib.load(file)["tool"]["hatch"]["build"]
     assert build["targets"].pop("wheel") == {"packages": ["pytest_llmeval"]}
