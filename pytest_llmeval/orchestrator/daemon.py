@@ -21,8 +21,8 @@ from pytest_llmeval.errors import DaemonError, StateError
 from pytest_llmeval.orchestrator.home import VARIABLE, Home
 from pytest_llmeval.orchestrator.rows import THE_DAEMON
 from pytest_llmeval.orchestrator.state import State
-from pytest_llmeval.servers.identity import Identity
 from pytest_llmeval.servers.detached import start_detached
+from pytest_llmeval.servers.identity import Identity
 from pytest_llmeval.servers.trees import kill_tree
 
 START_SECONDS = 30.0

@@ -26,8 +26,8 @@ from pytest_llmeval.orchestrator import daemon
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.supervisor import Supervisor
-from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.detached import survive_terminal
+from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.server import GRACE_SECONDS
 
 POLL_SECONDS = 0.05
