@@ -12,6 +12,7 @@ from pytest_llmeval.orchestrator.front_door.access import check_key
 from pytest_llmeval.orchestrator.front_door.client import Client
 from pytest_llmeval.orchestrator.front_door.fleet import Fleet, LaneFigures
 from pytest_llmeval.orchestrator.front_door.keeping import ThreadedKeeping
+from pytest_llmeval.orchestrator.front_door.messages import error
 from pytest_llmeval.orchestrator.front_door.reading import Limits
 from pytest_llmeval.orchestrator.front_door.room import Fits
 from pytest_llmeval.orchestrator.front_door.serving import Serving
@@ -25,6 +26,13 @@ QUEUE_LIMIT = 64
 """How many requests may wait for one instance."""
 
 LIMITS = Limits()
+
+TOO_MANY = error(
+    503,
+    "So many connections are open that no more are taken; close those that are not needed.",
+    code="too_many_connections",
+    retry_after=1,
+)
 
 SWEEP_SECONDS = 0.5
 """How often connections are looked at for those that take too long."""
@@ -82,6 +90,8 @@ class FrontDoor:
 
     def _welcome(self) -> Client:
         client = Client(self._serving.serve, self._limits, self._loop.time, self._clients.discard)
+        if len(self._clients) >= self._limits.clients:
+            client.refuse(TOO_MANY)
         self._clients.add(client)
         return client
 
