@@ -19,7 +19,7 @@ from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.joined import has_changed, left_over, view_of, without_config
 from pytest_llmeval.orchestrator.known_configs import KnownConfigs
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
-from pytest_llmeval.orchestrator.specs import log_files
+from pytest_llmeval.orchestrator.specs import log_files, log_folder
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView, Stream
 from pytest_llmeval.orchestrator.waiting import (
@@ -125,31 +125,44 @@ class Client:
         """One of them now."""
         row = self._state.row(name)
         watched = self._daemon.running() is not None
-        if name not in self.names() and row is not None and left_over([row], []):
+        if row is not None and self._is_left_over(row):
             return without_config(row, watched=watched)
         self._require(name)
         return self._joined(name, row, watched)
 
     def describe(self, name: str) -> InstanceDetail:
         """Everything about one of them."""
-        loaded = self._loaded(name)
-        return InstanceDetail(
+        detail = InstanceDetail(
             view=self.view(name),
-            config=loaded.config,
-            config_path=loaded.path,
+            config=None,
+            config_path=self._home.instances / name,
             health=self._state.health_of(name, SHOWN),
             restarts=self._state.restarts_of(name, SHOWN),
             events=self._state.events_of(name, SHOWN),
-            config_changed=has_changed(fingerprint(loaded.config), self._state.row(name)),
         )
+        found = self._configs.find(name)
+        if isinstance(found, InstanceConfigError):
+            path = Path(found.path or detail.config_path)
+            return replace(detail, config_path=path, config_problem=str(found))
+        changed = has_changed(fingerprint(found.config), self._state.row(name))
+        return replace(detail, config=found.config, config_path=found.path, config_changed=changed)
 
     def config(self, name: str) -> InstanceConfig:
         """What it is to be; raises InstanceConfigError."""
         return self._loaded(name).config
 
     def log(self, name: str, stream: Stream) -> Path:
-        """The file that its server's stdout or stderr goes to."""
-        out, err = log_files(name, self.config(name), self._home)
+        """The file that its server's stdout or stderr goes to, or went to last.
+
+        The config has the word only where there was no server yet: it may have been edited since.
+        """
+        row = self._state.row(name)
+        if not self._is_left_over(row):
+            self._require(name)
+        used = row and row.log_folder
+        out, err = log_files(
+            name, Path(used) if used else log_folder(self.config(name), self._home)
+        )
         return out if stream == "out" else err
 
     # Asking ---------------------------------------------------------------------------------------
@@ -262,6 +275,9 @@ class Client:
         if isinstance(found, InstanceConfigError):
             raise found.with_traceback(None)  # it may have been raised before
         return found
+
+    def _is_left_over(self, row: InstanceRow | None) -> bool:
+        return row is not None and bool(left_over([row], self.names()))
 
     def _require(self, name: str) -> None:
         require_instance(self._home, name)

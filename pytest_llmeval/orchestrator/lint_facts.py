@@ -21,7 +21,7 @@ from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.orchestrator.sight import Sight, look_for
-from pytest_llmeval.orchestrator.specs import log_files
+from pytest_llmeval.orchestrator.specs import log_folder
 from pytest_llmeval.servers.command import find_executable
 from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.gguf_facts import GgufHeader
@@ -86,7 +86,7 @@ def find_facts(
         model_problem=model_problem,
         program_problem=program_problem,
         port_holder=_port_holder(config, holds),
-        log_problem=_folder_problem(log_files(instance.name, config, home)[0].parent),
+        log_problem=_folder_problem(log_folder(config, home)),
         estimate=_estimate(config, header, machine.environment),
         sight=None if program_problem else machine.look(config),
         runs=runs,

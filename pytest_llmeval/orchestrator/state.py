@@ -155,7 +155,7 @@ class State:
         """Keep what the daemon knows of an instance: all of the row but `wanted`.
 
         That is what somebody may have changed since the daemon read it; it is taken from here only
-        for an instance that has no row yet.
+        for an instance that has no row yet. A `log_folder` that is not known any more stays.
         """
         self._database.write(lambda connection: connection.execute(_PUT, _values(row)))
 
@@ -241,13 +241,15 @@ class State:
 
 _COLUMNS = (
     "name, wanted, health, detail, since, server_pid, server_created, guard_pid, guard_created, "
-    "port, url, device, started_at, restarts, retry_at, memory, tokens_per_second, fingerprint"
+    "port, url, device, started_at, restarts, retry_at, memory, tokens_per_second, fingerprint, "
+    "log_folder"
 )
 _ROWS = f"SELECT {_COLUMNS} FROM instances"  # noqa: S608 # the columns above
 _PUT = (
-    f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * 18)}) "  # noqa: S608 # as above
+    f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) "  # noqa: S608 # as above
     "ON CONFLICT (name) DO UPDATE SET "
-    + ", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", ")[2:])
+    + ", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", ")[2:-1])
+    + ", log_folder = coalesce(excluded.log_folder, log_folder)"
 )
 _NOTE_HEALTH = "INSERT INTO health (name, at, health, detail, seconds) VALUES (?, ?, ?, ?, ?)"
 _NOTE_RESTART = "INSERT INTO restarts (name, at, in_a_row, delay, reason) VALUES (?, ?, ?, ?, ?)"
@@ -285,7 +287,7 @@ def _values(row: InstanceRow) -> tuple[object, ...]:
         *_parts(row.server),
         *_parts(row.guard),
         *(row.port, row.url, row.device, row.started_at, row.restarts, row.retry_at),
-        *(row.memory, row.tokens_per_second, row.fingerprint),
+        *(row.memory, row.tokens_per_second, row.fingerprint, row.log_folder),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.showing import (
@@ -18,7 +18,7 @@ from pytest_llmeval.orchestrator.showing import (
     uptime,
 )
 from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView
-from pytest_llmeval.servers.logs import clean_line
+from pytest_llmeval.servers.logs import clean_line, plain_line
 
 CALM = frozenset({"healthy", "busy", "down"})
 """The states that need no explanation."""
@@ -80,7 +80,11 @@ def description(detail: InstanceDetail, now: float) -> Iterator[str]:
             "  It has changed since the server was started: "
             f"`llama-orch restart {view.name}` goes by the new one"
         )
-    yield from _indented(_columns(list(_settings(detail.config))))
+    if detail.config is not None:
+        yield from _indented(_columns(list(_settings(detail.config))))
+    elif detail.config_problem is not None:
+        yield "  It cannot be read:"
+        yield from _indented(map(plain_line, detail.config_problem.splitlines()))
     yield from _histories(detail)
 
 
@@ -153,5 +157,5 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _indented(lines: Sequence[str]) -> Iterator[str]:
+def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)

@@ -173,11 +173,17 @@ def test_logs_of_one_that_never_ran_say_where_they_will_be(run: Run, declared: H
     assert (result.exit_code, result.stdout) == (0, "")
     path = declared.logs / "alpha.out.log"
     assert (
-        f"nothing in {path} yet; `llama-orch logs alpha --stderr` shows the rest" in result.stderr
+        f"llama-orch: the server has written nothing to {path}; `llama-orch logs alpha --stderr` "
+        "shows what is on stderr\n" == result.stderr
     )
     path.parent.mkdir()
+    path.write_bytes(b"=== llmeval: alpha, started 2026-11-26 08:18:53 ===\n")
+    result = run("logs", "alpha")
+    assert result.stdout == "=== llmeval: alpha, started 2026-11-26 08:18:53 ===\n"
+    assert f"the server has written nothing to {path}; " in result.stderr, "a title is no word"
     path.write_bytes(b"one\n\x1b[31mtwo\x1b[0m\nthree")
-    assert run("logs", "alpha", "--tail", "2").stdout == "two\nthree\n"
+    result = run("logs", "alpha", "--tail", "2")
+    assert (result.stdout, result.stderr) == ("two\nthree\n", "")
     assert json.loads(run("logs", "alpha", "--json").stdout) == {
         "path": str(path),
         "lines": ["one", "two", "three"],
@@ -258,11 +264,11 @@ def test_all_names_are_tried_and_each_failure_is_told(real: OrchHome, tmp_path: 
     real.run("down", "bad")
 
 
-def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome) -> None:
+def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome, tmp_path: Path) -> None:
     real.config("edited")
     assert real.run("up", "edited")[0] == 0
     before = real.row("edited").server
-    real.config("edited", server={"parallel": 2})
+    real.config("edited", server={"parallel": 2}, log={"folder": str(tmp_path)})
 
     _, text = real.run("up", "edited")
     assert (
@@ -272,9 +278,28 @@ def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome) -> No
     assert real.row("edited").server == before
     assert "It has changed since the server was started" in real.run("describe", "edited")[1]
 
+    assert "listening" in real.run("logs", "edited")[1], "it writes where it wrote"
+
     assert real.run("restart", "edited")[0] == 0
+    assert real.json("logs", "edited")["path"] == str(tmp_path / "edited.out.log")
     assert "has changed" not in real.run("up", "edited")[1]
     real.run("down", "edited")
+
+
+def test_one_that_runs_is_described_and_its_log_shown_whatever_its_config_says(
+    real: OrchHome,
+) -> None:
+    path = real.config("spoilt")
+    assert real.run("up", "spoilt")[0] == 0
+    path.write_text("model: {path: m.gguf}\nserver: {prot: 1}\n", encoding="utf-8", newline="\n")
+
+    status, text = real.run("describe", "spoilt")
+    assert status == 0, text
+    assert f"Config: {path}\n  It cannot be read:\n  {path}:2: unknown key 'prot'" in text
+    assert "it is up and healthy" in text
+    assert real.json("describe", "spoilt")["config"] is None
+    assert "listening" in real.run("logs", "spoilt")[1]
+    assert real.run("down", "spoilt") == (0, "spoilt is down\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C goes to a whole console there")

@@ -168,7 +168,7 @@ def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(
     client: Client, daemon: StandInDaemon, state: State, home: Home
 ) -> None:
     path = declare(home, "wrong", server="{prot: 8080}")
-    for act in (client.up, client.restart, client.config, client.describe):
+    for act in (client.up, client.restart, client.config):
         with pytest.raises(InstanceConfigError, match="prot"):
             act("wrong")
 
@@ -177,6 +177,37 @@ def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(
     (view,) = [view for view in client.overview() if view.name == "wrong"]
     assert view.detail.startswith(f"{path}:2: ")
     assert view.backend is None
+
+
+def test_what_is_known_of_one_is_told_although_its_config_has_a_mistake(
+    client: Client, daemon: StandInDaemon, state: State, home: Home
+) -> None:
+    """Also once it is gone, as long as its server runs: that is when its log is needed."""
+    client.up("alpha")
+    row = state.row("alpha")
+    assert row is not None
+    state.put(replace(row, log_folder="/var/log/alpha"))
+    state.note_event("died", "the server ended", name="alpha")
+    path = home.instances / "alpha" / "config.yaml"
+    path.write_text("model: {path: m.gguf, pth: 1}\n", encoding="utf-8", newline="\n")
+
+    detail = client.describe("alpha")
+    assert (detail.view.ready, detail.config, detail.config_path) == (True, None, path)
+    assert detail.config_problem is not None
+    assert "unknown key 'pth'" in detail.config_problem
+    assert [event.text for event in detail.events] == ["the server ended"]
+    assert client.log("alpha", "err") == Path("/var/log/alpha/alpha.err.log")
+
+    path.unlink()
+    gone = client.describe("alpha")
+    assert "there is no config.yaml or config.json" in str(gone.config_problem)
+    assert client.log("alpha", "out") == Path("/var/log/alpha/alpha.out.log")
+
+
+def test_the_log_of_one_that_never_ran_needs_its_config(client: Client, home: Home) -> None:
+    declare(home, "wrong", server="{prot: 8080}")
+    with pytest.raises(InstanceConfigError, match="prot"):
+        client.log("wrong", "out")
 
 
 @pytest.mark.parametrize("act", ["up", "down", "restart", "reset", "check", "view", "describe"])
@@ -429,6 +460,15 @@ def test_logs_lie_where_the_config_says(client: Client, home: Home, tmp_path: Pa
     assert client.log("alpha", "out") == home.logs / "alpha.out.log"
     declare(home, "gamma", log=f"{{folder: '{tmp_path / 'elsewhere'}'}}")
     assert client.log("gamma", "err") == tmp_path / "elsewhere" / "gamma.err.log"
+    with pytest.raises(UnknownInstanceError, match="no instance 'delta'"):
+        client.log("delta", "out")
+
+
+def test_logs_stay_where_the_server_writes_when_its_config_is_edited(
+    client: Client, state: State, tmp_path: Path
+) -> None:
+    state.put(InstanceRow("alpha", log_folder=str(tmp_path / "before")))
+    assert client.log("alpha", "err") == tmp_path / "before" / "alpha.err.log"
 
 
 def test_looking_costs_little_with_many_instances(client: Client, home: Home, state: State) -> None:

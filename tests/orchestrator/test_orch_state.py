@@ -38,6 +38,7 @@ FULL = InstanceRow(
     memory=2**33,
     tokens_per_second=41.5,
     fingerprint="abc",
+    log_folder="/var/log/qwen",
 )
 
 
@@ -54,6 +55,16 @@ def other(state: State, tmp_path: Path) -> Iterator[State]:
     state = State.open(tmp_path / "home" / "state.db", clock=lambda: 2000.0)
     yield state
     state.close()
+
+
+def test_where_a_server_last_wrote_stays_known_when_its_daemon_does_not_know_it(
+    state: State,
+) -> None:
+    state.put(FULL)
+    state.put(InstanceRow("qwen"))
+    row = state.row("qwen")
+    assert row is not None
+    assert (row.server, row.log_folder) == (None, "/var/log/qwen")
 
 
 def test_a_row_comes_back_as_it_was_put(state: State, other: State) -> None:
