@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from pytest_llmeval.errors import ModelFileError, ServerStartError
 from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance
 from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
 from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
-from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.home import Home, cache_folder
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.orchestrator.sight import Sight, look_for
 from pytest_llmeval.orchestrator.specs import log_folder
@@ -63,7 +61,7 @@ class Facts:
 
 def this_machine(environment: Mapping[str, str]) -> Machine:
     """The machine as it is now; devices are those that llama-server lists, asked only once."""
-    known = KnownDevices(user_cache_path("llama-orch", appauthor=False))
+    known = KnownDevices(cache_folder())
     return Machine(
         sys.platform, environment, lambda config: look_for(config, environment, known.of)
     )
@@ -139,7 +137,7 @@ def _folder_problem(folder: Path) -> str | None:
 
     A folder that is not there yet will be made: then the nearest one around it counts.
     """
-    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    there = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)  # noqa: PTH110 # never raises
     if not there.is_dir():
         return f"{there} is no folder"
     try:

@@ -77,10 +77,10 @@ def context_is_the_model_s(instance: LoadedInstance, facts: Facts, _: Machine) -
         each = f" in each of {slots} slots" if slots > 1 else ""
         message = (
             f"{model.context_size:,} tokens of context{each}, and the model was trained for "
-            f"{trained:,}: beyond that it writes nonsense"
+            f"{trained:,}: llama-server gives no more, so that it would not come up"
         )
         way_out = f"Set model.context_size to {trained} or less, or stretch it with args"
-        yield about(instance, ("model", "context_size"), "warning", "context", message, way_out)
+        yield about(instance, ("model", "context_size"), "error", "context", message, way_out)
 
 
 def embeddings_fit_the_model(

@@ -140,8 +140,9 @@ def test_more_context_than_the_model_was_trained_for(
     write("a", f"server: {{parallel: 3, executable: '{sys.executable}'}}", context_size=4096)
     assert said(home) == [
         (
-            "warning a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
-            "1,024: beyond that it writes nonsense. Set model.context_size to 1024 or less, or "
+            "error a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
+            "1,024: llama-server gives no more, so that it would not come up. Set "
+            "model.context_size to 1024 or less, or "
             "stretch it with args"
         )
     ]
@@ -502,3 +503,4 @@ def test_validate_says_what_it_expects_where_there_is_nothing(home: Home, tmp_pa
         validate(tmp_path, {})
     (_, (finding,)) = validate(home.instances / "a.yaml", {})
     assert finding.text.startswith("no such file")
+    assert finding.instance is None, "nobody knows whose config was meant"
