@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_llmeval.errors import DaemonError, InstanceConfigError
+from pytest_llmeval.errors import DaemonError, InstanceConfigError, OrchestratorError
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint, require_instance
 from pytest_llmeval.orchestrator.home import Home
@@ -52,7 +52,9 @@ class HomeDaemon:
     @property
     def log(self) -> Path:
         """Where it says why it ended."""
-        return self.home.logs / "daemon.log"
+        from pytest_llmeval.orchestrator.daemon import log_path
+
+        return log_path(self.home)
 
     def running(self) -> Identity | None:
         """Who it is, if there is one."""
@@ -190,7 +192,7 @@ class Client:
     def reset(self, name: str) -> InstanceView:
         """Forget its restarts: one that was given up is down then, and may be started again."""
         self._require(name)
-        self._ask(name, "reset", lambda: self._reset_row(name))
+        self._ask(name, "reset", lambda: self._state.reset(name))
         return self.view(name)
 
     def check(self, name: str) -> InstanceView:
@@ -236,18 +238,15 @@ class Client:
     def _see_it_end(self, name: str) -> None:
         """Wait for a server whose daemon has died: its guard ends it, but not in no time."""
         row = self._state.row(name)
+        server = None if row is None else row.server
         until = self._clock() + GUARD_SECONDS
-        while row and row.server and row.server.lives() and self._clock() < until:
+        while server is not None and server.lives():
+            if self._clock() >= until:
+                raise OrchestratorError(
+                    f"{name}: its daemon has died, and its server (pid {server.pid}) lives on; "
+                    "`llama-orch daemon start` ends what an earlier daemon has left"
+                )
             self._sleep(POLL_SECONDS)
-
-    def _reset_row(self, name: str) -> None:
-        row = self._state.row(name)
-        if row is None:
-            return
-        if row.health == "error":
-            self._state.want(name, "down")
-            row = replace(row, health="unknown", detail="")
-        self._state.put(replace(row, restarts=0, retry_at=None))
 
     def _is_up(self, row: InstanceRow | None) -> bool:
         return (

@@ -159,6 +159,19 @@ class State:
         """
         self._database.write(lambda connection: connection.execute(_PUT, _values(row)))
 
+    def reset(self, name: str) -> None:
+        """Forget an instance's restarts where no daemon does; one that was given up is down then.
+
+        In one step: a daemon that is just starting may write the row, too.
+        """
+        self._change(
+            "UPDATE instances SET restarts = 0, retry_at = NULL, "
+            "wanted = CASE health WHEN 'error' THEN 'down' ELSE wanted END, "
+            "detail = CASE health WHEN 'error' THEN '' ELSE detail END, "
+            "health = CASE health WHEN 'error' THEN 'unknown' ELSE health END WHERE name = ?",
+            (name,),
+        )
+
     def row(self, name: str) -> InstanceRow | None:
         """What is known of an instance; None if nobody has ever asked for it."""
         rows = self._select(f"{_ROWS} WHERE name = ?", (name,))

@@ -17,7 +17,7 @@ from pytest_llmeval.orchestrator.showing import (
     state_of,
     uptime,
 )
-from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView
+from pytest_llmeval.orchestrator.views import Event, InstanceDetail, InstanceView
 from pytest_llmeval.servers.logs import clean_line, plain_line
 
 CALM = frozenset({"healthy", "busy", "down"})
@@ -130,12 +130,23 @@ def _histories(detail: InstanceDetail) -> Iterator[str]:
         (_moment(each.at), each.health, _answer(each.detail, each.seconds))
         for each in detail.health
     ]
-    events = [(_moment(each.at), each.kind, each.text) for each in detail.events]
-    for title, rows in (("Restarts", restarts), ("Health", health), ("Events", events)):
-        if rows:
+    for title, lines in (
+        ("Restarts", _history(restarts)),
+        ("Health", _history(health)),
+        ("Events", event_lines(detail.events)),
+    ):
+        if lines:
             yield f"{title}, the newest first"
-            cleaned = [tuple(map(clean_line, row)) for row in rows]
-            yield from _indented(_columns(cleaned))
+            yield from lines
+
+
+def event_lines(events: Iterable[Event]) -> list[str]:
+    """Events in columns: when, of what kind, and what happened."""
+    return _history([(_moment(each.at), each.kind, each.text) for each in events])
+
+
+def _history(rows: Iterable[Sequence[str]]) -> list[str]:
+    return list(_indented(_columns([tuple(map(clean_line, row)) for row in rows])))
 
 
 def _answer(detail: str, seconds: float | None) -> str:

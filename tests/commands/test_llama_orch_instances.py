@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def test_a_name_that_does_not_exist_has_a_nearest_match(
         (["logs"], "Missing argument"),
         (["logs", "alpha", "--tail", "-1"], "greater than or equal to 0"),
         (["describe"], "Missing argument"),
+        (["daemon", "autostart", "--remove"], "name what is to be taken out"),
         (["ps", "alpha"], "unexpected extra argument"),
     ],
 )
@@ -168,6 +170,52 @@ def test_a_damaged_database_is_told_and_kept(run: Run, declared: Home) -> None:
     assert run("ps").stderr == ""
 
 
+def test_a_damaged_database_is_told_by_whoever_meets_it_first(run: Run, declared: Home) -> None:
+    for command in (["daemon", "status"], ["daemon", "stop"], ["config", "lint"]):
+        declared.state.write_bytes(b"garbage" * 999)
+        result = run(*command)
+        assert result.stderr.startswith(f"llama-orch: {declared.state} was damaged ("), command
+    result = run("daemon", "status")
+    assert result.exit_code == 1
+    assert "Lately, the newest first\n" in result.stdout
+    assert f"{declared.state} was damaged (" in result.stdout
+    assert json.loads(run("daemon", "status", "--json").stdout)["events"][0]["kind"] == "state"
+
+
+def test_all_that_is_left_of_one_whose_config_is_gone_is_brought_down(
+    run: Run, declared: Home
+) -> None:
+    with closing(State.open(declared.state)) as state:
+        state.put(InstanceRow("gone", "up"))
+        result = run("down", "--all")
+        assert result.exit_code == 0
+        assert sorted(result.stdout.splitlines()) == [
+            "alpha is down",
+            "beta is down",
+            "gone is down",
+        ]
+        assert {row.wanted for row in state.rows()} == {"down"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed by their access lists")
+def test_a_folder_that_may_not_be_looked_into_hides_no_other(declared: Home) -> None:
+    folder = declare(declared, "shut").parent
+    folder.chmod(0)
+    command = [sys.executable, "-m", "pytest_llmeval.commands.llama_orch"]
+    command += ["--home", str(declared.root), "ps"]
+    if os.getuid() == 0:  # who is root may look everywhere, unless that right is given up
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may look everywhere")
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+    folder.chmod(0o755)
+    assert ended.returncode == 0, ended.stderr
+    assert f"shut: {folder / 'config.yaml'}: cannot be read: Permission denied" in ended.stdout
+    assert "3 instances: 3 down" in ended.stdout
+
+
 def test_logs_of_one_that_never_ran_say_where_they_will_be(run: Run, declared: Home) -> None:
     result = run("logs", "alpha")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -225,6 +273,7 @@ def test_an_instance_goes_up_is_looked_at_and_goes_down(real: OrchHome) -> None:
     assert [each["kind"] for each in described["events"]] == ["up"]
     assert described["health"][0]["health"] == "healthy"
     assert "listening" in real.run("logs", "one", "--tail", "20")[1]
+    assert Path(str(row.log_folder)) == real.home.logs
 
     status, text = real.run("restart", "one")
     assert status == 0, text
@@ -247,6 +296,7 @@ def test_all_names_are_tried_and_each_failure_is_told(real: OrchHome, tmp_path: 
     assert status == 1
     assert "good is up: http://127.0.0.1:" in text
     assert "llama-orch: up bad: " in text
+    assert "bad: bad: " not in text
     assert "missing.gguf" in text
     assert "llama-orch: up unknown: no instance 'unknown'" in text
     ended = subprocess.run(

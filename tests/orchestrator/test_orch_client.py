@@ -20,6 +20,7 @@ from pytest_llmeval.errors import (
     DaemonError,
     InstanceConfigError,
     LlmevalError,
+    OrchestratorError,
     ServerStartError,
     StateError,
     UnknownInstanceError,
@@ -27,9 +28,10 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.orchestrator.client import Client
 from pytest_llmeval.orchestrator.configs import fingerprint
 from pytest_llmeval.orchestrator.home import Home
-from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request
+from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request, Wish
 from pytest_llmeval.orchestrator.state import State
-from pytest_llmeval.orchestrator.waiting import Asked
+from pytest_llmeval.orchestrator.waiting import Asked, wait_for
+from pytest_llmeval.servers.health import HealthState
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 ME = identity_of(os.getpid())
@@ -330,6 +332,42 @@ def test_how_far_it_is_is_told_every_second(
     assert told[0] == ("alpha", "loading (1 s): llama_model_loader: 3 of 9")
 
 
+@pytest.mark.parametrize(
+    ("wish", "health", "line"),
+    [
+        ("up", "loading", "loading (3 s): 3 of 9"),
+        ("restart", "loading", "loading (3 s): 3 of 9"),
+        ("restart", "healthy", "stopping (3 s)"),
+        ("down", "healthy", "stopping (3 s)"),
+        ("check", "healthy", "healthy (3 s): 3 of 9"),
+    ],
+)
+def test_progress_is_in_words_of_what_is_done(
+    state: State, daemon: StandInDaemon, wish: Wish, health: HealthState, line: str
+) -> None:
+    """A server that is to be restarted is healthy until it is gone: that says nothing."""
+    state.put(InstanceRow("alpha", health=health, detail="3 of 9"))
+    told: list[str] = []
+    asked = Asked(state.ask("alpha", wish), "alpha", wish)
+    times = iter((0.0, 3.0))
+    daemon.lives = True
+
+    def end(seconds: float) -> None:
+        state.finish(asked.number, Outcome())
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        wait_for(
+            asked,
+            state,
+            daemon,
+            report=lambda _, said: told.append(said),
+            clock=lambda: next(times),
+            sleep=end,
+        )
+    assert told == [line]
+
+
 def test_ctrl_c_takes_nothing_back(home: Home, daemon: StandInDaemon, state: State) -> None:
     daemon.hold.clear()
 
@@ -372,6 +410,24 @@ def test_down_needs_no_daemon(
 
     assert (view.wanted, view.pid) == ("down", None)
     assert state.requests_after(0) == ()
+
+
+def test_down_tells_of_a_server_that_outlives_its_daemon(
+    home: Home, daemon: StandInDaemon, state: State
+) -> None:
+    """Nobody may be told that it is down while it holds its port; the next daemon hears of it."""
+    times = iter(range(10**6))
+    client = Client(
+        home, state, daemon, environ={}, clock=lambda: float(next(times)), sleep=lambda _: None
+    )
+    state.put(InstanceRow("alpha", wanted="up", health="healthy", server=ME))
+    with pytest.raises(OrchestratorError) as told:
+        client.down("alpha")
+    assert str(told.value) == (
+        f"alpha: its daemon has died, and its server (pid {os.getpid()}) lives on; `llama-orch "
+        "daemon start` ends what an earlier daemon has left"
+    )
+    assert [(each.wish, each.name) for each in state.requests_after(0)] == [("down", "alpha")]
 
 
 def test_reset_without_a_daemon_forgets_that_one_was_given_up(
