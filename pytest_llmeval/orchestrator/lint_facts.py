@@ -14,7 +14,6 @@ from pytest_llmeval.errors import ModelFileError, ServerStartError
 from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance
-from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
 from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
 from pytest_llmeval.orchestrator.home import Home, cache_folder
 from pytest_llmeval.orchestrator.rows import InstanceRow
@@ -51,6 +50,7 @@ class Facts:
     header: GgufHeader | None
     model_problem: str | None
     program_problem: str | None
+    host_problem: str | None
     port_holder: str | None
     log_problem: str | None
     estimate: Estimate | None
@@ -79,11 +79,13 @@ def find_facts(
     program_problem = _program_problem(config, machine.environment)
     runs = row is not None and row.server is not None and row.server.lives()
     holds = row.port if row is not None and runs else None
+    host_problem = _host_problem(config.server.host)
     return Facts(
         header=header,
         model_problem=model_problem,
         program_problem=program_problem,
-        port_holder=_port_holder(config, holds),
+        host_problem=host_problem,
+        port_holder=None if host_problem else _port_holder(config, holds),
         log_problem=_folder_problem(log_folder(config, home)),
         estimate=_estimate(config, header, machine.environment),
         sight=None if program_problem else machine.look(config),
@@ -121,15 +123,21 @@ def _program_problem(config: InstanceConfig, environment: Mapping[str, str]) -> 
     return None
 
 
+def _host_problem(host: str) -> str | None:
+    """Why nobody can listen there, whatever the port."""
+    try:
+        is_free(host, 0)
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    return None
+
+
 def _port_holder(config: InstanceConfig, holds: int | None) -> str | None:
     """Who listens on the port that the config asks for, unless its own server does."""
     host, port = config.server.host, config.server.port
     if port == "auto" or port == holds or is_free(host, port):  # noqa: PLR1714 # mypy sees it so
         return None
-    holder = describe_listener(port)
-    if holder is None and not (is_local(host) or host in ANY_ADDRESS):
-        return f"another program, or {host} is no address of this machine"
-    return holder or "another program"
+    return describe_listener(port) or "another program"
 
 
 def _folder_problem(folder: Path) -> str | None:

@@ -262,6 +262,18 @@ def test_one_port_of_two_addresses_is_two(
     assert any("is also that of a" in line for line in said(home, {"K": "x"})) == meet
 
 
+@pytest.mark.parametrize("port", ["auto", 9001])
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
+def test_a_host_that_is_no_address_of_this_machine(
+    home: Home, write: Callable[..., Path], host: str, port: int | str
+) -> None:
+    program = f"executable: '{sys.executable}'"
+    write("a", f"server: {{host: {host}, port: {port}, api_key_env: PATH, {program}}}")
+    (line,) = [line for line in said(home) if line.startswith("error")]
+    assert line.startswith(f"error a: nobody can listen at '{host}': ")
+    assert line.endswith("Set server.host to an address of this machine, such as 127.0.0.1")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="any user may have any port there")
 def test_a_port_that_only_root_may_have(home: Home, write: Callable[..., Path]) -> None:
     write("a", f"server: {{port: 1, executable: '{sys.executable}'}}")
