@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_llmeval.errors import DaemonError, InstanceConfigError
+from pytest_llmeval.errors import DaemonError, InstanceConfigError, OrchestratorError
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint, require_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.joined import has_changed, left_over, view_of, without_config
 from pytest_llmeval.orchestrator.known_configs import KnownConfigs
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
-from pytest_llmeval.orchestrator.specs import log_files
+from pytest_llmeval.orchestrator.specs import log_files, log_folder
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView, Stream
 from pytest_llmeval.orchestrator.waiting import (
@@ -52,7 +52,9 @@ class HomeDaemon:
     @property
     def log(self) -> Path:
         """Where it says why it ended."""
-        return self.home.logs / "daemon.log"
+        from pytest_llmeval.orchestrator.daemon import log_path
+
+        return log_path(self.home)
 
     def running(self) -> Identity | None:
         """Who it is, if there is one."""
@@ -125,31 +127,44 @@ class Client:
         """One of them now."""
         row = self._state.row(name)
         watched = self._daemon.running() is not None
-        if name not in self.names() and row is not None and left_over([row], []):
+        if row is not None and self._is_left_over(row):
             return without_config(row, watched=watched)
         self._require(name)
         return self._joined(name, row, watched)
 
     def describe(self, name: str) -> InstanceDetail:
         """Everything about one of them."""
-        loaded = self._loaded(name)
-        return InstanceDetail(
+        detail = InstanceDetail(
             view=self.view(name),
-            config=loaded.config,
-            config_path=loaded.path,
+            config=None,
+            config_path=self._home.instances / name,
             health=self._state.health_of(name, SHOWN),
             restarts=self._state.restarts_of(name, SHOWN),
             events=self._state.events_of(name, SHOWN),
-            config_changed=has_changed(fingerprint(loaded.config), self._state.row(name)),
         )
+        found = self._configs.find(name)
+        if isinstance(found, InstanceConfigError):
+            path = Path(found.path or detail.config_path)
+            return replace(detail, config_path=path, config_problem=str(found))
+        changed = has_changed(fingerprint(found.config), self._state.row(name))
+        return replace(detail, config=found.config, config_path=found.path, config_changed=changed)
 
     def config(self, name: str) -> InstanceConfig:
         """What it is to be; raises InstanceConfigError."""
         return self._loaded(name).config
 
     def log(self, name: str, stream: Stream) -> Path:
-        """The file that its server's stdout or stderr goes to."""
-        out, err = log_files(name, self.config(name), self._home)
+        """The file that its server's stdout or stderr goes to, or went to last.
+
+        The config has the word only where there was no server yet: it may have been edited since.
+        """
+        row = self._state.row(name)
+        if not self._is_left_over(row):
+            self._require(name)
+        used = row and row.log_folder
+        out, err = log_files(
+            name, Path(used) if used else log_folder(self.config(name), self._home)
+        )
         return out if stream == "out" else err
 
     # Asking ---------------------------------------------------------------------------------------
@@ -177,7 +192,7 @@ class Client:
     def reset(self, name: str) -> InstanceView:
         """Forget its restarts: one that was given up is down then, and may be started again."""
         self._require(name)
-        self._ask(name, "reset", lambda: self._reset_row(name))
+        self._ask(name, "reset", lambda: self._state.reset(name))
         return self.view(name)
 
     def check(self, name: str) -> InstanceView:
@@ -223,18 +238,15 @@ class Client:
     def _see_it_end(self, name: str) -> None:
         """Wait for a server whose daemon has died: its guard ends it, but not in no time."""
         row = self._state.row(name)
+        server = None if row is None else row.server
         until = self._clock() + GUARD_SECONDS
-        while row and row.server and row.server.lives() and self._clock() < until:
+        while server is not None and server.lives():
+            if self._clock() >= until:
+                raise OrchestratorError(
+                    f"{name}: its daemon has died, and its server (pid {server.pid}) lives on; "
+                    "`llama-orch daemon start` ends what an earlier daemon has left"
+                )
             self._sleep(POLL_SECONDS)
-
-    def _reset_row(self, name: str) -> None:
-        row = self._state.row(name)
-        if row is None:
-            return
-        if row.health == "error":
-            self._state.want(name, "down")
-            row = replace(row, health="unknown", detail="")
-        self._state.put(replace(row, restarts=0, retry_at=None))
 
     def _is_up(self, row: InstanceRow | None) -> bool:
         return (
@@ -262,6 +274,9 @@ class Client:
         if isinstance(found, InstanceConfigError):
             raise found.with_traceback(None)  # it may have been raised before
         return found
+
+    def _is_left_over(self, row: InstanceRow | None) -> bool:
+        return row is not None and bool(left_over([row], self.names()))
 
     def _require(self, name: str) -> None:
         require_instance(self._home, name)

@@ -276,4 +276,5 @@ class Keeper:
             memory=facts.memory,
             tokens_per_second=facts.tokens_per_second,
             fingerprint=plan.fingerprint if plan is not None and lives else None,
+            log_folder=str(plan.spec.log_path.parent) if plan is not None else None,
         )

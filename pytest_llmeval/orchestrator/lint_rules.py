@@ -47,6 +47,14 @@ def program_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iter
         yield about(instance, ("server", "executable"), "error", "program", facts.program_problem)
 
 
+def host_is_this_machine_s(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """It can listen at its address."""
+    if facts.host_problem is not None:
+        message = f"nobody can listen at {instance.config.server.host!r}: {facts.host_problem}"
+        way_out = "Set server.host to an address of this machine, such as 127.0.0.1"
+        yield about(instance, ("server", "host"), "error", "host", message, way_out)
+
+
 def port_can_be_had(instance: LoadedInstance, facts: Facts, machine: Machine) -> Iterator[Finding]:
     """Nobody else listens on it, and we may."""
     keys, port = ("server", "port"), instance.config.server.port
@@ -77,10 +85,10 @@ def context_is_the_model_s(instance: LoadedInstance, facts: Facts, _: Machine) -
         each = f" in each of {slots} slots" if slots > 1 else ""
         message = (
             f"{model.context_size:,} tokens of context{each}, and the model was trained for "
-            f"{trained:,}: beyond that it writes nonsense"
+            f"{trained:,}: llama-server gives no more, so that it would not come up"
         )
         way_out = f"Set model.context_size to {trained} or less, or stretch it with args"
-        yield about(instance, ("model", "context_size"), "warning", "context", message, way_out)
+        yield about(instance, ("model", "context_size"), "error", "context", message, way_out)
 
 
 def embeddings_fit_the_model(
@@ -201,6 +209,7 @@ def config_is_what_runs(instance: LoadedInstance, facts: Facts, _: Machine) -> I
 RULES: tuple[Rule, ...] = (
     model_is_there,
     program_is_there,
+    host_is_this_machine_s,
     port_can_be_had,
     log_can_be_written,
     context_is_the_model_s,

@@ -93,7 +93,10 @@ class InstancePlans:
         self, loaded: LoadedInstance, port: int | None, devices: Sequence[Device] = ()
     ) -> Plan:
         config = loaded.config
-        if port is not None and not ports.is_free(config.server.host, port):
+        try:
+            if port is not None and not ports.is_free(config.server.host, port):
+                port = None
+        except OSError:  # of a host that is none of ours: the start tells of it
             port = None
         spec = server_spec(
             self._name, config, self._home, environ=self._environ, port=port, devices=devices

@@ -39,7 +39,8 @@ class InstanceRow:
     """One instance as the daemon saw it last; `since` is when its health became what it is.
 
     `server` and `guard` are its processes: they were the daemon's, and end with it. `fingerprint`
-    is of the config that it was started with.
+    is of the config that it was started with, `log_folder` where its server writes, or the last one
+    did.
     """
 
     name: str
@@ -58,6 +59,7 @@ class InstanceRow:
     memory: int | None = None
     tokens_per_second: float | None = None
     fingerprint: str | None = None
+    log_folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

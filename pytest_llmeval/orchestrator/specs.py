@@ -32,7 +32,7 @@ def server_spec(
     InstanceConfigError.
     """
     model, server = config.model, config.server
-    out, err = log_files(name, config, home)
+    out, err = log_files(name, log_folder(config, home))
     return ServerSpec(
         name=name,
         kind=server.engine,
@@ -69,9 +69,13 @@ def device_name(config: InstanceConfig, devices: Sequence[Device]) -> str | None
     return own[0].description if len(own) == 1 else None
 
 
-def log_files(name: str, config: InstanceConfig, home: Home) -> tuple[Path, Path]:
-    """Where the server's stdout and stderr go."""
-    folder = home.logs if config.log.folder is None else Path(config.log.folder)
+def log_folder(config: InstanceConfig, home: Home) -> Path:
+    """Where the server's logs go."""
+    return home.logs if config.log.folder is None else Path(config.log.folder)
+
+
+def log_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """Where the server's stdout and stderr go, in the folder of its logs."""
     return folder / f"{name}.out.log", folder / f"{name}.err.log"
 
 

@@ -101,7 +101,8 @@ def _progress(asked: Asked, state: State, seconds: float) -> str:
     """`loading (12 s): llama_model_loader: ...`."""
     row = state.row(asked.name)
     doing: str = "waiting for the daemon" if row is None else row.health
-    if asked.wish == "down":
-        doing = "stopping"
-    detail = f": {row.detail}" if row is not None and row.detail and asked.wish != "down" else ""
+    detail = f": {row.detail}" if row is not None and row.detail else ""
+    ends = asked.wish == "restart" and doing in {"healthy", "busy"}
+    if asked.wish == "down" or ends:
+        doing, detail = "stopping", ""
     return f"{doing} ({seconds:.0f} s){detail}"

@@ -80,7 +80,6 @@ class Server:
         self._port: int | None = None
         self._process: ServerProcess | None = None
         self._devices: str | None = None
-        self._starts = 0
         self._generation = 0  # how many starts ended well
         self._history = RestartHistory()
         self._lost: ServerLostError | None = None
@@ -234,7 +233,6 @@ class Server:
     def _launch(self, port: int, program: tuple[str, ...]) -> None:
         """Start one process on one port and see it healthy; or leave none behind and raise."""
         self._port = port
-        self._starts += 1
         try:
             process = self._run(
                 self._kind.command(port, program), self._kind.environment(port, self._environ)
@@ -245,7 +243,7 @@ class Server:
 
     def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
         for path in self.spec.log_paths:
-            start_section(path, f"{self.spec.name}, start {self._starts}")
+            start_section(path, self.spec.name)
         return GuardedProcess.start(
             command, self.spec.log_path, environ=environ, output=self.spec.output
         )

@@ -125,7 +125,7 @@ class SharedServer(Server):
     def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
         assert self._lease is not None
         assert self._port is not None
-        start_section(self.spec.log_path, f"{self.spec.name}, start {self._starts}")
+        start_section(self.spec.log_path, self.spec.name)
         process = self._lease.start(command, self._port, environ=environ)
         self._port = process.port
         return process

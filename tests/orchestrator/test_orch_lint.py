@@ -140,8 +140,9 @@ def test_more_context_than_the_model_was_trained_for(
     write("a", f"server: {{parallel: 3, executable: '{sys.executable}'}}", context_size=4096)
     assert said(home) == [
         (
-            "warning a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
-            "1,024: beyond that it writes nonsense. Set model.context_size to 1024 or less, or "
+            "error a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
+            "1,024: llama-server gives no more, so that it would not come up. Set "
+            "model.context_size to 1024 or less, or "
             "stretch it with args"
         )
     ]
@@ -259,6 +260,18 @@ def test_one_port_of_two_addresses_is_two(
         rest = f"host: {host}, port: 1, api_key_env: K, executable: '{sys.executable}'"
         write(name, f"server: {{{rest}}}")
     assert any("is also that of a" in line for line in said(home, {"K": "x"})) == meet
+
+
+@pytest.mark.parametrize("port", ["auto", 9001])
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
+def test_a_host_that_is_no_address_of_this_machine(
+    home: Home, write: Callable[..., Path], host: str, port: int | str
+) -> None:
+    program = f"executable: '{sys.executable}'"
+    write("a", f"server: {{host: {host}, port: {port}, api_key_env: PATH, {program}}}")
+    (line,) = [line for line in said(home) if line.startswith("error")]
+    assert line.startswith(f"error a: nobody can listen at '{host}': ")
+    assert line.endswith("Set server.host to an address of this machine, such as 127.0.0.1")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="any user may have any port there")
@@ -502,3 +515,4 @@ def test_validate_says_what_it_expects_where_there_is_nothing(home: Home, tmp_pa
         validate(tmp_path, {})
     (_, (finding,)) = validate(home.instances / "a.yaml", {})
     assert finding.text.startswith("no such file")
+    assert finding.instance is None, "nobody knows whose config was meant"

@@ -98,8 +98,7 @@ def _layers(given: str | None, *, has_device: bool) -> GpuLayers:
 
 
 def _known_devices() -> KnownDevices:
-    from platformdirs import user_cache_path
-
     from pytest_llmeval.machine.known_devices import KnownDevices
+    from pytest_llmeval.orchestrator.home import cache_folder
 
-    return KnownDevices(user_cache_path("llama-orch", appauthor=False))
+    return KnownDevices(cache_folder())

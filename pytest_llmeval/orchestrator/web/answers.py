@@ -104,6 +104,8 @@ def without_secrets(detail: InstanceDetail) -> InstanceDetail:
     only named like one is not shown either.
     """
     config = detail.config
+    if config is None:
+        return detail
     env = {name: _public(name, value) for name, value in config.env.items()}
     public = config.model_copy(update={"env": env, "args": _public_args(config.args)})
     return dataclasses.replace(detail, config=public)
