@@ -27,6 +27,8 @@ from pytest_llmeval.orchestrator.waiting import (
     Asked,
     Daemon,
     Report,
+    overtaken,
+    still_asked_for,
     wait_for,
 )
 from pytest_llmeval.servers.identity import Identity
@@ -180,7 +182,7 @@ class Client:
         """Have it stopped, and back when its process is gone."""
         view = self.view(name)  # so that no name is written down that nobody knows
         # Asked even where there is no daemon: one may be starting right now.
-        self._ask(name, "down", lambda: self._see_it_end(name))
+        self._ask(name, "down", self._end_alone)
         return self.view(name) if name in self.names() else replace(view, wanted="down", pid=None)
 
     def restart(self, name: str) -> InstanceView:
@@ -192,26 +194,38 @@ class Client:
     def reset(self, name: str) -> InstanceView:
         """Forget its restarts: one that was given up is down then, and may be started again."""
         self._require(name)
-        self._ask(name, "reset", lambda: self._state.reset(name))
+        self._ask(name, "reset", lambda _: self._state.reset(name))
         return self.view(name)
 
     def check(self, name: str) -> InstanceView:
         """Ask its server for its health now, and note the answer; one without is left as it is."""
         self._require(name)
-        self._ask(name, "check", lambda: None)
+        self._ask(name, "check", lambda _: None)
         return self.view(name)
 
     def _bring_about(self, name: str, wish: Wish) -> None:
-        """Have a daemon do it. Should it die over it, the next one goes on; not a third one."""
-        self._daemon.ensure_running()
+        """Have a daemon do it. Should it die over it, the next one goes on; not a third one.
+
+        It is asked before there is a daemon, so that what others ask while one starts comes after
+        it: whoever brings it down then has the last word.
+        """
         asked = Asked(self._state.ask(name, wish), name, wish)
+        self._have_daemon(asked)
         try:
             self._wait(asked)
         except DaemonError:
-            self._daemon.ensure_running()
+            self._have_daemon(asked)
             self._wait(asked)
 
-    def _ask(self, name: str, wish: Wish, alone: Callable[[], None]) -> None:
+    def _have_daemon(self, asked: Asked) -> None:
+        try:
+            self._daemon.ensure_running()
+        except DaemonError as error:
+            raise DaemonError(
+                f"{error}\n`{asked.wish} {asked.name}`: {still_asked_for(asked)}"
+            ) from error
+
+    def _ask(self, name: str, wish: Wish, alone: Callable[[Asked], None]) -> None:
         """Have the daemon do it; where there is none, `alone` is all there is to do.
 
         A daemon says that it is there before it reads what is wanted: either we see it, or it sees
@@ -222,7 +236,7 @@ class Client:
             with contextlib.suppress(DaemonError):
                 self._wait(asked)
                 return
-        alone()
+        alone(asked)
         self._state.finish(asked.number, Outcome())
 
     def _wait(self, asked: Asked) -> None:
@@ -235,16 +249,21 @@ class Client:
             sleep=self._sleep,
         )
 
-    def _see_it_end(self, name: str) -> None:
-        """Wait for a server whose daemon has died: its guard ends it, but not in no time."""
-        row = self._state.row(name)
+    def _end_alone(self, asked: Asked) -> None:
+        """Take back what was to bring it up, before a daemon that starts just now may read it; and
+        wait for a server whose daemon has died: its guard ends it, but not in no time.
+        """
+        for earlier in self._state.requests_after(0):
+            if earlier.name == asked.name and earlier.number < asked.number:
+                self._state.finish(earlier.number, overtaken(earlier.wish))
+        row = self._state.row(asked.name)
         server = None if row is None else row.server
         until = self._clock() + GUARD_SECONDS
         while server is not None and server.lives():
             if self._clock() >= until:
                 raise OrchestratorError(
-                    f"{name}: its daemon has died, and its server (pid {server.pid}) lives on; "
-                    "`llama-orch daemon start` ends what an earlier daemon has left"
+                    f"{asked.name}: its daemon has died, and its server (pid {server.pid}) lives "
+                    "on; `llama-orch daemon start` ends what an earlier daemon has left"
                 )
             self._sleep(POLL_SECONDS)
 

@@ -19,6 +19,7 @@ from pytest_llmeval.errors import (
     ServerStartError,
     StateError,
     UnknownInstanceError,
+    WrongDeviceError,
 )
 from pytest_llmeval.orchestrator.views import Wanted
 from pytest_llmeval.servers.health import HealthState
@@ -88,6 +89,7 @@ _KINDS: dict[str, type[LlmevalError]] = {
         ServerStartError,
         StateError,
         UnknownInstanceError,
+        WrongDeviceError,
     )
 }
 

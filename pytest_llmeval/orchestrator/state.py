@@ -107,8 +107,16 @@ class State:
         return self._database.write(write)
 
     def want(self, name: str, wanted: Wanted) -> None:
-        """Say what is wanted without asking for it: nobody is to act on it now."""
-        self._database.write(lambda connection: _want(connection, name, wanted))
+        """Say what is wanted without asking for it: nobody is to act on it now.
+
+        What somebody has asked for and has no outcome yet stays wanted: it was said later.
+        """
+
+        def write(connection: sqlite3.Connection) -> None:
+            if connection.execute(_IS_ASKED_FOR, (name,)).fetchone() is None:
+                _want(connection, name, wanted)
+
+        self._database.write(write)
 
     def requests_after(self, number: int) -> tuple[Request, ...]:
         """The requests after `number` that have no outcome yet, in the order they were made.
@@ -263,6 +271,10 @@ _PUT = (
     "ON CONFLICT (name) DO UPDATE SET "
     + ", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", ")[2:-1])
     + ", log_folder = coalesce(excluded.log_folder, log_folder)"
+)
+_IS_ASKED_FOR = (
+    "SELECT 1 FROM requests WHERE name = ? AND done_at IS NULL "
+    "AND wish IN ('up', 'restart', 'down') LIMIT 1"
 )
 _NOTE_HEALTH = "INSERT INTO health (name, at, health, detail, seconds) VALUES (?, ?, ?, ?, ?)"
 _NOTE_RESTART = "INSERT INTO restarts (name, at, in_a_row, delay, reason) VALUES (?, ?, ?, ?, ?)"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError
+from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError, WrongDeviceError
 from pytest_llmeval.servers import ports
 from pytest_llmeval.servers.device_log import await_use
 from pytest_llmeval.servers.device_use import find_device_fault
@@ -314,9 +314,11 @@ class Server:
             raise self._start_error(
                 f"the server does not say what it has: {error}", log=True
             ) from error
-        fault = fault or self._find_device_fault()
         if fault is not None:
             raise self._start_error(fault)
+        fault = self._find_device_fault()
+        if fault is not None:
+            raise WrongDeviceError(f"{self.spec.name}: {fault}")
 
     def _find_device_fault(self) -> str | None:
         """What it computes on otherwise than asked for, by what it has logged since its start."""

@@ -135,6 +135,24 @@ def client(home: Home, state: State, daemon: StandInDaemon) -> Client:
     return Client(home, state, daemon, environ={})
 
 
+def test_who_brings_it_down_while_the_daemon_starts_has_the_last_word(
+    client: Client, daemon: StandInDaemon, state: State
+) -> None:
+    starts = daemon.ensure_running
+
+    def slowly() -> Identity:
+        client.down("alpha")
+        return starts()
+
+    daemon.ensure_running = slowly  # type: ignore[method-assign]
+    with pytest.raises(ServerStartError, match="it was brought down before it was up"):
+        client.up("alpha")
+
+    assert client.view("alpha").wanted == "down"
+    assert state.requests_after(0) == ()
+    assert ("up", "alpha") not in daemon.asked
+
+
 def test_up_starts_the_daemon_and_is_back_when_requests_may_be_sent(
     client: Client, daemon: StandInDaemon
 ) -> None:
@@ -253,7 +271,8 @@ def test_a_second_one_that_dies_over_it_is_the_end(
         getattr(client, act)("alpha")
     assert str(told.value) == (
         f"the daemon has ended before `{act} alpha` was done. That is still asked for: "
-        f"`llama-orch daemon start` goes on with it. Why it ended: {home.logs / 'daemon.log'}"
+        "`llama-orch daemon start` goes on with it, and `llama-orch down alpha` takes it back. "
+        f"Why it ended: {home.logs / 'daemon.log'}"
     )
 
     daemon.ensure_running()

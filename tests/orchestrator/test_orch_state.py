@@ -249,8 +249,19 @@ def test_changes_notices_what_anybody_writes_and_nothing_else(state: State, othe
     foreign = state.changes()
     assert foreign != seen
 
-    state.want("qwen", "down")
+    state.want("phi", "down")
     assert state.changes() != foreign
+
+
+def test_what_is_asked_for_goes_before_what_is_wanted_by_the_way(state: State) -> None:
+    """A daemon that ends wants nothing any more; what is asked of the next one stays."""
+    number = state.ask("qwen", "up")
+    state.want("qwen", "down")
+    assert [row.wanted for row in state.rows()] == ["up"]
+
+    state.finish(number, Outcome())
+    state.want("qwen", "down")
+    assert [row.wanted for row in state.rows()] == ["down"]
 
 
 def test_a_forgotten_instance_has_no_row_but_its_history(state: State) -> None:
