@@ -67,7 +67,7 @@ def estimate_instance(
     estimate = estimate_model(
         header,
         slots=config.server.parallel,
-        context=config.model.context_size,
+        context=config.model.context(header.context_length),
         gpu_layers=layers,
         args=config.args,
         environ={**(environ or {}), **config.env},

@@ -267,7 +267,7 @@ class Keeper:
             since=keep.vitals.since or None,
             server=facts.server,
             guard=facts.guard,
-            port=facts.port,
+            port=self._port if facts.port is None else facts.port,  # to have it again
             url=facts.url,
             device=server.devices if server is not None and lives else None,
             started_at=keep.vitals.started_at,

@@ -81,10 +81,11 @@ def context_is_the_model_s(instance: LoadedInstance, facts: Facts, _: Machine) -
     trained = facts.header.context_length if facts.header else None
     model, slots = instance.config.model, instance.config.server.parallel
     stretched = any(argument.startswith(("--rope", "--yarn")) for argument in instance.config.args)
-    if trained is not None and model.context_size > trained and not stretched:
+    context = model.context(trained)
+    if trained is not None and context > trained and not stretched:
         each = f" in each of {slots} slots" if slots > 1 else ""
         message = (
-            f"{model.context_size:,} tokens of context{each}, and the model was trained for "
+            f"{context:,} tokens of context{each}, and the model was trained for "
             f"{trained:,}: llama-server gives no more, so that it would not come up"
         )
         way_out = f"Set model.context_size to {trained} or less, or stretch it with args"

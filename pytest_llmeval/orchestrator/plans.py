@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_llmeval.errors import LlmevalError, ServerStartError
+from pytest_llmeval.errors import LlmevalError, ModelFileError, ServerStartError
 from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.admission import in_words, judge
@@ -99,10 +99,26 @@ class InstancePlans:
         except OSError:  # of a host that is none of ours: the start tells of it
             port = None
         spec = server_spec(
-            self._name, config, self._home, environ=self._environ, port=port, devices=devices
+            self._name,
+            config,
+            self._home,
+            environ=self._environ,
+            port=port,
+            devices=devices,
+            trained=_trained(Path(config.model.path)),
         )
         policies = Policies(health_policy(config.healthcheck), spec.restart)
         return Plan(spec, policies, fingerprint(config))
+
+
+def _trained(model: Path) -> int | None:
+    """The context that it was trained for; None where it does not say, or is none: then its start
+    says why.
+    """
+    try:
+        return read_gguf(model).context_length
+    except (ModelFileError, OSError):
+        return None
 
 
 def _stamp(path: Path) -> float | None:

@@ -23,13 +23,14 @@ def server_spec(
     environ: Mapping[str, str],
     port: int | None = None,
     devices: Sequence[Device] = (),
+    trained: int | None = None,
 ) -> ServerSpec:
     """The server of an instance whose config was loaded, so that its paths are absolute.
 
     `environ` is the daemon's: the key is looked up in it. `port` is one that it would like to have
     back where the config leaves it open. `devices` are those that its executable lists, if that is
-    known: the one that it is to have is then known by what it is called, too. Raises
-    InstanceConfigError.
+    known: the one that it is to have is then known by what it is called, too. `trained` is the
+    context that the model knows. Raises InstanceConfigError.
     """
     model, server = config.model, config.server
     out, err = log_files(name, log_folder(config, home))
@@ -38,7 +39,7 @@ def server_spec(
         kind=server.engine,
         gguf=Path(model.path),
         slots=server.parallel,
-        context=model.context_size,
+        context=model.context(trained),
         log_path=err,
         gpu_layers=config.gpu.layers,
         threads=model.threads,

@@ -277,8 +277,11 @@ def test_stop_ends_all_servers_and_leaves_them_down(up: OrchHome) -> None:
         ("down", "unknown", None)
     }
     assert up.state.daemon() is None
+    ports = {one.port for one in doomed if one.role == "server"}
     assert up.run("daemon", "start")[0] == 0
     assert not up.processes("server")
+    assert up.run("up", "--all")[0] == 0
+    assert {one.port for one in up.processes("server")} == ports, "clients know them"
 
 
 @posix_only

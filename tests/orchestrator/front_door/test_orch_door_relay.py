@@ -430,6 +430,21 @@ def test_the_key_of_the_server_takes_the_place_of_the_clients(stand_in: DoorStan
     with_world(stand_in, use, declare=declare, key="of-the-door", environ=environ)
 
 
+def test_a_key_that_the_front_door_does_not_have_is_told_before_anything_is_started(
+    stand_in: DoorStandIn,
+) -> None:
+    async def use(world: World) -> None:
+        reply = await world.post(ASK)
+        assert reply.status == 503
+        assert "the front door has none: set MISSING_KEY where `llama-orch serve` is started" in (
+            reply.message
+        )
+        assert stand_in.ups() == []
+
+    declare = {"tiny": {"up": False, "config": {"server": {"api_key_env": "MISSING_KEY"}}}}
+    with_world(stand_in, use, declare=declare)
+
+
 def test_memory_is_made_by_taking_down_the_longest_unused(stand_in: DoorStandIn) -> None:
     async def use(world: World) -> None:
         for model in ("a", "b", "a", "c", "a"):
