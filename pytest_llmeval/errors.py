@@ -15,6 +15,7 @@ LlmevalError                 its text is a complete message for the user
 ├── ServerError              a server process we manage
 │   ├── ModelFileError       the GGUF is missing, truncated or no GGUF
 │   ├── ServerStartError     it never became healthy; carries the last lines of its log
+│   │   └── WrongDeviceError it computes on something else than was asked for
 │   └── ServerLostError      it died more often than its restart policy allows
 ├── OrchestratorError        what llama-orch keeps, or is asked for
 │   ├── UnknownInstanceError no instance has this name; tells those that there are
@@ -152,6 +153,10 @@ class ModelFileError(ServerError):
 
 class ServerStartError(ServerError):
     """The server never became healthy."""
+
+
+class WrongDeviceError(ServerStartError):
+    """The server computes on something else than was asked for, and would do so every time."""
 
 
 class ServerLostError(ServerError):

@@ -50,7 +50,8 @@ _TOKENS = _Shape(
     re.compile(
         r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}|hf_\w{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}"
         r"|A[KS]IA[0-9A-Z]{16}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|glpat-[\w-]{8,}|fw_\w{16,}"
-        r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
+        # Only from the beginning of a word: a long one must not be searched from each of its parts.
+        r"|(?<![\w-])eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
     ),
     REDACTED,
 )
@@ -82,7 +83,8 @@ _SHAPES = (
     _Shape(  # on a command line, or in the list one is made of
         _NAMES,
         re.compile(
-            rf"(?P<name>--[\w-]*{_NAME}[\"']?,?\s+)(?:{_QUOTED}|(?!-){_BARE})", re.IGNORECASE
+            rf"(?P<name>(?<![\w-])--[\w-]*{_NAME}[\"']?,?\s+)(?:{_QUOTED}|(?!-){_BARE})",
+            re.IGNORECASE,
         ),
         rf"\g<name>\g<quote>{REDACTED}\g<quote>",
     ),

@@ -148,7 +148,10 @@ class OrchHome:
             if role in (roles or ORCH_ROLES) and about["status"] != psutil.STATUS_ZOMBIE:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     seen.append(OrchProcess(process, role, command))
-        return seen
+        daemons = {one.pid for one in seen if one.role == "daemon"}
+        # A child of a daemon bears its command until it becomes a guard (or, on Windows, for good:
+        # what a virtual environment calls Python starts the real one).
+        return [one for one in seen if one.role != "daemon" or one.parent not in daemons]
 
     def row(self, name: str) -> InstanceRow:
         """What the state says of an instance."""

@@ -52,7 +52,8 @@ class EndpointFacts:
     """What an endpoint says about itself; None is what it does not say.
 
     `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
-    `digest` the sha256 of the weights, in hex; `served` are the names of the models it lists.
+    `digest` the sha256 of the weights, in hex; `served` are the names of the models it lists, their
+    aliases among them.
     """
 
     slots: int | None = None

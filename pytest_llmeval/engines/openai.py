@@ -155,28 +155,33 @@ def facts_from(
     """Gather what llama.cpp's /props and OpenAI's /v1/models tell; anything may be missing."""
     settings = props.get("default_generation_settings")
     template = _text(props.get("chat_template"))
+    served = _served(models)
     return EndpointFacts(
         slots=_whole(props.get("total_slots")),
         context=_whole(settings.get("n_ctx")) if isinstance(settings, dict) else None,
         model_path=_text(props.get("model_path")),
-        model_name=model_name or _only_model(models),
+        model_name=model_name or (served[0][0] if len(served) == 1 else None),
         build=_text(props.get("build_info")),
         template_sha256=template and hashlib.sha256(template.encode("utf-8")).hexdigest(),
-        served=_served(models),
+        served=tuple(name for names in served for name in names),
     )
 
 
-def _only_model(models: dict[str, Any]) -> str | None:
-    """Return the name of the model when there is just one."""
-    served = _served(models)
-    return served[0] if len(served) == 1 else None
+def _served(models: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """The names of each model that is listed, its id first.
 
-
-def _served(models: dict[str, Any]) -> tuple[str, ...]:
+    llama-server sorts a model's aliases and takes the first of them for its id, so that any of them
+    may be the one that it was started by.
+    """
     data = models.get("data")
-    entries = data if isinstance(data, list) else []
-    names = [_text(each.get("id")) for each in entries if isinstance(each, dict)]
-    return tuple(name for name in names if name)
+    entries = [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    return tuple(names for names in map(_names, entries) if names)
+
+
+def _names(entry: dict[str, Any]) -> tuple[str, ...]:
+    aliases = entry.get("aliases")
+    given = (entry.get("id"), *(aliases if isinstance(aliases, list) else ()))
+    return tuple(dict.fromkeys(filter(None, map(_text, given))))
 
 
 def _json_object(reply: Reply) -> dict[str, Any]:

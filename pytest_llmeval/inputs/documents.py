@@ -7,6 +7,7 @@ JSON writes them. All else stays the text it is: `No`, `on`, `010`, `0x1F`, `12:
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,7 +132,9 @@ def read_bytes(path: Path, error: type[InputError]) -> bytes:
     except FileNotFoundError:
         raise error(f"no such file{_sibling_hint(path)}", path=path) from None
     except OSError as problem:
-        reason = "it is a folder" if path.is_dir() else problem.strerror
+        # What may not be seen is no folder to it, and does not raise once more.
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        reason = "it is a folder" if is_folder else problem.strerror
         raise error(f"cannot be read: {reason}", path=path) from None
 
 

@@ -186,6 +186,7 @@ _EXPECTED = {
     "bool_type": "expected true or false",
     "string_type": "expected a text",
     "list_type": "expected a list",
+    "tuple_type": "expected a list",
     "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
     "string_too_short": "expected a text that is not empty",

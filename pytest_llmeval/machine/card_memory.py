@@ -79,8 +79,8 @@ def with_free(devices: Sequence[Device], cards: Sequence[Card]) -> tuple[Device,
     if there are as many of them as of devices: of those that are hidden nobody can tell which.
     """
     found = list(devices)
-    for backend in {_kind(device) for device in devices}:
-        numbers = [number for number, device in enumerate(devices) if _kind(device) == backend]
+    for family in {device.family for device in devices}:
+        numbers = [number for number, device in enumerate(devices) if device.family == family]
         for alike in _alike(devices, numbers, cards):
             for number, card in alike:
                 found[number] = replace(found[number], free=card.free)
@@ -99,11 +99,6 @@ def _alike(
         theirs = [card for card in cards if _is_card_of(first, card)]
         if len(theirs) == len(same):
             yield list(zip(same, theirs, strict=True))
-
-
-def _kind(device: Device) -> str:
-    """What its name is without its number: one card may be a device of several backends."""
-    return device.name.rstrip("0123456789")
 
 
 def _looks_like(one: Device, other: Device) -> bool:

@@ -17,19 +17,41 @@ from pytest_llmeval.orchestrator.sight import Sight, devices_of
 def judge(config: InstanceConfig, estimate: Estimate, sight: Sight) -> Admission:
     """Whether an instance fits; unknown where nobody can tell what its devices have free.
 
-    A server whose config leaves the layers open puts as many on a device as it has room for: too
-    little room there is then no reason not to start it.
+    A server whose config leaves the layers open puts as many on a device as it has room for, and
+    one whose arguments place tensors may put less there: too little room there is then no reason
+    not to start it.
     """
     admission = judge_on(devices_of(config.gpu, sight.devices), estimate, sight.ram)
-    if config.gpu.layers is None and admission.short.vram and not admission.short.ram:
-        why = "gpu.layers is not set, so that the server puts on the device what fits"
+    why = _why_less(config, estimate)
+    if why and admission.short.vram and not admission.short.ram:
         return replace(admission, verdict="unknown", why=why)
     return admission
 
 
+def _why_less(config: InstanceConfig, estimate: Estimate) -> str:
+    """Why less may lie on the devices than is estimated; "" if nothing says so."""
+    if estimate.moved_by is not None:
+        return f"what {estimate.moved_by} moves is not counted"
+    if config.gpu.layers is None:
+        return "gpu.layers is not set, so that the server puts on the device what fits"
+    return ""
+
+
 def judge_on(devices: Sequence[Device], estimate: Estimate, ram: int) -> Admission:
-    """Whether what is needed fits on these devices together, and into free main memory."""
-    need = estimate.total
+    """Whether what is needed fits on these devices together, and into free main memory.
+
+    What is short of an upper bound only may fit all the same.
+    """
+    admission = _hold(devices, estimate.total, ram)
+    if admission.verdict != "does_not_fit" or estimate.least is None:
+        return admission
+    if _hold(devices, estimate.least, ram).verdict == "does_not_fit":
+        return admission
+    why = f"its cache is an upper bound: it may take {amount(estimate.least)}"
+    return replace(admission, verdict="unknown", why=why)
+
+
+def _hold(devices: Sequence[Device], need: Memory, ram: int) -> Admission:
     if not need.vram:
         return admit(need, Memory(ram, None))
     if devices and all(device.integrated for device in devices):

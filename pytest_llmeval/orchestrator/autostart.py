@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from filelock import FileLock
 
@@ -12,7 +13,7 @@ from pytest_llmeval.inputs.documents import read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean
 from pytest_llmeval.inputs.sections import Section, read_section
 from pytest_llmeval.orchestrator.configs import require_instance
-from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.home import VARIABLE, Home
 
 
 class _File(Section):
@@ -24,8 +25,12 @@ def read_autostart(home: Home) -> tuple[str, ...]:
 
     No file means none. Raises InstanceConfigError for a file that says something else.
     """
-    if not home.autostart.exists():
+    try:
+        home.autostart.stat()
+    except FileNotFoundError:
         return ()
+    except OSError:
+        pass  # which is told by reading it
     document = read_document(home.autostart, InstanceConfigError)
     mistakes = Mistakes(document, InstanceConfigError)
     file = read_section(_File, document.data, (), mistakes)
@@ -74,7 +79,15 @@ def remove_autostart(home: Home, names: Iterable[str]) -> tuple[str, ...]:
     return left
 
 
-def _changing(home: Home) -> FileLock:
+@contextlib.contextmanager
+def _changing(home: Home) -> Iterator[None]:
     """Two that change the file at once must not undo each other's change."""
-    home.root.mkdir(parents=True, exist_ok=True)
-    return FileLock(home.autostart.with_suffix(".lock"))
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.autostart.with_suffix(".lock")):
+            yield
+    except OSError as error:
+        raise OrchestratorError(
+            f"{home.autostart}: cannot be written: {error.strerror or error}; its folder must be "
+            f"yours to write, or name another home with --home or {VARIABLE}"
+        ) from error

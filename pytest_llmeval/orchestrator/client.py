@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_llmeval.errors import DaemonError, InstanceConfigError
+from pytest_llmeval.errors import DaemonError, InstanceConfigError, OrchestratorError
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance, fingerprint, require_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.joined import has_changed, left_over, view_of, without_config
 from pytest_llmeval.orchestrator.known_configs import KnownConfigs
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
-from pytest_llmeval.orchestrator.specs import log_files
+from pytest_llmeval.orchestrator.specs import log_files, log_folder
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView, Stream
 from pytest_llmeval.orchestrator.waiting import (
@@ -27,6 +27,8 @@ from pytest_llmeval.orchestrator.waiting import (
     Asked,
     Daemon,
     Report,
+    overtaken,
+    still_asked_for,
     wait_for,
 )
 from pytest_llmeval.servers.identity import Identity
@@ -52,7 +54,9 @@ class HomeDaemon:
     @property
     def log(self) -> Path:
         """Where it says why it ended."""
-        return self.home.logs / "daemon.log"
+        from pytest_llmeval.orchestrator.daemon import log_path
+
+        return log_path(self.home)
 
     def running(self) -> Identity | None:
         """Who it is, if there is one."""
@@ -125,31 +129,44 @@ class Client:
         """One of them now."""
         row = self._state.row(name)
         watched = self._daemon.running() is not None
-        if name not in self.names() and row is not None and left_over([row], []):
+        if row is not None and self._is_left_over(row):
             return without_config(row, watched=watched)
         self._require(name)
         return self._joined(name, row, watched)
 
     def describe(self, name: str) -> InstanceDetail:
         """Everything about one of them."""
-        loaded = self._loaded(name)
-        return InstanceDetail(
+        detail = InstanceDetail(
             view=self.view(name),
-            config=loaded.config,
-            config_path=loaded.path,
+            config=None,
+            config_path=self._home.instances / name,
             health=self._state.health_of(name, SHOWN),
             restarts=self._state.restarts_of(name, SHOWN),
             events=self._state.events_of(name, SHOWN),
-            config_changed=has_changed(fingerprint(loaded.config), self._state.row(name)),
         )
+        found = self._configs.find(name)
+        if isinstance(found, InstanceConfigError):
+            path = Path(found.path or detail.config_path)
+            return replace(detail, config_path=path, config_problem=str(found))
+        changed = has_changed(fingerprint(found.config), self._state.row(name))
+        return replace(detail, config=found.config, config_path=found.path, config_changed=changed)
 
     def config(self, name: str) -> InstanceConfig:
         """What it is to be; raises InstanceConfigError."""
         return self._loaded(name).config
 
     def log(self, name: str, stream: Stream) -> Path:
-        """The file that its server's stdout or stderr goes to."""
-        out, err = log_files(name, self.config(name), self._home)
+        """The file that its server's stdout or stderr goes to, or went to last.
+
+        The config has the word only where there was no server yet: it may have been edited since.
+        """
+        row = self._state.row(name)
+        if not self._is_left_over(row):
+            self._require(name)
+        used = row and row.log_folder
+        out, err = log_files(
+            name, Path(used) if used else log_folder(self.config(name), self._home)
+        )
         return out if stream == "out" else err
 
     # Asking ---------------------------------------------------------------------------------------
@@ -165,7 +182,7 @@ class Client:
         """Have it stopped, and back when its process is gone."""
         view = self.view(name)  # so that no name is written down that nobody knows
         # Asked even where there is no daemon: one may be starting right now.
-        self._ask(name, "down", lambda: self._see_it_end(name))
+        self._ask(name, "down", self._end_alone)
         return self.view(name) if name in self.names() else replace(view, wanted="down", pid=None)
 
     def restart(self, name: str) -> InstanceView:
@@ -177,26 +194,38 @@ class Client:
     def reset(self, name: str) -> InstanceView:
         """Forget its restarts: one that was given up is down then, and may be started again."""
         self._require(name)
-        self._ask(name, "reset", lambda: self._reset_row(name))
+        self._ask(name, "reset", lambda _: self._state.reset(name))
         return self.view(name)
 
     def check(self, name: str) -> InstanceView:
         """Ask its server for its health now, and note the answer; one without is left as it is."""
         self._require(name)
-        self._ask(name, "check", lambda: None)
+        self._ask(name, "check", lambda _: None)
         return self.view(name)
 
     def _bring_about(self, name: str, wish: Wish) -> None:
-        """Have a daemon do it. Should it die over it, the next one goes on; not a third one."""
-        self._daemon.ensure_running()
+        """Have a daemon do it. Should it die over it, the next one goes on; not a third one.
+
+        It is asked before there is a daemon, so that what others ask while one starts comes after
+        it: whoever brings it down then has the last word.
+        """
         asked = Asked(self._state.ask(name, wish), name, wish)
+        self._have_daemon(asked)
         try:
             self._wait(asked)
         except DaemonError:
-            self._daemon.ensure_running()
+            self._have_daemon(asked)
             self._wait(asked)
 
-    def _ask(self, name: str, wish: Wish, alone: Callable[[], None]) -> None:
+    def _have_daemon(self, asked: Asked) -> None:
+        try:
+            self._daemon.ensure_running()
+        except DaemonError as error:
+            raise DaemonError(
+                f"{error}\n`{asked.wish} {asked.name}`: {still_asked_for(asked)}"
+            ) from error
+
+    def _ask(self, name: str, wish: Wish, alone: Callable[[Asked], None]) -> None:
         """Have the daemon do it; where there is none, `alone` is all there is to do.
 
         A daemon says that it is there before it reads what is wanted: either we see it, or it sees
@@ -207,7 +236,7 @@ class Client:
             with contextlib.suppress(DaemonError):
                 self._wait(asked)
                 return
-        alone()
+        alone(asked)
         self._state.finish(asked.number, Outcome())
 
     def _wait(self, asked: Asked) -> None:
@@ -220,21 +249,23 @@ class Client:
             sleep=self._sleep,
         )
 
-    def _see_it_end(self, name: str) -> None:
-        """Wait for a server whose daemon has died: its guard ends it, but not in no time."""
-        row = self._state.row(name)
+    def _end_alone(self, asked: Asked) -> None:
+        """Take back what was to bring it up, before a daemon that starts just now may read it; and
+        wait for a server whose daemon has died: its guard ends it, but not in no time.
+        """
+        for earlier in self._state.requests_after(0):
+            if earlier.name == asked.name and earlier.number < asked.number:
+                self._state.finish(earlier.number, overtaken(earlier.wish))
+        row = self._state.row(asked.name)
+        server = None if row is None else row.server
         until = self._clock() + GUARD_SECONDS
-        while row and row.server and row.server.lives() and self._clock() < until:
+        while server is not None and server.lives():
+            if self._clock() >= until:
+                raise OrchestratorError(
+                    f"{asked.name}: its daemon has died, and its server (pid {server.pid}) lives "
+                    "on; `llama-orch daemon start` ends what an earlier daemon has left"
+                )
             self._sleep(POLL_SECONDS)
-
-    def _reset_row(self, name: str) -> None:
-        row = self._state.row(name)
-        if row is None:
-            return
-        if row.health == "error":
-            self._state.want(name, "down")
-            row = replace(row, health="unknown", detail="")
-        self._state.put(replace(row, restarts=0, retry_at=None))
 
     def _is_up(self, row: InstanceRow | None) -> bool:
         return (
@@ -262,6 +293,9 @@ class Client:
         if isinstance(found, InstanceConfigError):
             raise found.with_traceback(None)  # it may have been raised before
         return found
+
+    def _is_left_over(self, row: InstanceRow | None) -> bool:
+        return row is not None and bool(left_over([row], self.names()))
 
     def _require(self, name: str) -> None:
         require_instance(self._home, name)

@@ -42,7 +42,9 @@ class ModelConfig(Section):
 
     path: Text = Field(description="The GGUF; of a split model the first file.")
     context_size: Positive = Field(
-        default=4096, description="Tokens of context for each request (each slot)."
+        default=4096,
+        description="Tokens of context for each request (each slot); by default at most what the "
+        "model was trained for.",
     )
     batch_size: Positive | None = Field(
         default=None, description="Tokens of prompts that are taken in at once (`-b`)."
@@ -54,6 +56,15 @@ class ModelConfig(Section):
         default=None, description="Threads of the CPU; unset: the server's own choice."
     )
     embeddings: bool = Field(default=False, description="It gives embeddings instead of texts.")
+
+    def context(self, trained: int | None) -> int:
+        """Tokens of context for each slot: by default no more than the model was `trained` for.
+
+        What the config itself says is taken at its word; a model that has less is told of.
+        """
+        if trained is None or "context_size" in self.model_fields_set:
+            return self.context_size
+        return min(self.context_size, trained)
 
 
 class ServerConfig(Section):

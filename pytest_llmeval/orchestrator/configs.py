@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,8 +133,22 @@ def examine_file(
 
 
 def config_files(folder: Path) -> tuple[Path, ...]:
-    """The config files in an instance's folder: one, if all is well."""
-    return tuple(folder / name for name in CONFIG_NAMES if (folder / name).is_file())
+    """The config files in an instance's folder: one, if all is well.
+
+    A folder that may not be looked into has one, too: whoever reads it is told why it cannot be.
+    """
+    try:
+        return tuple(folder / name for name in CONFIG_NAMES if _is_file(folder / name))
+    except OSError:
+        return (folder / CONFIG_NAMES[0],)
+
+
+def _is_file(path: Path) -> bool:
+    """As `Path.is_file`, which tells of what it may not see in some versions of Python only."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def name_problem(name: str) -> str | None:

@@ -20,6 +20,7 @@ OURS = {
     "-np": "server.parallel", "--parallel": "server.parallel",
     "-c": "model.context_size", "--ctx-size": "model.context_size",
     "--api-key": "server.api_key_env", "--api-key-file": "server.api_key_env",
+    "-ngl": "gpu.layers", "--gpu-layers": "gpu.layers", "--n-gpu-layers": "gpu.layers",
 }  # fmt: skip
 """Arguments of the server that have a key here, which everything else relies on."""
 

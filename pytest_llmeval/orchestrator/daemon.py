@@ -122,12 +122,21 @@ def stop(home: Home, seconds: float = STOP_SECONDS) -> Identity | None:
     deadline = time.monotonic() + seconds
     while daemon.lives() and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
+    if daemon.lives():
+        _want_none(home)  # as it would have said itself
     if not kill_tree(daemon):
         raise DaemonError(
             f"the daemon (pid {daemon.pid}) did not end within {seconds:.0f} s and cannot be "
             "killed: it may belong to another user, or hang in a driver"
         )
     return daemon
+
+
+def _want_none(home: Home) -> None:
+    """Leave nothing wanted that the next daemon would bring up."""
+    with contextlib.suppress(StateError), contextlib.closing(State.open(home.state)) as state:
+        for row in state.rows():
+            state.want(row.name, "down")
 
 
 def log_path(home: Home) -> Path:
@@ -162,6 +171,8 @@ def _have(home: Home, environ: Mapping[str, str]) -> Identity:
         if running(home) is None and (started is None or not started.lives()):
             if tried:
                 raise DaemonError(f"the daemon ended as it started{_last_words(home)}")
+            with contextlib.suppress(PermissionError):  # of Windows, where the last one has it open
+                _output(home).write_bytes(b"")
             environ = {**environ, VARIABLE: str(home.root), "PYTHONUTF8": "1"}
             tried = True
             started = start_detached(
@@ -187,8 +198,6 @@ def _prepare(home: Home) -> None:
     """Make sure that a daemon could live here."""
     try:
         home.logs.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):  # of Windows, where another start has it open
-            _output(home).write_bytes(b"")
     except OSError as error:
         raise DaemonError(not_usable(home, error)) from error
 

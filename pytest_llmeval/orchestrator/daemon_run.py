@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from pytest_llmeval.errors import DaemonError, LlmevalError
 from pytest_llmeval.orchestrator import daemon
 from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.rows import THE_DAEMON, Outcome
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.supervisor import Supervisor
 from pytest_llmeval.servers.detached import survive_terminal
@@ -62,12 +63,13 @@ def run(home: Home, environ: Mapping[str, str], *, in_background: bool) -> None:
     Raises DaemonError when there is one already, or none can live here.
     """
     end = threading.Event()
-    with _locked(home) as identity, _logging(home, to_terminal=not in_background):
+    with _locked(home), _logging(home, to_terminal=not in_background):
         survive_terminal()
         _on_signals(end.set)
         state = State.open(home.state)
         try:
-            _serve(home, state, identity, environ, end)
+            with _known(home, state) as identity:
+                _serve(home, state, identity, environ, end)
         finally:
             state.close()
 
@@ -108,10 +110,8 @@ def steady_clock() -> Callable[[], float]:
 
 
 @contextlib.contextmanager
-def _locked(home: Home) -> Iterator[Identity]:
-    """Hold the lock of the home's one daemon, and say who we are."""
-    identity = identity_of(os.getpid())
-    assert identity is not None, "we run"
+def _locked(home: Home) -> Iterator[None]:
+    """Hold the lock of the home's one daemon."""
     try:
         home.logs.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home.daemon_lock, timeout=LOCK_SECONDS)
@@ -121,12 +121,28 @@ def _locked(home: Home) -> Iterator[Identity]:
     except OSError as error:
         raise DaemonError(daemon.not_usable(home, error)) from error
     try:
-        daemon.write_owner(home, identity)
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _known(home: Home, state: State) -> Iterator[Identity]:
+    """Say who the daemon is; from then on it may be asked to end.
+
+    What was asked of the one before it is over first: who asks from then on means this one.
+    """
+    identity = identity_of(os.getpid())
+    assert identity is not None, "we run"
+    for request in state.requests_after(0):
+        if request.name == THE_DAEMON:
+            state.finish(request.number, Outcome())
+    daemon.write_owner(home, identity)
+    try:
         yield identity
     finally:
         with contextlib.suppress(OSError):  # Windows, while somebody reads it: we are gone anyway
             daemon.owner_path(home).unlink()
-        lock.release()
 
 
 def _held(home: Home) -> str:

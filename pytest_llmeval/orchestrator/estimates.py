@@ -22,17 +22,29 @@ from pytest_llmeval.servers.gguf_facts import Cache, GgufHeader, Weights
 _KEY_TYPE = ("-ctk", "--cache-type-k")
 _VALUE_TYPE = ("-ctv", "--cache-type-v")
 _IN_MAIN_MEMORY = ("-nkvo", "--no-kv-offload")
+_PLACING = (
+    *("-ot", "--override-tensor", "-cmoe", "--cpu-moe", "-ncmoe", "--n-cpu-moe"),
+    *("-sm", "--split-mode", "-ts", "--tensor-split"),
+)
+"""What has tensors lie elsewhere than with their layers, or layers elsewhere than by size."""
+
 _FURTHER_MODELS = ("-md", "--model-draft", "--spec-draft-model", "-mm", "--mmproj", "--lora")
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a model needs with `slots` of `context` tokens each, and what limits how good it is."""
+    """What a model needs with `slots` of `context` tokens each, and what limits how good it is.
+
+    `least` is what it takes at least, where its cache is an upper bound. `moved_by` is the argument
+    by which less of it, or more, lies on a device than is told here.
+    """
 
     need: Need
     slots: int
     context: int
     notes: tuple[str, ...] = ()
+    least: Memory | None = None
+    moved_by: str | None = None
 
     @property
     def total(self) -> Memory:
@@ -55,7 +67,7 @@ def estimate_instance(
     estimate = estimate_model(
         header,
         slots=config.server.parallel,
-        context=config.model.context_size,
+        context=config.model.context(header.context_length),
         gpu_layers=layers,
         args=config.args,
         environ={**(environ or {}), **config.env},
@@ -78,8 +90,20 @@ def estimate_model(
     """What a model needs; `args` are the server's, `environ` what it inherits."""
     context = round_up(context)
     cache = cache_setup(args, environ or {}, slots * context)
-    need = need_of(model_size(header), cache, gpu_layers)
-    return Estimate(need, slots, context, tuple(_notes(header, args)))
+    size = model_size(header)
+    need = need_of(size, cache, gpu_layers)
+    least = None
+    if (tokens := slots * _least_context(header, context)) < cache.tokens:
+        least = need_of(size, replace(cache, tokens=tokens), gpu_layers).total
+    moved_by = next((flag for flag in args if flag in _PLACING), None) if gpu_layers else None
+    return Estimate(need, slots, context, tuple(_notes(header, args)), least, moved_by)
+
+
+def _least_context(header: GgufHeader, context: int) -> int:
+    """Of how many tokens of a slot there is a cache at least, as `_notes` say why."""
+    if header.recurrent or header.latent:
+        return 0
+    return context if header.window is None else min(context, header.window)
 
 
 def model_size(header: GgufHeader) -> ModelSize:

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
+
+from pytest_llmeval.errors import OrchestratorError
+
+PROGRAM = "llama-orch"
 
 VARIABLE = "LLAMA_ORCH_HOME"
 """The variable of the environment that names another home."""
@@ -50,8 +54,22 @@ class Home:
 
 
 def find_home(given: Path | None, environ: Mapping[str, str]) -> Home:
-    """The home that was given, else the environment's, else this user's own."""
+    """The home that was given, else the environment's, else this user's own.
+
+    Raises OrchestratorError for one below the home of a user that there is not.
+    """
     if given is None and environ.get(VARIABLE):
         given = Path(environ[VARIABLE])
-    root = given if given is not None else user_data_path("llama-orch", appauthor=False)
-    return Home(root.expanduser().absolute())
+    root = given if given is not None else user_data_path(PROGRAM, appauthor=False)
+    try:
+        return Home(root.expanduser().absolute())
+    except RuntimeError as error:
+        raise OrchestratorError(
+            f"{root}: there is no user of this name whose home `~` could stand for; give the whole "
+            f"path with --home or {VARIABLE}"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """Where this user's llama-orch keeps what can be found out again, whatever the home is."""
+    return user_cache_path(PROGRAM, appauthor=False)

@@ -34,7 +34,7 @@ def view_of(
         view,
         wanted=row.wanted,
         health=row.health,
-        detail=row.detail or (DOWN if row.server is None and row.wanted == "down" else ""),
+        detail=_own_words(row) or (DOWN if row.server is None and row.wanted == "down" else ""),
         device=row.device or view.device,
         pid=None if row.server is None else row.server.pid,
         port=row.port if row.server is not None else view.port,
@@ -69,9 +69,14 @@ def _declared(name: str, config: InstanceConfig | None) -> InstanceView:
 def _unwatched(view: InstanceView, row: InstanceRow) -> InstanceView:
     """One that no daemon looks after; that it was given up is known without one."""
     if row.health == "error":
-        return replace(view, wanted=row.wanted, health="error", detail=row.detail)
+        return replace(view, wanted=row.wanted, health="error", detail=_own_words(row))
     detail = ORPHANED if row.wanted == "up" else DOWN
     return replace(view, wanted=row.wanted, detail=detail)
+
+
+def _own_words(row: InstanceRow) -> str:
+    """What is said of it, without its name in front: whoever shows it does so beside that."""
+    return row.detail.removeprefix(f"{row.name}: ")
 
 
 def left_over(rows: Iterable[InstanceRow], names: Iterable[str]) -> tuple[InstanceRow, ...]:

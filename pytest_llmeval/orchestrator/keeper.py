@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
-from pytest_llmeval.errors import LlmevalError, StateError
+from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.orchestrator.keep import (
     Asked,
     Deed,
@@ -36,14 +34,11 @@ from pytest_llmeval.orchestrator.keep import (
 )
 from pytest_llmeval.orchestrator.keeping import decide, due
 from pytest_llmeval.orchestrator.launch import Launch, Measured, Plan
+from pytest_llmeval.orchestrator.notebook import RETRY_SECONDS, Notebook
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome
 from pytest_llmeval.orchestrator.state import State
-from pytest_llmeval.orchestrator.views import HealthEntry, RestartEntry
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.server import GRACE_SECONDS
-
-RETRY_SECONDS = 1.0
-"""How long to wait before the state is written to again, after it could not be."""
 
 HANGING_GRACE = 1.0
 """What a server that hangs gets to end by itself: it will hardly do so."""
@@ -106,7 +101,6 @@ class Keeper:
     ) -> None:
         self.name = name
         self._planner = planner
-        self._state = state
         self._environ = environ
         self._clock = clock
         self._draw = draw
@@ -116,9 +110,7 @@ class Keeper:
         self._port = port
         self._grace = GRACE_SECONDS
         self._news: queue.SimpleQueue[Happened | Measured] = queue.SimpleQueue()
-        self._unsaid: deque[Callable[[], None]] = deque()
-        self._behind = False
-        self._written: InstanceRow | None = None
+        self._notebook = Notebook(name, state, clock)
         self._quitting = False
         self._thread = threading.Thread(target=self._run, name=f"keeper {name}", daemon=True)
         self._thread.start()
@@ -129,7 +121,7 @@ class Keeper:
 
     def tell_all(self) -> None:
         """Write down what is known of it although nothing has changed; back at once."""
-        self._written = None
+        self._notebook.begin_anew()
         self._news.put(Tick())
 
     def quit(self, grace: float) -> None:
@@ -145,19 +137,19 @@ class Keeper:
     # The thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._say()
-        while not (self._quitting and self._keep.phase == "down" and not self._behind):
+        self._notebook.write(self._make_row())
+        while not (self._quitting and self._keep.phase == "down" and not self._notebook.behind):
             happened = self._next()
             try:
                 self._take(happened)
+                self._notebook.write(self._make_row())
             except Exception:  # a mistake of ours must not leave an instance without its keeper
                 log.exception("%s: what happened could not be dealt with: %r", self.name, happened)
-            self._say()
 
     def _next(self) -> Happened | Measured:
         """The next that happens, or Tick when something is due."""
         times = [time for time in (due(self._keep),) if time is not None]
-        if self._behind:
+        if self._notebook.behind:
             times.append(self._clock() + RETRY_SECONDS)
         try:
             if not times:
@@ -167,7 +159,7 @@ class Keeper:
             return Tick()
 
     def _take(self, happened: Happened | Measured) -> None:
-        """Decide what follows and have it done; what is to be said of it waits for `_say`."""
+        """Decide what follows and have it done; what is to be said of it is noted."""
         if isinstance(happened, Measured):
             return self._note_measures(happened)
         if isinstance(happened, Quit):
@@ -178,9 +170,12 @@ class Keeper:
         self._keep, deeds = decide(before, happened, now=now, draw=self._draw())
         if isinstance(happened, Given) and self._launch is not None and self._launch.plan:
             for note in self._launch.plan.notes:
-                self._tell("start", note)
+                self._notebook.tell("start", note)
         self._learn()
-        self._note_health(before, happened)
+        asked = isinstance(happened, Looked) and bool(before.looking)
+        if asked or self._keep.vitals.health != before.vitals.health:
+            seconds = happened.found.seconds if isinstance(happened, Looked) else None
+            self._notebook.note_health(self._keep.vitals, seconds)
         for deed in deeds:
             self._do(deed)
         return None
@@ -192,8 +187,8 @@ class Keeper:
         try:
             self._planner.check()
         except LlmevalError as error:
-            self._tell("refused", f"not restarted: {error}")
-            self._later(partial(self._state.finish, asked.number, Outcome.of(error)))
+            self._notebook.tell("refused", f"not restarted: {error}")
+            self._notebook.finish((asked.number,), Outcome.of(error))
             return True
         return False
 
@@ -210,16 +205,15 @@ class Keeper:
                 self._launched().look(deed.check)
                 drift = self._planner.drift()
                 if drift is not None:
-                    self._tell("config", drift)
+                    self._notebook.tell("config", drift)
             case Finish():
-                for number in deed.numbers:
-                    self._later(partial(self._state.finish, number, deed.outcome))
+                self._notebook.finish(deed.numbers, deed.outcome)
             case Restarting():
-                self._note_restart(deed)
+                self._notebook.note_restart(deed)
             case Want():
-                self._later(partial(self._state.want, self.name, deed.wanted))
+                self._notebook.want(deed.wanted)
             case Tell():
-                self._tell(deed.kind, deed.text)
+                self._notebook.tell(deed.kind, deed.text)
 
     def _start(self, deed: Start) -> None:
         port = self._port
@@ -273,7 +267,7 @@ class Keeper:
             since=keep.vitals.since or None,
             server=facts.server,
             guard=facts.guard,
-            port=facts.port,
+            port=self._port if facts.port is None else facts.port,  # to have it again
             url=facts.url,
             device=server.devices if server is not None and lives else None,
             started_at=keep.vitals.started_at,
@@ -282,48 +276,5 @@ class Keeper:
             memory=facts.memory,
             tokens_per_second=facts.tokens_per_second,
             fingerprint=plan.fingerprint if plan is not None and lives else None,
+            log_folder=str(plan.spec.log_path.parent) if plan is not None else None,
         )
-
-    # What is said ---------------------------------------------------------------------------------
-
-    def _note_health(self, before: Keep, happened: Happened) -> None:
-        """Add to the history of health what has changed, and what somebody asked for."""
-        vitals = self._keep.vitals
-        asked = isinstance(happened, Looked) and before.looking
-        if vitals.health == before.vitals.health and not asked:
-            return
-        seconds = happened.found.seconds if isinstance(happened, Looked) else None
-        entry = HealthEntry(self._clock(), vitals.health, vitals.detail, seconds)
-        self._later(partial(self._state.note_health, self.name, entry))
-
-    def _note_restart(self, restarting: Restarting) -> None:
-        number, delay, reason = restarting.number, restarting.delay, restarting.reason
-        entry = RestartEntry(self._clock(), number, delay, reason)
-        self._later(partial(self._state.note_restart, self.name, entry))
-        self._tell("restart", f"restart {number} in {delay:.1f} s, because {reason}")
-
-    def _tell(self, kind: str, text: str) -> None:
-        log.info("%s: %s", self.name, text)
-        self._later(partial(self._state.note_event, kind, text, name=self.name))
-
-    def _later(self, write: Callable[[], None]) -> None:
-        """Have something written to the state, in this order, after what is known by then."""
-        self._unsaid.append(write)
-
-    def _say(self) -> None:
-        """Write what is known to the state, and then what is to be said.
-
-        What cannot be written now (a full disk, a lock that lasts) is written later.
-        """
-        try:
-            row = self._make_row()
-            if row != self._written:
-                self._state.put(row)
-                self._written = row
-            while self._unsaid:
-                self._unsaid[0]()
-                self._unsaid.popleft()
-            self._behind = False
-        except StateError as error:
-            self._behind = True
-            log.warning("%s: not written down yet: %s", self.name, error)

@@ -19,6 +19,7 @@ from pytest_llmeval.errors import (
     ModelFileError,
     ServerStartError,
     UnknownInstanceError,
+    WrongDeviceError,
 )
 from pytest_llmeval.orchestrator.keep import (
     CameUp,
@@ -53,7 +54,13 @@ IDLE_SHARE = 0.02
 METRICS_SECONDS = 2.0
 """The patience with /metrics, which waits for the end of the batch that is computed."""
 
-FINAL = (InstanceConfigError, UnknownInstanceError, ModelFileError, MissingExtraError)
+FINAL = (
+    InstanceConfigError,
+    UnknownInstanceError,
+    ModelFileError,
+    MissingExtraError,
+    WrongDeviceError,
+)
 """What does not go away by trying again: the user has to change something."""
 
 log = logging.getLogger("llama-orch")

@@ -29,7 +29,9 @@ def validate(path: Path, environment: Mapping[str, str]) -> tuple[int, tuple[Fin
     `path` is a config file, an instance's folder or a folder of such folders. Raises
     InstanceConfigError when no config is to be found.
     """
-    if path.is_file() or not path.exists():
+    if not path.exists():
+        return 1, _read_file(path, None, environment)[1]
+    if path.is_file():
         return 1, _read_file(path, path.absolute().parent.name, environment)[1]
     folders = [path] if config_files(path) else _instance_folders(path)
     if not folders:
@@ -87,7 +89,7 @@ def _read_folder(
 
 
 def _read_file(
-    path: Path, name: str, environment: Mapping[str, str]
+    path: Path, name: str | None, environment: Mapping[str, str]
 ) -> tuple[LoadedInstance | None, tuple[Finding, ...]]:
     instance, mistakes = examine_file(path, environment)
     return instance, tuple(from_mistake(name, mistake) for mistake in mistakes)
@@ -106,7 +108,7 @@ def _folders_without_config(home: Home) -> Iterator[Finding]:
         return
     for folder in sorted(home.instances.iterdir()):
         hidden = folder.name.startswith(".")
-        if hidden or not folder.is_dir() or config_files(folder):
+        if hidden or config_files(folder) or not folder.is_dir():
             continue
         try:
             find_config(folder)

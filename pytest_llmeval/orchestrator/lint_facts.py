@@ -10,18 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from pytest_llmeval.errors import ModelFileError, ServerStartError
 from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.configs import LoadedInstance
-from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS, is_local
 from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
-from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.home import Home, cache_folder
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.orchestrator.sight import Sight, look_for
-from pytest_llmeval.orchestrator.specs import log_files
+from pytest_llmeval.orchestrator.specs import log_folder
 from pytest_llmeval.servers.command import find_executable
 from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.gguf_facts import GgufHeader
@@ -53,6 +50,7 @@ class Facts:
     header: GgufHeader | None
     model_problem: str | None
     program_problem: str | None
+    host_problem: str | None
     port_holder: str | None
     log_problem: str | None
     estimate: Estimate | None
@@ -63,8 +61,10 @@ class Facts:
 
 def this_machine(environment: Mapping[str, str]) -> Machine:
     """The machine as it is now; devices are those that llama-server lists, asked only once."""
-    known = KnownDevices(user_cache_path("llama-orch", appauthor=False))
-    return Machine(sys.platform, environment, lambda config: look_for(config, environment, known))
+    known = KnownDevices(cache_folder())
+    return Machine(
+        sys.platform, environment, lambda config: look_for(config, environment, known.of)
+    )
 
 
 def find_facts(
@@ -79,12 +79,14 @@ def find_facts(
     program_problem = _program_problem(config, machine.environment)
     runs = row is not None and row.server is not None and row.server.lives()
     holds = row.port if row is not None and runs else None
+    host_problem = _host_problem(config.server.host)
     return Facts(
         header=header,
         model_problem=model_problem,
         program_problem=program_problem,
-        port_holder=_port_holder(config, holds),
-        log_problem=_folder_problem(log_files(instance.name, config, home)[0].parent),
+        host_problem=host_problem,
+        port_holder=None if host_problem else _port_holder(config, holds),
+        log_problem=_folder_problem(log_folder(config, home)),
         estimate=_estimate(config, header, machine.environment),
         sight=None if program_problem else machine.look(config),
         runs=runs,
@@ -121,15 +123,21 @@ def _program_problem(config: InstanceConfig, environment: Mapping[str, str]) -> 
     return None
 
 
+def _host_problem(host: str) -> str | None:
+    """Why nobody can listen there, whatever the port."""
+    try:
+        is_free(host, 0)
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    return None
+
+
 def _port_holder(config: InstanceConfig, holds: int | None) -> str | None:
     """Who listens on the port that the config asks for, unless its own server does."""
     host, port = config.server.host, config.server.port
     if port == "auto" or port == holds or is_free(host, port):  # noqa: PLR1714 # mypy sees it so
         return None
-    holder = describe_listener(port)
-    if holder is None and not (is_local(host) or host in ANY_ADDRESS):
-        return f"another program, or {host} is no address of this machine"
-    return holder or "another program"
+    return describe_listener(port) or "another program"
 
 
 def _folder_problem(folder: Path) -> str | None:
@@ -137,7 +145,7 @@ def _folder_problem(folder: Path) -> str | None:
 
     A folder that is not there yet will be made: then the nearest one around it counts.
     """
-    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    there = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)  # noqa: PTH110 # never raises
     if not there.is_dir():
         return f"{there} is no folder"
     try:

@@ -23,7 +23,6 @@ KEYS = {
     "-b": "model.batch_size", "--batch-size": "model.batch_size",
     "-ub": "model.ubatch_size", "--ubatch-size": "model.ubatch_size",
     "--embedding": "model.embeddings", "--embeddings": "model.embeddings",
-    "-ngl": "gpu.layers", "--gpu-layers": "gpu.layers", "--n-gpu-layers": "gpu.layers",
     "-dev": "gpu.device_id", "--device": "gpu.device_id",
     "-to": "server.timeout", "--timeout": "server.timeout",
 }  # fmt: skip
@@ -46,6 +45,14 @@ def program_is_there(instance: LoadedInstance, facts: Facts, _: Machine) -> Iter
     """What serves the model can be started."""
     if facts.program_problem is not None:
         yield about(instance, ("server", "executable"), "error", "program", facts.program_problem)
+
+
+def host_is_this_machine_s(instance: LoadedInstance, facts: Facts, _: Machine) -> Iterator[Finding]:
+    """It can listen at its address."""
+    if facts.host_problem is not None:
+        message = f"nobody can listen at {instance.config.server.host!r}: {facts.host_problem}"
+        way_out = "Set server.host to an address of this machine, such as 127.0.0.1"
+        yield about(instance, ("server", "host"), "error", "host", message, way_out)
 
 
 def port_can_be_had(instance: LoadedInstance, facts: Facts, machine: Machine) -> Iterator[Finding]:
@@ -74,14 +81,15 @@ def context_is_the_model_s(instance: LoadedInstance, facts: Facts, _: Machine) -
     trained = facts.header.context_length if facts.header else None
     model, slots = instance.config.model, instance.config.server.parallel
     stretched = any(argument.startswith(("--rope", "--yarn")) for argument in instance.config.args)
-    if trained is not None and model.context_size > trained and not stretched:
+    context = model.context(trained)
+    if trained is not None and context > trained and not stretched:
         each = f" in each of {slots} slots" if slots > 1 else ""
         message = (
-            f"{model.context_size:,} tokens of context{each}, and the model was trained for "
-            f"{trained:,}: beyond that it writes nonsense"
+            f"{context:,} tokens of context{each}, and the model was trained for "
+            f"{trained:,}: llama-server gives no more, so that it would not come up"
         )
         way_out = f"Set model.context_size to {trained} or less, or stretch it with args"
-        yield about(instance, ("model", "context_size"), "warning", "context", message, way_out)
+        yield about(instance, ("model", "context_size"), "error", "context", message, way_out)
 
 
 def embeddings_fit_the_model(
@@ -182,11 +190,11 @@ def variables_are_meant(instance: LoadedInstance, _: Facts, __: Machine) -> Iter
 
 
 def arguments_have_no_key(instance: LoadedInstance, _: Facts, __: Machine) -> Iterator[Finding]:
-    """What a key says is said by that key, so that estimates and overviews know it, too."""
+    """What a key says is said by that key, so that checks and overviews know it, too."""
     for number, argument in enumerate(instance.config.args):
         name = argument.partition("=")[0]
         if name in KEYS:
-            message = f"args: {name} wins over {KEYS[name]}, and is not seen by estimates and lists"
+            message = f"args: {name} wins over {KEYS[name]}, and is not seen here"
             way_out = f"Set {KEYS[name]}, and leave {name} out"
             yield about(instance, ("args", number), "warning", "arguments", message, way_out)
 
@@ -202,6 +210,7 @@ def config_is_what_runs(instance: LoadedInstance, facts: Facts, _: Machine) -> I
 RULES: tuple[Rule, ...] = (
     model_is_there,
     program_is_there,
+    host_is_this_machine_s,
     port_can_be_had,
     log_can_be_written,
     context_is_the_model_s,

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from pytest_llmeval.inputs.mistakes import did_you_mean
 from pytest_llmeval.machine.memory import Memory
-from pytest_llmeval.machine.sizing import admit
 from pytest_llmeval.orchestrator.admission import amount
 from pytest_llmeval.orchestrator.configs import LoadedInstance
 from pytest_llmeval.orchestrator.consistency import ANY_ADDRESS
 from pytest_llmeval.orchestrator.findings import Finding, about
 from pytest_llmeval.orchestrator.lint_facts import Facts, Machine
-from pytest_llmeval.orchestrator.sight import Sight
+from pytest_llmeval.orchestrator.side_by_side import holding_of, seen_together, shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def autostart_is_there(all_of: Together) -> Iterator[Finding]:
 def memory_is_enough_for_all(all_of: Together) -> Iterator[Finding]:
     """What the daemon brings up fits into memory together, as far as anybody can tell."""
     waiting = [
-        (each.name, facts.estimate.total, facts.sight)
+        (each, facts.estimate, facts.sight)
         for each in all_of.instances
         if each.name in all_of.autostart
         and not (facts := all_of.facts[each.name]).runs
@@ -99,24 +98,19 @@ def memory_is_enough_for_all(all_of: Together) -> Iterator[Finding]:
     ]
     if len(waiting) < 2:
         return
-    needs = [need for _, need, _ in waiting]
-    need = Memory(sum(each.ram for each in needs), sum(each.vram or 0 for each in needs))
-    admission = admit(need, _free([sight for _, _, sight in waiting]))
-    if admission.verdict == "does_not_fit":
-        names = ", ".join(name for name, _, _ in waiting)
+    holdings = [holding_of(each.config, need, sight) for each, need, sight in waiting]
+    short = shortage(holdings, [], seen_together([sight for _, _, sight in waiting]))
+    if short.ram or short.vram:
+        needs = [need.total for _, need, _ in waiting]
+        need = Memory(sum(each.ram for each in needs), sum(each.vram or 0 for each in needs))
+        names = ", ".join(each.name for each, _, _ in waiting)
         message = (
             f"{names} are brought up together and need about {amount(need)}: "
-            f"{amount(admission.short)} too little is free"
+            f"{amount(short)} too little is free"
         )
         way_out = "Take one out with: llama-orch daemon autostart --remove NAME"
         path = all_of.autostart_path
         yield Finding("warning", "memory", None, path, None, message, way_out)
-
-
-def _free(sights: Sequence[Sight]) -> Memory:
-    """What is free, by all that was seen; a device that has two names is counted under both."""
-    devices = {device.name: device.free for sight in sights for device in sight.devices}
-    return Memory(sights[0].ram, sum(devices.values()) if devices else None)
 
 
 RULES_TOGETHER: tuple[Callable[[Together], Iterator[Finding]], ...] = (

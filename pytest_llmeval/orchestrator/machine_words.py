@@ -13,7 +13,7 @@ from pytest_llmeval.machine.sizing import Admission, GpuLayers
 from pytest_llmeval.orchestrator.admission import in_words
 from pytest_llmeval.orchestrator.estimates import Estimate
 from pytest_llmeval.orchestrator.showing import memory
-from pytest_llmeval.orchestrator.sight import Sight, number_of
+from pytest_llmeval.orchestrator.sight import Sight
 from pytest_llmeval.servers.device_use import backend_of
 from pytest_llmeval.servers.gguf_facts import GgufHeader
 
@@ -50,7 +50,7 @@ def _as_config(device: Device) -> str:
         return "of a backend that llama-orch does not know"
     if backend == "metal":
         return "gpu: {backend: metal}"
-    return f"gpu: {{backend: {backend}, device_id: {number_of(device) or 0}}}"
+    return f"gpu: {{backend: {backend}, device_id: {device.number or 0}}}"
 
 
 def devices_json(sight: Sight, suggested: Device | None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def devices_json(sight: Sight, suggested: Device | None) -> dict[str, Any]:
                 "name": device.name,
                 "description": device.description,
                 "backend": backend_of(device.name),
-                "device_id": number_of(device),
+                "device_id": device.number,
                 "total": device.total,
                 "free": device.free,
                 "integrated": device.integrated,
@@ -78,13 +78,13 @@ def devices_json(sight: Sight, suggested: Device | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """A model, what it needs, and whether there is room for it, on `device` if any."""
+    """A model, what it needs, and whether there is room for it, on `devices` if any."""
 
     path: Path
     header: GgufHeader
     estimate: Estimate
     gpu_layers: GpuLayers
-    device: Device | None
+    devices: tuple[Device, ...]
     admission: Admission
     trouble: str = ""
 
@@ -111,8 +111,8 @@ def outlook_lines(outlook: Outlook) -> Iterator[str]:
     for title, part in (*rows, ("together", need.total)):
         yield f"{title:10}{memory(part.ram):>14}{memory(part.vram or None):>12}"
     words = in_words(outlook.admission, estimate)
-    where = f" (on {outlook.device.name}, {outlook.device.description})" if outlook.device else ""
-    yield f"{words[0].upper()}{words[1:]}{where}"
+    on = " and ".join(f"{device.name}, {device.description}" for device in outlook.devices)
+    yield f"{words[0].upper()}{words[1:]}" + (f" (on {on})" if on else "")
     yield from (f"Note: {note}" for note in outlook.notes)
 
 
@@ -130,7 +130,7 @@ def outlook_json(outlook: Outlook) -> dict[str, Any]:
         "verdict": admission.verdict,
         "short": _bytes(admission.short),
         "why": admission.why,
-        "device": None if outlook.device is None else outlook.device.name,
+        "devices": [device.name for device in outlook.devices],
         "notes": list(outlook.notes),
     }
 

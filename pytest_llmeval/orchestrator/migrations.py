@@ -91,6 +91,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # The class of the error that a request ended in, so that who waits can raise the same.
     ("ALTER TABLE requests ADD COLUMN error_kind TEXT",),
+    # Where its server writes: the config may name another place by now, or be unreadable.
+    ("ALTER TABLE instances ADD COLUMN log_folder TEXT",),
 )
 
 VERSION = len(STEPS)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_llmeval.errors import LlmevalError, ServerStartError
+from pytest_llmeval.errors import LlmevalError, ModelFileError, ServerStartError
+from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.orchestrator.admission import in_words, judge
 from pytest_llmeval.orchestrator.config import InstanceConfig
@@ -15,7 +16,7 @@ from pytest_llmeval.orchestrator.estimates import estimate_instance
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.keep import Policies
 from pytest_llmeval.orchestrator.launch import Plan
-from pytest_llmeval.orchestrator.sight import look_for
+from pytest_llmeval.orchestrator.sight import Sight, look_for
 from pytest_llmeval.orchestrator.specs import health_policy, server_spec
 from pytest_llmeval.servers import ports
 from pytest_llmeval.servers.gguf import read_gguf
@@ -50,8 +51,10 @@ class InstancePlans:
         if anew or self._last is None:
             self._last = self._load()
             self._stamp = _stamp(self._last.path)
-        plan = self._plan(self._last, port)
-        return replace(plan, notes=self._find_room(self._last.config))
+        # Asked anew: a card may have been changed, or renamed by its driver, since the last start.
+        sight = look_for(self._last.config, self._environ, self._devices.ask_now)
+        plan = self._plan(self._last, port, sight.devices)
+        return replace(plan, notes=self._find_room(self._last.config, sight))
 
     def drift(self) -> str | None:
         """What has become of the config since its server was started, told once each time."""
@@ -74,10 +77,10 @@ class InstancePlans:
             return None
         return "its config has been changed: it goes on as it was started, until it is restarted"
 
-    def _find_room(self, config: InstanceConfig) -> tuple[str, ...]:
+    def _find_room(self, config: InstanceConfig, sight: Sight) -> tuple[str, ...]:
         """Notes about the memory that it will take; raises when it surely is not there."""
         estimate = estimate_instance(config, read_gguf(Path(config.model.path)), self._environ)
-        admission = judge(config, estimate, look_for(config, self._environ, self._devices))
+        admission = judge(config, estimate, sight)
         words = in_words(admission, estimate)
         if admission.verdict == "does_not_fit":
             raise ServerStartError(f"{self._name}: {words}")
@@ -86,13 +89,36 @@ class InstancePlans:
     def _load(self) -> LoadedInstance:
         return load_instance(self._home, self._name, self._environ)
 
-    def _plan(self, loaded: LoadedInstance, port: int | None) -> Plan:
+    def _plan(
+        self, loaded: LoadedInstance, port: int | None, devices: Sequence[Device] = ()
+    ) -> Plan:
         config = loaded.config
-        if port is not None and not ports.is_free(config.server.host, port):
+        try:
+            if port is not None and not ports.is_free(config.server.host, port):
+                port = None
+        except OSError:  # of a host that is none of ours: the start tells of it
             port = None
-        spec = server_spec(self._name, config, self._home, environ=self._environ, port=port)
+        spec = server_spec(
+            self._name,
+            config,
+            self._home,
+            environ=self._environ,
+            port=port,
+            devices=devices,
+            trained=_trained(Path(config.model.path)),
+        )
         policies = Policies(health_policy(config.healthcheck), spec.restart)
         return Plan(spec, policies, fingerprint(config))
+
+
+def _trained(model: Path) -> int | None:
+    """The context that it was trained for; None where it does not say, or is none: then its start
+    says why.
+    """
+    try:
+        return read_gguf(model).context_length
+    except (ModelFileError, OSError):
+        return None
 
 
 def _stamp(path: Path) -> float | None:

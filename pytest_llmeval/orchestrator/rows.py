@@ -19,6 +19,7 @@ from pytest_llmeval.errors import (
     ServerStartError,
     StateError,
     UnknownInstanceError,
+    WrongDeviceError,
 )
 from pytest_llmeval.orchestrator.views import Wanted
 from pytest_llmeval.servers.health import HealthState
@@ -39,7 +40,8 @@ class InstanceRow:
     """One instance as the daemon saw it last; `since` is when its health became what it is.
 
     `server` and `guard` are its processes: they were the daemon's, and end with it. `fingerprint`
-    is of the config that it was started with.
+    is of the config that it was started with, `log_folder` where its server writes, or the last one
+    did.
     """
 
     name: str
@@ -58,6 +60,7 @@ class InstanceRow:
     memory: int | None = None
     tokens_per_second: float | None = None
     fingerprint: str | None = None
+    log_folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ _KINDS: dict[str, type[LlmevalError]] = {
         ServerStartError,
         StateError,
         UnknownInstanceError,
+        WrongDeviceError,
     )
 }
 

@@ -220,7 +220,13 @@ def install_service(service: Service, home: Home, run: Run) -> None:
     Raises OrchestratorError with what the system's own program said.
     """
     write_service(service)
-    home.logs.mkdir(parents=True, exist_ok=True)
+    try:
+        home.logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OrchestratorError(
+            f"{home.logs}: cannot be made: {error.strerror or error}; {service.path} is written, "
+            "and nothing is installed"
+        ) from error
     for step in service.steps:
         shown = " ".join(step.command)
         try:

@@ -60,6 +60,8 @@ class Column:
 
     `floor` is the width down to which its texts may be cut (None: they are not), `leaves` its place
     among those that are left out where there is no room, the first of them 1; 0 stays always.
+    `usual` is how many cells its texts mostly need: where room is short it has them from the
+    beginning, so that a table that is looked at again and again keeps still.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Column:
     leaves: int
     right: bool = False
     floor: int | None = None
+    usual: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +180,16 @@ def _text(value: object) -> str:
 
 COLUMNS = (
     Column("Name", lambda view, _: view.name, 0, floor=12),
-    Column("PID", lambda view, _: _text(view.pid), 3, right=True),
-    Column("Port", lambda view, _: _text(view.port), 5, right=True),
+    Column("PID", lambda view, _: _text(view.pid), 3, right=True, usual=5),
+    Column("Port", lambda view, _: _text(view.port), 5, right=True, usual=5),
     Column("Backend", lambda view, _: _text(view.backend), 2),
     Column("Device", lambda view, _: clean_line(_text(view.device)), 1, floor=10),
     Column("Model", lambda view, _: model_name(view), 9, floor=14),
-    Column("Health", state_in_words, 0),
-    Column("Uptime", uptime, 8, right=True),
+    Column("Health", state_in_words, 0, usual=9),
+    Column("Uptime", uptime, 8, right=True, usual=8),
     Column("Restarts", lambda view, _: str(view.restarts), 4, right=True),
     Column("tokens/s", lambda view, _: rate(view.tokens_per_second), 6, right=True),
-    Column("Memory", lambda view, _: memory(view.memory), 7, right=True),
+    Column("Memory", lambda view, _: memory(view.memory), 7, right=True, usual=7),
 )
 
 
@@ -198,7 +201,11 @@ def fitted(views: Sequence[InstanceView], now: float, width: int | None) -> Show
     """
     rows = [tuple(column.cell(view, now) for column in COLUMNS) for view in views]
     needed = [
-        max(cell_len(column.title), *(cell_len(row[place]) for row in rows), 0)
+        max(
+            cell_len(column.title),
+            0 if width is None else column.usual,
+            *(cell_len(row[place]) for row in rows),
+        )
         for place, column in enumerate(COLUMNS)
     ]
     places = _places_in(needed, width)

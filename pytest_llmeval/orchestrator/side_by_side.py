@@ -11,9 +11,10 @@ from pathlib import Path
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.machine.devices import Device
 from pytest_llmeval.machine.known_devices import KnownDevices
+from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.estimates import Estimate, estimate_instance
-from pytest_llmeval.orchestrator.sight import Sight, devices_of, look_for
+from pytest_llmeval.orchestrator.sight import Ask, Sight, devices_of, look_for
 from pytest_llmeval.orchestrator.views import Instances
 from pytest_llmeval.servers.gguf import read_gguf
 
@@ -27,7 +28,7 @@ _DRIVER = re.compile(r" \((RADV|AMDVLK|LLVM|NVK)[^()]*\)$")
 class Holding:
     """What an instance takes, or would: bytes of main memory and of each card.
 
-    `cards` is None where it needs one and none is to be seen.
+    `cards` is None where it needs one and none is to be seen, or nobody can tell how much of it.
     """
 
     ram: int
@@ -39,7 +40,7 @@ def holding_of(config: InstanceConfig, estimate: Estimate, sight: Sight) -> Hold
     need, own = estimate.total, devices_of(config.gpu, sight.devices)
     if not need.vram:
         return Holding(need.ram, {})
-    if not own:
+    if not own or estimate.moved_by is not None:
         return Holding(need.ram, None)
     if all(device.integrated for device in own):
         return Holding(need.total, {})
@@ -54,10 +55,9 @@ def card_keys(devices: Collection[Device]) -> dict[str, CardKey]:
     seen: Counter[tuple[str, str]] = Counter()
     keys = {}
     for device in devices:
-        kind = device.name.rstrip("0123456789")
         called = _DRIVER.sub("", device.description)
-        keys[device.name] = (called, seen[kind, called])
-        seen[kind, called] += 1
+        keys[device.name] = (called, seen[device.family, called])
+        seen[device.family, called] += 1
     return keys
 
 
@@ -66,19 +66,28 @@ def fit_together(
 ) -> bool | None:
     """Whether all that is `wanted` has room once what is `running` and not among it is gone.
 
-    What is free now, and what the running ones hold, is what there is to have. None: one of them
-    needs a card that nobody sees.
+    None: nobody can tell what one of them takes of a card.
     """
-    if sum(each.ram for each in wanted) > sight.ram + sum(each.ram for each in running):
-        return False
-    free: dict[CardKey, int] = {}
-    for name, key in card_keys(sight.devices).items():
-        device = next(device for device in sight.devices if device.name == name)
-        free.setdefault(key, device.free)
-    asked, held = _by_card(wanted), _by_card(running)
-    if any(size > free.get(key, 0) + held[key] for key, size in asked.items()):
+    short = shortage(wanted, running, sight)
+    if short.ram or short.vram:
         return False
     return None if any(each.cards is None for each in wanted) else True
+
+
+def shortage(wanted: Collection[Holding], running: Collection[Holding], sight: Sight) -> Memory:
+    """How much too little there is for all that is `wanted`, of main memory and of the cards.
+
+    What is free now, and what the running ones hold, is what there is to have. A card that several
+    backends list has its memory once.
+    """
+    ram = sum(each.ram for each in wanted) - sum(each.ram for each in running) - sight.ram
+    keys = card_keys(sight.devices)
+    free: dict[CardKey, int] = {}
+    for device in sight.devices:
+        free.setdefault(keys[device.name], device.free)
+    asked, held = _by_card(wanted), _by_card(running)
+    lacking = (size - held[key] - free.get(key, 0) for key, size in asked.items())
+    return Memory(max(0, ram), sum(max(0, size) for size in lacking))
 
 
 def _by_card(holdings: Collection[Holding]) -> Counter[CardKey]:
@@ -99,7 +108,7 @@ class SideBySide:
         instances: Instances,
         environ: Mapping[str, str],
         known: KnownDevices,
-        look: Callable[[InstanceConfig, Mapping[str, str], KnownDevices], Sight] = look_for,
+        look: Callable[[InstanceConfig, Mapping[str, str], Ask], Sight] = look_for,
     ) -> None:
         self._instances = instances
         self._environ = environ
@@ -117,17 +126,17 @@ class SideBySide:
         return fit_together(
             [found[name][0] for name in names],
             [found[name][0] for name in up],
-            _together(sights),
+            seen_together(sights),
         )
 
     def _holding(self, name: str) -> tuple[Holding, Sight]:
         config = self._instances.config(name)
         estimate = estimate_instance(config, read_gguf(Path(config.model.path)), self._environ)
-        sight = self._look(config, self._environ, self._known)
+        sight = self._look(config, self._environ, self._known.of)
         return holding_of(config, estimate, sight), sight
 
 
-def _together(sights: Collection[Sight]) -> Sight:
+def seen_together(sights: Collection[Sight]) -> Sight:
     """What all of them see; the same device through several executables is one."""
     devices = {device.name: device for sight in sights for device in sight.devices}
     return Sight(tuple(devices.values()), min((sight.ram for sight in sights), default=0))

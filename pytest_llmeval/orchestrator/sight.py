@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pytest_llmeval.errors import ServerStartError
 from pytest_llmeval.machine.card_memory import Card, cards_now, with_free
 from pytest_llmeval.machine.devices import Device, Listing
-from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.machine.memory import free_memory
 from pytest_llmeval.orchestrator.config import GpuConfig, InstanceConfig
 from pytest_llmeval.servers.command import find_executable
@@ -51,11 +50,11 @@ def look(
     return Sight(with_free(listing.devices, seen), ram(), seen, listing.trouble)
 
 
-def look_for(config: InstanceConfig, environ: Mapping[str, str], known: KnownDevices) -> Sight:
+def look_for(config: InstanceConfig, environ: Mapping[str, str], ask: Ask) -> Sight:
     """Look at what is of interest to an instance: devices only if it is to have one."""
     if config.gpu.backend == "cpu":
         return Sight((), free_memory())
-    return look(config.server.executable, {**environ, **config.env}, known.of)
+    return look(config.server.executable, {**environ, **config.env}, ask)
 
 
 def devices_of(gpu: GpuConfig, devices: Sequence[Device]) -> tuple[Device, ...]:
@@ -65,16 +64,10 @@ def devices_of(gpu: GpuConfig, devices: Sequence[Device]) -> tuple[Device, ...]:
     """
     own = [device for device in devices if backend_of(device.name) == gpu.backend]
     if gpu.device_id is not None and gpu.backend != "metal":
-        own = [device for device in own if number_of(device) == gpu.device_id]
+        own = [device for device in own if device.number == gpu.device_id]
     return tuple(own)
 
 
 def usable(devices: Sequence[Device]) -> tuple[Device, ...]:
     """Those of a backend that a config can name."""
     return tuple(device for device in devices if backend_of(device.name) is not None)
-
-
-def number_of(device: Device) -> int | None:
-    """The number at the end of a device's name."""
-    digits = device.name.removeprefix(device.name.rstrip("0123456789"))
-    return int(digits) if digits else None

@@ -23,22 +23,23 @@ def server_spec(
     environ: Mapping[str, str],
     port: int | None = None,
     devices: Sequence[Device] = (),
+    trained: int | None = None,
 ) -> ServerSpec:
     """The server of an instance whose config was loaded, so that its paths are absolute.
 
     `environ` is the daemon's: the key is looked up in it. `port` is one that it would like to have
     back where the config leaves it open. `devices` are those that its executable lists, if that is
-    known: the one that it is to have is then known by what it is called, too. Raises
-    InstanceConfigError.
+    known: the one that it is to have is then known by what it is called, too. `trained` is the
+    context that the model knows. Raises InstanceConfigError.
     """
     model, server = config.model, config.server
-    out, err = log_files(name, config, home)
+    out, err = log_files(name, log_folder(config, home))
     return ServerSpec(
         name=name,
         kind=server.engine,
         gguf=Path(model.path),
         slots=server.parallel,
-        context=model.context_size,
+        context=model.context(trained),
         log_path=err,
         gpu_layers=config.gpu.layers,
         threads=model.threads,
@@ -69,9 +70,13 @@ def device_name(config: InstanceConfig, devices: Sequence[Device]) -> str | None
     return own[0].description if len(own) == 1 else None
 
 
-def log_files(name: str, config: InstanceConfig, home: Home) -> tuple[Path, Path]:
-    """Where the server's stdout and stderr go."""
-    folder = home.logs if config.log.folder is None else Path(config.log.folder)
+def log_folder(config: InstanceConfig, home: Home) -> Path:
+    """Where the server's logs go."""
+    return home.logs if config.log.folder is None else Path(config.log.folder)
+
+
+def log_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """Where the server's stdout and stderr go, in the folder of its logs."""
     return folder / f"{name}.out.log", folder / f"{name}.err.log"
 
 

@@ -107,8 +107,16 @@ class State:
         return self._database.write(write)
 
     def want(self, name: str, wanted: Wanted) -> None:
-        """Say what is wanted without asking for it: nobody is to act on it now."""
-        self._database.write(lambda connection: _want(connection, name, wanted))
+        """Say what is wanted without asking for it: nobody is to act on it now.
+
+        What somebody has asked for and has no outcome yet stays wanted: it was said later.
+        """
+
+        def write(connection: sqlite3.Connection) -> None:
+            if connection.execute(_IS_ASKED_FOR, (name,)).fetchone() is None:
+                _want(connection, name, wanted)
+
+        self._database.write(write)
 
     def requests_after(self, number: int) -> tuple[Request, ...]:
         """The requests after `number` that have no outcome yet, in the order they were made.
@@ -155,9 +163,22 @@ class State:
         """Keep what the daemon knows of an instance: all of the row but `wanted`.
 
         That is what somebody may have changed since the daemon read it; it is taken from here only
-        for an instance that has no row yet.
+        for an instance that has no row yet. A `log_folder` that is not known any more stays.
         """
         self._database.write(lambda connection: connection.execute(_PUT, _values(row)))
+
+    def reset(self, name: str) -> None:
+        """Forget an instance's restarts where no daemon does; one that was given up is down then.
+
+        In one step: a daemon that is just starting may write the row, too.
+        """
+        self._change(
+            "UPDATE instances SET restarts = 0, retry_at = NULL, "
+            "wanted = CASE health WHEN 'error' THEN 'down' ELSE wanted END, "
+            "detail = CASE health WHEN 'error' THEN '' ELSE detail END, "
+            "health = CASE health WHEN 'error' THEN 'unknown' ELSE health END WHERE name = ?",
+            (name,),
+        )
 
     def row(self, name: str) -> InstanceRow | None:
         """What is known of an instance; None if nobody has ever asked for it."""
@@ -241,13 +262,19 @@ class State:
 
 _COLUMNS = (
     "name, wanted, health, detail, since, server_pid, server_created, guard_pid, guard_created, "
-    "port, url, device, started_at, restarts, retry_at, memory, tokens_per_second, fingerprint"
+    "port, url, device, started_at, restarts, retry_at, memory, tokens_per_second, fingerprint, "
+    "log_folder"
 )
 _ROWS = f"SELECT {_COLUMNS} FROM instances"  # noqa: S608 # the columns above
 _PUT = (
-    f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * 18)}) "  # noqa: S608 # as above
+    f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) "  # noqa: S608 # as above
     "ON CONFLICT (name) DO UPDATE SET "
-    + ", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", ")[2:])
+    + ", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", ")[2:-1])
+    + ", log_folder = coalesce(excluded.log_folder, log_folder)"
+)
+_IS_ASKED_FOR = (
+    "SELECT 1 FROM requests WHERE name = ? AND done_at IS NULL "
+    "AND wish IN ('up', 'restart', 'down') LIMIT 1"
 )
 _NOTE_HEALTH = "INSERT INTO health (name, at, health, detail, seconds) VALUES (?, ?, ?, ?, ?)"
 _NOTE_RESTART = "INSERT INTO restarts (name, at, in_a_row, delay, reason) VALUES (?, ?, ?, ?, ?)"
@@ -285,7 +312,7 @@ def _values(row: InstanceRow) -> tuple[object, ...]:
         *_parts(row.server),
         *_parts(row.guard),
         *(row.port, row.url, row.device, row.started_at, row.restarts, row.retry_at),
-        *(row.memory, row.tokens_per_second, row.fingerprint),
+        *(row.memory, row.tokens_per_second, row.fingerprint, row.log_folder),
     )
 
 

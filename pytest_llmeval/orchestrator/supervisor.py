@@ -15,7 +15,7 @@ from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.keep import Asked, Keep, Needed
 from pytest_llmeval.orchestrator.keeper import Keeper
 from pytest_llmeval.orchestrator.plans import InstancePlans
-from pytest_llmeval.orchestrator.rows import THE_DAEMON, InstanceRow, Outcome, Request
+from pytest_llmeval.orchestrator.rows import THE_DAEMON, WANTED_BY, InstanceRow, Outcome, Request
 from pytest_llmeval.orchestrator.state import Changes, State
 from pytest_llmeval.servers.identity import Identity
 from pytest_llmeval.servers.trees import kill_tree
@@ -69,11 +69,10 @@ class Supervisor:
         first = self._autostart()
         for row in rows:
             self._know(row, anew=row.name in first)
+        asked = {each.name for each in self._state.requests_after(0) if each.wish in WANTED_BY}
         for name in dict.fromkeys([*first, *(row.name for row in rows if _is_needed(row))]):
-            self._keeper(name).hear(Needed())
-        for request in self._state.requests_after(0):
-            if request.name == THE_DAEMON:  # it was for the last one
-                self._state.finish(request.number, Outcome())
+            if name not in asked:  # else `hear` has it done, and somebody may wait for it
+                self._keeper(name).hear(Needed())
 
     def hear(self) -> bool:
         """Hand over what has been asked for since the last time; whether anything has changed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_llmeval.orchestrator.config import InstanceConfig
 from pytest_llmeval.orchestrator.showing import (
@@ -17,8 +17,8 @@ from pytest_llmeval.orchestrator.showing import (
     state_of,
     uptime,
 )
-from pytest_llmeval.orchestrator.views import InstanceDetail, InstanceView
-from pytest_llmeval.servers.logs import clean_line
+from pytest_llmeval.orchestrator.views import Event, InstanceDetail, InstanceView
+from pytest_llmeval.servers.logs import clean_line, plain_line
 
 CALM = frozenset({"healthy", "busy", "down"})
 """The states that need no explanation."""
@@ -80,7 +80,11 @@ def description(detail: InstanceDetail, now: float) -> Iterator[str]:
             "  It has changed since the server was started: "
             f"`llama-orch restart {view.name}` goes by the new one"
         )
-    yield from _indented(_columns(list(_settings(detail.config))))
+    if detail.config is not None:
+        yield from _indented(_columns(list(_settings(detail.config))))
+    elif detail.config_problem is not None:
+        yield "  It cannot be read:"
+        yield from _indented(map(plain_line, detail.config_problem.splitlines()))
     yield from _histories(detail)
 
 
@@ -126,12 +130,23 @@ def _histories(detail: InstanceDetail) -> Iterator[str]:
         (_moment(each.at), each.health, _answer(each.detail, each.seconds))
         for each in detail.health
     ]
-    events = [(_moment(each.at), each.kind, each.text) for each in detail.events]
-    for title, rows in (("Restarts", restarts), ("Health", health), ("Events", events)):
-        if rows:
+    for title, lines in (
+        ("Restarts", _history(restarts)),
+        ("Health", _history(health)),
+        ("Events", event_lines(detail.events)),
+    ):
+        if lines:
             yield f"{title}, the newest first"
-            cleaned = [tuple(map(clean_line, row)) for row in rows]
-            yield from _indented(_columns(cleaned))
+            yield from lines
+
+
+def event_lines(events: Iterable[Event]) -> list[str]:
+    """Events in columns: when, of what kind, and what happened."""
+    return _history([(_moment(each.at), each.kind, each.text) for each in events])
+
+
+def _history(rows: Iterable[Sequence[str]]) -> list[str]:
+    return list(_indented(_columns([tuple(map(clean_line, row)) for row in rows])))
 
 
 def _answer(detail: str, seconds: float | None) -> str:
@@ -153,5 +168,5 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _indented(lines: Sequence[str]) -> Iterator[str]:
+def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)

@@ -87,16 +87,18 @@ class Event:
 class InstanceDetail:
     """Everything about one instance; histories have the newest first.
 
-    `config_changed` is whether its server was started with another config than the file has now.
+    `config_changed` is whether its server was started with another config than the file has now. Of
+    a config that cannot be read there is `config_problem`, with all its mistakes, instead.
     """
 
     view: InstanceView
-    config: InstanceConfig
+    config: InstanceConfig | None
     config_path: Path
     health: tuple[HealthEntry, ...]
     restarts: tuple[RestartEntry, ...]
     events: tuple[Event, ...]
     config_changed: bool = False
+    config_problem: str | None = None
 
 
 class Instances(Protocol):
@@ -147,5 +149,5 @@ class Instances(Protocol):
         ...
 
     def log(self, name: str, stream: Stream) -> Path:
-        """The file that its server's stdout or stderr goes to."""
+        """The file that its server's stdout or stderr goes to, or went to last."""
         ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_llmeval.errors import DaemonError
-from pytest_llmeval.orchestrator.rows import Wish
+from pytest_llmeval.orchestrator.rows import Outcome, Wish
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.servers.identity import Identity
 
@@ -92,16 +92,32 @@ def _is_done(asked: Asked, state: State) -> bool:
 
 def _alone(asked: Asked, daemon: Daemon) -> str:
     return (
-        f"the daemon has ended before `{asked.wish} {asked.name}` was done. That is still asked "
-        f"for: `llama-orch daemon start` goes on with it. Why it ended: {daemon.log}"
+        f"the daemon has ended before `{asked.wish} {asked.name}` was done. "
+        f"{still_asked_for(asked)} Why it ended: {daemon.log}"
     )
+
+
+def still_asked_for(asked: Asked) -> str:
+    """What becomes of a request that nobody has dealt with, and how it is taken back."""
+    return (
+        f"That is still asked for: `llama-orch daemon start` goes on with it, and `llama-orch down "
+        f"{asked.name}` takes it back."
+    )
+
+
+def overtaken(wish: Wish) -> Outcome:
+    """What came of a request after which the instance was brought down."""
+    if wish in {"up", "restart"}:
+        return Outcome("it was brought down before it was up", kind="ServerStartError")
+    return Outcome()
 
 
 def _progress(asked: Asked, state: State, seconds: float) -> str:
     """`loading (12 s): llama_model_loader: ...`."""
     row = state.row(asked.name)
     doing: str = "waiting for the daemon" if row is None else row.health
-    if asked.wish == "down":
-        doing = "stopping"
-    detail = f": {row.detail}" if row is not None and row.detail and asked.wish != "down" else ""
+    detail = f": {row.detail}" if row is not None and row.detail else ""
+    ends = asked.wish == "restart" and doing in {"healthy", "busy"}
+    if asked.wish == "down" or ends:
+        doing, detail = "stopping", ""
     return f"{doing} ({seconds:.0f} s){detail}"

@@ -7,6 +7,7 @@ Windows renames no open file.
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import re
@@ -34,21 +35,19 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def start_section(path: Path, name: str, *, clock: Callable[[], float] = time.time) -> None:
-    """Begin a new section at the end of the log, and the log itself where there is none.
-
-    Its title says what starts and when: whoever starts it now need not have done so before.
+def start_section(path: Path, name: str, clock: Callable[[], float] = time.time) -> None:
+    """Begin the section of a server that is started now, at the end of its log, or a new one.
 
     A full disk is no reason not to start a server: then the section has no title.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(clock()))
+    moment = datetime.datetime.fromtimestamp(clock()).astimezone()
     try:
         with path.open("a+b") as log:
             log.seek(max(0, log.seek(0, 2) - 1))
             if log.read() not in (b"", b"\n"):  # whoever wrote last was killed in mid-line
                 log.write(b"\n")
-            log.write(f"{SECTION}{name}, {when} ===\n".encode())
+            log.write(f"{SECTION}{name}, started {moment:%Y-%m-%d %H:%M:%S} ===\n".encode())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -78,6 +77,11 @@ def _last_section(path: Path, limit: int) -> tuple[str, ...]:
     # Either way the first line is none: the rest of the title, or what we cut in two.
     _, *lines = (section if found else text).split("\n")
     return tuple(filter(None, map(clean_line, lines)))
+
+
+def is_title(line: str) -> bool:
+    """Whether a line of a log is ours, and no word of the server."""
+    return line.startswith(SECTION)
 
 
 def clean_line(line: str) -> str:

@@ -47,7 +47,7 @@ def find_fault(props: Mapping[str, Any], spec: ServerSpec, trained: int | None) 
         limit = f"the model was trained for {trained:,}; " if trained == context else ""
         return (
             f"a context of {spec.context:,} tokens per slot was asked for and the server gives "
-            f"{context:,}: {limit}write `context: {context}` or less"
+            f"{context:,}: {limit}ask for a context of {context} or less"
         )
     if slots > 1 and context > round_up(spec.context):
         return (

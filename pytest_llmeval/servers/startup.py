@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_llmeval.errors import EngineError, ServerStartError
+from pytest_llmeval.errors import EngineError, ServerStartError, WrongDeviceError
 from pytest_llmeval.servers import ports
 from pytest_llmeval.servers.device_log import await_use
 from pytest_llmeval.servers.device_use import find_device_fault
@@ -134,7 +134,7 @@ class Startup:
         use = await_use(self.spec, clock, sleep)
         fault = find_device_fault(use, self.spec)
         if fault is not None:
-            raise self._error(fault)
+            raise WrongDeviceError(f"{self.spec.name}: {fault}")
         return use.in_words
 
     def _death(self) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def test_a_name_that_does_not_exist_has_a_nearest_match(
         (["logs"], "Missing argument"),
         (["logs", "alpha", "--tail", "-1"], "greater than or equal to 0"),
         (["describe"], "Missing argument"),
+        (["daemon", "autostart", "--remove"], "name what is to be taken out"),
         (["ps", "alpha"], "unexpected extra argument"),
     ],
 )
@@ -168,16 +170,68 @@ def test_a_damaged_database_is_told_and_kept(run: Run, declared: Home) -> None:
     assert run("ps").stderr == ""
 
 
+def test_a_damaged_database_is_told_by_whoever_meets_it_first(run: Run, declared: Home) -> None:
+    for command in (["daemon", "status"], ["daemon", "stop"], ["config", "lint"]):
+        declared.state.write_bytes(b"garbage" * 999)
+        result = run(*command)
+        assert result.stderr.startswith(f"llama-orch: {declared.state} was damaged ("), command
+    result = run("daemon", "status")
+    assert result.exit_code == 1
+    assert "Lately, the newest first\n" in result.stdout
+    assert f"{declared.state} was damaged (" in result.stdout
+    assert json.loads(run("daemon", "status", "--json").stdout)["events"][0]["kind"] == "state"
+
+
+def test_all_that_is_left_of_one_whose_config_is_gone_is_brought_down(
+    run: Run, declared: Home
+) -> None:
+    with closing(State.open(declared.state)) as state:
+        state.put(InstanceRow("gone", "up"))
+        result = run("down", "--all")
+        assert result.exit_code == 0
+        assert sorted(result.stdout.splitlines()) == [
+            "alpha is down",
+            "beta is down",
+            "gone is down",
+        ]
+        assert {row.wanted for row in state.rows()} == {"down"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed by their access lists")
+def test_a_folder_that_may_not_be_looked_into_hides_no_other(declared: Home) -> None:
+    folder = declare(declared, "shut").parent
+    folder.chmod(0)
+    command = [sys.executable, "-m", "pytest_llmeval.commands.llama_orch"]
+    command += ["--home", str(declared.root), "ps"]
+    if os.getuid() == 0:  # who is root may look everywhere, unless that right is given up
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may look everywhere")
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+    folder.chmod(0o755)
+    assert ended.returncode == 0, ended.stderr
+    assert f"shut: {folder / 'config.yaml'}: cannot be read: Permission denied" in ended.stdout
+    assert "3 instances: 3 down" in ended.stdout
+
+
 def test_logs_of_one_that_never_ran_say_where_they_will_be(run: Run, declared: Home) -> None:
     result = run("logs", "alpha")
     assert (result.exit_code, result.stdout) == (0, "")
     path = declared.logs / "alpha.out.log"
     assert (
-        f"nothing in {path} yet; `llama-orch logs alpha --stderr` shows the rest" in result.stderr
+        f"llama-orch: the server has written nothing to {path}; `llama-orch logs alpha --stderr` "
+        "shows what is on stderr\n" == result.stderr
     )
     path.parent.mkdir()
+    path.write_bytes(b"=== llmeval: alpha, started 2026-11-26 08:18:53 ===\n")
+    result = run("logs", "alpha")
+    assert result.stdout == "=== llmeval: alpha, started 2026-11-26 08:18:53 ===\n"
+    assert f"the server has written nothing to {path}; " in result.stderr, "a title is no word"
     path.write_bytes(b"one\n\x1b[31mtwo\x1b[0m\nthree")
-    assert run("logs", "alpha", "--tail", "2").stdout == "two\nthree\n"
+    result = run("logs", "alpha", "--tail", "2")
+    assert (result.stdout, result.stderr) == ("two\nthree\n", "")
     assert json.loads(run("logs", "alpha", "--json").stdout) == {
         "path": str(path),
         "lines": ["one", "two", "three"],
@@ -219,6 +273,7 @@ def test_an_instance_goes_up_is_looked_at_and_goes_down(real: OrchHome) -> None:
     assert [each["kind"] for each in described["events"]] == ["up"]
     assert described["health"][0]["health"] == "healthy"
     assert "listening" in real.run("logs", "one", "--tail", "20")[1]
+    assert Path(str(row.log_folder)) == real.home.logs
 
     status, text = real.run("restart", "one")
     assert status == 0, text
@@ -241,6 +296,7 @@ def test_all_names_are_tried_and_each_failure_is_told(real: OrchHome, tmp_path: 
     assert status == 1
     assert "good is up: http://127.0.0.1:" in text
     assert "llama-orch: up bad: " in text
+    assert "bad: bad: " not in text
     assert "missing.gguf" in text
     assert "llama-orch: up unknown: no instance 'unknown'" in text
     ended = subprocess.run(
@@ -258,11 +314,11 @@ def test_all_names_are_tried_and_each_failure_is_told(real: OrchHome, tmp_path: 
     real.run("down", "bad")
 
 
-def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome) -> None:
+def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome, tmp_path: Path) -> None:
     real.config("edited")
     assert real.run("up", "edited")[0] == 0
     before = real.row("edited").server
-    real.config("edited", server={"parallel": 2})
+    real.config("edited", server={"parallel": 2}, log={"folder": str(tmp_path)})
 
     _, text = real.run("up", "edited")
     assert (
@@ -272,9 +328,28 @@ def test_an_edited_config_is_told_and_a_restart_goes_by_it(real: OrchHome) -> No
     assert real.row("edited").server == before
     assert "It has changed since the server was started" in real.run("describe", "edited")[1]
 
+    assert "listening" in real.run("logs", "edited")[1], "it writes where it wrote"
+
     assert real.run("restart", "edited")[0] == 0
+    assert real.json("logs", "edited")["path"] == str(tmp_path / "edited.out.log")
     assert "has changed" not in real.run("up", "edited")[1]
     real.run("down", "edited")
+
+
+def test_one_that_runs_is_described_and_its_log_shown_whatever_its_config_says(
+    real: OrchHome,
+) -> None:
+    path = real.config("spoilt")
+    assert real.run("up", "spoilt")[0] == 0
+    path.write_text("model: {path: m.gguf}\nserver: {prot: 1}\n", encoding="utf-8", newline="\n")
+
+    status, text = real.run("describe", "spoilt")
+    assert status == 0, text
+    assert f"Config: {path}\n  It cannot be read:\n  {path}:2: unknown key 'prot'" in text
+    assert "it is up and healthy" in text
+    assert real.json("describe", "spoilt")["config"] is None
+    assert "listening" in real.run("logs", "spoilt")[1]
+    assert real.run("down", "spoilt") == (0, "spoilt is down\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C goes to a whole console there")

@@ -134,6 +134,20 @@ def test_where_there_is_a_device_all_layers_are_taken_to_lie_on_it(
     assert lines[7] == "Note: the model was trained for 1,024 tokens of context only"
 
 
+def test_cards_of_one_backend_share_what_is_too_large_for_one(
+    run: Run, tmp_path: Path, with_cards: str
+) -> None:
+    text = Path(with_cards).read_text(encoding="utf-8")
+    second = "  CUDA1: NVIDIA RTX A4000 (16000 MiB, 15000 MiB free)\n"
+    program = tmp_path / "with-two"
+    program.write_text(text.replace("  Vulkan0", f"{second}  Vulkan0"), "utf-8", newline="\n")
+    program.chmod(0o755)
+    arguments = ("--slots", "4", "--context", "2000000", "--executable", str(program))
+    last = run("estimate", str(MODEL), *arguments).stdout.splitlines()[6]
+    assert last.startswith("It fits: about 256 MiB of main memory and ")
+    assert last.endswith("(on CUDA0, NVIDIA GeForce RTX 3080 Ti and CUDA1, NVIDIA RTX A4000)")
+
+
 def test_without_a_device_it_is_unknown_whether_layers_fit_on_one(run: Run) -> None:
     arguments = ("--gpu-layers", "all", "--executable", "no-such-server", "--json")
     said = json.loads(run("estimate", str(MODEL), *arguments).stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from pytest_llmeval.commands.llama_orch import serve_command
 from pytest_llmeval.commands.llama_orch.app import app
 from pytest_llmeval.commands.llama_orch.serve_command import Place
 from pytest_llmeval.orchestrator.home import Home
+from tools.orch_homes import OrchHome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,14 +122,14 @@ def test_a_browser_is_given_the_token_by_a_file_of_the_user_not_by_its_command_l
 class Running:
     """The command, with what it has said so far."""
 
-    def __init__(self, home: Home, *arguments: str):
+    def __init__(self, home: Home, *arguments: str, environ: Mapping[str, str] = os.environ):
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest_llmeval.commands.llama_orch"),
                 *("--home", str(home.root), "serve", "--port", "0", *arguments),
             ],
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "MY_TOKEN": "0123456789-abcdef"},
+            env={**environ, "PYTHONUNBUFFERED": "1", "MY_TOKEN": "0123456789-abcdef"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -141,8 +143,13 @@ class Running:
 
     @property
     def page(self) -> str:
-        found = re.search(r"http://\S+", self.said[0])
-        assert found is not None, self.said
+        return self.address("page")
+
+    def address(self, what: str) -> str:
+        """The address on the line that begins like this."""
+        (line,) = (line for line in self.said if line.startswith(f"{what}: "))
+        found = re.search(r"http://\S+", line)
+        assert found is not None, line
         return found[0]
 
     def end(self, how: int) -> tuple[int, str]:
@@ -210,3 +217,81 @@ def test_a_token_of_the_environment_is_neither_shown_nor_kept(home: Home) -> Non
     finally:
         running.process.kill()
         running.process.communicate()
+
+
+# With the front door ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[OrchHome]:
+    """A home with one instance that nobody has brought up."""
+    one = OrchHome(tmp_path / "home", "tiny")
+    yield one
+    one.end()
+
+
+def streamed(url: str, content: str) -> list[str]:
+    """The data of a streamed answer's events."""
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 8,
+        "stream": True,
+    }
+    with httpx.stream(
+        "POST", f"{url}/chat/completions", json=body, timeout=90, trust_env=False
+    ) as answer:
+        assert answer.status_code == 200, answer.read()
+        return [line[6:] for line in answer.iter_lines() if line.startswith("data: ")]
+
+
+def test_a_request_at_the_front_door_starts_the_instance_and_is_answered(tiny: OrchHome) -> None:
+    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
+    running = Running(tiny.home, "--proxy", "--proxy-port", "0", environ=tiny.environ)
+    url, metrics = running.address("front door"), running.address("metrics")
+    (model,) = httpx.get(f"{url}/models", trust_env=False).json()["data"]
+    assert (model["id"], model["state"]) == ("tiny", "unknown")
+    *chunks, done = streamed(url, "1 + 2 =")
+    assert done == "[DONE]"
+    assert all(json.loads(chunk)["object"] == "chat.completion.chunk" for chunk in chunks)
+    told = httpx.get(metrics, trust_env=False).text
+    assert 'llama_orch_front_door_requests_total{instance="tiny"} 1.0\n' in told
+    assert 'llama_orch_front_door_starts_total{instance="tiny"} 1.0\n' in told
+    if sys.platform != "win32":  # where a test can press no Ctrl-C
+        assert running.end(signal.SIGINT) == (0, "")
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, trust_env=False)
+        assert tiny.is_up("tiny")  # as it has said: the instances are left as they are
+    running.process.kill()
+    running.process.communicate()
+    assert tiny.run("daemon", "stop")[0] == 0
+    assert tiny.processes() == []
+
+
+def test_a_front_door_for_other_machines_needs_the_token_as_its_key(home: Home) -> None:
+    running = Running(
+        home, "--host", "0.0.0.0", "--token-env", "MY_TOKEN", "--proxy", "--proxy-port", "0"
+    )
+    try:
+        url = running.address("front door")
+        assert any(line.endswith("/v1   (clients with the key)") for line in running.said)
+        assert httpx.get(f"{url}/models", trust_env=False).status_code == 401
+        mine = {"Authorization": "Bearer 0123456789-abcdef"}
+        assert httpx.get(f"{url}/models", headers=mine, trust_env=False).json()["data"] == []
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "example.org"])
+def test_a_front_door_for_other_machines_is_refused_without_a_token(home: Home, host: str) -> None:
+    said = refused(home, "--host", host, "--port", "0", "--proxy", "--proxy-port", "0").output
+    assert said.startswith(f"llama-orch: --host {host} opens the interface to other machines")
+
+
+def test_one_port_for_both_is_told(home: Home) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    said = refused(home, "--port", port, "--proxy", "--proxy-port", port).output
+    assert said == f"llama-orch: --port and --proxy-port are both {port}: give each its own\n"

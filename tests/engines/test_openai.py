@@ -267,6 +267,15 @@ def test_of_several_models_none_is_the_one_and_all_are_served(server: FaultServe
     assert describe(Endpoint(server.url)) == EndpointFacts(served=("a", "b"))
 
 
+@pytest.mark.parametrize("aliases", [["Qwen/Qwen3", "a-first", 7, "qwen"], "qwen"])
+def test_every_alias_of_a_model_is_served(server: FaultServer, aliases: object) -> None:
+    """llama-server sorts them, and lists the model by the first."""
+    models = {"data": [{"id": "Qwen/Qwen3", "aliases": aliases}]}
+    server.scripts = [[server.reply({})], [server.reply(models)]]
+    told = ("Qwen/Qwen3", "a-first", "qwen") if isinstance(aliases, list) else ("Qwen/Qwen3",)
+    assert describe(Endpoint(server.url)) == EndpointFacts(model_name="Qwen/Qwen3", served=told)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [("401 Unauthorized", RequestRefused), ("503 Service Unavailable", EndpointBusy)],

@@ -6,12 +6,22 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_llmeval.machine.devices import Device, Listing, ask_devices, read_listing, suggest
+from pytest_llmeval.machine.devices import (
+    Device,
+    Listing,
+    ask_devices,
+    read_listing,
+    suggest,
+    suggest_several,
+)
 from pytest_llmeval.machine.known_devices import FILE, KnownDevices
+from pytest_llmeval.servers.identity import identity_of
+from tools.real_runs import becomes_true
 
 GIB = 2**30
 MIB = 2**20
@@ -82,10 +92,14 @@ def test_the_real_llama_server_lists_none_without_a_card(real_llama_server: Path
     assert ask_devices(str(real_llama_server), os.environ) == Listing()
 
 
-def test_one_that_does_not_end_is_given_up_also_if_its_children_hold_on(program: Make) -> None:
-    asked = ask_devices(program("sleep 3 & sleep 3"), {"PATH": os.defpath}, seconds=0.2)
+def test_one_that_does_not_end_is_killed_with_its_children(program: Make, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    command = f'sleep 600 & echo $! > "{started}"; sleep 600'
+    asked = ask_devices(program(command), {"PATH": os.defpath}, seconds=1)
     assert asked.devices == ()
-    assert asked.trouble.endswith("--list-devices did not end within 0.2 s")
+    child = int(started.read_text(encoding="ascii"))
+    assert becomes_true(lambda: identity_of(child) is None)
+    assert asked.trouble.endswith("--list-devices did not end within 1 s")
 
 
 def test_one_that_does_not_know_the_question_is_told_with_its_age(program: Make) -> None:
@@ -198,6 +212,7 @@ def test_an_executable_that_is_not_there_is_told_by_asking(tmp_path: Path) -> No
         "AMD Radeon 8060S Graphics (RADV GFX1151)",
         "Apple M2 Max",
         "Qualcomm(R) Adreno(TM) X1-85 GPU",
+        "NVIDIA GB10",
     ],
 )
 def test_cards_that_share_main_memory_are_known_by_their_names(description: str) -> None:
@@ -231,6 +246,14 @@ def test_the_card_with_the_most_free_is_suggested_and_a_real_one_first() -> None
 
 def test_one_that_shares_main_memory_is_suggested_where_nothing_else_fits() -> None:
     assert suggest([SHARED, SMALL, LARGE], 15 * GIB) == SHARED
+
+
+def test_several_of_one_backend_share_what_fits_on_none_of_them() -> None:
+    cards = [SHARED, SMALL, LARGE, replace(LARGE, name="CUDA0")]
+    assert suggest_several(cards, 5 * GIB) == (LARGE,)
+    assert suggest_several(cards, 30 * GIB) == (SMALL, LARGE)
+    assert suggest_several([SHARED], 30 * GIB) == (SHARED,)
+    assert suggest_several([], 1) == ()
 
 
 def test_nothing_is_suggested_where_it_fits_nowhere() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,27 @@ def test_a_server_that_chooses_its_layers_itself_is_not_refused_for_its_device()
     assert judge(chooses, estimate(20, 8), sight(RTX, A4000)).verdict == "does_not_fit"
 
 
+def test_a_server_whose_arguments_place_tensors_is_not_refused_for_its_device() -> None:
+    """Experts of a model that lie in main memory take nothing of the card."""
+    asked = replace(estimate(1, 8), moved_by="--cpu-moe")
+    admission = judge(config(backend="cuda", device_id=1, layers="all"), asked, sight(RTX, A4000))
+    assert (admission.verdict, admission.why) == ("unknown", "what --cpu-moe moves is not counted")
+
+
+def test_what_is_short_of_an_upper_bound_only_is_unknown() -> None:
+    """A model whose layers see a window of the context takes less than is estimated."""
+    on_second = config(backend="cuda", device_id=1, layers="all")
+    asked = replace(estimate(1, 8), least=Memory(GIB, 4 * GIB))
+    admission = judge(on_second, asked, sight(RTX, A4000))
+    assert in_words(admission, asked) == (
+        "whether it fits is unknown: about 1.0 GiB of main memory and 8.0 GiB of the device's, and "
+        "its cache is an upper bound: it may take 1.0 GiB of main memory and 4.0 GiB of the "
+        "device's"
+    )
+    asked = replace(asked, least=Memory(GIB, 6 * GIB))
+    assert judge(on_second, asked, sight(RTX, A4000)).verdict == "does_not_fit"
+
+
 def test_without_a_number_all_cards_of_the_backend_share_it() -> None:
     assert judge(config(backend="cuda"), estimate(1, 14), sight(RTX, A4000)).verdict == "fits"
 
@@ -144,6 +166,6 @@ def test_an_executable_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_for_an_instance_on_the_cpu_no_executable_is_asked(tmp_path: Path) -> None:
-    seen = look_for(config(), {"PATH": str(tmp_path)}, KnownDevices(tmp_path))
+    seen = look_for(config(), {"PATH": str(tmp_path)}, KnownDevices(tmp_path).of)
     assert (seen.devices, seen.trouble) == ((), "")
     assert seen.ram > 0

@@ -28,6 +28,21 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+def test_a_home_that_cannot_be_written_is_told_with_the_way_out(home: Home) -> None:
+    home.autostart.mkdir()
+    with pytest.raises(InstanceConfigError, match="it is a folder"):
+        read_autostart(home)
+    home.autostart.rmdir()
+    home.autostart.with_suffix(".lock").mkdir()
+    with pytest.raises(OrchestratorError) as told:
+        add_autostart(home, ["a"])
+    assert str(told.value).startswith(f"{home.autostart}: cannot be written: ")
+    assert str(told.value).endswith(
+        "; its folder must be yours to write, or name another home with --home or LLAMA_ORCH_HOME"
+    )
+    assert read_autostart(home) == ()
+
+
 def test_none_are_brought_up_unless_asked_for(home: Home) -> None:
     assert read_autostart(home) == ()
 

@@ -20,6 +20,7 @@ from pytest_llmeval.errors import (
     DaemonError,
     InstanceConfigError,
     LlmevalError,
+    OrchestratorError,
     ServerStartError,
     StateError,
     UnknownInstanceError,
@@ -27,9 +28,10 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.orchestrator.client import Client
 from pytest_llmeval.orchestrator.configs import fingerprint
 from pytest_llmeval.orchestrator.home import Home
-from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request
+from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request, Wish
 from pytest_llmeval.orchestrator.state import State
-from pytest_llmeval.orchestrator.waiting import Asked
+from pytest_llmeval.orchestrator.waiting import Asked, wait_for
+from pytest_llmeval.servers.health import HealthState
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 ME = identity_of(os.getpid())
@@ -133,6 +135,24 @@ def client(home: Home, state: State, daemon: StandInDaemon) -> Client:
     return Client(home, state, daemon, environ={})
 
 
+def test_who_brings_it_down_while_the_daemon_starts_has_the_last_word(
+    client: Client, daemon: StandInDaemon, state: State
+) -> None:
+    starts = daemon.ensure_running
+
+    def slowly() -> Identity:
+        client.down("alpha")
+        return starts()
+
+    daemon.ensure_running = slowly  # type: ignore[method-assign]
+    with pytest.raises(ServerStartError, match="it was brought down before it was up"):
+        client.up("alpha")
+
+    assert client.view("alpha").wanted == "down"
+    assert state.requests_after(0) == ()
+    assert ("up", "alpha") not in daemon.asked
+
+
 def test_up_starts_the_daemon_and_is_back_when_requests_may_be_sent(
     client: Client, daemon: StandInDaemon
 ) -> None:
@@ -168,7 +188,7 @@ def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(
     client: Client, daemon: StandInDaemon, state: State, home: Home
 ) -> None:
     path = declare(home, "wrong", server="{prot: 8080}")
-    for act in (client.up, client.restart, client.config, client.describe):
+    for act in (client.up, client.restart, client.config):
         with pytest.raises(InstanceConfigError, match="prot"):
             act("wrong")
 
@@ -177,6 +197,37 @@ def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(
     (view,) = [view for view in client.overview() if view.name == "wrong"]
     assert view.detail.startswith(f"{path}:2: ")
     assert view.backend is None
+
+
+def test_what_is_known_of_one_is_told_although_its_config_has_a_mistake(
+    client: Client, daemon: StandInDaemon, state: State, home: Home
+) -> None:
+    """Also once it is gone, as long as its server runs: that is when its log is needed."""
+    client.up("alpha")
+    row = state.row("alpha")
+    assert row is not None
+    state.put(replace(row, log_folder="/var/log/alpha"))
+    state.note_event("died", "the server ended", name="alpha")
+    path = home.instances / "alpha" / "config.yaml"
+    path.write_text("model: {path: m.gguf, pth: 1}\n", encoding="utf-8", newline="\n")
+
+    detail = client.describe("alpha")
+    assert (detail.view.ready, detail.config, detail.config_path) == (True, None, path)
+    assert detail.config_problem is not None
+    assert "unknown key 'pth'" in detail.config_problem
+    assert [event.text for event in detail.events] == ["the server ended"]
+    assert client.log("alpha", "err") == Path("/var/log/alpha/alpha.err.log")
+
+    path.unlink()
+    gone = client.describe("alpha")
+    assert "there is no config.yaml or config.json" in str(gone.config_problem)
+    assert client.log("alpha", "out") == Path("/var/log/alpha/alpha.out.log")
+
+
+def test_the_log_of_one_that_never_ran_needs_its_config(client: Client, home: Home) -> None:
+    declare(home, "wrong", server="{prot: 8080}")
+    with pytest.raises(InstanceConfigError, match="prot"):
+        client.log("wrong", "out")
 
 
 @pytest.mark.parametrize("act", ["up", "down", "restart", "reset", "check", "view", "describe"])
@@ -220,7 +271,8 @@ def test_a_second_one_that_dies_over_it_is_the_end(
         getattr(client, act)("alpha")
     assert str(told.value) == (
         f"the daemon has ended before `{act} alpha` was done. That is still asked for: "
-        f"`llama-orch daemon start` goes on with it. Why it ended: {home.logs / 'daemon.log'}"
+        "`llama-orch daemon start` goes on with it, and `llama-orch down alpha` takes it back. "
+        f"Why it ended: {home.logs / 'daemon.log'}"
     )
 
     daemon.ensure_running()
@@ -299,6 +351,42 @@ def test_how_far_it_is_is_told_every_second(
     assert told[0] == ("alpha", "loading (1 s): llama_model_loader: 3 of 9")
 
 
+@pytest.mark.parametrize(
+    ("wish", "health", "line"),
+    [
+        ("up", "loading", "loading (3 s): 3 of 9"),
+        ("restart", "loading", "loading (3 s): 3 of 9"),
+        ("restart", "healthy", "stopping (3 s)"),
+        ("down", "healthy", "stopping (3 s)"),
+        ("check", "healthy", "healthy (3 s): 3 of 9"),
+    ],
+)
+def test_progress_is_in_words_of_what_is_done(
+    state: State, daemon: StandInDaemon, wish: Wish, health: HealthState, line: str
+) -> None:
+    """A server that is to be restarted is healthy until it is gone: that says nothing."""
+    state.put(InstanceRow("alpha", health=health, detail="3 of 9"))
+    told: list[str] = []
+    asked = Asked(state.ask("alpha", wish), "alpha", wish)
+    times = iter((0.0, 3.0))
+    daemon.lives = True
+
+    def end(seconds: float) -> None:
+        state.finish(asked.number, Outcome())
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        wait_for(
+            asked,
+            state,
+            daemon,
+            report=lambda _, said: told.append(said),
+            clock=lambda: next(times),
+            sleep=end,
+        )
+    assert told == [line]
+
+
 def test_ctrl_c_takes_nothing_back(home: Home, daemon: StandInDaemon, state: State) -> None:
     daemon.hold.clear()
 
@@ -341,6 +429,24 @@ def test_down_needs_no_daemon(
 
     assert (view.wanted, view.pid) == ("down", None)
     assert state.requests_after(0) == ()
+
+
+def test_down_tells_of_a_server_that_outlives_its_daemon(
+    home: Home, daemon: StandInDaemon, state: State
+) -> None:
+    """Nobody may be told that it is down while it holds its port; the next daemon hears of it."""
+    times = iter(range(10**6))
+    client = Client(
+        home, state, daemon, environ={}, clock=lambda: float(next(times)), sleep=lambda _: None
+    )
+    state.put(InstanceRow("alpha", wanted="up", health="healthy", server=ME))
+    with pytest.raises(OrchestratorError) as told:
+        client.down("alpha")
+    assert str(told.value) == (
+        f"alpha: its daemon has died, and its server (pid {os.getpid()}) lives on; `llama-orch "
+        "daemon start` ends what an earlier daemon has left"
+    )
+    assert [(each.wish, each.name) for each in state.requests_after(0)] == [("down", "alpha")]
 
 
 def test_reset_without_a_daemon_forgets_that_one_was_given_up(
@@ -429,6 +535,15 @@ def test_logs_lie_where_the_config_says(client: Client, home: Home, tmp_path: Pa
     assert client.log("alpha", "out") == home.logs / "alpha.out.log"
     declare(home, "gamma", log=f"{{folder: '{tmp_path / 'elsewhere'}'}}")
     assert client.log("gamma", "err") == tmp_path / "elsewhere" / "gamma.err.log"
+    with pytest.raises(UnknownInstanceError, match="no instance 'delta'"):
+        client.log("delta", "out")
+
+
+def test_logs_stay_where_the_server_writes_when_its_config_is_edited(
+    client: Client, state: State, tmp_path: Path
+) -> None:
+    state.put(InstanceRow("alpha", log_folder=str(tmp_path / "before")))
+    assert client.log("alpha", "err") == tmp_path / "before" / "alpha.err.log"
 
 
 def test_looking_costs_little_with_many_instances(client: Client, home: Home, state: State) -> None:

@@ -28,7 +28,7 @@ from pytest_llmeval.orchestrator.configs import (
     name_problem,
     slug,
 )
-from pytest_llmeval.orchestrator.home import Home
+from pytest_llmeval.orchestrator.home import Home, find_home
 
 Write = Callable[..., Path]
 
@@ -59,6 +59,11 @@ def mistakes_of(path: Path) -> list[str]:
 
 
 # What a file says ---------------------------------------------------------------------------------
+
+
+def test_the_home_of_a_user_that_there_is_not_is_told() -> None:
+    with pytest.raises(OrchestratorError, match=r"~no-such-user.+ there is no user of this"):
+        find_home(None, {"LLAMA_ORCH_HOME": "~no-such-user/models"})
 
 
 def test_a_config_needs_no_more_than_a_model(home: Home, write: Write) -> None:
@@ -204,6 +209,7 @@ def test_a_local_host_needs_none(write: Write, host: str) -> None:
             "args: [--flash-attn, on, --port=8080]",
             "2: args: --port is what server.port is for; set that, and leave --port out",
         ),
+        ("args: [-ngl, '9']", "2: args: -ngl is what gpu.layers is for"),
         ("args: [-c, '9']", "2: args: -c is what model.context_size is for"),
         (
             "gpu: {device_id: 0}",

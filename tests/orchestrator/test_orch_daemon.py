@@ -20,6 +20,7 @@ from pytest_llmeval.orchestrator import daemon
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow
 from pytest_llmeval.servers.identity import Identity, identity_of
+from pytest_llmeval.servers.logs import is_title, read_lines
 from pytest_llmeval.servers.ports import is_free
 from tools.orch_homes import OrchHome, OrchProcess, OrchRole
 from tools.real_runs import becomes_true
@@ -92,6 +93,37 @@ def test_however_many_start_it_at_once_there_is_one_daemon(make_home: MakeHome) 
     log = daemon.log_path(home.home).read_text(encoding="utf-8")
     assert log.count(" starts, pid ") == 1
     assert only(home, "daemon").pid == said[0]["pid"]
+
+
+ASK = """
+import os, sys
+from pathlib import Path
+from pytest_llmeval.orchestrator.client import Client
+from pytest_llmeval.orchestrator.home import Home
+print(Client.open(Home(Path(sys.argv[1])), environ=os.environ).up("one").url)
+"""
+
+
+def test_64_processes_that_want_one_instance_start_one_daemon_and_one_server(
+    make_home: MakeHome,
+) -> None:
+    home = make_home("one")
+    askers = [
+        subprocess.Popen(
+            [sys.executable, "-c", ASK, str(home.home.root)],
+            env=home.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for _ in range(64)
+    ]
+    said = [asker.communicate()[0].decode("utf-8", "replace") for asker in askers]
+    assert {asker.returncode for asker in askers} == {0}, said
+    assert len(set(said)) == 1
+    assert said[0].startswith("http://127.0.0.1:")
+    written = read_lines(home.home.logs / "one.out.log", 1000)
+    assert len([line for line in written if is_title(line)]) == 1, written
+    assert len(home.processes("daemon")) == len(home.processes("server")) == 1
 
 
 def test_a_second_daemon_says_who_is_there_and_leaves(up: OrchHome) -> None:
@@ -245,8 +277,11 @@ def test_stop_ends_all_servers_and_leaves_them_down(up: OrchHome) -> None:
         ("down", "unknown", None)
     }
     assert up.state.daemon() is None
+    ports = {one.port for one in doomed if one.role == "server"}
     assert up.run("daemon", "start")[0] == 0
     assert not up.processes("server")
+    assert up.run("up", "--all")[0] == 0
+    assert {one.port for one in up.processes("server")} == ports, "clients know them"
 
 
 @posix_only

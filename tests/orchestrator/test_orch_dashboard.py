@@ -43,6 +43,10 @@ class Seen:
     def text(self, part: str) -> str:
         return str(self.app.screen_stack[0].query_one(f"#{part}", Static).render())
 
+    def news(self) -> str:
+        """What happened last, without the time at which it did."""
+        return self.text("news").partition("  ")[2]
+
     def titles(self) -> list[str]:
         return [str(column.label) for column in self.table.ordered_columns]
 
@@ -57,7 +61,7 @@ class Seen:
             if true():
                 return
             await self.pilot.pause(0.02)
-        pytest.fail(f"it never came; the screen says {self.text('news')!r}")
+        pytest.fail(f"it never came; the screen says {self.news()!r}")
 
 
 def play(
@@ -67,6 +71,7 @@ def play(
     views: tuple[InstanceView, ...] = ALL,
     colours: bool = True,
     size: tuple[int, int] = (120, 30),
+    look_seconds: float = 0.05,
 ) -> HeldInstances:
     """Run a dashboard on instances in memory, and a script on it once it has looked."""
     instances = HeldInstances(folder, views)
@@ -74,7 +79,12 @@ def play(
     async def run() -> None:
         progress: Progress = queue.SimpleQueue()
         app = Dashboard(
-            instances, empty=EMPTY, progress=progress, colours=colours, clock=lambda: NOW
+            instances,
+            empty=EMPTY,
+            progress=progress,
+            colours=colours,
+            clock=lambda: NOW,
+            look_seconds=look_seconds,
         )
         async with app.run_test(size=size) as pilot:
             seen = Seen(pilot, instances, progress)
@@ -134,18 +144,24 @@ def test_a_terminal_that_is_resized_gets_the_columns_that_fit(tmp_path: Path) ->
         await seen.until(lambda: len(seen.titles()) == 11)
         assert seen.table.cursor_row == 2
 
+    play(tmp_path, script, look_seconds=3600)
+
+
+def test_it_looks_by_itself_again_and_again(tmp_path: Path) -> None:
+    async def script(seen: Seen) -> None:
+        looks = seen.instances.looks
+        await seen.until(lambda: seen.instances.looks > looks + 1)
+
     play(tmp_path, script)
 
 
-def test_it_looks_by_itself_and_at_once_when_asked(tmp_path: Path) -> None:
+def test_r_looks_at_once(tmp_path: Path) -> None:
     async def script(seen: Seen) -> None:
         looks = seen.instances.looks
         await seen.press("r")
-        await seen.until(lambda: seen.instances.looks > looks)
-        looks = seen.instances.looks
-        await seen.until(lambda: seen.instances.looks > looks)  # nobody has asked
+        await seen.until(lambda: seen.instances.looks == looks + 1)
 
-    play(tmp_path, script)
+    play(tmp_path, script, look_seconds=3600)
 
 
 def test_arrows_select_and_the_reason_of_the_selected_one_is_told(tmp_path: Path) -> None:
@@ -162,17 +178,29 @@ def test_arrows_select_and_the_reason_of_the_selected_one_is_told(tmp_path: Path
 def test_u_brings_the_selected_one_up_and_says_where(tmp_path: Path) -> None:
     async def script(seen: Seen) -> None:
         await seen.press("down", "down", "u")
-        await seen.until(lambda: "at http" in seen.text("news"))
-        assert seen.text("news") == "embedder-for-search is healthy at http://127.0.0.1:9931"
+        await seen.until(lambda: "at http" in seen.news())
+        assert seen.news() == "embedder-for-search is healthy at http://127.0.0.1:9931"
         await seen.until(lambda: "+ healthy" in seen.cells("embedder-for-search"))
 
     assert play(tmp_path, script).asked == ["up embedder-for-search"]
 
 
+def test_what_happened_is_told_with_its_time(tmp_path: Path) -> None:
+    """The line stays, and its server may have died since."""
+
+    async def script(seen: Seen) -> None:
+        await seen.press("u")
+        await seen.until(lambda: "at http" in seen.news())
+        time_of_day = seen.text("top").split()[1]
+        assert seen.text("news") == f"{time_of_day}  broken is healthy at http://127.0.0.1:9931"
+
+    play(tmp_path, script)
+
+
 def test_d_brings_it_down(tmp_path: Path) -> None:
     async def script(seen: Seen) -> None:
         await seen.press("down", "down", "down", "d")
-        await seen.until(lambda: seen.text("news") == "qwen is down")
+        await seen.until(lambda: seen.news() == "qwen is down")
         await seen.until(lambda: "- down" in seen.cells("qwen"))
 
     assert play(tmp_path, script).asked == ["down qwen"]
@@ -181,7 +209,7 @@ def test_d_brings_it_down(tmp_path: Path) -> None:
 def test_a_great_r_restarts_it_and_a_small_one_does_not(tmp_path: Path) -> None:
     async def script(seen: Seen) -> None:
         await seen.press("down", "down", "down", "r", "R")
-        await seen.until(lambda: "qwen is healthy" in seen.text("news"))
+        await seen.until(lambda: "qwen is healthy" in seen.news())
 
     assert play(tmp_path, script).asked == ["restart qwen"]
 
@@ -191,12 +219,12 @@ def test_what_takes_long_blocks_nothing_and_is_not_asked_for_twice(tmp_path: Pat
         seen.instances.held.clear()
         await seen.press("u")
         await seen.until(lambda: seen.instances.asked)
-        assert seen.text("news") == "broken: up ..."
+        assert seen.news() == "broken: up ..."
         await seen.press("u")
-        assert seen.text("news") == "broken: up is still under way"
+        assert seen.news() == "broken: up is still under way"
         seen.progress.put(("broken", "loading tensors"))
         seen.progress.put(("qwen", "nobody waits for this one"))
-        await seen.until(lambda: seen.text("news") == "broken: loading tensors")
+        await seen.until(lambda: seen.news() == "broken: loading tensors")
         await seen.press("down", "down", "d")
         looks = seen.instances.looks
         await seen.until(lambda: seen.instances.looks > looks)
@@ -222,8 +250,8 @@ def test_an_error_is_told_in_a_line_that_steers_no_terminal(tmp_path: Path) -> N
     async def script(seen: Seen) -> None:
         seen.instances.deed_error = ServerStartError("broken: it ended\x1b[2J:\n exit code 1")
         await seen.press("u")
-        await seen.until(lambda: seen.text("news").startswith("up broken"))
-        assert seen.text("news") == "up broken: broken: it ended: exit code 1"
+        await seen.until(lambda: seen.news().startswith("up broken"))
+        assert seen.news() == "up broken: broken: it ended: exit code 1"
         assert seen.app.query_one("#news").has_class("error")
 
     play(tmp_path, script)
@@ -232,10 +260,10 @@ def test_an_error_is_told_in_a_line_that_steers_no_terminal(tmp_path: Path) -> N
 def test_a_look_that_fails_is_told_and_the_next_one_may_do(tmp_path: Path) -> None:
     async def script(seen: Seen) -> None:
         seen.instances.look_error = StateError("state.db is locked")
-        await seen.until(lambda: seen.text("news") == "cannot look: state.db is locked")
+        await seen.until(lambda: seen.news() == "cannot look: state.db is locked")
         assert len(seen.table.rows) == 4
         seen.instances.look_error = None
-        await seen.until(lambda: seen.text("news") == "")
+        await seen.until(lambda: seen.news() == "")
 
     play(tmp_path, script)
 
@@ -257,7 +285,7 @@ def test_where_there_is_nothing_it_says_how_to_begin(tmp_path: Path) -> None:
         assert seen.app.query_one("#empty").display
         assert seen.text("empty") == EMPTY
         await seen.press("u", "l")
-        assert seen.text("news") == "there is no instance to select yet"
+        assert seen.news() == "there is no instance to select yet"
         seen.instances.views["qwen"] = QWEN
         await seen.until(lambda: len(seen.table.rows) == 1)
         assert not seen.app.query_one("#empty").display
@@ -273,12 +301,13 @@ def test_h_tells_every_key_and_every_mark(tmp_path: Path) -> None:
         keys = {key for key in seen.app._bindings.key_to_bindings if len(key) == 1}
         assert keys <= {key for key, _ in KEYS}
         assert all(key in told for key in keys)
+        assert seen.app.screen.query_one("#help").border_subtitle == "h closes this page"
         await seen.press("d")  # not while the page is open
-        await seen.press("h")
+        await seen.press("q")
         assert not isinstance(seen.app.screen, HelpView)
 
     assert play(tmp_path, script, size=(80, 24)).asked == []
-    assert {state for state, _ in MEANINGS} == set(MARKS) - {"unknown"}
+    assert {state for state, _ in MEANINGS} == set(MARKS)
 
 
 def log_lines(seen: Seen) -> list[str]:
@@ -316,9 +345,10 @@ def test_a_log_that_cannot_be_found_is_told_where_it_would_stand(tmp_path: Path)
     play(tmp_path, script)
 
 
-def test_q_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [["q"], ["ctrl+c"], ["h", "ctrl+c"], ["l", "q", "q"]])
+def test_q_leaves_and_ctrl_c_from_wherever_one_is(tmp_path: Path, keys: list[str]) -> None:
     async def script(seen: Seen) -> None:
-        await seen.press("q")
+        await seen.press(*keys)
         await seen.until(lambda: seen.app._exit)
 
     play(tmp_path, script)

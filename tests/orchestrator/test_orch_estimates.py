@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,43 @@ def test_layers_without_a_cache_and_caches_without_weights_are_both_counted() ->
 
 
 @pytest.mark.parametrize(
+    ("args", "layers", "moved_by"),
+    [
+        (("-fa", "on"), "all", None),
+        (("-fa", "on", "--n-cpu-moe", "12"), "all", "--n-cpu-moe"),
+        (("-ot", "exps=CPU"), 20, "-ot"),
+        (("-ot", "exps=CPU"), 0, None),
+    ],
+)
+def test_an_argument_that_places_tensors_on_a_device_or_beside_it_is_known(
+    args: tuple[str, ...], layers: Any, moved_by: str | None
+) -> None:
+    estimate = estimate_model(HEADER, slots=1, context=256, gpu_layers=layers, args=args)
+    assert estimate.moved_by == moved_by
+
+
+@pytest.mark.parametrize(
+    ("facts", "tokens"),
+    [
+        ({}, None),
+        ({"window": 128}, 128),
+        ({"window": 512}, None),  # more than a slot has
+        ({"recurrent": True}, 0),
+        ({"latent": True}, 0),
+    ],
+)
+def test_where_the_cache_is_an_upper_bound_there_is_a_lower_one(
+    facts: dict[str, Any], tokens: int | None
+) -> None:
+    estimate = estimate_model(replace(HEADER, **facts), slots=2, context=256, gpu_layers=0)
+    if tokens is None:
+        assert estimate.least is None
+    else:
+        saved = 2 * (256 - tokens) * 4 * 64 * 2
+        assert estimate.least == Memory(estimate.total.ram - saved, 0)
+
+
+@pytest.mark.parametrize(
     ("facts", "args", "words"),
     [
         ({"window": 1024}, (), "some layers may see 1,024 tokens only"),
@@ -146,8 +184,6 @@ def test_layers_without_a_cache_and_caches_without_weights_are_both_counted() ->
 def test_what_makes_an_estimate_less_certain_is_said(
     facts: dict[str, Any], args: tuple[str, ...], words: str
 ) -> None:
-    from dataclasses import replace
-
     header = replace(HEADER, **facts)
     (note,) = estimate_model(header, slots=1, context=256, gpu_layers=0, args=args).notes
     assert words in note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,12 @@ DECLARED = InstanceView(
 
 def row(**changes: Any) -> InstanceRow:
     return dataclasses.replace(RUNNING, **changes)
+
+
+def test_a_reason_does_not_begin_with_the_name_that_it_stands_beside() -> None:
+    row = replace(RUNNING, health="error", server=None, detail=f"{RUNNING.name}: it has no GGUF")
+    for watched in (True, False):
+        assert view_of(row.name, None, row, watched=watched).detail == "it has no GGUF"
 
 
 def test_an_instance_without_a_row_is_what_its_config_says() -> None:

@@ -31,7 +31,8 @@ from pytest_llmeval.orchestrator.keep import (
     Tick,
     Want,
 )
-from pytest_llmeval.orchestrator.keeping import LATE_SECONDS, decide, due
+from pytest_llmeval.orchestrator.keeping import decide, due
+from pytest_llmeval.orchestrator.moves import LATE_SECONDS
 from pytest_llmeval.orchestrator.rows import Outcome, Wish
 from pytest_llmeval.servers.health import Health
 from pytest_llmeval.servers.spec import RestartPolicy

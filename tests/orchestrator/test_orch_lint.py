@@ -140,8 +140,9 @@ def test_more_context_than_the_model_was_trained_for(
     write("a", f"server: {{parallel: 3, executable: '{sys.executable}'}}", context_size=4096)
     assert said(home) == [
         (
-            "warning a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
-            "1,024: beyond that it writes nonsense. Set model.context_size to 1024 or less, or "
+            "error a: 4,096 tokens of context in each of 3 slots, and the model was trained for "
+            "1,024: llama-server gives no more, so that it would not come up. Set "
+            "model.context_size to 1024 or less, or "
             "stretch it with args"
         )
     ]
@@ -261,6 +262,18 @@ def test_one_port_of_two_addresses_is_two(
     assert any("is also that of a" in line for line in said(home, {"K": "x"})) == meet
 
 
+@pytest.mark.parametrize("port", ["auto", 9001])
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
+def test_a_host_that_is_no_address_of_this_machine(
+    home: Home, write: Callable[..., Path], host: str, port: int | str
+) -> None:
+    program = f"executable: '{sys.executable}'"
+    write("a", f"server: {{host: {host}, port: {port}, api_key_env: PATH, {program}}}")
+    (line,) = [line for line in said(home) if line.startswith("error")]
+    assert line.startswith(f"error a: nobody can listen at '{host}': ")
+    assert line.endswith("Set server.host to an address of this machine, such as 127.0.0.1")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="any user may have any port there")
 def test_a_port_that_only_root_may_have(home: Home, write: Callable[..., Path]) -> None:
     write("a", f"server: {{port: 1, executable: '{sys.executable}'}}")
@@ -337,6 +350,18 @@ def test_what_is_brought_up_together_must_fit_together(
         "warning -: a, c are brought up together and need about 520 MiB of main memory: "
     )
     assert line.endswith("Take one out with: llama-orch daemon autostart --remove NAME")
+
+
+def test_a_card_that_two_backends_list_has_its_memory_once(
+    home: Home, write: Callable[..., Path]
+) -> None:
+    for name, backend in {"a": "cuda", "b": "vulkan"}.items():
+        write(name, f"gpu: {{backend: {backend}, layers: all}}")
+    write_autostart(home, ["a", "b"])
+    card = replace(CUDA, free=3 * 2**29)
+    (line,) = said(home, sight=Sight((card, replace(card, name="Vulkan0")), 2**40))
+    assert line.startswith("warning -: a, b are brought up together and need about 512 MiB of main")
+    assert "2.0 GiB of the device's: 520 MiB of the device's too little is free" in line
 
 
 @pytest.mark.parametrize(
@@ -440,11 +465,11 @@ def test_variables_where_they_are_not_replaced(home: Home, write: Callable[..., 
 
 
 def test_an_argument_for_which_there_is_a_key(home: Home, write: Callable[..., Path]) -> None:
-    write("a", "args: [--mlock, -ngl, '3']")
+    write("a", "args: [--mlock, -t, '3']")
     assert said(home) == [
         (
-            "warning a: args: -ngl wins over gpu.layers, and is not seen by estimates and lists. "
-            "Set gpu.layers, and leave -ngl out"
+            "warning a: args: -t wins over model.threads, and is not seen here. "
+            "Set model.threads, and leave -t out"
         )
     ]
 
@@ -490,3 +515,4 @@ def test_validate_says_what_it_expects_where_there_is_nothing(home: Home, tmp_pa
         validate(tmp_path, {})
     (_, (finding,)) = validate(home.instances / "a.yaml", {})
     assert finding.text.startswith("no such file")
+    assert finding.instance is None, "nobody knows whose config was meant"

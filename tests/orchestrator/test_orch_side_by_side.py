@@ -11,16 +11,18 @@ from pytest_llmeval.machine.known_devices import KnownDevices
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.machine.sizing import Need
 from pytest_llmeval.orchestrator.config import InstanceConfig
-from pytest_llmeval.orchestrator.estimates import Estimate
+from pytest_llmeval.orchestrator.estimates import Estimate, estimate_model
 from pytest_llmeval.orchestrator.side_by_side import (
     Holding,
     SideBySide,
     card_keys,
     fit_together,
     holding_of,
+    shortage,
 )
 from pytest_llmeval.orchestrator.sight import Sight
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
+from pytest_llmeval.servers.gguf import read_gguf
 
 GIB = 2**30
 MODEL = Path(__file__).parents[2] / "models" / "tiny-l.gguf"
@@ -56,6 +58,15 @@ def test_an_instance_of_several_cards_is_shared_out_by_their_size() -> None:
 
 def test_what_is_on_a_device_in_main_memory_is_taken_from_that() -> None:
     assert holding(1, 12, APPLE, backend="metal") == Holding(13 * GIB, {})
+
+
+def test_of_one_whose_arguments_place_tensors_nobody_knows_what_it_takes_of_a_card() -> None:
+    estimate = estimate_model(
+        read_gguf(MODEL), slots=1, context=256, gpu_layers="all", args=("-ncmoe", "8")
+    )
+    sight = Sight((BIG,), 16 * GIB)
+    assert holding_of(config(backend="cuda"), estimate, sight).cards is None
+    assert fit_together([Holding(0, None)], [], sight) is None
 
 
 def test_an_instance_whose_card_is_not_to_be_seen_lies_nobody_knows_where() -> None:
@@ -98,6 +109,12 @@ def test_what_runs_and_is_not_wanted_makes_room(
     wanted: list[Holding], running: list[Holding], fit: bool | None
 ) -> None:
     assert fit_together(wanted, running, SIGHT) is fit
+
+
+def test_what_is_short_is_told_by_memory_and_a_card_of_two_names_is_counted_once() -> None:
+    wanted = [Holding(9 * GIB, {CARD: 6 * GIB}), Holding(0, {CARD: 7 * GIB, ("another", 0): GIB})]
+    assert shortage(wanted, [], SIGHT) == Memory(GIB, 4 * GIB)
+    assert shortage(wanted, [Holding(2 * GIB, {CARD: 3 * GIB})], SIGHT) == Memory(0, GIB)
 
 
 # On this machine ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmeval.errors import InstanceConfigError
 from pytest_llmeval.machine.devices import Device
-from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig
+from pytest_llmeval.orchestrator.config import HealthcheckConfig, InstanceConfig, ModelConfig
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.specs import health_policy, server_spec
 from pytest_llmeval.servers.command import build_command, build_environment
@@ -54,6 +54,13 @@ def test_the_least_that_a_config_says_is_served_on_the_cpu_with_its_metrics() ->
 def test_each_option_of_the_model_becomes_a_flag(model: dict[str, Any], flags: str) -> None:
     expected = f"{BASE} {PLACE} --device none {flags} {REST}"
     assert command(model={**MODEL, **model}) == expected
+
+
+def test_by_default_the_context_is_no_longer_than_what_the_model_was_trained_for() -> None:
+    model = ModelConfig.model_validate(MODEL)
+    assert [model.context(trained) for trained in (1024, 32768, None)] == [1024, 4096, 4096]
+    asked_for = ModelConfig.model_validate({**MODEL, "context_size": 2048})
+    assert asked_for.context(1024) == 2048, "and the model that has less is told of"
 
 
 def test_context_is_per_slot_and_rounded_up_to_what_a_slot_can_have() -> None:

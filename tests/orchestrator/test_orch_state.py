@@ -19,6 +19,7 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
 from pytest_llmeval.orchestrator.state import KEEP, KEEP_REQUESTS, State
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
+from pytest_llmeval.servers.health import HealthState
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 FULL = InstanceRow(
@@ -38,6 +39,7 @@ FULL = InstanceRow(
     memory=2**33,
     tokens_per_second=41.5,
     fingerprint="abc",
+    log_folder="/var/log/qwen",
 )
 
 
@@ -54,6 +56,29 @@ def other(state: State, tmp_path: Path) -> Iterator[State]:
     state = State.open(tmp_path / "home" / "state.db", clock=lambda: 2000.0)
     yield state
     state.close()
+
+
+def test_where_a_server_last_wrote_stays_known_when_its_daemon_does_not_know_it(
+    state: State,
+) -> None:
+    state.put(FULL)
+    state.put(InstanceRow("qwen"))
+    row = state.row("qwen")
+    assert row is not None
+    assert (row.server, row.log_folder) == (None, "/var/log/qwen")
+
+
+@pytest.mark.parametrize("health", ["error", "healthy"])
+def test_a_reset_forgets_restarts_and_brings_down_what_was_given_up(
+    state: State, health: HealthState
+) -> None:
+    state.put(replace(FULL, health=health))
+    state.reset("qwen")
+    state.reset("unknown")
+    reset = replace(FULL, health=health, restarts=0, retry_at=None)
+    if health == "error":
+        reset = replace(reset, wanted="down", health="unknown", detail="")
+    assert state.rows() == (reset,)
 
 
 def test_a_row_comes_back_as_it_was_put(state: State, other: State) -> None:
@@ -224,8 +249,19 @@ def test_changes_notices_what_anybody_writes_and_nothing_else(state: State, othe
     foreign = state.changes()
     assert foreign != seen
 
-    state.want("qwen", "down")
+    state.want("phi", "down")
     assert state.changes() != foreign
+
+
+def test_what_is_asked_for_goes_before_what_is_wanted_by_the_way(state: State) -> None:
+    """A daemon that ends wants nothing any more; what is asked of the next one stays."""
+    number = state.ask("qwen", "up")
+    state.want("qwen", "down")
+    assert [row.wanted for row in state.rows()] == ["up"]
+
+    state.finish(number, Outcome())
+    state.want("qwen", "down")
+    assert [row.wanted for row in state.rows()] == ["down"]
 
 
 def test_a_forgotten_instance_has_no_row_but_its_history(state: State) -> None:

@@ -222,6 +222,27 @@ def test_a_full_disk_is_told_and_what_was_written_is_safe(path: Path) -> None:
     assert row.wanted == "up"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody renames what is open there")
+def test_what_was_written_to_a_file_that_is_replaced_meanwhile_is_written_again(
+    tmp_path: Path,
+) -> None:
+    """Else it would be in the file that was set aside, which nobody reads any more."""
+    path = tmp_path / "state.db"
+    base = database.Database(path, clock=lambda: NOON, rescued=lambda *_: None)
+
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO events (at, kind, text) VALUES (1, 'k', 'kept')")
+        if base.opened == 1:
+            path.rename(tmp_path / "aside.db")
+            open_state(path).close()
+
+    base.write(write)
+
+    with closing(open_state(path)) as state:
+        assert [event.text for event in state.events_of(None)] == ["kept"]
+    base.close()
+
+
 def test_a_home_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateError) as told:

@@ -141,6 +141,14 @@ def test_a_description_says_that_the_config_has_changed() -> None:
     )
 
 
+def test_a_description_tells_what_is_wrong_with_the_config() -> None:
+    problem = "c.yaml:2: unknown key 'prot'\nc.yaml:3: expected a port"
+    lines = list(description(replace(DETAIL, config=None, config_problem=problem), NOW))
+    at = lines.index("  It cannot be read:")
+    assert lines[at + 1 : at + 3] == [f"  {line}" for line in problem.splitlines()]
+    assert any(line.startswith("Health") for line in lines)
+
+
 def test_empty_histories_are_left_out() -> None:
     lines = list(description(replace(DETAIL, health=(), restarts=(), events=()), NOW))
     assert not any("newest first" in line for line in lines)

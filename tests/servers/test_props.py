@@ -30,7 +30,7 @@ def test_one_slot_may_have_more_context() -> None:
 def test_a_smaller_context_is_named_with_the_way_out() -> None:
     assert find_fault(props(context=512), spec(), 4096) == (
         "a context of 1,000 tokens per slot was asked for and the server gives 512: "
-        "write `context: 512` or less"
+        "ask for a context of 512 or less"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError, UnknownInstanceError
 from pytest_llmeval.orchestrator.config import InstanceConfig, ModelConfig
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
 from pytest_llmeval.orchestrator.views import (
     Event,
     HealthEntry,
@@ -22,7 +23,7 @@ from pytest_llmeval.orchestrator.views import (
 
 class StandIn:
     """Its views are changed by actions and by `set`; an action waits while `held` is set, and fails
-    with what `fails` has for the name.
+    with what `fails` has for the name. `door` is what goes on at a front door beside it.
     """
 
     def __init__(self, folder: Path):
@@ -33,6 +34,7 @@ class StandIn:
         self.bad_configs: dict[str, LlmevalError] = {}
         self.trouble: LlmevalError | None = None
         self.daemon = True
+        self.door: DoorFigures | None = None
         self.calls: list[tuple[str, str]] = []
         self.looks = 0
         self.go = threading.Event()

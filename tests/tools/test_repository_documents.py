@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pytest_llmeval"
 DOCUMENTS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "changelog/README.md")
 #: Where a name without a folder may be meant to be.
-PLACES = (ROOT, PACKAGE, *sorted(path for path in PACKAGE.iterdir() if path.is_dir()))
+PLACES = (ROOT, PACKAGE, *sorted(path for path in PACKAGE.rglob("*") if path.is_dir()))
 
 
 #: Made by whoever runs an evaluation, and ignored by git.

@@ -70,14 +70,13 @@ def llama_orch(
     """Keep local model servers running: declare instances, bring them up and down, look at them."""
 
 
-app.add_typer(config_app, name="config")
-app.add_typer(daemon_app, name="daemon")
-app.command()(init)
-app.command("install-service")(install_service)
-for command in (up, down, restart, ps, health, logs, describe, reset, devices, estimate):
+for command in (init, up, down, restart, reset, ps, health, describe, logs, devices, estimate):
     app.command()(command)
 app.command()(dashboard)
 app.command()(serve)
+app.command("install-service")(install_service)
+app.add_typer(config_app, name="config")
+app.add_typer(daemon_app, name="daemon")
 
 
 def main() -> None:

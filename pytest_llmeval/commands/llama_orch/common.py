@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,12 @@ def home_of(ctx: typer.Context) -> Home:
     """The home that this call is about (`--home`, LLAMA_ORCH_HOME, or the user's own)."""
     given: Any = ctx.find_root().params.get("home")
     return find_home(given, os.environ)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Say what the user should hear beside what was asked for."""
+    for note in notes:
+        typer.echo(f"llama-orch: {note}", err=True)
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.findings import Finding
@@ -56,7 +57,11 @@ def lint(ctx: typer.Context, as_json: AsJson = False) -> None:
 
     home = home_of(ctx)
     names = instance_names(home)
-    rows = {row.name: row for row in State.open(home.state).rows()} if home.state.exists() else {}
+    rows = {}
+    if home.state.exists():
+        with closing(State.open(home.state)) as state:
+            say_notes(state.notes)
+            rows = {row.name: row for row in state.rows()}
     found = look(home, os.environ, rows)
     if not names and not found and not as_json:
         typer.echo(f"no instances yet in {home.instances}")

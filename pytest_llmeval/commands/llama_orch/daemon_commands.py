@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
+from pytest_llmeval.errors import StateError
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.daemon import DaemonStatus
+    from pytest_llmeval.orchestrator.home import Home
+    from pytest_llmeval.orchestrator.views import Event
+
+LATELY = 5
+"""How many events of the daemon its status tells."""
 
 daemon_app = typer.Typer(
     name="daemon", no_args_is_help=True, help="The process that keeps the instances."
@@ -24,6 +33,7 @@ def start(ctx: typer.Context, as_json: AsJson = False) -> None:
     from pytest_llmeval.orchestrator import daemon
 
     home = home_of(ctx)
+    _events(home)
     before = daemon.running(home)
     identity = daemon.ensure_running(home, os.environ)
     if as_json:
@@ -40,6 +50,7 @@ def stop(ctx: typer.Context, as_json: AsJson = False) -> None:
     from pytest_llmeval.orchestrator import daemon
 
     home = home_of(ctx)
+    _events(home)
     identity = daemon.stop(home)
     if as_json:
         say_json({"pid": None if identity is None else identity.pid, "home": home.root})
@@ -54,13 +65,42 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Say whether it runs, since when, and what it keeps up; exit status 1 if it does not run."""
     from pytest_llmeval.orchestrator import daemon
 
-    report = daemon.status(home_of(ctx))
+    home = home_of(ctx)
+    events = _events(home)
+    report = daemon.status(home)
     if as_json:
-        say_json(report)
+        say_json(
+            {**{each.name: getattr(report, each.name) for each in fields(report)}, "events": events}
+        )
     else:
         typer.echo(_in_words(report))
+        for line in _told(events):
+            typer.echo(line)
     if report.pid is None:
         raise typer.Exit(1)
+
+
+def _events(home: Home) -> tuple[Event, ...]:
+    """What happened to the daemon lately, the newest first.
+
+    Whoever opens a damaged database sets it aside. The user is to hear of that, so it is opened
+    here, before those who do so in silence; what else is wrong with it they tell.
+    """
+    from pytest_llmeval.orchestrator.state import State
+
+    if home.state.exists():
+        with suppress(StateError), closing(State.open(home.state)) as state:
+            say_notes(state.notes)
+            return state.events_of(None, LATELY)
+    return ()
+
+
+def _told(events: Sequence[Event]) -> Iterator[str]:
+    from pytest_llmeval.orchestrator.telling import event_lines
+
+    if events:
+        yield "Lately, the newest first"
+        yield from event_lines(events)
 
 
 def _in_words(report: DaemonStatus) -> str:
@@ -104,6 +144,8 @@ def autostart(
     )
 
     home = home_of(ctx)
+    if remove and not names:
+        raise typer.BadParameter("name what is to be taken out")
     if not names:
         now = read_autostart(home)
     else:

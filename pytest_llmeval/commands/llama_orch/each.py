@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import typer
 
 from pytest_llmeval.errors import LlmevalError, ServerError
-from pytest_llmeval.orchestrator.client import Client
 from pytest_llmeval.orchestrator.views import InstanceView
 
 SLICE_SECONDS = 0.2
@@ -26,13 +25,15 @@ class Ended:
     error: Exception | None = None
 
 
-def chosen(client: Client, names: Sequence[str], *, everything: bool) -> tuple[str, ...]:
+def chosen(
+    names: Sequence[str], all_names: Callable[[], Sequence[str]], *, everything: bool
+) -> tuple[str, ...]:
     """The names that a command is about, each once; a mistake of the command line when none is."""
     if names and everything:
         raise typer.BadParameter("give names or --all, not both")
     if not names and not everything:
         raise typer.BadParameter("name an instance, or give --all")
-    return client.names() if everything else tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(all_names() if everything else names))
 
 
 def do_each(names: Sequence[str], act: Callable[[str], InstanceView]) -> Iterator[Ended]:

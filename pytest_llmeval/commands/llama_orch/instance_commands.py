@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.client import Client
@@ -46,7 +46,7 @@ def up(
             )
         return text
 
-    _do(ctx, client, client.up, told, names, everything=everything, as_json=as_json)
+    _do(ctx, client.names, client.up, told, names, everything=everything, as_json=as_json)
 
 
 def down(
@@ -55,10 +55,14 @@ def down(
     """Bring instances down, and be back once their processes are gone."""
     client = open_client(ctx)
 
+    def all_names() -> tuple[str, ...]:
+        """What is left of one whose config is gone is brought down, too."""
+        return tuple(view.name for view in client.overview())
+
     def told(view: InstanceView) -> str:
         return f"{view.name} is down"
 
-    _do(ctx, client, client.down, told, names, everything=everything, as_json=as_json)
+    _do(ctx, all_names, client.down, told, names, everything=everything, as_json=as_json)
 
 
 def restart(
@@ -70,7 +74,7 @@ def restart(
     def told(view: InstanceView) -> str:
         return f"{view.name} is up again{_where(view)}"
 
-    _do(ctx, client, client.restart, told, names, everything=everything, as_json=as_json)
+    _do(ctx, client.names, client.restart, told, names, everything=everything, as_json=as_json)
 
 
 def reset(
@@ -83,7 +87,7 @@ def reset(
         way_on = "" if view.wanted == "up" else f"; `llama-orch up {view.name}` starts it"
         return f"{view.name}: its restarts are forgotten{way_on}"
 
-    _do(ctx, client, client.reset, told, names, everything=everything, as_json=as_json)
+    _do(ctx, client.names, client.reset, told, names, everything=everything, as_json=as_json)
 
 
 def open_client(ctx: typer.Context) -> Client:
@@ -91,8 +95,7 @@ def open_client(ctx: typer.Context) -> Client:
     from pytest_llmeval.orchestrator.client import Client
 
     client = Client.open(home_of(ctx), environ=os.environ, report=_report)
-    for note in client.notes:
-        typer.echo(f"llama-orch: {note}", err=True)
+    say_notes(client.notes)
     return client
 
 
@@ -110,7 +113,7 @@ def _where(view: InstanceView) -> str:
 
 def _do(
     ctx: typer.Context,
-    client: Client,
+    all_names: Callable[[], tuple[str, ...]],
     act: Act,
     told: Callable[[InstanceView], str],
     names: list[str] | None,
@@ -122,7 +125,7 @@ def _do(
     from pytest_llmeval.commands.llama_orch.each import Ended, as_object, chosen, do_each
     from pytest_llmeval.orchestrator.showing import nothing_to_show
 
-    selected = chosen(client, names or [], everything=everything)
+    selected = chosen(names or [], all_names, everything=everything)
     if not selected and not as_json:
         typer.echo(nothing_to_show(home_of(ctx).instances))
     ended: list[Ended] = []
@@ -130,7 +133,8 @@ def _do(
         for each in do_each(selected, act):
             ended.append(each)
             if each.error is not None:
-                typer.echo(f"llama-orch: {ctx.info_name} {each.name}: {each.error}", err=True)
+                words = str(each.error).removeprefix(f"{each.name}: ")
+                typer.echo(f"llama-orch: {ctx.info_name} {each.name}: {words}", err=True)
             elif each.view is not None and not as_json:
                 typer.echo(told(each.view))
     except KeyboardInterrupt:

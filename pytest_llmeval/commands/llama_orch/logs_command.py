@@ -32,9 +32,13 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Show what an instance's server has written, over its restarts and rotated files."""
-    from pytest_llmeval.servers.logs import read_lines
+    from pytest_llmeval.servers.logs import is_title, read_lines
 
     path = open_client(ctx).log(name, "err" if stderr else "out")
+    if all(map(is_title, read_lines(path, TAIL))):
+        # llama-server writes nearly all to stderr: who looks here first is told so.
+        other = "" if stderr else f"; `llama-orch logs {name} --stderr` shows what is on stderr"
+        typer.echo(f"llama-orch: the server has written nothing to {path}{other}", err=True)
     if follow:
         _follow(path, tail, as_json=as_json)
         return
@@ -44,9 +48,6 @@ def logs(
         return
     for line in lines:
         typer.echo(line)
-    if not lines and tail:
-        other = "" if stderr else f"; `llama-orch logs {name} --stderr` shows the rest"
-        typer.echo(f"llama-orch: nothing in {path} yet{other}", err=True)
 
 
 def _follow(path: Path, tail: int, *, as_json: bool) -> None:

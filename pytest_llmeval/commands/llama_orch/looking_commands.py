@@ -82,7 +82,7 @@ def describe(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
     now = time.time()
     if as_json:
         facts = {each.name: getattr(detail, each.name) for each in fields(detail)}
-        facts["config"] = detail.config.model_dump(mode="json")
+        facts["config"] = detail.config and detail.config.model_dump(mode="json")
         say_json({**facts, "waits_for": waits_for(detail.view, now)})
         return
     for line in description(detail, now):

@@ -60,7 +60,7 @@ def estimate(
 
     Only the file's header is read, and nothing is loaded.
     """
-    from pytest_llmeval.machine.devices import suggest
+    from pytest_llmeval.machine.devices import suggest_several
     from pytest_llmeval.orchestrator.admission import judge_on
     from pytest_llmeval.orchestrator.estimates import estimate_model
     from pytest_llmeval.orchestrator.machine_words import Outlook, outlook_json, outlook_lines
@@ -75,9 +75,9 @@ def estimate(
     layers = _layers(gpu_layers, has_device=bool(there))
     found = estimate_model(header, slots=slots, context=context, gpu_layers=layers)
     need = found.total.vram
-    device = (suggest(there, need) or suggest(there, 0)) if need else None
-    admission = judge_on(() if device is None else (device,), found, sight.ram)
-    outlook = Outlook(model, header, found, layers, device, admission, sight.trouble)
+    on = suggest_several(there, need) if need else ()
+    admission = judge_on(on, found, sight.ram)
+    outlook = Outlook(model, header, found, layers, on, admission, sight.trouble)
     if as_json:
         say_json(outlook_json(outlook))
         return
@@ -98,8 +98,7 @@ def _layers(given: str | None, *, has_device: bool) -> GpuLayers:
 
 
 def _known_devices() -> KnownDevices:
-    from platformdirs import user_cache_path
-
     from pytest_llmeval.machine.known_devices import KnownDevices
+    from pytest_llmeval.orchestrator.home import cache_folder
 
-    return KnownDevices(user_cache_path("llama-orch", appauthor=False))
+    return KnownDevices(cache_folder())

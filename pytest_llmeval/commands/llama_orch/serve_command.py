@@ -9,15 +9,20 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
+from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
+
+if TYPE_CHECKING:
+    from pytest_llmeval.orchestrator.front_door.opening import OpenedDoor
 
 PORT = 9640
 PROXY_PORT = 9641
+LAST_LINE = "Ctrl-C ends this and leaves the instances as they are."
 
 
 def serve(
@@ -43,26 +48,36 @@ def serve(
     ] = None,
 ) -> None:
     """Show and steer the instances over HTTP: a web page, an interface for programs, metrics."""
+    from pytest_llmeval.orchestrator.listening import Listener
     from pytest_llmeval.orchestrator.listening import serve as serve_all
-    from pytest_llmeval.orchestrator.web.opening import open_interface
+    from pytest_llmeval.orchestrator.web.opening import access_for, open_interface
 
+    if proxy and port == proxy_port != 0:
+        raise OrchestratorError(f"--port and --proxy-port are both {port}: give each its own")
     home = home_of(ctx)
-    web = open_interface(home, host, port, token_env, os.environ)
-    place = Place(host, web.port, web.token)
-    listeners, lines = [web.listener], place.lines()
-    if proxy:
-        from pytest_llmeval.orchestrator.front_door.opening import key_for, open_door
-
-        key = key_for(host, proxy_token_env, token_env, os.environ)
-        door = open_door(home, host, proxy_port, key, os.environ)
-        listeners.append(door.listener)
-        whom = "with the key" if door.needs_key else "of this machine"
-        lines.append(f"front door: {replace(place, port=door.port).address}v1   (clients {whom})")
+    access = access_for(home, host, token_env, os.environ)
+    door = _door(home, host, proxy_port, proxy_token_env, token_env) if proxy else None
+    web = open_interface(home, host, port, access, os.environ, door.listener if door else None)
+    place = Place(host, web.port, None if token_env else access.token)
+    listeners: list[Listener] = [web.listener, *([door.listener] if door else [])]
     with _until_interrupted():
-        for line in lines:
+        for line in (*place.lines(), *(_door_lines(place, door) if door else ()), LAST_LINE):
             typer.echo(line)
         with _opened(home, place) if open_page else contextlib.nullcontext():
             asyncio.run(serve_all(listeners))
+
+
+def _door(
+    home: Home, host: str, port: int, variable: str | None, token_env: str | None
+) -> OpenedDoor:
+    from pytest_llmeval.orchestrator.front_door.opening import key_for, open_door
+
+    return open_door(home, host, port, key_for(host, variable, token_env, os.environ), os.environ)
+
+
+def _door_lines(place: Place, door: OpenedDoor) -> Iterator[str]:
+    whom = "with the key" if door.needs_key else "of this machine"
+    yield f"front door: {replace(place, port=door.port).address}v1   (clients {whom})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +110,6 @@ class Place:
             f"            ({about if self.token else asked})",
             f"interface:  {self.address}instances   (described in {self.address}openapi.json)",
             f"metrics:    {self.address}metrics",
-            "Ctrl-C ends this and leaves the instances as they are.",
         ]
 
 

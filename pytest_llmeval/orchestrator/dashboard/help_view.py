@@ -31,6 +31,7 @@ MEANINGS = (
     ("unreachable", "it runs and gives no answer, not yet for long"),
     ("unhealthy", "it hangs, and is restarted"),
     ("error", "it cannot start, or was given up; u tries again"),
+    ("unknown", "no daemon watches it, or it was not asked yet"),
     ("down", "it does not run, as it is wanted"),
 )
 
@@ -42,7 +43,8 @@ class HelpView(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The page."""
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="help") as page:
+            page.border_subtitle = "h closes this page"
             yield Static(help_text(), markup=False)
 
 

@@ -27,6 +27,9 @@ from pytest_llmeval.servers.logs import clean_line
 
 LOOK_SECONDS = 1.0
 
+OVER_THE_TABLE = frozenset({"act", "look", "log", "help", "quit"})
+"""What the keys of the table do; those of a page that lies over it do something else."""
+
 Deed = Literal["up", "down", "restart"]
 Progress = queue.SimpleQueue[tuple[str, str]]
 """Names of instances, each with a line about what is waited for."""
@@ -64,7 +67,7 @@ class Dashboard(App[None]):
         Binding("r", "look", "Refresh"),
         Binding("h", "help", "Help"),
         Binding("q", "quit", "Quit"),
-        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+c", "leave", show=False, priority=True),
     ]
 
     def __init__(
@@ -75,12 +78,14 @@ class Dashboard(App[None]):
         progress: Progress,
         colours: bool = True,
         clock: Callable[[], float] = time.time,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         super().__init__()
         self._instances = instances
         self._progress = progress
         self._colours = colours
         self._clock = clock
+        self._look_seconds = look_seconds
         # Held here, since what comes back late may find the screen gone already.
         self._top = Static(self.TITLE, id="top", markup=False)
         self._table = DataTable[Text](
@@ -113,13 +118,13 @@ class Dashboard(App[None]):
         """Look at once, and then each second."""
         self._table.display = self._empty.display = False
         self._table.focus()
-        self.set_interval(LOOK_SECONDS, self.action_look)
+        self.set_interval(self._look_seconds, self.action_look)
         self.action_look()
 
     def on_resize(self, _event: Resize) -> None:
         """Choose the columns anew, once there is something to fill them with."""
         if self._views:
-            self._fill()
+            self.call_after_refresh(self._fill)  # textual takes the new size after this
 
     def on_data_table_row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
         """Say why the selected one is as it is."""
@@ -128,7 +133,7 @@ class Dashboard(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key may do something now: over the table lies another page at times."""
         del parameters
-        return len(self.screen_stack) == 1 or action not in {"act", "look", "log", "help"}
+        return len(self.screen_stack) == 1 or action not in OVER_THE_TABLE
 
     # What keys do -----------------------------------------------------------------------------
 
@@ -160,6 +165,10 @@ class Dashboard(App[None]):
         if name is not None:
             self.push_screen(LogView(self._instances, name))
 
+    def action_leave(self) -> None:
+        """Leave, from wherever one is."""
+        self.exit()
+
     def action_help(self) -> None:
         """Say what keys and marks mean."""
         self.push_screen(HelpView())
@@ -171,8 +180,9 @@ class Dashboard(App[None]):
         return self._views[row].name if 0 <= row < len(self._views) else None
 
     def _tell(self, line: str, *, error: bool = False) -> None:
+        """Say what has happened, and when: it stays there, and may not be so any more."""
         self._news.set_class(error, "error")
-        self._news.update(clean_line(line))
+        self._news.update(f"{_time_of_day(self._clock())}  {clean_line(line)}")
 
     def _show(self, found: Tried[tuple[InstanceView, ...]]) -> None:
         self._looking = False
@@ -182,7 +192,7 @@ class Dashboard(App[None]):
             return
         if self._blind:
             self._blind = False
-            self._tell("")
+            self._news.update("")
         self._views = found.given
         self._table.display = bool(self._views)
         self._empty.display = not self._views
@@ -200,8 +210,7 @@ class Dashboard(App[None]):
     def _fill(self) -> None:
         """Show the views that there are in the room that there is."""
         now = self._clock()
-        at = time.strftime("%H:%M:%S", time.localtime(now))
-        line = f"{at}  {summary(self._views)}"
+        line = f"{_time_of_day(now)}  {summary(self._views)}"
         title = f"{self.TITLE}  {line}"
         self._top.update(title if cell_len(title) <= self.size.width - 2 else line)
         # Each column has a cell of padding on both sides, and a long table a bar to scroll it by.
@@ -260,3 +269,7 @@ class Dashboard(App[None]):
             if view.name == name and view.detail
         ]
         self._detail.update("".join(texts))
+
+
+def _time_of_day(now: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(now))

@@ -48,6 +48,11 @@ class Client(asyncio.Protocol):
         self._reading_paused = False
         self._since = clock()
         self._refused = False
+        self._refusal: Page | None = None
+
+    def refuse(self, page: Page) -> None:
+        """Say this as soon as it is connected, and read nothing."""
+        self._refusal = page
 
     # Called by asyncio --------------------------------------------------------------------------
 
@@ -55,6 +60,8 @@ class Client(asyncio.Protocol):
         """Take the transport that answers are written to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._refusal is not None:
+            self._say_farewell(self._refusal)
 
     def data_received(self, data: bytes) -> None:
         """Read on; what is sent ahead is held until the request before it is answered."""

@@ -12,6 +12,7 @@ from pytest_llmeval.orchestrator.front_door.access import check_key
 from pytest_llmeval.orchestrator.front_door.client import Client
 from pytest_llmeval.orchestrator.front_door.fleet import Fleet, LaneFigures
 from pytest_llmeval.orchestrator.front_door.keeping import ThreadedKeeping
+from pytest_llmeval.orchestrator.front_door.messages import error
 from pytest_llmeval.orchestrator.front_door.reading import Limits
 from pytest_llmeval.orchestrator.front_door.room import Fits
 from pytest_llmeval.orchestrator.front_door.serving import Serving
@@ -25,6 +26,13 @@ QUEUE_LIMIT = 64
 """How many requests may wait for one instance."""
 
 LIMITS = Limits()
+
+TOO_MANY = error(
+    503,
+    "So many connections are open that no more are taken; close those that are not needed.",
+    code="too_many_connections",
+    retry_after=1,
+)
 
 SWEEP_SECONDS = 0.5
 """How often connections are looked at for those that take too long."""
@@ -82,6 +90,8 @@ class FrontDoor:
 
     def _welcome(self) -> Client:
         client = Client(self._serving.serve, self._limits, self._loop.time, self._clients.discard)
+        if len(self._clients) >= self._limits.clients:
+            client.refuse(TOO_MANY)
         self._clients.add(client)
         return client
 
@@ -107,6 +117,12 @@ class DoorListener:
         self._listening = listening
         self._key = key
         self._ended = asyncio.Event()
+        self._door: FrontDoor | None = None
+
+    @property
+    def figures(self) -> DoorFigures | None:
+        """What goes on at the door; None while it is not open. To be asked in its loop."""
+        return self._door.snapshot() if self._door is not None else None
 
     async def run(self) -> None:
         """Answer until `stop`."""
@@ -114,8 +130,10 @@ class DoorListener:
         door = FrontDoor(self._listening, fleet, self._key, LIMITS)
         try:
             await door.open()
+            self._door = door
             await self._ended.wait()
         finally:
+            self._door = None
             await door.close()
 
     def stop(self) -> None:

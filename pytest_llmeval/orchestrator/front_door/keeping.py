@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.front_door.room import Fits, Occupant, Room, make_room
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
 from pytest_llmeval.orchestrator.web.threads import in_thread
@@ -73,10 +74,16 @@ class ThreadedKeeping:
         return await in_thread(make_room, wanted, occupants, self._fits)
 
     def _up(self, name: str) -> tuple[InstanceView, Terms]:
-        return self._instances.up(name), self._terms(name)
+        terms = self._terms(name)  # first: one that cannot be asked needs not be started
+        return self._instances.up(name), terms
 
     def _terms(self, name: str) -> Terms:
         config = self._instances.config(name)
         variable = config.server.api_key_env
-        key = self._environ.get(variable) if variable else None
+        key = {**self._environ, **config.env}.get(variable) if variable else None
+        if variable and not key:
+            raise OrchestratorError(
+                f"it asks for the key that the variable {variable} holds, and the front door has "
+                f"none: set {variable} where `llama-orch serve` is started"
+            )
         return Terms(config.ttl, config.server.timeout, key)

@@ -11,9 +11,6 @@ from typing import Literal
 
 from pytest_llmeval.engines.wire import PlainWire
 
-AHEAD = 1
-"""Requests beyond the slots that are with a server, so that none idles during a round trip."""
-
 UNMEASURED_SECONDS = 5.0
 """What a request is taken to last before one has been measured."""
 
@@ -78,13 +75,24 @@ class Place:
             self._lane.free_place()
 
 
+def places(slots: int) -> int:
+    """How many requests are with a server at once: more than its slots, so that none idles during
+    a round trip.
+
+    Answers that were begun together often end together, so one more is too few: half of the slots
+    find their next request there, and the other half is asked meanwhile. All of them would find it
+    with twice the slots, but who waits at a server waits within its time limit.
+    """
+    return slots + max(1, slots // 2)
+
+
 def retry_after(waiting: int, slots: int, service: float | None) -> int:
     """When one of `waiting` places will be free, in whole seconds, by recent times of service."""
     return max(1, math.ceil(waiting / slots * (service or UNMEASURED_SECONDS)))
 
 
 class Lane:
-    """One instance's queue. At most slots + `AHEAD` requests are with it.
+    """One instance's queue. At most `places` requests are with it.
 
     `changed` is called when something has become possible that was not: it needs its instance, or
     has become idle. All belongs to one event loop; `clock` is the loop's.
@@ -219,7 +227,7 @@ class Lane:
         self._let_in()
 
     def _has_place(self) -> bool:
-        return self.state == "ready" and self.in_flight < self.slots + AHEAD
+        return self.state == "ready" and self.in_flight < places(self.slots)
 
     def _next_may_go(self) -> bool:
         if not self._waiting:

@@ -19,11 +19,13 @@ from pytest_llmeval.orchestrator.front_door.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may ask of us: bytes of a head and of a body, and seconds.
+    """What clients may ask of us: bytes of a head and of a body, seconds, and open connections.
 
     A head must be complete within `head_seconds`, a body within `body_seconds` and as many more as
     it takes at `slowest` bytes a second. A connection without a request is closed after
-    `idle_seconds`; one whose request was refused is listened to for `farewell_seconds`.
+    `idle_seconds`; one whose request was refused is listened to for `farewell_seconds`. Of
+    `clients` each may need another connection to a server, and many systems give a process 1,024
+    files.
     """
 
     head: int = 32 * 1024
@@ -33,6 +35,7 @@ class Limits:
     slowest: int = 64 * 1024
     idle_seconds: float = 120
     farewell_seconds: float = 2
+    clients: int = 480
 
     def overdue(self, reader: RequestReader, waited: float) -> str | None:
         """Why a request that began so many seconds ago is given up, or None."""

@@ -3,11 +3,11 @@
 import { act, forgetToken, hasToken, keepToken, takeToken, watch } from "./link.js";
 import { Log } from "./log.js";
 import { element, Rows } from "./rows.js";
-import { stateOf, summary, visible } from "./words.js";
+import { atDoor, stateOf, summary, visible } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
-const known = { views: new Map(), pending: [], daemon: true, skew: 0, live: false, begun: false };
+const known = { views: new Map(), pending: [], door: null, daemon: true, skew: 0, live: false, begun: false };
 const log = new Log();
 const rows = new Rows(at("rows"), perform);
 
@@ -15,10 +15,11 @@ const now = () => Date.now() / 1000 + known.skew;
 
 function show() {
   const views = [...known.views.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
-  rows.show(views, known.pending, now(), known.live && hasToken());
+  rows.show(views, known.door, known.pending, now(), known.live && hasToken());
   at("table").hidden = !views.length;
   at("empty").hidden = !known.begun || views.length > 0;
   at("summary").textContent = summary(views);
+  at("door").textContent = atDoor(known.door);
   document.title = views.length ? `${summary(views)} · llama-orch` : "llama-orch";
   at("daemon").hidden = !known.begun || known.daemon;
   at("daemon").textContent = "daemon not running";
@@ -32,7 +33,7 @@ const told = {
   overview(all) {
     known.views = new Map(all.instances.map((view) => [view.name, view]));
     known.skew = all.now ? all.now - Date.now() / 1000 : 0;
-    Object.assign(known, { pending: all.pending, daemon: all.daemon, begun: true });
+    Object.assign(known, { pending: all.pending, door: all.door, daemon: all.daemon, begun: true });
     told.trouble({ message: all.trouble });
   },
   instance(view) {
@@ -47,6 +48,9 @@ const told = {
   },
   pending(jobs) {
     known.pending = jobs;
+  },
+  door(figures) {
+    known.door = figures;
   },
   daemon({ up }) {
     known.daemon = up;

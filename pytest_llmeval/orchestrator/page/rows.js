@@ -1,8 +1,10 @@
 // The table: a row for each instance, which is changed in place, so that focus and selection stay.
 
-import { device, doing, isUp, memory, model, speed, stateOf, uptime, visible } from "./words.js";
+import { device, doing, isUp, memory, model, speed, stateOf, traffic, uptime, visible } from "./words.js";
 
 const LABELS = ["Instance", "Health", "Backend", "Port", "PID", "Uptime", "Restarts", "Tokens/s", "Memory"];
+
+const SHOWN_WHOLE = 50; // characters that three lines have room for in the narrowest column
 
 export function element(tag, attributes = {}, ...inner) {
   const made = document.createElement(tag);
@@ -24,7 +26,8 @@ class Row {
     this.name = element("span", { class: "name" }, visible(name));
     this.model = element("span", { class: "more" });
     this.word = element("span", { class: "health" });
-    this.why = element("span", { class: "more why" });
+    this.requests = element("span", { class: "more requests" });
+    this.why = element("span", { class: "more why", tabindex: "-1" });
     this.backend = element("span", { class: "backend" });
     this.device = element("span", { class: "more" });
     this.numbers = LABELS.slice(3).map(() => element("span"));
@@ -36,7 +39,7 @@ class Row {
     }));
     this.buttons.start.classList.add("primary");
     const cells = [
-      [this.name, this.model], [this.word, this.why], [this.backend, this.device],
+      [this.name, this.model], [this.word, this.requests, this.why], [this.backend, this.device],
       ...this.numbers.map((number) => [number]),
     ].map((inner, at) => {
       const kind = at ? "cell" : "rowheader";
@@ -49,15 +52,18 @@ class Row {
     this.element = element("tr", { role: "row", "data-name": name }, ...cells, actions);
   }
 
-  show(view, pending, now, mayAct) {
+  show(view, lane, pending, now, mayAct) {
     const state = stateOf(view, now);
     const busy = doing(pending);
     say(this.model, model(view));
     mark(this.model, "title", visible(view.model));
     say(this.word, busy || state.word);
     mark(this.word, "data-tone", busy ? "wait" : state.tone);
+    say(this.requests, traffic(lane));
     say(this.why, state.why);
     mark(this.why, "title", state.why);
+    // What is cut short is shown whole while it has the focus: by a tap, a click or the Tab key.
+    mark(this.why, "tabindex", state.why.length > SHOWN_WHOLE ? "0" : "-1");
     say(this.backend, view.backend ?? "");
     say(this.device, device(view));
     const numbers = [view.port ?? "", view.pid ?? "", uptime(view, now), view.restarts, speed(view), memory(view.memory)];
@@ -93,7 +99,8 @@ export class Rows {
     this.rows = new Map();
   }
 
-  show(views, pending, now, mayAct) {
+  show(views, door, pending, now, mayAct) {
+    const lanes = new Map((door?.instances ?? []).map((lane) => [lane.name, lane]));
     const names = new Set(views.map((view) => view.name));
     for (const [name, row] of this.rows) {
       if (!names.has(name)) {
@@ -107,7 +114,7 @@ export class Rows {
       if (this.body.children[at] !== row.element) this.body.insertBefore(row.element, this.body.children[at] ?? null);
       const its = pending.filter((job) => job.name === view.name).map((job) => job.action);
       const focused = row.element.contains(document.activeElement) ? document.activeElement : null;
-      row.show(view, its, now, mayAct);
+      row.show(view, lanes.get(view.name), its, now, mayAct);
       keepFocus(row, focused);
     });
   }

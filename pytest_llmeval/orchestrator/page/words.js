@@ -79,6 +79,24 @@ export function doing(actions) {
   return actions.length ? DOING[actions[actions.length - 1]] : "";
 }
 
+/** What goes on at the front door: how many requests are with an instance, and how many wait. */
+function requests(inFlight, waiting) {
+  const parts = [inFlight && `${inFlight} in flight`, waiting && `${waiting} waiting`].filter(Boolean);
+  return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(", "); // lines break at the comma
+}
+
+/** The requests for one instance; "" where there are none, or no front door. */
+export function traffic(lane) {
+  return lane ? requests(lane.in_flight, lane.queued) : "";
+}
+
+/** The front door as a whole; "" where there is none. */
+export function atDoor(door) {
+  if (!door) return "";
+  const sum = (count) => door.instances.reduce((total, lane) => total + lane[count], 0);
+  return `front door: ${requests(sum("in_flight"), sum("queued")) || "no requests"}`;
+}
+
 /** How many there are, and how many of them answer. */
 export function summary(views) {
   if (!views.length) return "";

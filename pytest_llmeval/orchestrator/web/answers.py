@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +19,9 @@ from pytest_llmeval.errors import (
     StateError,
     UnknownInstanceError,
 )
-from pytest_llmeval.orchestrator.config import InstanceConfig
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
 from pytest_llmeval.orchestrator.views import HealthEntry, InstanceDetail, InstanceView
-from pytest_llmeval.redaction import redact
+from pytest_llmeval.redaction import REDACTED, redact
 from pytest_llmeval.servers.health import HealthState
 
 Action = Literal["start", "stop", "restart", "reset"]
@@ -64,7 +65,8 @@ class Overview:
     """All instances now, by the clock of this machine in seconds since 1970.
 
     `daemon` is whether it runs; where not, nobody watches the instances. `trouble` says why their
-    state cannot be read, which then is the last that was known.
+    state cannot be read, which then is the last that was known. `door` is what goes on at the front
+    door of this `serve`, where it has one.
     """
 
     now: float
@@ -72,6 +74,7 @@ class Overview:
     instances: tuple[InstanceView, ...]
     pending: tuple[Job, ...] = ()
     trouble: str | None = None
+    door: DoorFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +98,46 @@ def health_answer(detail: InstanceDetail) -> HealthAnswer:
 
 
 def without_secrets(detail: InstanceDetail) -> InstanceDetail:
-    """The same with keys and passwords taken out of the config's `env` and `args`."""
+    """The same with keys and passwords taken out of the config's `env` and `args`.
+
+    Configs refuse what is known to be one. But every user of the machine may look here, so what is
+    only named like one is not shown either.
+    """
     config = detail.config
-    env = {name: redact(f"{name}={value}")[len(name) + 1 :] for name, value in config.env.items()}
-    public = config.model_copy(update={"env": env, "args": _public(config)})
+    if config is None:
+        return detail
+    env = {name: _public(name, value) for name, value in config.env.items()}
+    public = config.model_copy(update={"env": env, "args": _public_args(config.args)})
     return dataclasses.replace(detail, config=public)
 
 
-def _public(config: InstanceConfig) -> tuple[str, ...]:
-    """An argument is looked at together with the one before it: `--api-key`, `abc`."""
-    pairs = zip(("", *config.args), config.args, strict=False)
-    return tuple(redact(f"{option} {value}")[len(redact(option)) + 1 :] for option, value in pairs)
+_SECRETS = frozenset(
+    {
+        *("key", "keys", "apikey", "token", "tokens", "hft", "secret", "secrets", "auth"),
+        *("password", "passwd", "passphrase", "pass", "pwd", "pat", "credential", "credentials"),
+        *("authorization", "bearer", "cookie"),
+    }
+)
+"""Words in the names of variables and options that are about secrets; `-hft` is llama-server's."""
+
+
+def _public(name: str, value: str) -> str:
+    """The value of a variable or an option, if it may be shown."""
+    is_secret = value and _SECRETS.intersection(re.split(r"[^a-z0-9]+", name.lower()))
+    return REDACTED if is_secret else redact(value)
+
+
+def _public_args(args: tuple[str, ...]) -> tuple[str, ...]:
+    """A value stands in the argument of its option (`--api-key=abc`), or in the one after it."""
+    return tuple(map(_public_arg, ("", *args), args))
+
+
+def _public_arg(before: str, arg: str) -> str:
+    if not arg.startswith("-"):
+        waits_for_it = before.startswith("-") and "=" not in before
+        return _public(before if waits_for_it else "", arg)
+    option, equals, value = arg.partition("=")
+    return f"{redact(option)}{equals}{_public(option, value)}"
 
 
 #: A status of HTTP and a word for each kind of error; the first that fits counts.
@@ -124,5 +156,5 @@ def problem_of(error: Exception) -> tuple[int, Problem]:
     """The status and the words for an error; what is none of ours is a mistake of ours: 500."""
     for kind, status, word in _KINDS:
         if isinstance(error, kind):
-            return status, Problem(str(error), word)
-    return 500, Problem(f"{type(error).__name__}: {error}", "internal")
+            return status, Problem(redact(str(error)), word)
+    return 500, Problem(redact(f"{type(error).__name__}: {error}"), "internal")

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from pytest_llmeval import __version__
 from pytest_llmeval.errors import LlmevalError, OrchestratorError
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
 from pytest_llmeval.orchestrator.views import InstanceDetail, Instances, InstanceView, Stream
 from pytest_llmeval.orchestrator.web import metrics
 from pytest_llmeval.orchestrator.web.access import ASSETS, Access
@@ -31,7 +32,7 @@ from pytest_llmeval.orchestrator.web.answers import (
     problem_of,
     without_secrets,
 )
-from pytest_llmeval.orchestrator.web.feed import Feed, Scene
+from pytest_llmeval.orchestrator.web.feed import INTERVAL, Feed, Scene
 from pytest_llmeval.orchestrator.web.gate import SECURITY, Gate, problem_answer
 from pytest_llmeval.orchestrator.web.jobs import Jobs
 from pytest_llmeval.orchestrator.web.log_part import LogPart, read_part
@@ -60,6 +61,15 @@ TOKEN = [
 ]
 
 
+Daemon = Callable[[], bool]
+Door = Callable[[], DoorFigures | None]
+
+
+def no_door() -> DoorFigures | None:
+    """Of a `serve` without `--proxy`."""
+    return None
+
+
 class EventStream(StreamingResponse):
     """Server-sent events."""
 
@@ -69,12 +79,13 @@ class EventStream(StreamingResponse):
 class Office:
     """What all routes work with: the instances, the jobs under way and the feed of changes."""
 
-    def __init__(self, instances: Instances, daemon: Callable[[], bool], interval: float):
+    def __init__(self, instances: Instances, daemon: Daemon, door: Door, interval: float):
         self.instances = instances
         self.threads = Threads()
         self.feed = Feed(self.scene, interval=interval)
         self.jobs = Jobs(instances, self.feed.poke)
         self._daemon = daemon
+        self._door = door
 
     def close(self) -> None:
         """Let all go who wait for something; else the server could not end."""
@@ -84,7 +95,7 @@ class Office:
     async def overview(self) -> Overview:
         """All instances now."""
         daemon, views = await self.threads(lambda: (self._daemon(), self.instances.overview()))
-        return Overview(time.time(), daemon, views, self.jobs.pending)
+        return Overview(time.time(), daemon, views, self.jobs.pending, door=self._door())
 
     async def scene(self) -> Scene:
         """All that watchers are told of."""
@@ -94,13 +105,19 @@ class Office:
 
 
 def make_app(
-    instances: Instances, *, access: Access, daemon: Callable[[], bool], interval: float = 0.5
+    instances: Instances,
+    *,
+    access: Access,
+    daemon: Daemon,
+    door: Door = no_door,
+    interval: float = INTERVAL,
 ) -> FastAPI:
-    """The interface over these instances; `daemon` tells whether the daemon runs.
+    """The interface over these instances; `daemon` tells whether the daemon runs, `door` what goes
+    on at the front door, where there is one.
 
     Its `state.office` must be closed for the server to end: those who watch never leave.
     """
-    office = Office(instances, daemon, interval)
+    office = Office(instances, daemon, door, interval)
     app = FastAPI(
         title="llama-orch",
         version=__version__,
@@ -151,7 +168,7 @@ def _reading(office: Office) -> APIRouter:
     @router.get("/events", tags=["events"], response_class=EventStream, responses=PROBLEMS_IN_JSON)
     async def events() -> StreamingResponse:
         """Server-sent events: `overview` once, then `instance`, `gone`, `pending`, `outcome`,
-        `daemon` and `trouble` as things change.
+        `door`, `daemon` and `trouble` as things change.
         """
         # A proxy in between must not collect them.
         return EventStream(office.feed.events(), headers={"X-Accel-Buffering": "no"})
@@ -163,7 +180,7 @@ def _reading(office: Office) -> APIRouter:
         """For Prometheus, in its text format 0.0.4."""
         seen = await office.overview()
         families = metrics.metrics(
-            seen.instances, daemon=seen.daemon, version=__version__, now=seen.now
+            seen.instances, seen.door, daemon=seen.daemon, version=__version__, now=seen.now
         )
         return Response(metrics.as_text(families), media_type=metrics.CONTENT_TYPE)
 

@@ -51,6 +51,8 @@ def messages(before: Scene | None, after: Scene) -> list[Message]:
         found.append(("pending", now.pending))
     if now.daemon != was.daemon:
         found.append(("daemon", {"up": now.daemon}))
+    if now.door != was.door:
+        found.append(("door", now.door))
     if now.trouble != was.trouble:
         found.append(("trouble", {"message": now.trouble}))
     return found + [("outcome", each) for each in after.outcomes if each.number > told]

@@ -39,7 +39,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
-        if scope["type"] != "http":  # the start and the end of the app
+        if scope["type"] != "http":
+            # The start and the end of the app. Nothing else is served, so nothing else comes by.
+            assert scope["type"] == "lifespan", scope["type"]
             await self._app(scope, receive, send)
             return
 

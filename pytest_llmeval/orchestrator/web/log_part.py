@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pytest_llmeval.redaction import redact
+
 MOST_BYTES = 2**20
 """No part is longer; of what a reader has missed by more, the end is given."""
 
-
 WITNESS_BYTES = 64
+"""So much of what stands before a cursor tells whether the file is still the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Whole lines of a log as the server wrote them, and `rest`, the line that it is writing.
+    """Whole lines of a log, and `rest`, the line that is being written; without secrets.
 
     With `cursor` the part that follows is asked for. `fresh`: the lines do not follow on those of
     the cursor that was given, because the file was rotated, or too much was written meanwhile.
@@ -52,11 +54,15 @@ def _read(log: BinaryIO, tail: int, after: str | None) -> LogPart:
     if fresh:
         lines = lines[-tail:] if tail else []
     return LogPart(
-        tuple(line.decode("utf-8", "replace") for line in lines),
-        rest.decode("utf-8", "replace"),
+        tuple(map(_text, lines)),
+        _text(rest),
         _cursor(log, begin + len(data) - len(rest)),
         fresh,
     )
+
+
+def _text(line: bytes) -> str:
+    return redact(line.decode("utf-8", "replace"))
 
 
 def _cursor(log: BinaryIO, offset: int) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
+from pytest_llmeval.orchestrator.front_door.fleet import LaneFigures
 from pytest_llmeval.orchestrator.views import InstanceView
 from pytest_llmeval.servers.health import HealthState
 
@@ -30,9 +32,20 @@ class Family:
 
 
 def metrics(
-    views: Sequence[InstanceView], *, daemon: bool, version: str, now: float
+    views: Sequence[InstanceView],
+    door: DoorFigures | None = None,
+    *,
+    daemon: bool,
+    version: str,
+    now: float,
 ) -> list[Family]:
     """Everything that is measured; one instance is one value of the label `instance`."""
+    return [*_of_instances(views, daemon=daemon, version=version, now=now), *_of_door(door)]
+
+
+def _of_instances(
+    views: Sequence[InstanceView], *, daemon: bool, version: str, now: float
+) -> list[Family]:
     return [
         Family("llama_orch_info", "gauge", "The version.", [({"version": version}, 1)]),
         Family("llama_orch_daemon_up", "gauge", "Whether the daemon runs.", [({}, daemon)]),
@@ -76,6 +89,74 @@ def metrics(
         ),
         _each("uptime_seconds", "Since its process was started.", views, _uptime(now)),
     ]
+
+
+def _of_door(door: DoorFigures | None) -> list[Family]:
+    """The front door's own; one that is not open has none."""
+    if door is None:
+        return []
+    clients = Family(
+        "llama_orch_front_door_connections",
+        "gauge",
+        "Connections of clients to the front door.",
+        [({}, door.clients)],
+    )
+    return [
+        clients,
+        *(
+            Family(
+                f"llama_orch_front_door_{name}",
+                kind,
+                text,
+                [({"instance": lane.name}, value(lane)) for lane in door.instances],
+            )
+            for name, kind, text, value in _AT_THE_DOOR
+        ),
+    ]
+
+
+_AT_THE_DOOR: tuple[
+    tuple[str, Literal["gauge", "counter"], str, Callable[[LaneFigures], float]], ...
+] = (
+    ("in_flight", "gauge", "Requests that are with an instance.", lambda lane: lane.in_flight),
+    ("queued", "gauge", "Requests that wait for an instance.", lambda lane: lane.queued),
+    (
+        "requests_total",
+        "counter",
+        "Requests for an instance, also those that were refused.",
+        lambda lane: lane.counts.requests,
+    ),
+    (
+        "failures_total",
+        "counter",
+        "Requests without a whole answer from the instance.",
+        lambda lane: lane.counts.failures,
+    ),
+    (
+        "refused_total",
+        "counter",
+        "Requests refused because too many waited.",
+        lambda lane: lane.counts.refused,
+    ),
+    (
+        "starts_total",
+        "counter",
+        "Starts of an instance because a request asked for it.",
+        lambda lane: lane.counts.starts,
+    ),
+    (
+        "unloads_total",
+        "counter",
+        "Instances taken down: unused for their ttl, or in the way of another.",
+        lambda lane: lane.counts.unloads,
+    ),
+    (
+        "answer_seconds_total",
+        "counter",
+        "What whole answers of an instance took, waiting left out.",
+        lambda lane: lane.counts.seconds,
+    ),
+)
 
 
 def as_text(families: Iterable[Family]) -> str:

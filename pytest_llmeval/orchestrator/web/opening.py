@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_llmeval.errors import MissingExtraError, OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
@@ -12,32 +13,45 @@ from pytest_llmeval.orchestrator.listening import Listener, listen
 from pytest_llmeval.orchestrator.web.access import Access, access_to, is_loopback
 from pytest_llmeval.orchestrator.web.token_file import given_token, kept_token
 
+if TYPE_CHECKING:
+    from pytest_llmeval.orchestrator.front_door.door import DoorListener
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An interface that is bound and not yet run; `token` is ours to show, None if it was given."""
+    """An interface that is bound and not yet run."""
 
     listener: Listener
     port: int
-    token: str | None
 
 
 def open_interface(
-    home: Home, host: str, port: int, token_env: str | None, environ: Mapping[str, str]
+    home: Home,
+    host: str,
+    port: int,
+    access: Access,
+    environ: Mapping[str, str],
+    door: DoorListener | None = None,
 ) -> Opened:
-    """Bind the interface. Whatever could be wrong is told here, before it answers anybody."""
+    """Bind the interface. Whatever could be wrong is told here, before it answers anybody.
+
+    `door` is the front door beside it, whose figures it shows.
+    """
     _need_extra()
     from pytest_llmeval.orchestrator.client import Client
     from pytest_llmeval.orchestrator.daemon import running
-    from pytest_llmeval.orchestrator.web.app import make_app
+    from pytest_llmeval.orchestrator.web.app import make_app, no_door
     from pytest_llmeval.orchestrator.web.server import WebServer
 
-    access = access_for(home, host, token_env, environ)
     listening = listen(host, port)
     instances = Client.open(home, environ=environ)
-    app = make_app(instances, access=access, daemon=lambda: running(home) is not None)
-    own = None if token_env else access.token
-    return Opened(WebServer(app, listening), listening.getsockname()[1], own)
+    app = make_app(
+        instances,
+        access=access,
+        daemon=lambda: running(home) is not None,
+        door=no_door if door is None else lambda: door.figures,
+    )
+    return Opened(WebServer(app, listening), listening.getsockname()[1])
 
 
 def access_for(home: Home, host: str, token_env: str | None, environ: Mapping[str, str]) -> Access:

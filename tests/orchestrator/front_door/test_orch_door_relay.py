@@ -11,6 +11,7 @@ import pytest
 
 from pytest_llmeval.errors import OrchestratorError, ServerStartError, StateError
 from pytest_llmeval.orchestrator.front_door.door import open_front_door
+from pytest_llmeval.orchestrator.front_door.lane import places
 from pytest_llmeval.orchestrator.front_door.reading import Limits
 from tests.orchestrator.front_door.conftest import (
     STREAM,
@@ -255,7 +256,7 @@ def test_a_client_that_goes_leaves_the_queue(stand_in: DoorStandIn) -> None:
             writer.write(post(ASK))
         figures = world.door.snapshot
         await until(lambda: figures().instances[0].queued == 3)
-        assert figures().instances[0].in_flight == 2  # a slot, and one ahead
+        assert figures().instances[0].in_flight == places(1) == 2
         for writer in writers[:4]:
             writer.close()
         await until(lambda: len(world.upstream.seen) == 3)
@@ -373,7 +374,7 @@ def test_many_requests_at_once_start_an_instance_once(stand_in: DoorStandIn) -> 
         stand_in.go.set()
         assert {reply.status for reply in await asyncio.gather(*asked)} == {200}
         assert stand_in.ups() == ["tiny"]
-        assert world.upstream.most == 3  # two slots, and one ahead
+        assert world.upstream.most == places(2) == 3
 
     declare = {"tiny": {"up": False, "slots": 2, "aliases": ("fast",)}}
     with_world(stand_in, use, [0.01, whole({})], declare=declare)
@@ -427,6 +428,21 @@ def test_the_key_of_the_server_takes_the_place_of_the_clients(stand_in: DoorStan
     declare = {"tiny": {"config": {"server": {"api_key_env": "KEY"}}}}
     environ = {"KEY": "of-the-server"}
     with_world(stand_in, use, declare=declare, key="of-the-door", environ=environ)
+
+
+def test_a_key_that_the_front_door_does_not_have_is_told_before_anything_is_started(
+    stand_in: DoorStandIn,
+) -> None:
+    async def use(world: World) -> None:
+        reply = await world.post(ASK)
+        assert reply.status == 503
+        assert "the front door has none: set MISSING_KEY where `llama-orch serve` is started" in (
+            reply.message
+        )
+        assert stand_in.ups() == []
+
+    declare = {"tiny": {"up": False, "config": {"server": {"api_key_env": "MISSING_KEY"}}}}
+    with_world(stand_in, use, declare=declare)
 
 
 def test_memory_is_made_by_taking_down_the_longest_unused(stand_in: DoorStandIn) -> None:
@@ -591,6 +607,25 @@ def test_one_that_sends_too_much_still_reads_why(stand_in: DoorStandIn) -> None:
         assert reply.message == "the body is longer than 1,000 bytes"
 
     with_world(stand_in, use, limits=Limits(body=1000))
+
+
+def test_past_the_limit_of_connections_one_is_told_and_the_others_go_on(
+    stand_in: DoorStandIn,
+) -> None:
+    async def use(world: World) -> None:
+        held = [await world.connect() for _ in range(2)]
+        await until(lambda: world.door.snapshot().clients == 2)
+        reply = (await world.ask(b""))[0]
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        assert reply.headers["connection"] == "close"
+        assert reply.message.startswith("So many connections are open that no more are taken")
+        held[0][1].write(post(ASK))
+        assert (await held[0][0].readline()) == b"HTTP/1.1 200 OK\r\n"
+        held[1][1].close()
+        await until(lambda: world.door.snapshot().clients == 1)
+        assert (await world.post(ASK)).status == 200
+
+    with_world(stand_in, use, limits=Limits(clients=2, farewell_seconds=0.1))
 
 
 def test_a_port_that_is_taken_is_told_with_the_option_for_another(stand_in: DoorStandIn) -> None:

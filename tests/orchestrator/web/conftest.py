@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
+from pytest_llmeval.orchestrator.front_door.fleet import LaneFigures
+from pytest_llmeval.orchestrator.front_door.lane import Counts
 from pytest_llmeval.orchestrator.listening import listen, serve
 from pytest_llmeval.orchestrator.views import Instances
 from pytest_llmeval.orchestrator.web.access import access_to
-from pytest_llmeval.orchestrator.web.app import Office, make_app
-from pytest_llmeval.orchestrator.web.server import WebServer
+from pytest_llmeval.orchestrator.web.app import Door, Office, make_app, no_door
+from pytest_llmeval.orchestrator.web.server import HEAD_SECONDS, WebServer
 from tests.standins.instances import StandIn
 
 if TYPE_CHECKING:
@@ -35,15 +38,27 @@ class Served:
     url: str
     office: Office
     instances: Any
+    client: httpx.Client
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Ask it as a program does."""
-        return httpx.request(method, self.url + path, timeout=60, **{"trust_env": False, **options})
+        return self.client.request(method, self.url + path, **options)
+
+    def begin_anew(self, folder: Path) -> None:
+        """As for somebody who comes first: nothing under way, nobody who watches, no instances."""
+        self.instances.go.set()
+        until(lambda: not self.office.jobs.pending and not self.office.feed.watchers)
+        vars(self.instances).update(vars(StandIn(folder)))
 
 
 @contextlib.contextmanager
 def serving(
-    instances: Instances, daemon: Any, *, host: str = "127.0.0.1", names: tuple[str, ...] = ()
+    instances: Instances,
+    daemon: Callable[[], bool],
+    *,
+    door: Door = no_door,
+    host: str = "127.0.0.1",
+    head_seconds: float = HEAD_SECONDS,
 ) -> Iterator[Served]:
     """Serve these instances until the block ends."""
     listening = listen("127.0.0.1", 0)
@@ -52,9 +67,9 @@ def serving(
     loops: list[tuple[asyncio.AbstractEventLoop, WebServer, Office]] = []
 
     async def answer() -> None:
-        access = access_to(host, TOKEN, names)
-        app = make_app(instances, access=access, daemon=daemon, interval=0.05)
-        web = WebServer(app, listening)
+        access = access_to(host, TOKEN, ["desk"])
+        app = make_app(instances, access=access, daemon=daemon, door=door, interval=0.05)
+        web = WebServer(app, listening, head_seconds)
         loops.append((asyncio.get_running_loop(), web, app.state.office))
         begun.set()
         await serve([web])
@@ -64,12 +79,22 @@ def serving(
     begun.wait()
     loop, web, office = loops[0]
     try:
-        yield Served(url, office, instances)
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            yield Served(url, office, instances, client)
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended already
             loop.call_soon_threadsafe(web.stop)
         thread.join(60)
     assert not thread.is_alive()
+
+
+def door(**requests: tuple[int, int]) -> DoorFigures:
+    """A front door with so many requests in flight, and waiting, for each instance."""
+    lanes = tuple(
+        LaneFigures(name, "ready", in_flight, queued, Counts(requests=in_flight + queued))
+        for name, (in_flight, queued) in requests.items()
+    )
+    return DoorFigures(sum(map(sum, requests.values())), lanes)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -83,18 +108,40 @@ def stand_in(tmp_path: Path) -> StandIn:
     return StandIn(tmp_path)
 
 
-@pytest.fixture
-def served(stand_in: StandIn) -> Iterator[Served]:
-    """An interface over the stand-in, for this machine alone."""
-    with serving(stand_in, lambda: stand_in.daemon) as one:
+@contextlib.contextmanager
+def serving_stand_in(host: str) -> Iterator[Served]:
+    """An interface over a stand-in, which tests use one after the other."""
+    instances = StandIn(Path())
+    with serving(
+        instances, lambda: instances.daemon, door=lambda: instances.door, host=host
+    ) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Served]:
+    with serving_stand_in("127.0.0.1") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def standing_remotely() -> Iterator[Served]:
+    with serving_stand_in("0.0.0.0") as one:
         yield one
 
 
 @pytest.fixture
-def served_remotely(stand_in: StandIn) -> Iterator[Served]:
+def served(standing: Served, tmp_path: Path) -> Served:
+    """An interface over a stand-in, for this machine alone."""
+    standing.begin_anew(tmp_path)
+    return standing
+
+
+@pytest.fixture
+def served_remotely(standing_remotely: Served, tmp_path: Path) -> Served:
     """The same as for other machines: it listens on 127.0.0.1, but has the rules of 0.0.0.0."""
-    with serving(stand_in, lambda: stand_in.daemon, host="0.0.0.0", names=("desk",)) as one:
-        yield one
+    standing_remotely.begin_anew(tmp_path)
+    return standing_remotely
 
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

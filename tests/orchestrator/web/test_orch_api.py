@@ -19,7 +19,8 @@ from pytest_llmeval.errors import (
     StateError,
 )
 from pytest_llmeval.orchestrator.config import InstanceConfig
-from tests.orchestrator.web.conftest import RIGHT, Served, until
+from pytest_llmeval.redaction import REDACTED
+from tests.orchestrator.web.conftest import RIGHT, Served, door, until
 
 
 def act(served: Served, action: str, name: str = "qwen", *, wait: bool = True) -> Any:
@@ -42,6 +43,16 @@ def test_the_overview_has_all_instances_and_whether_the_daemon_runs(served: Serv
     assert (seen["daemon"], seen["pending"], seen["trouble"]) == (True, [], None)
 
 
+def test_the_overview_tells_what_goes_on_at_the_front_door(served: Served) -> None:
+    served.instances.add_up("qwen")
+    assert served.call("GET", "/instances").json()["door"] is None
+    served.instances.door = door(qwen=(3, 2))
+    told = served.call("GET", "/instances").json()["door"]
+    assert told["clients"] == 5
+    (lane,) = told["instances"]
+    assert (lane["name"], lane["in_flight"], lane["queued"]) == ("qwen", 3, 2)
+
+
 def test_an_instance_is_described_with_its_config_and_histories(served: Served) -> None:
     served.instances.add_up("qwen")
     seen = served.call("GET", "/instances/qwen").json()
@@ -57,21 +68,47 @@ def test_no_key_of_a_config_is_told(served: Served) -> None:
     served.instances.configs["qwen"] = InstanceConfig.model_validate(
         {
             "model": {"path": "m.gguf"},
-            "env": {"OPENAI_API_KEY": "abcdef", "CUDA_VISIBLE_DEVICES": "1", "EMPTY": ""},
-            "args": ["--api-key", "s3cret word", "--threads", "4", "--api-key=other", "plain"],
+            "env": {
+                "OPENAI_API_KEY": "abcdef",
+                "HF_TOKEN": "swordfish",
+                "db-password": "x",
+                "CUDA_VISIBLE_DEVICES": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+                "HF_PAT": "",
+                "URL": "https://me:pw@example.org/",
+            },
+            "args": [
+                *("--api-key", "s3cret word", "-hft", "swordfish", "--api-key=other", "plain"),
+                *("--threads", "4", "--override-kv", "tokenizer.ggml.add_bos_token=bool:false"),
+                *("sk-abcdefgh12345678", "--note=hf_abcdefgh1234", "--keep", "-1"),
+            ],
         }
     )
     config = served.call("GET", "/instances/qwen").json()["config"]
     assert config["env"] == {
-        "OPENAI_API_KEY": "[redacted]",
+        "OPENAI_API_KEY": REDACTED,
+        "HF_TOKEN": REDACTED,
+        "db-password": REDACTED,
         "CUDA_VISIBLE_DEVICES": "1",
-        "EMPTY": "",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_PAT": "",
+        "URL": f"https://{REDACTED}@example.org/",
     }
-    told = " ".join(config["args"])
-    assert "s3cret" not in told
-    assert "other" not in told
-    assert config["args"][2:4] == ["--threads", "4"]
-    assert config["args"][5] == "plain"
+    assert config["args"] == [
+        *("--api-key", REDACTED, "-hft", REDACTED, f"--api-key={REDACTED}", "plain"),
+        *("--threads", "4", "--override-kv", "tokenizer.ggml.add_bos_token=bool:false"),
+        *(REDACTED, f"--note={REDACTED}", "--keep", "-1"),
+    ]
+
+
+def test_no_key_that_a_server_writes_is_told(served: Served) -> None:
+    served.instances.add("qwen")
+    line = "started with --api-key swordfish"
+    served.instances.log("qwen", "err").write_text(f"{line}\n{line}", encoding="utf-8")
+    part = served.call("GET", "/instances/qwen/logs").json()
+    assert part["lines"] == [part["rest"]] == [f"started with --api-key {REDACTED}"]
+    served.instances.fails["qwen"] = ServerStartError("it died", log_tail=(line,))
+    assert error_of(act(served, "start"))[2].endswith(f"--api-key {REDACTED}")
 
 
 @pytest.mark.parametrize(("health", "ready"), [("healthy", True), ("busy", True), ("error", False)])
@@ -122,12 +159,12 @@ def test_an_action_that_is_under_way_is_not_begun_again(served: Served) -> None:
 
 
 def test_many_slow_starts_keep_nobody_from_looking(served: Served) -> None:
-    names = [f"model-{number}" for number in range(40)]
+    names = [f"model-{number}" for number in range(20)]
     served.instances.go.clear()
     for name in names:
         served.instances.add(name)
         act(served, "start", name, wait=False)
-    assert len(served.call("GET", "/instances").json()["pending"]) == 40
+    assert len(served.call("GET", "/instances").json()["pending"]) == 20
     served.instances.go.set()
 
 

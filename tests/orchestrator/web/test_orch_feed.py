@@ -19,7 +19,7 @@ from pytest_llmeval.orchestrator.web.answers import Job, Outcome, Overview, Prob
 from pytest_llmeval.orchestrator.web.app import make_app
 from pytest_llmeval.orchestrator.web.feed import Feed, Scene, as_event, messages
 from pytest_llmeval.orchestrator.web.server import WebServer
-from tests.orchestrator.web.conftest import RIGHT, Served, until
+from tests.orchestrator.web.conftest import RIGHT, Served, door, until
 from tests.standins.instances import StandIn
 
 Event = tuple[str, Any]
@@ -91,8 +91,8 @@ def test_jobs_daemon_and_trouble_are_told_when_they_change(stand_in: StandIn) ->
     stand_in.add("a")
     before = scene(stand_in)
     after = scene(stand_in, pending=(Job("a", "start"),), trouble="locked")
-    after = replace(after, overview=replace(after.overview, daemon=False))
-    assert names(before, after) == ["pending", "daemon", "trouble"]
+    after = replace(after, overview=replace(after.overview, daemon=False, door=door(a=(1, 0))))
+    assert names(before, after) == ["pending", "daemon", "door", "trouble"]
     assert names(after, after) == []
 
 
@@ -133,6 +133,8 @@ def test_changes_are_told_as_they_happen(served: Served) -> None:
         assert following(seen, "gone") == {"name": "llama"}
         served.instances.daemon = False
         assert following(seen, "daemon") == {"up": False}
+        served.instances.door = door(qwen=(1, 0))
+        assert following(seen, "door")["instances"][0]["in_flight"] == 1
 
 
 def test_an_action_is_told_from_its_beginning_to_its_end(served: Served) -> None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pytest_llmeval.orchestrator.front_door.door import DoorFigures
+from pytest_llmeval.orchestrator.front_door.fleet import LaneFigures
+from pytest_llmeval.orchestrator.front_door.lane import Counts
 from pytest_llmeval.orchestrator.views import InstanceView
 from pytest_llmeval.orchestrator.web.metrics import STATES, as_text, metrics
-from tests.orchestrator.web.conftest import Served
+from tests.orchestrator.web.conftest import Served, door
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
@@ -83,8 +86,10 @@ UP = view(
 )
 
 
-def exposed(*views: InstanceView, daemon: bool = True) -> dict[str, Parsed]:
-    return parse(as_text(metrics(views, daemon=daemon, version="1.2", now=160.0)))
+def exposed(
+    *views: InstanceView, daemon: bool = True, door: DoorFigures | None = None
+) -> dict[str, Parsed]:
+    return parse(as_text(metrics(views, door, daemon=daemon, version="1.2", now=160.0)))
 
 
 def value(found: dict[str, Parsed], name: str, **labels: str) -> float | None:
@@ -104,6 +109,35 @@ def test_what_is_known_of_an_instance_is_measured() -> None:
     assert value(found, "daemon_up") == 0
     assert value(found, "info", version="1.2") == 1
     assert found["llama_orch_instance_restarts_total"].kind == "counter"
+
+
+def test_what_goes_on_at_the_front_door_is_measured() -> None:
+    counts = Counts(requests=90, failures=4, refused=3, starts=2, unloads=1, seconds=61.5)
+    lanes = (
+        LaneFigures("qwen", "ready", 5, 7, counts),
+        LaneFigures("llama", "down", 0, 0, Counts()),
+    )
+    found = exposed(UP, door=DoorFigures(13, lanes))
+    expected = {
+        "in_flight": 5,
+        "queued": 7,
+        "requests_total": 90,
+        "failures_total": 4,
+        "refused_total": 3,
+        "starts_total": 2,
+        "unloads_total": 1,
+        "answer_seconds_total": 61.5,
+    }
+    for name, number in expected.items():
+        assert value(found, f"front_door_{name}", instance="qwen") == number
+        assert value(found, f"front_door_{name}", instance="llama") == 0
+        kind = "counter" if name.endswith("_total") else "gauge"
+        assert found[f"llama_orch_front_door_{name}"].kind == kind
+    assert value(found, "front_door_connections") == 13
+
+
+def test_without_a_front_door_nothing_is_said_of_one() -> None:
+    assert [name for name in exposed(UP) if "front_door" in name] == []
 
 
 def test_health_is_one_of_all_states() -> None:
@@ -144,3 +178,7 @@ def test_the_interface_serves_them_as_prometheus_asks(served: Served) -> None:
     answer = served.call("GET", "/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert value(parse(answer.text), "instance_up", instance="qwen") == 1
+    served.instances.door = door(qwen=(3, 2))
+    told = parse(served.call("GET", "/metrics").text)
+    assert value(told, "front_door_in_flight", instance="qwen") == 3
+    assert value(told, "front_door_queued", instance="qwen") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmeval.errors import ServerStartError, StateError
 from pytest_llmeval.orchestrator.web.access import ASSETS
-from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, until
+from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, door, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -141,6 +141,21 @@ def test_changes_appear_by_themselves(served: Served, tab: Opened) -> None:
     del served.instances.views["qwen"]
     tab.see("#summary", "0 of 1 ready")
     assert tab.row("qwen").count() == 0
+
+
+def test_requests_at_the_front_door_are_shown_where_there_is_one(
+    served: Served, tab: Opened
+) -> None:
+    some(served)
+    tab.open(served).see(tab.row("qwen"), "healthy")
+    assert tab.page.inner_text("#door") == ""
+    served.instances.door = door(qwen=(3, 2), llama=(0, 1))
+    tab.see("#door", "front door: 3 in flight, 3 waiting")
+    tab.see(tab.row("qwen"), "3 in flight, 2 waiting")
+    assert tab.row("llama").locator(".requests").inner_text() == "1\u00a0waiting"
+    served.instances.door = door(qwen=(0, 0))
+    tab.see("#door", "front door: no requests")
+    assert not tab.row("qwen").locator(".requests").is_visible()
 
 
 def test_a_lost_connection_is_said_and_comes_back(served: Served, tab: Opened) -> None:
@@ -293,6 +308,37 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(served: Served, phone: Open
         ".map(e => e.offsetHeight)"
     )
     assert min(heights) >= 30
+
+
+def test_a_long_reason_is_cut_and_shown_whole_where_it_is_tapped(
+    served: Served, phone: Opened
+) -> None:
+    words = " ".join(f"word-{number}" for number in range(60))
+    served.instances.add("qwen", wanted="up", health="error", detail=words)
+    served.instances.add("llama", wanted="up", health="error", detail="short")
+    why = phone.open(served).row("qwen").locator(".why")
+    phone.see(why, "word-59")
+    cut = why.evaluate("e => e.scrollHeight > e.clientHeight")
+    why.tap()
+    assert (cut, why.evaluate("e => e.scrollHeight > e.clientHeight")) == (True, False)
+    assert why.get_attribute("tabindex") == "0"
+    assert phone.row("llama").locator(".why").get_attribute("tabindex") == "-1"
+
+
+def test_what_goes_wrong_is_in_sight_however_far_down_the_button_is(
+    served: Served, phone: Opened
+) -> None:
+    for number in range(30):
+        served.instances.add(f"model-{number:02}")
+    served.instances.fails["model-29"] = ServerStartError("it died", log_tail=("word",) * 60)
+    phone.open(served).button("model-29", "start").tap()
+    message = phone.page.get_by_text("start of model-29: it died")
+    phone.see(message, "it died")
+    place = message.bounding_box()
+    assert place is not None
+    assert place["y"] >= 0
+    assert place["y"] + place["height"] <= PHONE["height"] / 2
+    assert phone.page.get_by_role("button", name="Dismiss the message").is_visible()
 
 
 def test_everything_can_be_done_by_keyboard(served: Served, tab: Opened) -> None:
