@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from pytest_llmeval.servers.lease_files import Ended, Kept, LeaseFiles
 from pytest_llmeval.servers.lease_guard import is_needed
 from pytest_llmeval.servers.lease_sweep import sweep
 from pytest_llmeval.servers.leases import Lease, lease_key
+from pytest_llmeval.servers.process import ProcessStartError
 from pytest_llmeval.servers.sharing import SharedServer, shared
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -234,6 +236,26 @@ def test_whenever_the_starter_is_killed_one_server_is_there_in_the_end(
     assert servers == [facts["server"]]
     other.lets_go()
     assert sharing.nothing_is_left(facts)
+
+
+def test_a_lease_that_is_removed_by_hand_ends_its_server(sharing: Sharing) -> None:
+    holder = sharing.ask()
+    holder.says()
+    facts = holder.says()
+    shutil.rmtree(sharing.lease())
+    assert sharing.nothing_is_left(facts)
+
+
+def test_a_server_that_nobody_could_find_is_ended(sharing: Sharing, files: LeaseFiles) -> None:
+    """Where its guard cannot write who it is."""
+    sharing.folder.mkdir()
+    files.hold(me())
+    (files.folder / "guard.json").mkdir()
+    command = [sys.executable, "-c", f"open({str(files.folder / 'ran')!r}, 'w'); input()"]
+    lease = Lease(files.folder)
+    with pytest.raises(ProcessStartError, match=r"it cannot be said that it runs: .*guard\.json"):
+        lease.start(command, 0, environ=os.environ)
+    assert lease.is_free()
 
 
 def test_a_killed_guard_takes_the_server_along_and_who_asks_next_starts_it_anew(
