@@ -17,7 +17,8 @@ Who may die, and what ends the server then:
   pumped output and error; and the owner sees the guard's output end and kills what it knows by pid;
 - a wrapper that started the real server: what is left of its process group is killed.
 
-Every call that only POSIX or only Windows knows is in this module, in `job.py` or in `process.py`.
+Every call that only POSIX or only Windows knows is in this module, in `job.py`, `process.py`,
+`detached.py` or `trees.py`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Post = Callable[[str, bytes], "tuple[int, bytes]"]
 HEALTH_PATHS = ("/health", "/v1/health", "/v1/models")
 """Where an endpoint is asked for its health, as long as it knows no such path."""
 
-BUSY_WORDS = ("no slot available", "server busy")
+BUSY_WORDS = ("no slot available", "no slots available", "server busy", "server overloaded")
 """What llama.cpp and Ollama say when all their places are taken."""
 
 LOOK_SECONDS = 1.0

@@ -15,7 +15,7 @@ FAILURES = frozenset({"error", "unhealthy", "fail", "down"})
 MOST_WORDS = 200
 """Letters of an answer that are worth telling."""
 
-_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
+_PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!doctype html|<html)", re.IGNORECASE)
 _TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 

@@ -13,7 +13,8 @@ Each file has one kind of writer and is whole or not there, so that reading need
   process, and removed by the guard once that process is gone.
 
 Two locks: `start.lock` is held while somebody sees to it that the server runs, `guard.lock` by the
-guard for as long as it lives. Whoever is killed lets go of both.
+guard for as long as it lives. Whoever is killed lets go of both. Neither is ever removed, so that
+there are no two of one name; all else is, in the end (`lease_sweep.py`).
 """
 
 from __future__ import annotations
@@ -87,17 +88,27 @@ class LeaseFiles:
         return path
 
     def is_held(self) -> bool:
-        """Whether anybody uses the server who still lives; the traces of others are removed."""
-        held = False
-        for path in self._holders.iterdir():
-            name = _HOLDER.fullmatch(path.name)
-            if name is None:  # not ours: systems put files of their own into folders
-                continue
-            if Identity(int(name[1]), int(name[2]) / 1000, name[3]).lives():
-                held = True
-            else:
-                path.unlink(missing_ok=True)
-        return held
+        """Whether anybody uses the server who still lives; the traces of others are removed.
+
+        Nobody does where somebody has removed the whole folder.
+        """
+        try:
+            paths = list(self._holders.iterdir())
+        except FileNotFoundError:
+            return False
+        living = [path for path in paths if self._counts(path)]  # all: each trace is removed
+        return bool(living)
+
+    def _counts(self, path: Path) -> bool:
+        """Whether a holder lives; the trace of one that does not is removed."""
+        name = _HOLDER.fullmatch(path.name)
+        if name is None:  # not ours: systems put files of their own into folders
+            return False
+        if Identity(int(name[1]), int(name[2]) / 1000, name[3]).lives():
+            return True
+        with contextlib.suppress(OSError):  # Windows, with a virus scanner looking at it
+            path.unlink(missing_ok=True)
+        return False
 
     # What is there to use --------------------------------------------------------------------
 
@@ -111,6 +122,8 @@ class LeaseFiles:
             self._guard.replace(self._withdrawn)
         except PermissionError:
             return False
+        except FileNotFoundError:  # nobody can find what is not there
+            return True
         return True
 
     def put_back(self) -> None:

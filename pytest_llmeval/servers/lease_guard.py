@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from pytest_llmeval.servers import guard, job
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.lease_files import Ended, Kept, LeaseFiles
+from pytest_llmeval.servers.lease_sweep import sweep
 
 
 def main(order: Mapping[str, Any], command: Sequence[str]) -> int:
@@ -40,6 +41,7 @@ def main(order: Mapping[str, Any], command: Sequence[str]) -> int:
             files.write_ended(ended)
     except Timeout:  # whoever wanted us was killed, and who came next was quicker
         return 1
+    sweep(files.folder.parent)
     return 0 if ended.error is None else 1
 
 
@@ -52,7 +54,13 @@ def keep(files: LeaseFiles, order: Mapping[str, Any], command: Sequence[str]) ->
         server, pumps = guard.start(command, order, complaint=job.enclose_in_job())
     except OSError as error:
         return Ended(order["order"], error=guard.describe(error, command))
-    files.write_kept(Kept(order["order"], _who(os.getpid()), _who(server.pid), order["port"]))
+    try:
+        files.write_kept(Kept(order["order"], _who(os.getpid()), _who(server.pid), order["port"]))
+    except OSError as error:  # nobody could find the server, nor start another beside it
+        guard.kill(server)
+        guard.see_through(server, pumps, events, needed=lambda: False)
+        reason = guard.describe(error, command)
+        return Ended(order["order"], error=f"it cannot be said that it runs: {reason}")
     code = guard.see_through(server, pumps, events, needed=lambda: is_needed(files))
     return Ended(order["order"], code=code)
 

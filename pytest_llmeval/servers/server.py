@@ -9,18 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from pytest_llmeval.errors import EngineError, ServerLostError, ServerStartError, WrongDeviceError
-from pytest_llmeval.servers import ports
-from pytest_llmeval.servers.device_log import await_use
-from pytest_llmeval.servers.device_use import find_device_fault
-from pytest_llmeval.servers.health import (
-    Fetch,
-    Health,
-    Post,
-    Progress,
-    Waited,
-    wait_until_healthy,
-)
+from pytest_llmeval.errors import ServerLostError, ServerStartError
+from pytest_llmeval.servers.health import Fetch, Health, Post, Progress
 from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.logs import read_tail, start_section
 from pytest_llmeval.servers.process import (
@@ -31,20 +21,22 @@ from pytest_llmeval.servers.process import (
 )
 from pytest_llmeval.servers.restart import GivenUp, RestartHistory, after_answer, after_death
 from pytest_llmeval.servers.spec import ServerSpec
-from pytest_llmeval.servers.trees import Usage
+from pytest_llmeval.servers.startup import (
+    TAIL_LINES,
+    PortLostError,
+    Report,
+    Startup,
+    choose_port,
+    progress_of,
+    start_error,
+    url_of,
+)
 
 GRACE_SECONDS = 5.0
 """What a server gets to end by itself."""
 
 PORT_ATTEMPTS = 3
 """How often a free port may be lost to somebody else before it is no accident any more."""
-
-Report = Callable[[float, str], None]
-"""Told once a second how long a server has been starting, and the last line of its log."""
-
-
-class _PortLostError(Exception):
-    """Somebody else took the free port before the server did."""
 
 
 class Server:
@@ -93,7 +85,7 @@ class Server:
     def url(self) -> str:
         """Where it answers. It may change with a restart if no port was named."""
         assert self._port is not None, "start it first"
-        return f"http://{ports.reachable(self.spec.host)}:{self._port}"
+        return url_of(self.spec, self._port)
 
     @property
     def pid(self) -> int | None:
@@ -129,19 +121,13 @@ class Server:
 
     def progress(self) -> Progress:
         """Signs of life of its process and all that it started; costs a walk over all processes."""
-        usage = Usage(0.0, 0) if self._process is None else self._process.usage()
-        try:
-            log_size = self.spec.log_path.stat().st_size
-        except OSError:
-            log_size = 0
-        last_line = "".join(self.log_tail(1))
-        return Progress(log_size, last_line, usage.cpu_seconds, usage.memory)
+        return progress_of(self.spec, self._process)
 
     def check_health(self) -> Health:
         """Ask it for its health once, as long as `fetch` has patience."""
         return self._kind.check_health(self._fetch, self.url)
 
-    def log_tail(self, count: int = 8) -> tuple[str, ...]:
+    def log_tail(self, count: int = TAIL_LINES) -> tuple[str, ...]:
         """The last lines that the server wrote since its last start, fit for a terminal."""
         return read_tail(self.spec.log_path, count)
 
@@ -197,37 +183,13 @@ class Server:
         self._give_up_if_stopped()
         program = self._kind.find_program(self._environ)
         for attempt in range(PORT_ATTEMPTS):
-            with contextlib.suppress(_PortLostError):
-                return self._launch(self._choose_port(keep=attempt == 0), program)
-        raise self._start_error(
+            with contextlib.suppress(PortLostError):
+                last = self._port if attempt == 0 else None
+                return self._launch(choose_port(self.spec, last), program)
+        raise start_error(
+            self.spec,
             f"each of {PORT_ATTEMPTS} free ports was taken by somebody else before the server "
-            "could have it; name a `port` of your own"
-        )
-
-    def _choose_port(self, *, keep: bool) -> int:
-        """The spec's port; else the last one, so that the address stays; else a free one."""
-        host, named = self.spec.host, self.spec.port
-        wished = named or (self._port if keep else None)
-        try:
-            if wished is not None and ports.is_free(host, wished):
-                return wished
-            if named is None:
-                return ports.free_port(host)
-        except OSError as error:
-            raise self._start_error(
-                f"nobody can listen at host {host!r} ({error.strerror or error}): name an address "
-                "of this machine, such as 127.0.0.1"
-            ) from error
-        raise self._port_taken(named)
-
-    def _port_taken(self, port: int) -> Exception:
-        """What to raise when somebody else has the port: with a named one, that is the end."""
-        if self.spec.port is None:
-            return _PortLostError()
-        holder = ports.describe_listener(port)
-        return self._start_error(
-            f"port {port} is in use{f' by {holder}' if holder else ''}; "
-            "name another `port`, or none to have a free one chosen"
+            "could have it; name a `port` of your own",
         )
 
     def _launch(self, port: int, program: tuple[str, ...]) -> None:
@@ -238,7 +200,7 @@ class Server:
                 self._kind.command(port, program), self._kind.environment(port, self._environ)
             )
         except (ProcessStartError, OSError) as error:
-            raise self._start_error(f"the server could not be started: {error}") from error
+            raise start_error(self.spec, f"the server could not be started: {error}") from error
         self._see_healthy(process)
 
     def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
@@ -252,13 +214,20 @@ class Server:
         with self._hand_over:
             self._process = process
         try:
-            self._await_health(process)
-            self._verify(process)
+            startup = self._startup(process)
+            startup.await_health(self._clock, self._sleep, self._report)
+            self._devices = startup.verify(self._clock, self._sleep)
         except BaseException as error:
             self._discard(process, error)
             raise
         self._note_health()
         self._generation += 1
+
+    def _startup(self, process: ServerProcess) -> Startup:
+        assert self._port is not None
+        return Startup(
+            self.spec, self._kind, self._fetch, process, self._port, self._stopped.is_set
+        )
 
     def _discard(self, process: ServerProcess, error: BaseException) -> None:
         """End a process that did not become what was asked for."""
@@ -268,63 +237,6 @@ class Server:
     def _note_health(self) -> None:
         policy = self.spec.restart
         self._history = after_answer(self._history, policy, self._clock(), ready=True)
-
-    def _await_health(self, process: ServerProcess) -> None:
-        waited = wait_until_healthy(
-            self.check_health,
-            alive=lambda: process.alive() and not self._stopped.is_set(),
-            progress=self.progress,
-            patience=self.spec.start_timeout,
-            clock=self._clock,
-            sleep=self._sleep,
-            report=self._report,
-        )
-        if waited.end == "died":
-            raise self._death(process)
-        if waited.end == "stalled":
-            raise self._stall(waited)
-
-    def _death(self, process: ServerProcess) -> Exception:
-        if self._stopped.is_set():
-            return self._start_error("it was stopped while it started")
-        assert self._port is not None
-        if not ports.is_free(self.spec.host, self._port):
-            return self._port_taken(self._port)
-        return self._start_error(
-            f"the server ended while it started: {process.exit_description}", log=True
-        )
-
-    def _stall(self, waited: Waited) -> Exception:
-        answer = waited.health.detail or waited.health.state
-        return self._start_error(
-            f"the server is not healthy after {waited.seconds:.0f} s ({answer}), and in the last "
-            f"{self.spec.start_timeout:.0f} s it used no CPU, took no memory and logged nothing; "
-            "`start_timeout` says how long that may last",
-            log=True,
-        )
-
-    def _verify(self, process: ServerProcess) -> None:
-        """Make sure that it is our server that answers, and has what the spec asks for."""
-        assert self._port is not None
-        if ports.listener(self._port) not in {None, *process.pids()}:
-            raise self._port_taken(self._port)
-        try:
-            fault = self._kind.find_fault(self._fetch, self.url)
-        except (EngineError, OSError, ValueError) as error:
-            raise self._start_error(
-                f"the server does not say what it has: {error}", log=True
-            ) from error
-        if fault is not None:
-            raise self._start_error(fault)
-        fault = self._find_device_fault()
-        if fault is not None:
-            raise WrongDeviceError(f"{self.spec.name}: {fault}")
-
-    def _find_device_fault(self) -> str | None:
-        """What it computes on otherwise than asked for, by what it has logged since its start."""
-        use = await_use(self.spec, self._clock, self._sleep)
-        self._devices = use.in_words
-        return find_device_fault(use, self.spec)
 
     def _end_process(self) -> str:
         """End what is left of the process; what was the matter with it, in words."""
@@ -354,8 +266,5 @@ class Server:
 
     def _give_up_if_stopped(self) -> None:
         if self._stopped.is_set():
-            raise self._start_error("it was stopped, and a stopped server does not start again")
-
-    def _start_error(self, text: str, *, log: bool = False) -> ServerStartError:
-        tail = self.log_tail() if log else ()
-        return ServerStartError(f"{self.spec.name}: {text}", log_tail=tail)
+            text = "it was stopped, and a stopped server does not start again"
+            raise start_error(self.spec, text)

@@ -16,6 +16,7 @@ from pytest_llmeval.servers.logs import start_section
 from pytest_llmeval.servers.process import ServerProcess
 from pytest_llmeval.servers.server import GRACE_SECONDS, Server
 from pytest_llmeval.servers.spec import ServerSpec
+from pytest_llmeval.servers.startup import start_error
 
 TURN_SECONDS = 0.05
 """How often to look whether the server that somebody else starts is ready."""
@@ -69,9 +70,8 @@ class SharedServer(Server):
             if isinstance(error, OSError):
                 where = lease.files.folder
                 reason = error.strerror or error
-                raise self._start_error(
-                    f"its lease cannot be written in {where}: {reason}"
-                ) from error
+                text = f"its lease cannot be written in {where}: {reason}"
+                raise start_error(self.spec, text) from error
             raise
 
     def _join(self) -> Lease:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,13 +15,16 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.errors import ServerStartError
 from pytest_llmeval.servers import ports
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.lease_files import Ended, Kept, LeaseFiles
 from pytest_llmeval.servers.lease_guard import is_needed
+from pytest_llmeval.servers.lease_sweep import sweep
 from pytest_llmeval.servers.leases import Lease, lease_key
+from pytest_llmeval.servers.process import ProcessStartError
 from pytest_llmeval.servers.sharing import SharedServer, shared
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -233,6 +238,26 @@ def test_whenever_the_starter_is_killed_one_server_is_there_in_the_end(
     assert sharing.nothing_is_left(facts)
 
 
+def test_a_lease_that_is_removed_by_hand_ends_its_server(sharing: Sharing) -> None:
+    holder = sharing.ask()
+    holder.says()
+    facts = holder.says()
+    shutil.rmtree(sharing.lease())
+    assert sharing.nothing_is_left(facts)
+
+
+def test_a_server_that_nobody_could_find_is_ended(sharing: Sharing, files: LeaseFiles) -> None:
+    """Where its guard cannot write who it is."""
+    sharing.folder.mkdir()
+    files.hold(me())
+    (files.folder / "guard.json").mkdir()
+    command = [sys.executable, "-c", f"open({str(files.folder / 'ran')!r}, 'w'); input()"]
+    lease = Lease(files.folder)
+    with pytest.raises(ProcessStartError, match=r"it cannot be said that it runs: .*guard\.json"):
+        lease.start(command, 0, environ=os.environ)
+    assert lease.is_free()
+
+
 def test_a_killed_guard_takes_the_server_along_and_who_asks_next_starts_it_anew(
     sharing: Sharing,
 ) -> None:
@@ -321,7 +346,8 @@ def test_a_model_that_cannot_be_loaded_is_told_with_its_last_words_and_held_by_n
     server = share(gguf=unloadable)
     with pytest.raises(ServerStartError, match="ended while it started: exit code 1") as caught:
         server.start()
-    assert any("cannot serve" in line for line in caught.value.log_tail)
+    # llama.cpp's own words come from a thread of its own, before or after the launcher's.
+    assert any("cannot serve" in line or "exiting" in line for line in caught.value.log_tail)
     (lease,) = (tmp_path / "leases").iterdir()
     assert [*(lease / "holders").iterdir()] == []
 
@@ -467,3 +493,69 @@ def test_a_server_is_known_by_what_shapes_it(tmp_path: Path) -> None:
     assert key() != before
     weights.unlink()
     assert key() != before
+
+
+# What is left behind --------------------------------------------------------------------------
+
+WEEK = 7 * 24 * 3600.0
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> LeaseFiles:
+    """What a server that has just ended leaves."""
+    files = LeaseFiles(tmp_path / ("a" * 32))
+    files.hold(me()).unlink()
+    gone = Identity(me().pid, me().create_time - 60)
+    files.write_kept(Kept("1", gone, gone, 8080))
+    files.write_ended(Ended("1", code=0))
+    for name in ("server.log", "server.log.1", "guard.log", "start.lock", "guard.lock"):
+        (files.folder / name).write_bytes(b"")
+    return files
+
+
+def names_in(files: LeaseFiles) -> set[str]:
+    return {path.name for path in files.folder.iterdir()}
+
+
+def test_what_a_server_left_is_removed_a_week_after_it_ended(ended: LeaseFiles) -> None:
+    before = names_in(ended)
+    sweep(ended.folder.parent, now=time.time() + 0.9 * WEEK)
+    assert names_in(ended) == before
+    sweep(ended.folder.parent, now=time.time() + 1.1 * WEEK)
+    assert names_in(ended) == {"start.lock", "guard.lock", "holders"}
+
+
+def test_nothing_is_removed_of_a_server_that_is_held_or_kept_or_about_to_start(
+    ended: LeaseFiles,
+) -> None:
+    before = names_in(ended)
+    later = time.time() + 2 * WEEK
+    holder = ended.hold(me())
+    sweep(ended.folder.parent, now=later)
+    holder.unlink()
+    for lock in (ended.start_lock, ended.guard_lock):
+        with FileLock(lock):
+            sweep(ended.folder.parent, now=later)
+    assert names_in(ended) == before
+
+
+def test_only_leases_are_swept(ended: LeaseFiles) -> None:
+    other = ended.folder.with_name("letters")
+    ended.folder.rename(other)
+    sweep(other.parent, now=time.time() + 2 * WEEK)
+    sweep(other.parent / "none", now=time.time() + 2 * WEEK)
+    assert (other / "server.log").exists()
+
+
+def test_who_lets_go_last_has_old_leases_swept(
+    sharing: Sharing, ended: LeaseFiles, becomes_true: BecomesTrue
+) -> None:
+    sharing.folder.mkdir()
+    old = LeaseFiles(ended.folder.rename(sharing.folder / ended.folder.name))
+    for path in old.folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    holder = sharing.ask()
+    holder.says()
+    holder.says()
+    holder.lets_go()
+    assert becomes_true(lambda: names_in(old) == {"start.lock", "guard.lock", "holders"})
