@@ -121,13 +121,16 @@ def test_what_a_judge_is_asked_about_is_there_when_it_is_asked(begin: Begin) -> 
     world = World()
     asked, judged = make_trials(20, "m"), make_trials(20, "j", suite="judged")
     seen: list[bool] = []
+    named = threading.Event()
 
     def is_due(trial: Trial) -> bool:
+        named.wait()  # the first wave may be through before `begin` has given its scheduler back
         seen.append(f"s::m::{trial.item.id}" in scheduler.predictions)
         return True
 
     lane = dataclasses.replace(world.lane("j", judged, wave=2), is_due=is_due)
     scheduler = begin([world.lane("m", asked, in_flight=7), lane])
+    named.set()
     wait(scheduler)
     assert len(seen) >= 20
     assert all(seen)
