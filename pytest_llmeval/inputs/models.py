@@ -67,7 +67,13 @@ Context = Annotated[
     int,
     Field(ge=1, description="Tokens per slot; unset: 4096, or what the model was trained for."),
 ]
-Threads = Annotated[int, Field(ge=1, description="CPU threads; the server's own choice if unset.")]
+Threads = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="CPU threads; unset: the server's choice, or a share beside others.",
+    ),
+]
 Timeout = Annotated[float, Field(gt=0, description="Seconds a request may take.")]
 Role = Literal["model", "judge", "embedder"]
 """What a model is for: only one of the role `model` is asked the suites."""

@@ -22,6 +22,12 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """How an answer ended, in OpenAI's words."""
 
 
+Origin = Literal["asked", "cache", "recording"]
+"""Where an answer comes from: the endpoint was asked for it in this run, an equal request was
+answered before and kept, or a recorded run is played again.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call the model asked for. `arguments` is the object; None when it was no JSON object, and
@@ -90,6 +96,7 @@ class Answer:
     `first_token_ms` (its prompt time) and `service_ms` (prompt and writing together) are the
     server's own figures where it has them, else None. `logprobs` are there when they were asked
     for; `likelihoods` when that is what was asked, in the order of the request's continuations.
+    Of an answer from the cache, usage and times are those of the request that was made.
     """
 
     text: str
@@ -101,6 +108,7 @@ class Answer:
     service_ms: float | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     likelihoods: tuple[Likelihood, ...] = ()
+    origin: Origin = "asked"
 
 
 @dataclass(frozen=True, slots=True)

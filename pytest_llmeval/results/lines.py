@@ -51,6 +51,8 @@ def prediction_to_line(prediction: Prediction) -> bytes:
         unlike = _arguments_unlike_raw(answer.tool_calls)
         if unlike is not None:
             ours["arguments"] = unlike
+        if answer.origin != "asked":
+            ours["origin"] = answer.origin
         if answer.likelihoods:
             ours["likelihoods"] = list(map(_likelihood_data, answer.likelihoods))
     line = {
@@ -150,6 +152,7 @@ def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
         service_ms=ours["service_ms"],
         logprobs=tuple(map(_token, (choice.get("logprobs") or {}).get("content", ()))),
         likelihoods=tuple(map(_likelihood, ours.get("likelihoods", ()))),
+        origin=ours.get("origin", "asked"),
     )
 
 

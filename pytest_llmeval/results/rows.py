@@ -34,6 +34,7 @@ PREDICTION_COLUMNS = (
     "attempts",
     "error",
     "likelihoods",
+    "origin",
 )
 """predictions.csv: the names are a contract."""
 
@@ -126,6 +127,7 @@ def prediction_row(
         len(prediction.attempts) if prediction else 0,
         cell(prediction.failure.message) if prediction and prediction.failure else None,
         cell(likelihoods_json(answer)) if answer and answer.likelihoods else None,
+        answer.origin if answer else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from platformdirs import user_cache_path
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.machine.environment import computing_cores
 from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
+from pytest_llmeval.run.cores import threads_of
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
@@ -42,12 +45,14 @@ Answers = Callable[[], Mapping[str, Prediction]]
 
 def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
     """How each model of the config is reached; nothing is started. Raises ConfigError."""
+    models = settings.config.models
+    if settings.options.dry_run:
+        return {name: fake_backing(model) for name, model in models.items()}
     cache = user_cache_path("pytest-llmeval", appauthor=False)
+    threads = threads_of(models, _turns(settings, models), computing_cores())
     return {
-        name: fake_backing(model)
-        if settings.options.dry_run
-        else backing_of(model, settings.config, cache, say)
-        for name, model in settings.config.models.items()
+        name: backing_of(replace(model, threads=threads[name]), settings.config, cache, say)
+        for name, model in models.items()
     }
 
 

@@ -16,6 +16,7 @@ from pytest_llmeval.records import (
     Failure,
     FinishReason,
     Likelihood,
+    Origin,
     Prediction,
     TokenLogprob,
     ToolCall,
@@ -76,6 +77,7 @@ answers = st.builds(
     service_ms=st.none() | numbers,
     logprobs=st.lists(token_logprobs, max_size=2).map(tuple),
     likelihoods=st.lists(likelihoods, max_size=2).map(tuple),
+    origin=st.sampled_from(get_args(Origin)),
 )
 attempts = st.builds(Attempt, numbers, st.none() | texts, st.none() | st.integers(100, 599))
 
@@ -122,7 +124,7 @@ def test_the_strategy_above_knows_every_field_of_the_records() -> None:
         ],
         "Answer": [
             *("text", "finish_reason", "tool_calls", "reasoning", "usage"),
-            *("first_token_ms", "service_ms", "logprobs", "likelihoods"),
+            *("first_token_ms", "service_ms", "logprobs", "likelihoods", "origin"),
         ],
         "Usage": ["prompt", "completion", "cached", "source"],
         "Attempt": ["ms", "error", "status"],

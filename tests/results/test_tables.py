@@ -98,6 +98,7 @@ def test_a_row_holds_everything_of_its_prediction(written: RunFolder) -> None:
         "attempts": "1",
         "error": "",
         "likelihoods": "",
+        "origin": "asked",
     }
 
 
