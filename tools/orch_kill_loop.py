@@ -134,11 +134,20 @@ class OrchLoop:
         began = time.monotonic()
         if command is not None:
             command.communicate(timeout=SETTLING)
+        self._ask_again(command)
         status, text = self.home.run("daemon", "start")
         promise(status == 0, f"daemon start ended with {status}: {text}")
         if not becomes_true(lambda: not self._wrong(), SETTLING):
             raise BrokenPromiseError(f"after {SETTLING:.0f} s: {self._wrong()}")
         return time.monotonic() - began
+
+    def _ask_again(self, command: subprocess.Popen[bytes] | None) -> None:
+        """A start that was asked for by hand fails to the face of who asked, and stays in error."""
+        failed = [row.name for row in self.home.state.rows() if row.health == "error"]
+        if failed:
+            told = command is not None and command.returncode != 0
+            promise(told, f"in error, and nobody was told: {failed}")
+            self.home.run("up", *failed)
 
     def _wrong(self) -> str:
         """What is not as it must be; "" when all is."""
