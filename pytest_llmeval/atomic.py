@@ -1,8 +1,9 @@
 """Files that are either there and whole, or not there.
 
 Everything in a run's folder but the journal is written through here: into a temporary file in the
-same folder, which then takes the name in one step. Whoever is killed in between leaves at most a
-stray `.tmp` file, never half a table.
+same folder, which then takes the name in one step, once the disk has confirmed what is in it.
+Whoever is killed in between, by the loss of power too, leaves at most a stray `.tmp` file, never
+half a table.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,18 +23,46 @@ from typing import IO, Any
 _WAITS = tuple(0.02 * 2**n for n in range(7)) if os.name == "nt" else ()
 """On Windows a virus scanner or an editor may hold the old file for a moment: 2.5 s in all."""
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+"""How the name of a file ends that is still being written."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that becomes `path` when the block ends well, and vanishes when not."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")  # see _TEMPORARY
     try:
         with temporary.open("wb") as handle:
             yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
         _replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(path: Path) -> None:
+    """Have the disk confirm which files are in a folder, where a system can be asked for that."""
+    with contextlib.suppress(OSError):  # Windows opens no folders, and has no need of it
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what writers that were killed have left below a folder; how many files.
+
+    Only for whoever may be sure that nobody is writing there.
+    """
+    found = [path for path in folder.rglob(".*.tmp") if _TEMPORARY.search(path.name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return len(found)
 
 
 @contextlib.contextmanager

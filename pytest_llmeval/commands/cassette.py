@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.cassettes import read_recording, write_cassette
 from pytest_llmeval.results.folder import find_run
-from pytest_llmeval.results.journal import is_being_written
+from pytest_llmeval.results.ownership import is_being_written
 
 
 def record(name: str, path: Path, *, run_dir: Path) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import list_runs
-from pytest_llmeval.results.journal import is_being_written
 from pytest_llmeval.results.manifest import Manifest, moment, read_manifest
+from pytest_llmeval.results.ownership import is_being_written
 
 _HEAD = ("run", "started", "trials", "models", "suites", "status", "size")
 

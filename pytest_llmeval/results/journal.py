@@ -1,12 +1,14 @@
 """The journal: every prediction, appended before anybody scores it.
 
 One file for each part of a condition, one line for each prediction, handed to the operating system
-at once, so that `kill -9` costs at most the line being written. A run has one writer, held to it by
-a lock beside the journals; reading needs no lock.
+at once, so that `kill -9` costs at most the line being written. The disk confirms it a moment
+later. A run has one writer (`ownership.py`); reading needs no lock.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -15,9 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
-
-from pytest_llmeval.atomic import replacing
+from pytest_llmeval.atomic import replacing, sync_folder
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, condition_of
 from pytest_llmeval.results.folder import RunFolder
@@ -26,8 +26,7 @@ from pytest_llmeval.results.lines import (
     prediction_to_line,
     request_to_line,
 )
-
-LOCK = ".journal.lock"
+from pytest_llmeval.results.ownership import Ownership
 
 _OPEN = 64
 """So many files are open at once: a run may have thousands of parts, and a process has a limit."""
@@ -49,27 +48,30 @@ class Journal:
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
         self._folder = folder
         self._part_of = part_of
-        self._files: dict[_Key, IO[bytes]] = {}
+        self._files: dict[_Key, io.FileIO] = {}
         self._unsynced: set[_Key] = set()
-        # The run may be closed by another thread than the one that opened it.
-        self._lock = FileLock(folder.path / LOCK, timeout=0, thread_local=False)
+        self._made: set[_Key] = set()
         self._syncing = threading.Lock()
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise RunError(
-                f"the run {folder.id} is being written by another process ({folder.path}); "
-                "wait until it has ended, or start a run of its own without --llm-resume"
-            ) from None
+        self._ownership = Ownership(folder.path)
 
     def append(self, prediction: Prediction) -> None:
-        """Write one line and hand it to the operating system."""
+        """Write one line and hand it to the operating system.
+
+        Raises `RunError` when that cannot be; the file then ends with the line before.
+        """
         key = self._key_of(prediction)
-        handle = self._files.get(key)
-        if handle is None:
-            handle = self._open(key)
-        handle.write(prediction_to_line(prediction))
-        handle.flush()
+        try:
+            handle = self._files.get(key)
+            if handle is None:
+                handle = self._open(key)
+            _write_all(handle, prediction_to_line(prediction))
+        except OSError as error:
+            self._cut_back(key)
+            raise RunError(
+                f"{self._path(key)}: the journal cannot be written: {error.strerror or error}. "
+                f"See to that, then go on with --llm-resume {self._folder.id}: "
+                "nothing that was answered before is lost"
+            ) from error
         self._unsynced.add(key)  # after the line: a sync in another thread may take it at once
 
     def sync(self) -> None:
@@ -80,22 +82,25 @@ class Journal:
                 try:
                     with self._path(key).open("ab") as handle:
                         os.fsync(handle.fileno())
+                    if key in self._made:
+                        sync_folder(self._path(key).parent)
+                        self._made.discard(key)
                 except OSError:
                     self._unsynced.add(key)
                     raise
 
     def close(self) -> None:
         """Sync, close the files and let the next writer in. May be called twice."""
-        if not self._lock.is_locked:
+        if not self._ownership.is_held:
             return
         try:
             self.sync()
+        finally:
             with self._syncing:
                 for handle in self._files.values():
                     handle.close()
                 self._files = {}
-        finally:
-            self._lock.release()
+            self._ownership.give_up()
 
     def _key_of(self, prediction: Prediction) -> _Key:
         """Whose file takes it; judges have one of their own, for they are other models."""
@@ -108,26 +113,31 @@ class Journal:
             return self._folder.judge_results(condition)
         return self._folder.results(condition, part)
 
-    def _open(self, key: _Key) -> IO[bytes]:
+    def _open(self, key: _Key) -> io.FileIO:
         if len(self._files) >= _OPEN:
             self._files.pop(next(iter(self._files))).close()
         path = self._path(key)
         drop_torn_line(path)
-        handle = self._files[key] = path.open("ab")
+        if not path.exists():
+            self._made.add(key)  # a file is only there for good when its folder is written, too
+        # No buffer of Python's: it would keep half a line of a full disk, and write it later.
+        handle = self._files[key] = path.open("ab", buffering=0)
         return handle
 
+    def _cut_back(self, key: _Key) -> None:
+        """Take half a line away; where that fails as well, it is done before the next one."""
+        handle = self._files.pop(key, None)
+        with contextlib.suppress(OSError):
+            if handle is not None:
+                handle.close()
+            drop_torn_line(self._path(key))
 
-def is_being_written(run: Path) -> bool:
-    """Somebody holds this run's lock right now."""
-    lock = FileLock(run / LOCK, timeout=0, thread_local=False)
-    if not (run / LOCK).exists():
-        return False
-    try:
-        lock.acquire()
-    except Timeout:
-        return True
-    lock.release()
-    return False
+
+def _write_all(handle: io.FileIO, line: bytes) -> None:
+    """A disk that is nearly full takes part of a line, and only then says so."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[handle.write(rest) :]
 
 
 def drop_torn_line(path: Path) -> None:

@@ -12,7 +12,6 @@ from pytest_llmeval.atomic import replacing
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
 from pytest_llmeval.results.folder import MANIFEST, requests_path
-from pytest_llmeval.results.journal import is_being_written
 from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.results.manifest import (
     Manifest,
@@ -22,6 +21,7 @@ from pytest_llmeval.results.manifest import (
     settle_part,
     write_manifest,
 )
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.results_file import results_path
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 

@@ -32,7 +32,6 @@ from pytest_llmeval.records import (
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
-    is_being_written,
     read_requests,
     read_run,
     write_requests,
@@ -48,6 +47,7 @@ from pytest_llmeval.results.manifest import (
     settle_part,
     write_manifest,
 )
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.resume import questions_changed
 from pytest_llmeval.results.wording import scorer_words

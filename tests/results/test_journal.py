@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -18,13 +21,13 @@ from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
     drop_torn_line,
-    is_being_written,
     read_journal,
     read_requests,
     read_run,
     write_requests,
 )
 from pytest_llmeval.results.lines import prediction_to_line
+from pytest_llmeval.results.ownership import OWNER, is_being_written
 
 NOW = datetime(2026, 11, 23, 4, 12, 59, tzinfo=timezone.utc)
 
@@ -110,16 +113,17 @@ def test_a_sync_is_of_what_was_written_since_the_last_one(
     folder: RunFolder, samples: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr("os.fsync", synced.append)
     with closing(Journal(folder, lambda trial_id: int(trial_id[-1]))) as journal:
+        monkeypatch.setattr("os.fsync", synced.append)
         for number in (1, 2, 3):
             journal.append(samples.answered(f"s::m/p::{number}"))
         journal.sync()
-        assert len(synced) == 3
-        journal.append(samples.answered("s::m/q::1"))
+        assert len(synced) == 6, "three new files, and each time their folder"
+        journal.append(samples.answered("s::m/p::1.2"))
+        journal.append(samples.answered("s::m/p::2"))
         journal.sync()
-        assert len(synced) == 4
-    assert len(synced) == 4
+        assert len(synced) == 7
+    assert len(synced) == 7
 
 
 def test_what_the_disk_has_not_confirmed_is_tried_again(
@@ -137,14 +141,18 @@ def test_what_the_disk_has_not_confirmed_is_tried_again(
     synced: list[int] = []
     monkeypatch.setattr("os.fsync", synced.append)
     journal.close()
-    assert len(synced) == 1
+    assert len(synced) == 2, "the file and its folder"
 
 
 def test_a_second_writer_is_refused_and_let_in_after_the_first(folder: RunFolder) -> None:
     journal = Journal(folder)
     assert is_being_written(folder.path)
-    with pytest.raises(RunError, match="is being written by another process"):
+    with pytest.raises(RunError, match="is being written by another process") as refused:
         Journal(folder)
+    words = str(refused.value)
+    assert f"(pid {os.getpid()}, since " in words
+    assert "pytest" in words
+    assert "wait until it has ended, or start a run of its own without --llm-resume" in words
     journal.close()
     journal.close()
     assert not is_being_written(folder.path)
@@ -265,3 +273,63 @@ def test_a_line_that_is_no_request_is_named(folder: RunFolder) -> None:
     folder.requests("m/p").write_bytes(b"{}\n")
     with pytest.raises(RunError, match=r"requests\.jsonl:1: this is no request: 'custom_id'"):
         read_requests(folder.path, {"x"})
+
+
+# When the disk takes no more ----------------------------------------------------------------------
+
+
+class NearlyFull(io.FileIO):
+    """A file on a disk that has room for so many more bytes."""
+
+    room = 0
+
+    def write(self, data: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = super().write(memoryview(data)[: self.room])
+        self.room -= taken
+        return taken
+
+
+def test_a_line_that_a_full_disk_takes_half_of_is_not_there_and_the_next_is_whole(
+    folder: RunFolder, samples: Any
+) -> None:
+    path = folder.results("m/p")
+    with closing(Journal(folder)) as journal:
+        journal.append(samples.answered("s::m/p::1"))
+        before = path.read_bytes()
+        for room in range(0, len(before), 7):
+            full = NearlyFull(path, "ab")
+            full.room = room
+            journal._files["m/p", 1] = full
+            with pytest.raises(RunError, match="the journal cannot be written: No space left") as e:
+                journal.append(samples.answered("s::m/p::2"))
+            assert path.read_bytes() == before
+        assert str(path) in str(e.value)
+        assert f"go on with --llm-resume {folder.id}: nothing that was answered" in str(e.value)
+        journal.append(samples.answered("s::m/p::2"))
+    assert list(read_run(folder.path)) == ["s::m/p::1", "s::m/p::2"]
+
+
+def test_a_tail_that_a_loss_of_power_has_left_empty_is_cut_off(
+    folder: RunFolder, samples: Any
+) -> None:
+    path = folder.results("m/p")
+    with closing(Journal(folder)) as journal:
+        journal.append(samples.answered("s::m/p::1"))
+    whole = path.read_bytes()
+    for tail in (b"\0" * 5000, whole[:40] + b"\0" * 300, '{"é'.encode()[:-1]):
+        path.write_bytes(whole + tail)
+        assert list(read_run(folder.path)) == ["s::m/p::1"]
+        drop_torn_line(path)
+        assert path.read_bytes() == whole
+
+
+def test_a_holder_that_was_killed_before_it_said_who_it_is_is_still_a_holder(
+    folder: RunFolder,
+) -> None:
+    with closing(Journal(folder)):
+        for left in ("", "[]", '{"pid": 1}'):
+            (folder.path / OWNER).write_text(left, encoding="utf-8")
+            with pytest.raises(RunError, match="it has not said which"):
+                Journal(folder)

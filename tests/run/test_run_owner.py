@@ -14,8 +14,8 @@ from pytest_llmeval.errors import LlmevalError, RunError
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.finished import require_tables
-from pytest_llmeval.results.journal import is_being_written
 from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.run import Run, Selection, assembly, owner
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.managed import memory_of
