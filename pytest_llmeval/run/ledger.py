@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -39,10 +38,8 @@ from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
+from pytest_llmeval.run.syncing import Syncing
 from pytest_llmeval.running.plan import split_into_parts
-
-#: The journal is handed to the disk after this many predictions.
-SYNC_EVERY = 200
 
 
 class Ledger:
@@ -67,8 +64,7 @@ class Ledger:
         self.known = known
         self._journal = journal
         self._manifest = KeptManifest(folder.path, manifest)
-        self._unsynced = 0
-        self._syncing: threading.Thread | None = None
+        self._syncing = Syncing(journal)
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
         self._strays: dict[tuple[str, int], Strays] = {}
@@ -168,14 +164,7 @@ class Ledger:
             self._manifest.write_soon(parts=self._progress.facts)
         elif self._judging.recorded(prediction):
             self._manifest.write_soon(second_wave=self._judging.facts)
-        self._unsynced += 1
-        if self._unsynced >= SYNC_EVERY and not (self._syncing and self._syncing.is_alive()):
-            self._unsynced = 0
-            # fsync takes milliseconds, which the scheduler's loop does not have.
-            self._syncing = threading.Thread(
-                target=self._journal.sync, name="llmeval-sync", daemon=True
-            )
-            self._syncing.start()
+        self._syncing.soon()
 
     def sending(self, trial: Trial) -> None:
         """A trial is about to be sent: its part is running."""
@@ -243,6 +232,7 @@ class Ledger:
         trials may be without a prediction.
         """
         self._manifest.settle()
+        self._syncing.end()
         try:
             self._journal.close()
         except OSError as error:
