@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -51,6 +51,15 @@ class FailuresSection(Section):
     )
 
 
+class ResumeSection(Section):
+    """What --llm-resume does with a run that asked something else."""
+
+    changed: Literal["refuse", "take_over"] = Field(
+        default="refuse",
+        description="Refuse it, or take its answers to what is still asked over into a new run.",
+    )
+
+
 class ConfigFile(Section):
     """The file given to --llm-config."""
 
@@ -69,6 +78,7 @@ class ConfigFile(Section):
         default=None, min_length=1, description="The model that judges answers, by its name."
     )
     failures: FailuresSection = FailuresSection()
+    resume: ResumeSection = ResumeSection()
     replay: str | None = Field(
         default=None,
         min_length=1,
@@ -88,7 +98,8 @@ class Config:
     every machine; `digest` is its sha256. `model_lines` says where the file writes each model,
     `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
     a suite names no other, None where nobody was named. `replay` names a recording that is
-    played in place of asking.
+    played in place of asking. `resume_changed` says what becomes of a run that asked something
+    else when it is to be resumed.
     """
 
     path: Path
@@ -101,6 +112,7 @@ class Config:
     telemetry: bool = False
     judge: str | None = None
     replay: str | None = None
+    resume_changed: Literal["refuse", "take_over"] = "refuse"
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -161,6 +173,7 @@ def load_config(
         telemetry=telemetry,
         judge=file.judge,
         replay=file.replay,
+        resume_changed=file.resume.changed,
     )
 
 

@@ -83,17 +83,21 @@ def _line(data: Mapping[str, Any]) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
+def questions_of(run: Path) -> dict[str, str]:
+    """The hash of what each trial of a run was asked, by its id. Raises `RunError`."""
+    return {trial_id: question_hash(body) for trial_id, body in read_requests(run).items()}
+
+
 def _of_run(path: Path) -> Recording:
     manifest = read_manifest(path)
     _refuse_the_played(path, manifest)
-    bodies = read_requests(path)
     return Recording(
         run=manifest.replayed_from or manifest.rescored_from or manifest.id,
         place=path,
         models=manifest.models,
         rotation=manifest.rotation,
         predictions=_recorded(read_run(path)),
-        questions={trial_id: question_hash(body) for trial_id, body in bodies.items()},
+        questions=questions_of(path),
     )
 
 

@@ -221,6 +221,8 @@ class Manifest:
     `versions` names packages and commits: what besides weights and plan could make a difference.
     `rescored_from` is the run whose answers these are, None for a run that has asked itself.
     `replayed_from` is the run whose recorded answers these are, None where models were asked.
+    `taken_over_from` is a run that asked something else, whose answers to what both ask alike are
+    among these.
     `rotation` says which models were to be loaded together, turn after turn, when the run began; it
     is kept where a suite may stop early, whose first models are then asked in full. `stopping`
     names the suites that might: those that say so, but for what was asked in full all the same.
@@ -240,6 +242,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     rescored_from: str | None = None
     replayed_from: str | None = None
+    taken_over_from: str | None = None
     rotation: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
     second_wave: tuple[PartFacts, ...] = ()

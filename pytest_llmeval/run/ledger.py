@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval import __version__
-from pytest_llmeval.atomic import write_json
+from pytest_llmeval.atomic import sweep, write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
-from pytest_llmeval.results.folder import RunFolder, find_run
+from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import (
     DRY_RUN,
@@ -26,12 +26,12 @@ from pytest_llmeval.results.manifest import (
     RunPlan,
     plan_hash,
     plan_of,
-    read_manifest,
     settle_part,
 )
-from pytest_llmeval.results.resume import check_resumable, weights_changed
+from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.going_back import Earlier, Wanted, find_earlier, found_words
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part, Progress
@@ -39,13 +39,15 @@ from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.syncing import Syncing
+from pytest_llmeval.run.take_over import TakenOver, take_over
 from pytest_llmeval.running.plan import split_into_parts
 
 
 class Ledger:
     """The one writer of a run's folder while the run lives.
 
-    `known` holds the predictions that an earlier session of this run has left. `second_wave` are
+    `known` holds the predictions that an earlier session of this run has left, and `found` says in
+    a line what there was, "" for a run that begins from nothing. `second_wave` are
     the trials of judges, by the condition that they judge.
     """
 
@@ -62,6 +64,7 @@ class Ledger:
         self.parts = parts
         self.second_wave = second_wave
         self.known = known
+        self.found = ""
         self._journal = journal
         self._manifest = KeptManifest(folder.path, manifest)
         self._syncing = Syncing(journal)
@@ -100,20 +103,50 @@ class Ledger:
             judged=judged,
         )
         conditions = {trial.condition.name: None for trial in trials}
-        if settings.options.resume is None:
-            if place is None:
-                folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
-            else:
-                folder = RunFolder.at(place, conditions)
-            parts = list(_parts(trials, settings.options.parts))
-            manifest = _new_manifest(folder, plan, parts, settings, now, replay)
+        earlier, kept = _earlier(settings, plan, digests, trials, judged)
+        given: Replay | TakenOver | None = replay or kept
+        if earlier is not None and not earlier.differences:
+            folder = RunFolder.open(earlier.path, conditions)
+            count = max((part.number for part in earlier.manifest.parts), default=1)
+            parts = list(_parts(trials, count))
+            # How answers are scored may have changed: what is written down is what holds now.
+            manifest = dataclasses.replace(earlier.manifest, plan=plan, plan_hash=plan_hash(plan))
+            ledger = cls._begun(settings, folder, parts, manifest, judged)
+            ledger.found = found_words(earlier.manifest, trials, ledger.known)
+            return ledger
+        if place is None:
+            folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
         else:
-            folder, manifest = _go_back(settings, plan, conditions, digests())
-            parts = list(_parts(trials, max((p.number for p in manifest.parts), default=1)))
+            folder = RunFolder.at(place, conditions)
+        parts = list(_parts(trials, settings.options.parts))
+        manifest = _new_manifest(folder, plan, parts, settings, now)
+        if given is not None:
+            manifest = given.mark(manifest)
+        try:
+            ledger = cls._begun(settings, folder, parts, manifest, judged, given)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        if isinstance(given, TakenOver):
+            ledger.found = given.words(trials)
+        return ledger
+
+    @classmethod
+    def _begun(
+        cls,
+        settings: Settings,
+        folder: RunFolder,
+        parts: Sequence[Part],
+        manifest: Manifest,
+        judged: Sequence[JudgeTrial],
+        given: Replay | TakenOver | None = None,
+    ) -> Ledger:
+        """Take the folder, and write down what is asked; what is `given` is the run's own now."""
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
-            for prediction in replay.known.values() if replay else ():
+            sweep(folder.path)
+            for prediction in given.known.values() if given else ():
                 journal.append(prediction)
             second_wave = list(_parts(judged, 1))
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
@@ -121,8 +154,6 @@ class Ledger:
             ledger.begin(settings.options.root)
         except BaseException:
             journal.close()
-            if settings.options.resume is None:
-                shutil.rmtree(folder.path, ignore_errors=True)
             raise
         return ledger
 
@@ -304,14 +335,8 @@ def _seeds(settings: Settings) -> dict[str, int]:
 
 
 def _new_manifest(
-    folder: RunFolder,
-    plan: RunPlan,
-    parts: Sequence[Part],
-    settings: Settings,
-    now: datetime,
-    replay: Replay | None,
+    folder: RunFolder, plan: RunPlan, parts: Sequence[Part], settings: Settings, now: datetime
 ) -> Manifest:
-    recording = replay.recording if replay else None
     return Manifest(
         id=folder.id,
         started=now.isoformat(),
@@ -320,9 +345,6 @@ def _new_manifest(
         versions=versions_here(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
         warnings=(DRY_RUN,) if settings.options.dry_run else (),
-        models=recording.models if recording else (),
-        rotation=recording.rotation if recording else (),
-        replayed_from=recording.run if recording else None,
     )
 
 
@@ -337,39 +359,23 @@ def versions_here() -> dict[str, str | None]:
     return versions
 
 
-def _go_back(
+def _earlier(
     settings: Settings,
     plan: RunPlan,
-    conditions: Iterable[str],
-    digests: Mapping[str, str | None],
-) -> tuple[RunFolder, Manifest]:
-    path = find_run(settings.options.run_dir, settings.options.resume or "")
-    manifest = read_manifest(path)
-    if manifest.rescored_from is not None:
-        raise RunError(
-            f"--llm-resume: the run {manifest.id} was made by llmeval rescore and has asked "
-            f"nothing itself; resume {manifest.rescored_from}, whose answers it has judged again"
-        )
-    if manifest.replayed_from is not None:
-        raise RunError(
-            f"--llm-resume: the run {manifest.id} has played recorded answers and asked nothing "
-            f"itself; play them again with replay, or resume {manifest.replayed_from}, which asked"
-        )
-    differences = check_resumable(manifest, plan, digests)
-    if (DRY_RUN in manifest.warnings) != settings.options.dry_run:
-        differences.append("one of the two is a --llm-dry-run, whose answers are the fake engine's")
-    if differences:
-        raise RunError(_cannot_resume(manifest.id, differences))
-    # How answers are scored may have changed: what is written down is what holds now.
-    scored = dataclasses.replace(manifest, plan=plan, plan_hash=plan_hash(plan))
-    return RunFolder.open(path, conditions), scored
-
-
-def _cannot_resume(run_id: str, differences: Sequence[str]) -> str:
-    return (
-        f"--llm-resume: the run {run_id} asked something else: {'; '.join(differences)}. "
-        f"Undo that, or start a new run without --llm-resume"
-    )
+    digests: Callable[[], Mapping[str, str | None]],
+    trials: Sequence[Trial],
+    judged: Sequence[JudgeTrial],
+) -> tuple[Earlier | None, TakenOver | None]:
+    """The run that --llm-resume means, and what a new one takes over; None without either."""
+    options = settings.options
+    if options.resume is None:
+        return None, None
+    wanted = Wanted(plan, digests(), options.dry_run)
+    may_take = settings.config.resume_changed == "take_over"
+    earlier = find_earlier(options, wanted, take_over=may_take)
+    if not earlier.differences:
+        return earlier, None
+    return earlier, take_over(earlier, wanted, trials, judged, settings)
 
 
 def size_of(path: Path | None) -> int | None:

@@ -146,6 +146,8 @@ class Run:
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
             judged=wave.trials,
         )
+        if ledger.found:
+            self._say(f"llmeval: {ledger.found}")
         self._models = live_models(
             self.settings,
             backings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_llmeval.errors import NotRecorded, RunError
@@ -16,6 +16,7 @@ from pytest_llmeval.results.cassettes import (
     read_recording,
 )
 from pytest_llmeval.results.folder import find_run
+from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
@@ -41,6 +42,15 @@ class Replay:
     recording: Recording
     known: Mapping[str, Prediction]
     lacking: Mapping[str, str]
+
+    def mark(self, manifest: Manifest) -> Manifest:
+        """The manifest of a run of these answers: who has given them, and that nobody was asked."""
+        return replace(
+            manifest,
+            models=self.recording.models,
+            rotation=self.recording.rotation,
+            replayed_from=self.recording.run,
+        )
 
     @property
     def words(self) -> str:

@@ -147,7 +147,7 @@ class TestOptions:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         words = words_of(result)
         assert "asked something else: config: sampling.max_tokens was 16, is 3" in words
-        assert "Undo that, or start a new run without --llm-resume" in words
+        assert "Undo that, start a new run without --llm-resume, or let a new run take" in words
         assert project.manifest() == before
 
 

@@ -183,7 +183,7 @@ class TestResume:
         project.run("--llm-dry-run")
         result = project.run("--llm-resume", "last")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*one of the two is a --llm-dry-run*"])
+        result.stderr.fnmatch_lines(["*was a dry run, and this is none: a --llm-dry-run has*"])
 
     @pytest.mark.parametrize("workers", ["-n0", "-n2"])
     def test_a_run_killed_in_the_middle_goes_on_where_it_was(

@@ -219,7 +219,10 @@ def refusal_of_resume(bench: Workbench, now: datetime, *suites: Path, **options:
     assert run.read_bytes() == before
     words = str(refusal.value)
     assert words.startswith(f"--llm-resume: the run {run.parent.name} asked something else: ")
-    assert words.endswith("Undo that, or start a new run without --llm-resume")
+    assert words.endswith(
+        "Undo that, start a new run without --llm-resume, or let a new run take over the answers "
+        "to what is still asked the same: --llm-set resume.changed=take_over"
+    )
     return words
 
 
@@ -255,7 +258,11 @@ def test_going_on_with_another_prompt_is_refused(bench: Workbench, now: datetime
 def test_a_dry_run_does_not_go_on_as_a_real_one(bench: Workbench, now: datetime) -> None:
     with ledger_of(bench, now, dry_run=True):
         pass
-    assert "--llm-dry-run" in refusal_of_resume(bench, now)
+    with (
+        pytest.raises(RunError, match=r"was a dry run, and this is none.*Start a new run"),
+        ledger_of(bench, now, resume="last"),
+    ):
+        pass
 
 
 def test_going_on_with_another_scorer_is_allowed_since_scoring_comes_after(

@@ -1,0 +1,196 @@
+"""Going on with a run: which one, what was found, and what a changed one leaves to the next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmeval.results.ownership import Ownership
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+TAKE_OVER = ("--llm-set", "resume.changed=take_over")
+
+
+@pytest.fixture
+def half(project: Project) -> Project:
+    """A project with a run of two answered trials and a failed one; now all would be answered."""
+    project.suite(items=[project.right("a"), project.right("b"), project.broken("c")])
+    project.run()
+    project.script([{"when": "^(say )?yes", "text": "yes"}, {"when": "", "text": "mended"}])
+    return project
+
+
+def ids(project: Project) -> list[str]:
+    return sorted(path.name for path in (project.root / "runs").iterdir() if path.is_dir())
+
+
+def texts(project: Project) -> dict[str, str]:
+    return {row["item_id"]: row["text"] for row in project.rows("predictions")}
+
+
+def killed(project: Project, item: str) -> None:
+    """What a kill before an item's answer leaves of the newest run."""
+    run = project.latest_run()
+    (journal,) = run.glob("*/parts/*.results.jsonl")
+    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if f"::{item}" not in line), "utf-8")
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    manifest |= {"exit_reason": None, "finished": None}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_it_says_how_much_was_answered_what_is_asked_again_and_how_it_ended(half: Project) -> None:
+    killed(half, "b")
+    result = half.run("--llm-resume", "last")
+    (run,) = ids(half)
+    words = (
+        f"going on with the run {run}: 1 of 3 trials are answered, 1 failed and are asked again, "
+        "1 were not asked; it ended: it was killed"
+    )
+    result.stdout.fnmatch_lines([f"llmeval: {words}"])
+    assert texts(half) == {"a": "yes", "b": "yes", "c": "mended"}
+
+
+def test_last_passes_over_newer_runs_of_other_plans_and_finished_ones(half: Project) -> None:
+    (first,) = ids(half)
+    half.run("--llm-limit", "1")
+    half.run()
+    result = half.run("--llm-resume", "last")
+    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: 2 of 3*"])
+
+
+def test_where_nothing_is_left_to_ask_the_newest_run_of_the_plan_is_written_again(
+    project: Project,
+) -> None:
+    project.suite(items=[project.right("a")])
+    project.run()
+    project.run()
+    newest = ids(project)[-1]
+    shutil.rmtree(project.latest_run() / "reports")
+    result = project.run("--llm-resume", "last")
+    assert result.ret == 0
+    words = (
+        f"going on with the run {newest}: 1 of 1 trials are answered, so none is asked; tables and "
+        "reports are written again"
+    )
+    result.stdout.fnmatch_lines([f"llmeval: {words}"])
+    assert (project.root / "runs" / newest / "reports" / "report.md").exists()
+
+
+def test_last_passes_over_a_run_that_is_being_written(half: Project) -> None:
+    (first,) = ids(half)
+    half.script([{"when": "", "fail": "refused"}])
+    half.run()
+    half.script([{"when": "", "text": "yes"}])
+    newest = half.root / "runs" / ids(half)[-1]
+    owner = Ownership(newest)
+    result = half.run("--llm-resume", "last")
+    owner.give_up()
+    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: *"])
+
+
+def test_where_there_is_no_run_of_the_plan_each_of_the_newest_says_why_it_is_none(
+    half: Project,
+) -> None:
+    (first,) = ids(half)
+    half.run("--llm-dry-run")
+    half.run("--llm-set", "sampling.max_tokens=9")
+    _, second, third = ids(half)
+    result = half.run("--llm-resume", "last", "--llm-set", "sampling.max_tokens=5")
+    assert result.ret == 4
+    words = result.stderr.str()
+    assert f"the run {third} asked something else: config: sampling.max_tokens was 9, is 5" in words
+    assert f". Before it: the run {second} was a dry run, and this is none" in words
+    assert f". Before it: the run {first} asked something else: config: sampling" in words
+    assert "let a new run take over the answers to what is still asked the same: --llm-set" in words
+
+
+# Taking over --------------------------------------------------------------------------------------
+
+
+def test_a_new_run_takes_over_what_is_still_asked_the_same_and_asks_the_rest(
+    half: Project,
+) -> None:
+    (first,) = ids(half)
+    before = {path: path.read_bytes() for path in files(half.root / "runs" / first)}
+    half.script([{"when": "", "text": "new"}])
+    half.suite(items=[half.right("a"), half.wrong("b"), half.broken("c"), half.right("d")])
+    result = half.run("--llm-resume", "last", *TAKE_OVER)
+    words = (
+        f"the run {first} asked something else: suite arithmetic: its dataset has changed*. A new "
+        "run takes over its answers to 1 of 4 trials, and asks the others"
+    )
+    result.stdout.fnmatch_lines([f"llmeval: {words}"])
+    assert texts(half) == {"a": "yes", "b": "new", "c": "new", "d": "new"}
+    assert half.manifest()["taken_over_from"] == first
+    assert {path: path.read_bytes() for path in files(half.root / "runs" / first)} == before
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "key", ["sampling.max_tokens=9", "sampling.seed=3", "models.m.slots=3", "models.m.timeout=9"]
+)
+def test_no_answer_is_taken_over_from_another_sampling_or_another_setting_of_the_model(
+    half: Project, key: str
+) -> None:
+    half.script([{"when": "", "text": "new"}])
+    result = half.run("--llm-resume", "last", *TAKE_OVER, "--llm-set", key)
+    result.stdout.fnmatch_lines(["*takes over its answers to 0 of 3 trials*"])
+    assert set(texts(half).values()) == {"new"}
+
+
+def test_a_suite_that_stops_early_takes_nothing_over_when_its_rule_has_changed(
+    half: Project,
+) -> None:
+    half.script([{"when": "", "text": "yes"}])
+    gate = {"only": "m/plain", "metric": "exact", "at_least": 0.5}
+    half.suite(
+        items=[half.right("a"), half.right("b"), half.right("c")],
+        stop={"when": "decided"},
+        gates=[gate],
+    )
+    result = half.run("--llm-resume", "last", *TAKE_OVER)
+    result.stdout.fnmatch_lines(["*takes over its answers to 0 of 3 trials*"])
+
+
+def test_a_run_that_took_over_is_resumed_as_any_other(half: Project) -> None:
+    half.suite(items=[half.right("a"), half.broken("c"), half.right("d")])
+    half.run("--llm-resume", "last", *TAKE_OVER)
+    killed(half, "d")
+    second = half.latest_run().name
+    result = half.run("--llm-resume", "last")
+    result.stdout.fnmatch_lines([f"llmeval: going on with the run {second}: 2 of 3 trials are*"])
+    assert texts(half) == {"a": "yes", "c": "mended", "d": "yes"}
+
+
+def test_with_nothing_changed_the_run_itself_goes_on(half: Project) -> None:
+    (first,) = ids(half)
+    half.run("--llm-resume", "last", *TAKE_OVER)
+    assert ids(half) == [first]
+
+
+def test_a_word_that_the_key_does_not_know_is_told_with_those_it_knows(half: Project) -> None:
+    result = half.run("--llm-resume", "last", "--llm-set", "resume.changed=takeover")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["*resume.changed: unknown value 'takeover'; did you mean 'take_over'? (*"]
+    )
+
+
+def test_what_a_kill_left_half_written_beside_the_tables_is_swept_away(half: Project) -> None:
+    run = half.latest_run()
+    for stray in (run / ".manifest.json.0123abcd.tmp", run / "m--plain" / ".x.csv.0123abcd.tmp"):
+        stray.write_text("half", encoding="utf-8")
+    mine = run / ".mine.tmp"
+    mine.write_text("not of ours", encoding="utf-8")
+    half.run("--llm-resume", "last")
+    assert [path.name for path in run.rglob("*.tmp")] == [mine.name]
