@@ -21,6 +21,7 @@ import front_door
 import leases
 import likelihood
 import report
+import resume
 import scorers
 import stopping
 from bare_client import bare
@@ -152,6 +153,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
             lambda: list(likelihood.lines(5, ("tiny-s",))),
             lambda: list(leases.lines(8)),
             lambda: list(front_door.lines(200, 1)),
+            lambda: list(resume.lines(500)),
         ]
     chosen: list[Callable[[], list[Line]]] = [
         lambda: full_slots(base, 1000, 1.05),
@@ -165,6 +167,7 @@ def plan(mode: str, base: Path) -> list[Callable[[], list[Line]]]:
         lambda: list(likelihood.lines(likelihood.ITEMS)),
         lambda: list(leases.lines(leases.COUNT)),
         lambda: list(front_door.lines(4000, 5)),
+        lambda: list(resume.lines(resume.TRIALS)),
     ]
     if mode == "long":
         chosen.append(lambda: cost_per_trial(base / "long", 10_000, 100_000, None))

@@ -96,6 +96,17 @@ class Hooks:
         """Turn a marked function into one test per trial."""
         functions.generate(metafunc, self.evaluation)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Collect without the garbage collector: of 100,000 nodes it takes a third of the time."""
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            return (yield)
+        finally:
+            if was_on:
+                gc.enable()
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the trials into the plan's order, whatever order other plugins asked for."""

@@ -42,6 +42,8 @@ from pytest_llmeval.run.syncing import Syncing
 from pytest_llmeval.run.take_over import TakenOver, take_over
 from pytest_llmeval.running.plan import split_into_parts
 
+_PACKAGE = "pytest-llmeval-local"
+
 
 class Ledger:
     """The one writer of a run's folder while the run lives.
@@ -111,7 +113,7 @@ class Ledger:
             parts = list(_parts(trials, count))
             # How answers are scored may have changed: what is written down is what holds now.
             manifest = dataclasses.replace(earlier.manifest, plan=plan, plan_hash=plan_hash(plan))
-            ledger = cls._begun(settings, folder, parts, manifest, judged)
+            ledger = cls._begun(settings, folder, parts, manifest, judged, before=earlier.manifest)
             ledger.found = found_words(earlier.manifest, trials, ledger.known)
             return ledger
         if place is None:
@@ -140,8 +142,12 @@ class Ledger:
         manifest: Manifest,
         judged: Sequence[JudgeTrial],
         given: Replay | TakenOver | None = None,
+        before: Manifest | None = None,
     ) -> Ledger:
-        """Take the folder, and write down what is asked; what is `given` is the run's own now."""
+        """Take the folder, and write down what is asked; what is `given` is the run's own now.
+
+        `before` is the manifest that a run had which goes on.
+        """
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
@@ -150,7 +156,7 @@ class Ledger:
                 journal.append(prediction)
             second_wave = list(_parts(judged, 1))
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
-            ledger._write_what_is_asked(settings)
+            ledger._write_what_is_asked(settings, before)
             ledger.begin(settings.options.root)
         except BaseException:
             journal.close()
@@ -311,10 +317,21 @@ class Ledger:
             odd=dataclasses.replace(odd, missing=missing),
         )
 
-    def _write_what_is_asked(self, settings: Settings) -> None:
+    def _write_what_is_asked(self, settings: Settings, before: Manifest | None) -> None:
+        now = self.manifest
+        is_same = before is not None and (before.plan_hash, _ours(before)) == (
+            now.plan_hash,
+            versions_here()[_PACKAGE],
+        )
         for part in self.parts:
-            bodies = request_bodies(part.trials, settings.config.models)
-            write_requests(self.folder.requests(part.condition, part.number), bodies)
+            path = self.folder.requests(part.condition, part.number)
+            if not (is_same and path.exists()):  # 100,000 of them take a second
+                write_requests(path, request_bodies(part.trials, settings.config.models))
+
+
+def _ours(manifest: Manifest) -> str | None:
+    """The version of this package that has written a run's requests."""
+    return manifest.versions.get(_PACKAGE)
 
 
 def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
@@ -350,7 +367,7 @@ def _new_manifest(
 
 def versions_here() -> dict[str, str | None]:
     """The packages of this machine that could make a difference; None for one that is not there."""
-    versions: dict[str, str | None] = {"pytest-llmeval-local": __version__}
+    versions: dict[str, str | None] = {_PACKAGE: __version__}
     for package in ("pytest", "pytest-xdist", "xllamacpp"):
         try:
             versions[package] = version(package)
