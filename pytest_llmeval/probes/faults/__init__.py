@@ -9,9 +9,19 @@ bytes, `refusing.py` replies in the server's place, and `replying.py` with `rewr
 the real answer. `running.py` keeps all that in a thread.
 """
 
-from .parsing import parse_fault
+from .parsing import parse_fault, parse_script
 from .proxy import Injected
 from .running import FaultProxy
-from .vocabulary import KINDS, SELECTORS, Fault, Kind
+from .vocabulary import KINDS, SELECTORS, Attribute, Fault, Kind
 
-__all__ = ["KINDS", "SELECTORS", "Fault", "FaultProxy", "Injected", "Kind", "parse_fault"]
+__all__ = [
+    "KINDS",
+    "SELECTORS",
+    "Attribute",
+    "Fault",
+    "FaultProxy",
+    "Injected",
+    "Kind",
+    "parse_fault",
+    "parse_script",
+]

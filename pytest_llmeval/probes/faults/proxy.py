@@ -9,28 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from pytest_llmeval.engines.address import Address, parse_address
 from pytest_llmeval.errors import ConfigError, FaultError
 
-from .http import HEAD_LIMIT, Head, NotHttp, Request, read_head, read_request
+from .http import NotHttp, Request
+from .link import Link
 from .plan import Hit, Plan
 from .refusing import refusal
-from .replying import reply_bytes
+from .sides import HOST, Ending, Gone, Side, bind, connect, while_there
 from .toxics import TOXICS, Closed, Reset, through
 from .vocabulary import Fault
-
-HOST = "127.0.0.1"
-CONNECT_WITHIN = 5.0
-"""Seconds that the server may take to accept a connection."""
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,58 +37,6 @@ class Injected:
     method: str
     path: str
     fault: str
-
-
-class Gone(Exception):
-    """The other side of an exchange has ended its connection."""
-
-
-class Ending(asyncio.StreamReader):
-    """A reader that says when the other side has ended, also while nobody reads."""
-
-    def __init__(self) -> None:
-        super().__init__(limit=HEAD_LIMIT)
-        self.ended = asyncio.Event()
-
-    def feed_eof(self) -> None:
-        """Called by asyncio."""
-        super().feed_eof()
-        self.ended.set()
-
-    def set_exception(self, exc: Exception) -> None:
-        """Called by asyncio."""
-        super().set_exception(exc)
-        self.ended.set()
-
-
-@dataclass(slots=True)
-class Side:
-    """One of the two connections of a link."""
-
-    reader: Ending
-    writer: asyncio.StreamWriter
-
-    async def send(self, pieces: AsyncIterator[bytes]) -> None:
-        """Write pieces as they come, no faster than they are taken."""
-        async for piece in pieces:
-            self.writer.write(piece)
-            await self.writer.drain()
-
-    def reset(self) -> None:
-        """End it with a RST."""
-        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-        sock: socket.socket | None = self.writer.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):  # it may have ended by itself
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.writer.transport.abort()
-
-    async def close(self, delay: float = 0.0) -> None:
-        """End it in order, what was written first."""
-        try:
-            await asyncio.sleep(delay)
-        finally:
-            self.writer.close()
 
 
 class FaultServer:
@@ -121,7 +61,7 @@ class FaultServer:
 
     async def open(self) -> None:
         """Begin to listen. Raises FaultError when the endpoint, or the port, is not to be had."""
-        side = await self._connect()
+        side = await connect(self.address)
         await side.close()
         self._held = bind(self.port)
         self.port = self._held.getsockname()[1]
@@ -194,7 +134,7 @@ class FaultServer:
 
     async def _serve(self, client: Side) -> None:
         """Serve a client until it goes, its server goes, or a fault ends it."""
-        link = _Link(client)
+        link = Link(client)
         try:
             while (request := await link.next_request()) is not None:
                 self.requests += 1
@@ -210,7 +150,7 @@ class FaultServer:
         finally:
             await link.close()
 
-    async def _exchange(self, link: _Link, request: Request, number: int) -> bool:
+    async def _exchange(self, link: Link, request: Request, number: int) -> bool:
         """Answer one request, disturbed as planned; whether the connection goes on."""
         asked, plan = request.asked, self.plan
         hits = plan.choose(asked)
@@ -223,7 +163,7 @@ class FaultServer:
                 if not hit.happened:
                     plan.take_back(hit)
 
-    async def _disturbed(self, link: _Link, request: Request, hits: Sequence[Hit]) -> bool:
+    async def _disturbed(self, link: Link, request: Request, hits: Sequence[Hit]) -> bool:
         for hit in hits:
             if hit.fault.kind.name == "down":
                 hit.happen()
@@ -239,7 +179,7 @@ class FaultServer:
             await link.client.send(through(_once(refusal(refused.fault, time.time())), back))
             return request.head.get("connection").lower() != "close"
         if link.server is None:
-            link.server = await self._connect()
+            link.server = await connect(self.address)
         rewrites = [hit for hit in hits if hit.fault.kind.layer == "answer"]
         sent = self._forwarded(request, readable=bool(rewrites))
         await link.server.send(through(_once(sent), toxics_of(hits, "upstream")))
@@ -253,80 +193,9 @@ class FaultServer:
             head = head.without("accept-encoding")
         return head.encode() + request.body
 
-    async def _connect(self) -> Side:
-        address = self.address
-        loop = asyncio.get_running_loop()
-        reader = Ending()
-        protocol = asyncio.StreamReaderProtocol(reader)
-        opening = loop.create_connection(lambda: protocol, address.host, address.port)
-        try:
-            transport, _ = await asyncio.wait_for(opening, CONNECT_WITHIN)
-        except (OSError, UnicodeError, asyncio.TimeoutError) as error:
-            why = str(error) or f"no connection within {CONNECT_WITHIN:g} s"
-            raise FaultError(
-                f"nothing answers at {address.place} ({why}): start the server first, or correct "
-                "the url"
-            ) from error
-        return Side(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-
     def _record(self, fault: Fault, number: int, method: str, path: str) -> None:
         seconds = time.monotonic() - self._began
         self._tell(Injected(seconds, number, method, path, fault.text))
-
-
-class _Link:
-    """A client's connection and, from its first request on, the one to the server.
-
-    `delays` are the seconds by which the end of a side is put off.
-    """
-
-    def __init__(self, client: Side) -> None:
-        self.client = client
-        self.server: Side | None = None
-        self.goes_on = True
-        self.delays: dict[str, float] = {}
-
-    async def next_request(self) -> Request | None:
-        """The client's next request; None when it, or meanwhile the server, has gone."""
-        reading = read_request(self.client.reader, self.client.writer)
-        if self.server is None:
-            return await reading
-        try:
-            return await while_there(self.server, reading)
-        except Gone:
-            return None
-
-    async def reply(self, method: str, rewrites: Sequence[Hit]) -> AsyncIterator[bytes]:
-        """The server's reply as it is to be sent, interim ones before it."""
-        assert self.server is not None
-        while True:
-            head = await read_head(self.server.reader)
-            if head is None or head.status == 101:
-                raise NotHttp("it went away, or changed its protocol")
-            if head.status >= 200:
-                break
-            yield head.encode()
-        self.goes_on = keeps(head)
-        async for piece in reply_bytes(head, self.server.reader, method, rewrites):
-            yield piece
-
-    async def close(self) -> None:
-        """End both sides."""
-        ends = [self.client.close(self.delays.get("downstream", 0.0))]
-        if self.server is not None:
-            ends.append(self.server.close(self.delays.get("upstream", 0.0)))
-        await asyncio.gather(*ends)
-
-
-def keeps(head: Head) -> bool:
-    """Whether a connection goes on after a reply."""
-    told = head.get("connection").lower()
-    ends_itself = head.get("content-length") or head.get("transfer-encoding")
-    return (
-        bool(ends_itself or head.status in {204, 304})
-        and told != "close"
-        and (head.first.startswith("HTTP/1.1") or bool(told))
-    )
 
 
 def toxics_of(hits: Sequence[Hit], way: str) -> list[Hit]:
@@ -336,21 +205,6 @@ def toxics_of(hits: Sequence[Hit], way: str) -> list[Hit]:
         for hit in hits
         if hit.fault.kind.name in TOXICS and hit.fault.values.get("stream") == way
     ]
-
-
-async def while_there(side: Side, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do something as long as a side is there; raises Gone when it ends its connection first."""
-    task = asyncio.ensure_future(work)
-    ended = asyncio.ensure_future(side.reader.ended.wait())
-    try:
-        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Gone
-        return task.result()
-    finally:
-        for each in (task, ended):
-            each.cancel()
-        await asyncio.gather(task, ended, return_exceptions=True)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
@@ -369,21 +223,3 @@ def upstream_address(url: str) -> Address:
             "on this machine, such as http://127.0.0.1:8080"
         )
     return address
-
-
-def bind(port: int) -> socket.socket:
-    """Take a port of this machine, 0 for a free one; raises FaultError when it is taken."""
-    sock = socket.socket()
-    if sys.platform == "win32":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-    else:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((HOST, port))
-    except (OSError, OverflowError) as error:
-        sock.close()
-        raise FaultError(
-            f"port {port} of {HOST} cannot be taken ({error}): give another one, or none for a "
-            "free one"
-        ) from error
-    return sock
