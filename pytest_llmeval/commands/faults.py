@@ -43,7 +43,7 @@ def faults(
 ) -> None:
     """Stand before an endpoint and break what passes, until Ctrl-C. Prints the url to use instead.
 
-    llmeval faults http://127.0.0.1:8080 --fault latency:latency=200,jitter=50 --fault loading:times=3
+    llmeval faults http://127.0.0.1:8080 --fault latency:latency=200 --fault loading:times=3
     """
     if listing:
         typer.echo("\n".join(list_lines()))

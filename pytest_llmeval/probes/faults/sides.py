@@ -99,7 +99,9 @@ async def connect(address: Address) -> Side:
     try:
         transport, _ = await asyncio.wait_for(opening, CONNECT_WITHIN)
     except (OSError, UnicodeError, asyncio.TimeoutError) as error:
-        why = str(error) or f"no connection within {CONNECT_WITHIN:g} s"
+        refused = isinstance(error, ConnectionRefusedError)
+        late = f"no connection within {CONNECT_WITHIN:g} s"
+        why = "connection refused" if refused else str(error) or late
         raise FaultError(
             f"nothing answers at {address.place} ({why}): start the server first, or correct "
             "the url"
