@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmeval.probes.faults import FaultProxy
 from tests.standins.embedded import embedded
-from tools.real_runs import Project
+from tools.real_runs import Project, shipped
 
 Stand = Callable[..., FaultProxy]
 
@@ -86,3 +86,15 @@ def test_a_run_through_all_faults_has_true_answers_and_named_failures(
         each.fault.partition(":")[0] for proxy in proxies.values() for each in proxy.injected
     }
     assert len(happened) >= 12  # which of the rare ones come depends on who asks first
+
+
+def test_a_hiccup_while_a_model_is_opened_costs_no_trial(
+    project: Project, server: str, llm_faults: Stand
+) -> None:
+    project.suite(items=shipped("arithmetic", 3))
+    faults = ("reset_peer:times=1,path=/props", "loading:times=1,path=/v1/models")
+    proxy = llm_faults(server, *faults)
+    project.config(models={"m": {"engine": "openai", "url": proxy.url, "slots": 2}})
+    _, text = project.run()
+    assert sorted(each.fault for each in proxy.injected) == sorted(faults)
+    assert {row["outcome"] for row in project.rows("predictions")} <= {"right", "wrong"}, text

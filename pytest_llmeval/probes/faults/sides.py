@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,11 +52,12 @@ class Side:
     reader: Ending
     writer: asyncio.StreamWriter
 
-    async def send(self, pieces: AsyncIterator[bytes]) -> None:
+    async def send(self, pieces: AsyncGenerator[bytes, None]) -> None:
         """Write pieces as they come, no faster than they are taken."""
-        async for piece in pieces:
-            self.writer.write(piece)
-            await self.writer.drain()
+        async with contextlib.aclosing(pieces):  # what feeds them ends with it
+            async for piece in pieces:
+                self.writer.write(piece)
+                await self.writer.drain()
 
     def reset(self) -> None:
         """End it with a RST."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from .plan import Hit
@@ -122,7 +122,7 @@ class _End:
     error: BaseException | None = None
 
 
-async def through(source: AsyncIterator[bytes], hits: list[Hit]) -> AsyncIterator[bytes]:
+async def through(source: AsyncIterator[bytes], hits: list[Hit]) -> AsyncGenerator[bytes, None]:
     """The bytes of a source with what the toxics make of them, the first hit nearest to it."""
     if not hits:
         async for data in source:
