@@ -305,7 +305,7 @@ def test_every_fault_stands_with_its_attributes_and_their_defaults() -> None:
     for name, kind in KINDS.items():
         about, attributes = table[name]
         assert about == kind.about
-        found = re.findall(r"`(\w+)` \(([^;()]+);(?: [^;]+;)? ([^)]+)\)", attributes)
+        found = re.findall(r"`(\w+)` \(([^;()]+);(?: [^;)]+;)? ([^)]+)\)", attributes)
         assert found == [(each.name, each.about, str(each.default)) for each in kind.attributes]
         assert {word for each in kind.attributes for word in each.words} <= code_in(attributes)
 
