@@ -37,6 +37,7 @@ LlmevalError                 its text is a complete message for the user
     ├── BadLogprobs          log probabilities that are none, such as NaN
     ├── JobGone              the service knows no batch job of this name
     ├── ResultMissing        a batch job has ended without a result for this request
+    ├── NotRecorded          the recording that is played has no answer to this
     └── Unsupported          the engine, or its endpoint, cannot honestly do what was asked
 """
 
@@ -283,6 +284,12 @@ class ResultMissing(EngineError):
     """A batch job has ended without a result for this request."""
 
     reason = "missing"
+
+
+class NotRecorded(EngineError):
+    """A recording is played, and it has no answer to this."""
+
+    reason = "not_recorded"
 
 
 class Unsupported(EngineError):

@@ -410,6 +410,21 @@ def rescore(
         raise typer.Exit(1)
 
 
+@app.command()
+def cassette(
+    run: Annotated[str, typer.Argument(help="A run's id, its path, or: last")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as cassettes/smoke.jsonl")],
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> None:
+    """Keep what a run was answered as one file, which a repository can hold.
+
+    Played with --llm-set replay=FILE its answers are scored and held to gates without any model.
+    """
+    from pytest_llmeval.commands.cassette import record
+
+    typer.echo(record(run, file, run_dir=run_dir))
+
+
 def main() -> None:
     """Run the command; the entry point of `llmeval` and of `python -m`."""
     multiprocessing.freeze_support()

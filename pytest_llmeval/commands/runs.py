@@ -39,6 +39,8 @@ class RunFacts:
             return "running"
         if self.manifest.rescored_from is not None:
             return "rescored"
+        if self.manifest.replayed_from is not None:
+            return "replayed"
         status = self.manifest.status
         return status if status in ("completed", "failed") else "stopped"
 

@@ -69,6 +69,11 @@ class ConfigFile(Section):
         default=None, min_length=1, description="The model that judges answers, by its name."
     )
     failures: FailuresSection = FailuresSection()
+    replay: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A run, or a cassette, whose recorded answers are taken; no model is asked.",
+    )
     telemetry: bool = Field(
         default=False, description="Sample GPU, CPU and memory twice a second during the run."
     )
@@ -82,7 +87,8 @@ class Config:
     for the manifest, paths and variables as written, so that it holds no secret and is the same on
     every machine; `digest` is its sha256. `model_lines` says where the file writes each model,
     `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
-    a suite names no other, None where nobody was named.
+    a suite names no other, None where nobody was named. `replay` names a recording that is
+    played in place of asking.
     """
 
     path: Path
@@ -94,6 +100,7 @@ class Config:
     model_lines: Mapping[str, int | None]
     telemetry: bool = False
     judge: str | None = None
+    replay: str | None = None
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -143,7 +150,18 @@ def load_config(
     lines = {name: document.line_of(("models", name)) for name in models}
     at_most = file.failures.at_most
     digest, telemetry = _digest(canonical), file.telemetry
-    return Config(path, models, samplings, at_most, canonical, digest, lines, telemetry, file.judge)
+    return Config(
+        path=path,
+        models=models,
+        samplings=samplings,
+        failures_at_most=at_most,
+        canonical=canonical,
+        digest=digest,
+        model_lines=lines,
+        telemetry=telemetry,
+        judge=file.judge,
+        replay=file.replay,
+    )
 
 
 def _refuse_secrets(document: Document) -> None:

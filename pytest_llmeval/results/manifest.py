@@ -32,6 +32,9 @@ from pytest_llmeval.results.strays import NO_STRAYS, Strays
 SCHEMA = 1
 """The version of the manifest's shape; a reader refuses a newer one."""
 
+DRY_RUN = "dry run: every model was played by the fake engine"
+"""The manifest's warning that no model was asked."""
+
 _LONGEST_WORDS = 300
 
 JobStatus = Literal["pending", "running", "completed", "failed"]
@@ -217,6 +220,7 @@ class Manifest:
 
     `versions` names packages and commits: what besides weights and plan could make a difference.
     `rescored_from` is the run whose answers these are, None for a run that has asked itself.
+    `replayed_from` is the run whose recorded answers these are, None where models were asked.
     `rotation` says which models were to be loaded together, turn after turn, when the run began; it
     is kept where a suite may stop early, whose first models are then asked in full. `stopping`
     names the suites that might: those that say so, but for what was asked in full all the same.
@@ -235,11 +239,17 @@ class Manifest:
     exit_reason: str | None = None
     warnings: tuple[str, ...] = ()
     rescored_from: str | None = None
+    replayed_from: str | None = None
     rotation: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
     second_wave: tuple[PartFacts, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     schema: int = field(default=SCHEMA)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the fake engine has played every model."""
+        return DRY_RUN in self.warnings
 
     @property
     def status(self) -> JobStatus:

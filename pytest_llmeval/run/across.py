@@ -12,7 +12,7 @@ from pytest_llmeval.inputs.mistakes import did_you_mean
 from pytest_llmeval.records import Comparison
 from pytest_llmeval.results.changes import ConditionPair, asked_differently, ran_differently
 from pytest_llmeval.results.finished import Column, FinishedRun
-from pytest_llmeval.run.ledger import DRY_RUN
+from pytest_llmeval.results.manifest import DRY_RUN
 from pytest_llmeval.run.same_items import ChangedItems, differing_items, refuse_differing
 from pytest_llmeval.run.side_by_side import Sides, compare_sides, means_of
 

@@ -12,7 +12,7 @@ from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.records import Trial
 from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.journal import read_run
-from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
 from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.run.assembly import (
     AnyLane,
@@ -23,7 +23,7 @@ from pytest_llmeval.run.assembly import (
 from pytest_llmeval.run.batch_asking import Ran, Requests, ask_all, lane_from_file
 from pytest_llmeval.run.batch_files import read_requests, refuse_the_unaskable, trial_of
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
-from pytest_llmeval.run.ledger import DRY_RUN, Ledger, versions_here
+from pytest_llmeval.run.ledger import Ledger, versions_here
 from pytest_llmeval.run.models import Backing
 from pytest_llmeval.run.progress import Part
 from pytest_llmeval.run.settings import Settings

@@ -20,6 +20,7 @@ from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.folder import RunFolder, find_run
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import (
+    DRY_RUN,
     Manifest,
     ModelFacts,
     PartFacts,
@@ -35,12 +36,10 @@ from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part, Progress
+from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import split_into_parts
-
-#: The manifest's warning that no model was asked.
-DRY_RUN = "dry run: every model was played by the fake engine"
 
 #: The journal is handed to the disk after this many predictions.
 SYNC_EVERY = 200
@@ -83,12 +82,14 @@ class Ledger:
         digests: Callable[[], Mapping[str, str | None]] = dict,
         place: Path | None = None,
         judged: Sequence[JudgeTrial] = (),
+        replay: Replay | None = None,
     ) -> Ledger:
         """Make the folder of a new run, at `place` if it is given, or go back to the one that
         --llm-resume names.
 
         `digests` gives those of the models' weights; a run is only resumed on the same ones.
-        `judged` are the trials of judges.
+        `judged` are the trials of judges; the recorded predictions of `replay` are written down as
+        the run's own.
         Every request is rendered and written before anything is sent. Raises RunError when the
         folder cannot be used, TemplateError when a prompt cannot be rendered.
         """
@@ -109,13 +110,15 @@ class Ledger:
             else:
                 folder = RunFolder.at(place, conditions)
             parts = list(_parts(trials, settings.options.parts))
-            manifest = _new_manifest(folder, plan, parts, settings, now)
+            manifest = _new_manifest(folder, plan, parts, settings, now, replay)
         else:
             folder, manifest = _go_back(settings, plan, conditions, digests())
             parts = list(_parts(trials, max((p.number for p in manifest.parts), default=1)))
         part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
+            for prediction in replay.known.values() if replay else ():
+                journal.append(prediction)
             second_wave = list(_parts(judged, 1))
             ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
             ledger._write_what_is_asked(settings)
@@ -311,8 +314,14 @@ def _seeds(settings: Settings) -> dict[str, int]:
 
 
 def _new_manifest(
-    folder: RunFolder, plan: RunPlan, parts: Sequence[Part], settings: Settings, now: datetime
+    folder: RunFolder,
+    plan: RunPlan,
+    parts: Sequence[Part],
+    settings: Settings,
+    now: datetime,
+    replay: Replay | None,
 ) -> Manifest:
+    recording = replay.recording if replay else None
     return Manifest(
         id=folder.id,
         started=now.isoformat(),
@@ -321,6 +330,9 @@ def _new_manifest(
         versions=versions_here(),
         parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
         warnings=(DRY_RUN,) if settings.options.dry_run else (),
+        models=recording.models if recording else (),
+        rotation=recording.rotation if recording else (),
+        replayed_from=recording.run if recording else None,
     )
 
 
@@ -347,6 +359,11 @@ def _go_back(
         raise RunError(
             f"--llm-resume: the run {manifest.id} was made by llmeval rescore and has asked "
             f"nothing itself; resume {manifest.rescored_from}, whose answers it has judged again"
+        )
+    if manifest.replayed_from is not None:
+        raise RunError(
+            f"--llm-resume: the run {manifest.id} has played recorded answers and asked nothing "
+            f"itself; play them again with replay, or resume {manifest.replayed_from}, which asked"
         )
     differences = check_resumable(manifest, plan, digests)
     if (DRY_RUN in manifest.warnings) != settings.options.dry_run:

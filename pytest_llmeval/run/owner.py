@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -47,6 +47,7 @@ from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_o
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preview import preview_lines
+from pytest_llmeval.run.replay import ASKS_NO_MODEL, Replay, replay_of, replay_turns
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
@@ -75,6 +76,7 @@ class Run:
         self._scheduler: Scheduler | None = None
         self._stopping = Stopping()
         self._wave = SecondWave((), settings.bench)
+        self._replay: Replay | None = None
         self._watch: Watch | None = None
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
@@ -91,6 +93,8 @@ class Run:
         config = self.settings.config
         dry = ", dry run on the fake engine" if self.settings.options.dry_run else ""
         lines = [f"llmeval: {config.path}{dry}"]
+        if config.replay is not None:
+            return [*lines, f"  no model is asked: recorded answers of {config.replay}"]
         return lines + [f"  {name}: {what_computes(m)}" for name, m in config.models.items()]
 
     def plan_only(self, selection: Selection) -> None:
@@ -121,11 +125,15 @@ class Run:
     def _begin(self, selection: Selection) -> None:
         trials = selection.trials
         self._began = time.perf_counter()
+        wave = self._wave = SecondWave(trials, self.settings.bench)
+        replay = self._replay = replay_of(self.settings, trials, wave)
+        if replay is not None:
+            self._play(replay, trials, wave)
+            return
         backings = backings_of(self.settings, self._say)
         for words in forced_slots(self.settings.config):
             self._warn(words)
         refuse_the_impossible(self.settings, trials)
-        wave = self._wave = SecondWave(trials, self.settings.bench)
         refuse_the_impossible_of_judges(self.settings, wave)
         if self.settings.options.resume is None and not selection.fixtures:
             asked = dict.fromkeys(trial.condition.model for trial in trials)
@@ -169,6 +177,29 @@ class Run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
         self._scheduler.start()
 
+    def _play(self, replay: Replay, trials: Sequence[Trial], wave: SecondWave) -> None:
+        """Take what was recorded for the predictions of this run, and let what was not fail."""
+        self._warn(replay.words)
+        now = datetime.now(timezone.utc)
+        ledger = self._ledger = Ledger.open(
+            self.settings, trials, now, judged=wave.trials, replay=replay
+        )
+        self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
+        known = wave.without_stale(ledger.known)
+
+        def answers() -> Mapping[str, Prediction]:
+            return known if self._scheduler is None else self._scheduler.predictions
+
+        self._scheduler = Scheduler(
+            replay_turns(replay, trials, wave, answers),
+            ledger.record,
+            self._shut_down,
+            known=known.values(),
+            stopping=self._stopping,
+            sending=ledger.sending,
+        )
+        self._scheduler.start()
+
     def _opened(self, live: LiveModel, model: ModelConfig) -> None:
         assert self._ledger is not None, "models are opened after it"
         self._ledger.model_opened(live, model)
@@ -204,6 +235,7 @@ class Run:
     def chat(self, model: str, request: Request) -> Answer:
         """Ask a model something outside the plan: one attempt, nothing journaled."""
         scheduler = self._live()
+        self._refuse_in_replay()
         live, exact = self._models[model], self.settings.config.models[model].exact
         asked = dataclasses.replace(request, cache_prompt=not exact)
 
@@ -220,9 +252,14 @@ class Run:
         if model is None:
             folder = self._ledger.folder if self._ledger else None
             return {"id": folder.id, "folder": str(folder.path)} if folder else {}
+        self._refuse_in_replay()
         live = self._models[model]
         scheduler.call(live.open())
         return {"url": live.url, "log": live.log_path}
+
+    def _refuse_in_replay(self) -> None:
+        if self._replay is not None:
+            raise LlmevalError(ASKS_NO_MODEL)
 
     def take_scores(self, trial_id: str, scores: tuple[Score, ...]) -> None:
         """Keep what a test's report says of its trial.
@@ -418,7 +455,8 @@ class Run:
 
     def _slots(self) -> dict[str, int]:
         models = self.settings.config.models
-        return {name: live.slots or models[name].slots for name, live in self._models.items()}
+        told = {name: live.slots for name, live in self._models.items()}
+        return {name: told.get(name) or model.slots for name, model in models.items()}
 
     def _score_the_rest(
         self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]

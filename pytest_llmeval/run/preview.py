@@ -12,8 +12,8 @@ from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.results.folder import list_runs
-from pytest_llmeval.results.manifest import Manifest, read_manifest
-from pytest_llmeval.run.ledger import DRY_RUN, size_of
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
+from pytest_llmeval.run.ledger import size_of
 from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave

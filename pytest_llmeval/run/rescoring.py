@@ -38,6 +38,7 @@ from pytest_llmeval.results.journal import (
     write_requests,
 )
 from pytest_llmeval.results.manifest import (
+    DRY_RUN,
     Manifest,
     PartFacts,
     RunPlan,
@@ -55,7 +56,6 @@ from pytest_llmeval.run.baselines import Baselines, weights_of
 from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.judge_figures import judge_figures
-from pytest_llmeval.run.ledger import DRY_RUN
 from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions, old_verdicts
 from pytest_llmeval.run.settings import Options, version_of
 from pytest_llmeval.run.stopping import unneeded_of

@@ -99,6 +99,8 @@ class Settings:
         _check_counts(options)
         path = find_config(options.config, options.root)
         config = load_config(path, options.overrides, os.environ, offered())
+        if config.replay is not None:
+            _refuse_beside_replay(options)
         return cls(options, config, parse_overrides(options.overrides).prompts)
 
     @property
@@ -248,6 +250,15 @@ def version_of(scorer: Scorer) -> str:
 
 def _scorers(suite: Suite) -> tuple[Scorer, ...]:
     return make_scorers(suite.scorers, suite.origin)
+
+
+def _refuse_beside_replay(options: Options) -> None:
+    clash = "--llm-dry-run" if options.dry_run else "--llm-resume" if options.resume else None
+    if clash:
+        raise ConfigError(
+            f"replay plays recorded answers and asks no model, so {clash} has nothing to do beside "
+            f"it: leave one of the two out"
+        )
 
 
 def _check_counts(options: Options) -> None:

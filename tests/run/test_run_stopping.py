@@ -10,10 +10,10 @@ import pytest
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Prediction, Trial, Unneeded
-from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.manifest import DRY_RUN, read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
 from pytest_llmeval.run.conclusion import worth_of
-from pytest_llmeval.run.ledger import DRY_RUN, Ledger
+from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.stopping import stopping_of, wishes_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.statistics.gates import Decision

@@ -1,0 +1,34 @@
+"""`llmeval cassette`: keep what a run was answered as one file, to be played without any model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.cassettes import read_recording, write_cassette
+from pytest_llmeval.results.folder import find_run
+from pytest_llmeval.results.journal import is_being_written
+
+
+def record(name: str, path: Path, *, run_dir: Path) -> str:
+    """Write the cassette of a run, and say what is on it. Raises RunError."""
+    run = find_run(run_dir, name)
+    if is_being_written(run):
+        raise RunError(f"the run {run.name} is being written: record it when it has ended")
+    recording = read_recording(run)
+    if not recording.predictions:
+        raise RunError(f"the run {run.name} has no answers: there is nothing to record")
+    try:
+        count = write_cassette(recording, path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: the cassette cannot be written: {error.strerror or error}"
+        ) from error
+    failed = Counter(p.answer is None for p in recording.predictions.values())[True]
+    beside = f", {failed:,} of them failures" if failed else ""
+    return (
+        f"{path}: {count:,} predictions of the run {recording.run}{beside}, "
+        f"{path.stat().st_size / 1000:,.0f} kB. Play it: pytest --llm-config FILE "
+        f"--llm-set replay={path.as_posix()}"
+    )

@@ -1,0 +1,244 @@
+"""A recorded run is played again: scored and held to gates, and no model is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pytest_llmeval.commands.llmeval import app
+from tests.plugin.conftest import SCRIPT
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+#: What a model says that must not be asked.
+UNREACHABLE = [{"when": "", "fail": "refused"}]
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+TIMES = ("queued_ms", "first_token_ms", "total_ms")
+
+
+@pytest.fixture
+def recorded(project: Project) -> Project:
+    """A project with a run of three right, one wrong and one failed trial, and its cassette.
+
+    Afterwards nobody answers any more: whatever is asked is refused.
+    """
+    items = [*map(project.right, ("a", "b", "c")), project.wrong("d"), project.broken("e")]
+    gate = {"only": "m/plain", "metric": "exact", "at_least": 0.1}
+    project.suite(items=items, gates=[gate])
+    assert project.run().ret == 1  # a failed trial is an error
+    cassette(project, "last", "smoke.jsonl")
+    project.script(UNREACHABLE)
+    return project
+
+
+def cassette(project: Project, run: str, file: str) -> str:
+    """`llmeval cassette RUN FILE` in the project's folder."""
+    done = CliRunner().invoke(
+        app, ["cassette", run, str(project.root / file), "--run-dir", str(project.root / "runs")]
+    )
+    return done.output
+
+
+def outcomes(project: Project) -> dict[str, tuple[str, str]]:
+    return {row["item_id"]: (row["outcome"], row["reason"]) for row in project.rows("predictions")}
+
+
+def without_times(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{key: row[key] for key in row if key not in (*TIMES, "origin")} for row in rows]
+
+
+@pytest.mark.parametrize("replay", ["smoke.jsonl", "last"])
+def test_a_recording_is_scored_and_gated_as_the_run_was(recorded: Project, replay: str) -> None:
+    before = recorded.rows("predictions")
+    first = recorded.latest_run().name
+    result = recorded.run("--llm-set", f"replay={replay}", "-v")
+    assert result.ret == 1
+    after = recorded.rows("predictions")
+    assert without_times(after) == without_times(before)
+    assert {row["origin"] for row in after} == {"recording", ""}
+    assert [row["total_ms"] for row in after] == [row["total_ms"] for row in before]
+    result.stdout.fnmatch_lines(
+        [
+            f"*no model is asked: recorded answers of {replay}",
+            "*suites/arithmetic.yaml::gates::m/plain.at_least PASSED*",
+            "*3/4 *75.0*",
+        ]
+    )
+    assert recorded.manifest()["replayed_from"] == first
+
+
+def test_a_reader_of_the_report_learns_that_no_model_was_asked(recorded: Project) -> None:
+    first = recorded.latest_run().name
+    recorded.run("--llm-set", "replay=smoke.jsonl")
+    words = f"the answers are those of the run {first}: no model was asked"
+    assert words in recorded.manifest()["warnings"]
+    report = (recorded.latest_run() / "reports" / "report.md").read_text(encoding="utf-8")
+    assert words in report
+
+
+def test_other_gates_and_scorers_judge_the_same_answers(recorded: Project) -> None:
+    items = [*map(recorded.right, ("a", "b", "c")), recorded.wrong("d"), recorded.broken("e")]
+    gate = {"only": "m/plain", "metric": "includes", "at_least": 0.99}
+    recorded.suite(items=items, score="includes", gates=[gate])
+    result = recorded.run("--llm-set", "replay=smoke.jsonl")
+    result.stdout.fnmatch_lines(["FAIL * arithmetic m/plain at least 0.99: upper bound 0.955*"])
+    assert {row["scorer"] for row in recorded.rows("per_item_scores")} == {"includes"}
+
+
+def test_a_trial_that_was_not_recorded_is_a_failure_of_that_name(recorded: Project) -> None:
+    recorded.suite(items=[recorded.right("a"), recorded.right("new")])
+    result = recorded.run("--llm-set", "replay=smoke.jsonl")
+    assert result.ret == 1
+    assert outcomes(recorded) == {"a": ("right", ""), "new": ("failure", "not_recorded")}
+    result.stdout.fnmatch_lines(
+        ["*has no prediction of this trial. Run it with its models, and record that: *"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "keys"),
+    [
+        ("prompt", {"prompts": {"plain": "Please: {{ question }}"}}),
+        ("sampling", {"sampling": {"max_tokens": 15}}),
+        ("tools", {"tools": [TOOL]}),
+    ],
+)
+def test_no_answer_is_given_to_another_question(
+    recorded: Project, what: str, keys: dict[str, Any]
+) -> None:
+    recorded.suite(items=[recorded.right("a")], **keys)
+    result = recorded.run("--llm-set", "replay=smoke.jsonl")
+    assert outcomes(recorded) == {"a": ("failure", "not_recorded")}, what
+    result.stdout.fnmatch_lines(["*answers another question: what this trial asks has changed*"])
+
+
+def test_neither_the_model_files_nor_the_keys_need_to_be_there(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    absent = {"engine": "openai", "url": "http://127.0.0.1:9", "api_key_env": "NO_SUCH_KEY"}
+    recorded.config(models={"m": absent})
+    path = recorded.root / "smoke.jsonl"
+    record_for_openai(path, recorded)
+    recorded.suite(items=[recorded.right("a")])
+    recorded.run("--llm-set", "replay=smoke.jsonl")
+    assert outcomes(recorded) == {"a": ("right", "")}
+
+
+def record_for_openai(path: Path, project: Project) -> None:
+    """Record the same answers for an endpoint whose requests have another form."""
+    from pytest_llmeval.results.cassettes import question_hash
+
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    run = next(p for p in (project.root / "runs").iterdir() if p.is_dir())
+    requests = next(run.glob("*/parts/*.requests.jsonl")).read_text(encoding="utf-8").splitlines()
+    bodies = {r["custom_id"]: r["body"] for r in map(json.loads, requests)}
+    for line in lines[1:]:
+        body = dict(bodies[line["custom_id"]])
+        body.pop("cache_prompt", None)
+        line["question"] = question_hash(body)
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8", newline="\n")
+
+
+def test_workers_of_xdist_play_it_too(recorded: Project) -> None:
+    before = without_times(recorded.rows("predictions"))
+    result = recorded.run("--llm-set", "replay=smoke.jsonl", "-n", "2")
+    assert result.ret == 1
+    assert without_times(recorded.rows("predictions")) == before
+
+
+def test_what_a_judge_said_is_told_again_and_what_it_did_not_say_is_missing(
+    project: Project,
+) -> None:
+    judge = {"engine": "fake", "script": "judge.json", "role": "judge"}
+    project.config(models={"m": {"engine": "fake", "script": "script.json"}, "j": judge}, judge="j")
+    project.write("judge.json", json.dumps([{"when": "", "text": '{"verdict": "right"}'}]))
+    rubric = "It says yes."
+    project.suite(items=[project.right("a")], score={"judge": {"rubric": rubric}})
+    project.run()
+    before = without_times(project.rows("predictions"))
+    cassette(project, "last", "judged.jsonl")
+    project.write("judge.json", json.dumps(UNREACHABLE))
+    project.run("--llm-set", "replay=judged.jsonl")
+    assert without_times(project.rows("predictions")) == before
+    project.suite(items=[project.right("a")], score={"judge": {"rubric": "It is polite."}})
+    result = project.run("--llm-set", "replay=judged.jsonl")
+    assert outcomes(project) == {"a": ("failure", "judge")}
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*has no verdict on this answer by these words*"])
+
+
+def test_a_suite_that_stops_early_stops_at_the_same_item(project: Project) -> None:
+    project.config(
+        models={
+            "good": {"engine": "fake", "script": "script.json"},
+            "bad": {"engine": "fake", "script": "bad.json"},
+        }
+    )
+    project.write("bad.json", json.dumps([{"when": "", "text": "no"}]))
+    items = [project.right(f"i{number:02}") for number in range(60)]
+    project.suite(items=items, stop={"when": "decided"})
+    project.run()
+    before = without_times(project.rows("predictions"))
+    assert {row["reason"] for row in before} >= {"not_needed"}
+    cassette(project, "last", "stopped.jsonl")
+    project.script(UNREACHABLE)
+    project.write("bad.json", json.dumps(UNREACHABLE))
+    assert project.run("--llm-set", "replay=stopped.jsonl").ret == 0
+    assert {
+        row["trial_id"]: (row["outcome"], row["reason"]) for row in project.rows("predictions")
+    } == {row["trial_id"]: (row["outcome"], row["reason"]) for row in before}
+
+
+def test_a_test_that_asks_a_model_itself_says_why_it_cannot(recorded: Project) -> None:
+    recorded.write("test_chat.py", "def test_chat(llm):\n    llm.chat('say yes')\n")
+    result = recorded.run("--llm-set", "replay=smoke.jsonl", "test_chat.py")
+    result.stdout.fnmatch_lines(["*a recording is played (replay), so no model is there*"])
+
+
+def test_a_played_run_is_not_resumed_and_names_the_one_that_asked(recorded: Project) -> None:
+    first = recorded.latest_run().name
+    recorded.run("--llm-set", "replay=smoke.jsonl")
+    recorded.script(SCRIPT)
+    result = recorded.run("--llm-resume", recorded.latest_run().name)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*has played recorded answers*resume {first}, which asked*"])
+
+
+@pytest.mark.parametrize("option", [("--llm-dry-run",), ("--llm-resume", "last")])
+def test_options_that_make_no_sense_beside_it_are_refused(
+    recorded: Project, option: tuple[str, ...]
+) -> None:
+    result = recorded.run("--llm-set", "replay=smoke.jsonl", *option)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*so {option[0]} has nothing to do beside it*"])
+
+
+def test_a_recording_that_is_not_there_is_named_with_all_places(recorded: Project) -> None:
+    result = recorded.run("--llm-set", "replay=smok.jsonl")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*replay: no cassette at *smok.jsonl, and there is no run*"])
+
+
+def test_a_dry_run_is_no_recording(project: Project) -> None:
+    project.suite(items=[project.right("a")])
+    project.run("--llm-dry-run")
+    assert "a dry run has nothing to be played again" in cassette(project, "last", "dry.jsonl")
+    assert not (project.root / "dry.jsonl").exists()
+
+
+def test_the_command_says_what_is_on_the_cassette_and_how_to_play_it(recorded: Project) -> None:
+    run = recorded.latest_run().name
+    said = cassette(recorded, run, "again.jsonl")
+    assert f"again.jsonl: 5 predictions of the run {run}, 1 of them failures, " in said
+    assert "--llm-set replay=" in said
+    shutil.rmtree(recorded.root / "runs" / run)
+    assert "there is no run" in cassette(recorded, run, "never.jsonl")
