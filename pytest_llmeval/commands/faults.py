@@ -92,10 +92,10 @@ def _stand_before(
     from pytest_llmeval.probes.faults import FaultProxy
 
     with FaultProxy(url, *faults, seed=seed, port=port, tell=tell) as proxy:
-        typer.echo(proxy.url)
         names = ", ".join(fault.text for fault in faults)
-        typer.echo(f"before {url}, seed {seed}: {names}. Ctrl-C ends it.", err=True)
         with contextlib.suppress(KeyboardInterrupt):
+            typer.echo(f"before {url}, seed {seed}: {names}. Ctrl-C ends it.", err=True)
+            typer.echo(proxy.url)
             while True:
                 time.sleep(SLICE)
         hits = len(proxy.injected)
