@@ -7,7 +7,8 @@ LlmevalError                 its text is a complete message for the user
 │   ├── DatasetError         a file of items
 │   ├── TemplateError        a prompt template
 │   ├── ScorerError          a scorer's name or options
-│   └── InstanceConfigError  the config of an instance of llama-orch
+│   ├── InstanceConfigError  the config of an instance of llama-orch
+│   └── FaultError           a fault for the fault proxy, or where the proxy is to stand
 ├── MissingExtraError        an optional package is not installed; names its pip line
 ├── RunError                 a run's folder cannot be used
 ├── BaselineError            a file of `baselines/` cannot be used
@@ -93,6 +94,10 @@ class ScorerError(InputError):
 
 class InstanceConfigError(InputError):
     """The config of an instance of llama-orch cannot be used."""
+
+
+class FaultError(InputError):
+    """No such fault, a value that it cannot have, or a place where the fault proxy cannot stand."""
 
 
 class MissingExtraError(LlmevalError):

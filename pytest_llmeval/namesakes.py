@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 #: The fixtures that tests take.
-FIXTURES = ("llm", "llm_server", "llm_run", "llm_item", "llm_prediction", "llm_score")
+FIXTURES = (
+    *("llm", "llm_server", "llm_run", "llm_item", "llm_prediction", "llm_score"),
+    "llm_faults",
+)
 
 
 def namesake_lines(config: pytest.Config, ours: object, marker: str) -> list[str]:

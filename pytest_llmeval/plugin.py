@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from syrupy.assertion import SnapshotAssertion
 
     from pytest_llmeval.fixtures import LlmChat, LlmRun, LlmServer
+    from pytest_llmeval.probes.faults import FaultProxy
     from pytest_llmeval.records import Item, Prediction, Trial
 
 MARKER = (
@@ -131,6 +132,29 @@ def llm_snapshot(request: pytest.FixtureRequest) -> SnapshotAssertion:
 
     snapshot: SnapshotAssertion = request.getfixturevalue("snapshot")
     return snapshot.use_extension(LlmevalSnapshotExtension)
+
+
+@pytest.fixture
+def llm_faults() -> Iterator[Callable[..., FaultProxy]]:
+    """Stand between a test and an endpoint: `llm_faults(url, "rate_limit:times=2", seed=7).url`.
+
+    `llmeval faults --list` names the faults. Closed at the end of the test; needs no model.
+    """
+    from contextlib import ExitStack
+
+    from pytest_llmeval.errors import LlmevalError
+    from pytest_llmeval.probes.faults import FaultProxy
+
+    with ExitStack() as proxies:
+
+        def stand_before(url: str, *faults: str, seed: int = 0) -> FaultProxy:
+            __tracebackhide__ = True
+            try:
+                return proxies.enter_context(FaultProxy(url, *faults, seed=seed))
+            except LlmevalError as error:  # of a traceback the user needs the own line
+                raise error.with_traceback(None) from None
+
+        yield stand_before
 
 
 @pytest.fixture(scope="session")

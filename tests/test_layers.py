@@ -63,6 +63,9 @@ BETWEEN_ROOMS = {
     ("orchestrator", "inputs.sections"): "their sections are read in the same way",
     ("orchestrator", "inputs.paths"): "their paths mean what they mean in other configs",
     ("orchestrator", "inputs.credentials"): "no secret belongs into them either",
+    ("probes", "engines.address"): "what they stand before has a url like any endpoint",
+    ("probes", "inputs.documents"): "scripts of faults are YAML of the same kind",
+    ("probes", "inputs.mistakes"): "their mistakes are told in the same words",
 }
 
 
@@ -100,16 +103,19 @@ DOORS = (
         dict.fromkeys(FACE, "pytest's face"),
     ),
     Door(
-        "client sockets are opened in engines/ only",
+        "client sockets are opened in engines/ and probes/faults/ only",
         words("""
             aiohttp asyncio.open_connection asyncio.open_unix_connection .create_connection
             .create_unix_connection ftplib http.client httpx requests smtplib urllib.request urllib3
             websockets
         """),
-        {"engines": "they speak to endpoints"},
+        {
+            "engines": "they speak to endpoints",
+            "probes.faults": "the fault proxy passes on what it is asked, byte by byte",
+        },
     ),
     Door(
-        "the socket module is used in engines/, orchestrator/, probes/faults.py and servers/ only",
+        "the socket module is used in engines/, orchestrator/, probes/faults/ and servers/ only",
         words("socket"),
         {
             "engines": "they speak to endpoints",
@@ -119,7 +125,7 @@ DOORS = (
         },
     ),
     Door(
-        "listening sockets are opened in orchestrator/ and probes/faults.py only",
+        "listening sockets are opened in orchestrator/ and probes/faults/ only",
         words("""
             asyncio.start_server asyncio.start_unix_server .create_server .create_unix_server
             http.server multiprocessing.connection socketserver uvicorn wsgiref

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
 from pytest_llmeval.commands.batch import app as batch_app
+from pytest_llmeval.commands.faults import faults
 from pytest_llmeval.errors import LlmevalError
 
 RunDir = Annotated[
@@ -65,6 +66,7 @@ runs_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(batch_app, name="batch")
+app.command()(faults)
 
 
 def _version(wanted: bool) -> None:

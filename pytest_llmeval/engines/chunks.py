@@ -59,6 +59,8 @@ class Chunks:
         choices = optional(chunk, "choices", list)
         if choices is None:
             raise Unexpected("it has no choices")
+        if len(choices) > 1:  # also twice the first one, whose text would be taken twice
+            raise Unexpected("it has a second choice, and one was asked for")
         for choice in choices:
             self._take(choice)
         self._besides |= {key: chunk[key] for key in _BESIDES if chunk.get(key) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import (
+    EndpointAbsent,
+    EndpointBusy,
     EndpointUnreachable,
     EngineError,
     LlmevalError,
@@ -23,6 +26,7 @@ from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
 from pytest_llmeval.run.preflight import Examine
+from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
 
@@ -184,7 +188,7 @@ class LiveModel:
 
     async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
-            self.facts = await engine.describe()
+            self.facts = await _described(engine)
             digest, self.adapters = await digests
             self.digest = self.facts.digest or digest
             if self._examine is not None:
@@ -262,6 +266,22 @@ class LiveModel:
         words = str(error).removesuffix(START_IT)
         words = f"{words}; the server ended: {ended_by}" if ended_by else words
         return str(ServerError(words, log_tail=self._server.log_tail()))
+
+
+async def _described(engine: Engine) -> EndpointFacts:
+    """What an endpoint says it is, asked again after a hiccup as any request is: one connection
+    that breaks must not cost all the model's trials. Where nobody listens, nobody is waited for.
+    """
+    made = 0
+    while True:
+        try:
+            return await engine.describe()
+        except (EndpointBusy, EndpointUnreachable) as error:
+            made += 1
+            delay = RetryPolicy().delay(error, made, random.random())  # noqa: S311 - no secret
+            if delay is None or isinstance(error, EndpointAbsent):
+                raise
+        await asyncio.sleep(delay)
 
 
 def _is_of_a_grammar(words: str) -> bool:

@@ -210,7 +210,7 @@ class Scheduler:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._live())
+            asyncio.run(self.live())
         except BaseException as error:  # noqa: BLE001 - kept, and shown to every test that waits
             self._broken = error
         finally:
@@ -219,8 +219,12 @@ class Scheduler:
             for event in list(self._waiting.values()):
                 event.set()
 
-    async def _live(self) -> None:
-        """Ask everything, then stay for `call` until `stop`; shut down whatever happens."""
+    async def live(self, *, stay: bool = True) -> None:
+        """Ask everything, then stay for `call` until `stop`; shut down whatever happens.
+
+        This is what `start` runs in a thread. Who has an event loop already, for instance one whose
+        time is no real time, awaits it there, and does not `stay` when all is asked.
+        """
         self._loop = asyncio.get_running_loop()
         # Servers start and stop in threads, and a stop must not wait until others have started.
         self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "llmeval-wait"))
@@ -228,7 +232,7 @@ class Scheduler:
         self._running.set()
         working = asyncio.ensure_future(
             all_or_none(  # ends by an error only
-                [self._ask_everything(), self._record_arrivals(), self._settling.run()]
+                [self._ask_everything(stay=stay), self._record_arrivals(), self._settling.run()]
             )
         )
         stopped = asyncio.ensure_future(self._stop_asked.wait())
@@ -245,7 +249,7 @@ class Scheduler:
                 self._take_in_arrived()
             await self._shutdown()
 
-    async def _ask_everything(self) -> None:
+    async def _ask_everything(self, *, stay: bool) -> None:
         await self._settling.catch_up()  # with what earlier sessions have left
         for number, lanes in enumerate(self._turns, start=1):
             turn: list[Lane | BatchLane] = []
@@ -257,6 +261,8 @@ class Scheduler:
                 for lane in turn:
                     await lane.close()
         self._through.set()
+        if not stay and self._stop_asked is not None:
+            self._stop_asked.set()
 
     async def _ask_wave(self, wave: Sequence[Lane | BatchLane]) -> None:
         runners = {lane.model: self._runner(lane) for lane in wave}

@@ -22,6 +22,7 @@ COMMANDS = [
     ["batch", "run"],
     ["calibrate"],
     ["doctor"],
+    ["faults"],
     ["power"],
     ["schema"],
     ["runs"],

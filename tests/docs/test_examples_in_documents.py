@@ -13,6 +13,7 @@ from pytest_llmeval.engines.fake_rules import load_script
 from pytest_llmeval.inputs.config import load_config
 from pytest_llmeval.inputs.suites import load_suite
 from pytest_llmeval.orchestrator.configs import load_file
+from pytest_llmeval.probes.faults import parse_script
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -36,7 +37,13 @@ FILES = {
 
 
 #: How a line of a file of each kind begins, and of none that is looked for later.
-KINDS = {"config": "models:", "suite": "items:", "instance": "model:", "script": "- "}
+KINDS = {
+    "config": "models:",
+    "suite": "items:",
+    "instance": "model:",
+    "faults": "faults:",
+    "script": "- ",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +60,10 @@ class Example:
 
     @property
     def kind(self) -> str:
-        """What reads it: pytest, or what loads a config, a suite an instance or a script."""
+        """What reads it: pytest, or what loads a config, a suite, an instance or a script."""
         if self.path.endswith(".py"):
             return "test"
-        kinds = (
-            ("config", "models:"),
-            ("suite", "items:"),
-            ("instance", "model:"),
-            ("script", "- "),
-        )
-        for kind, begin in kinds:
+        for kind, begin in KINDS.items():
             if re.search(rf"^{begin}", self.text, re.MULTILINE):
                 return kind
         raise ValueError(f"{self}: neither a config nor a suite, an instance nor a script")
@@ -137,6 +138,8 @@ def test_every_file_shown_can_be_loaded(
         assert load_suite(path, example.path).items
     elif example.kind == "instance":
         assert load_file(path).config.model.path
+    elif example.kind == "faults":
+        assert parse_script(example.text, path)[0]
     else:
         assert load_script(path)
 

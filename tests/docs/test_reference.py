@@ -20,6 +20,7 @@ from pytest_llmeval.inputs.documents import parse_value
 from pytest_llmeval.inputs.engine_keys import COMMON_KEYS, ENGINES
 from pytest_llmeval.inputs.schema import config_schema, suite_schema
 from pytest_llmeval.inputs.suite_file import MarkerArguments, SuiteFile
+from pytest_llmeval.probes.faults import KINDS, SELECTORS
 from pytest_llmeval.records import (
     Answer,
     CheckName,
@@ -294,6 +295,25 @@ def test_every_key_of_a_fake_rule_is_in_the_table_with_all_it_may_say() -> None:
     assert told.keys() - {"key", "---"} == {field.name for field in fields(Rule) if field.init}
     assert set(get_args(Fault)) <= code_in(told["fail"])
     assert set(get_args(FinishReason)) <= code_in(told["finish_reason"])
+
+
+# Faults -------------------------------------------------------------------------------------------
+
+
+def test_every_fault_stands_with_its_attributes_and_their_defaults() -> None:
+    table = {row[0].strip("`"): row[1:] for row in rows("## Faults") if len(row) == 3}
+    assert table.keys() - {"fault", "---"} == KINDS.keys()
+    for name, kind in KINDS.items():
+        about, attributes = table[name]
+        assert about == kind.about
+        found = re.findall(r"`(\w+)` \(([^;()]+);(?: [^;)]+;)? ([^)]+)\)", attributes)
+        assert found == [(each.name, each.about, str(each.default)) for each in kind.attributes]
+        assert {word for each in kind.attributes for word in each.words} <= code_in(attributes)
+
+
+def test_everything_that_chooses_requests_stands_in_its_table() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows("## Faults") if len(row) == 2}
+    assert {key: table[key] for key in table if key not in {"key", "---"}} == SELECTORS
 
 
 # The command --------------------------------------------------------------------------------------

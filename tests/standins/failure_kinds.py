@@ -124,6 +124,7 @@ STREAM_FAILURES: Mapping[str, Kind] = {
     "stream_error": refused("HTTP 200, and then an error in the stream: Compute error"),
     "stream_overloaded": busy("HTTP 200, and then an error in the stream"),
     "stream_second_choice": bad("it has a second choice, and one was asked for"),
+    "stream_choice_twice": bad("it has a second choice, and one was asked for"),
     "stream_goes_on": bad("it goes on behind its finish_reason"),
     "stream_usage_text": bad("prompt_tokens is a string, not a whole number"),
     "stream_call_twice": bad("tool call 0 begins a second time"),

@@ -208,6 +208,11 @@ STREAMED: dict[str, Script] = {
     "stream_error": [*START, frame({"error": {"code": 500, "message": "Compute error"}}), "hang"],
     "stream_overloaded": [*START, frame({"error": {"type": "overloaded_error"}}), "hang"],
     "stream_second_choice": [*START, frame({"choices": [{"index": 1, "delta": {}}]}), "hang"],
+    "stream_choice_twice": [
+        *START,
+        frame({"choices": [{"index": 0, "delta": {"content": "2"}}] * 2}),
+        "hang",
+    ],
     "stream_goes_on": [*START, *FINISH, delta(content="!"), "hang"],
     "stream_usage_text": [
         *START,

@@ -1,0 +1,1 @@
+"""Tools that stand between a client and an endpoint, to see or to disturb what passes."""
