@@ -56,7 +56,7 @@ HEADINGS = {
     "ConfigSamplingSection": "### Sampling",
     "SamplingSection": "### Sampling",
     "FailuresSection": "### Failures",
-    "ResumeSection": "When something breaks",
+    "ResumeSection": "## When something breaks",
     "SuiteFile": "## A suite file",
     "FewShotSection": "## A suite file",
     "SplitSection": "## A suite file",
