@@ -42,7 +42,7 @@ class Journal:
     """The one writer of a run's journals.
 
     `part_of` says which part of its condition a trial belongs to. Raises `RunError` when another
-    process writes this run. What a kill left half-written is cut off before the first append.
+    process writes this run. What a kill has left half-written is cut off.
     """
 
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
@@ -53,6 +53,8 @@ class Journal:
         self._made: set[_Key] = set()
         self._syncing = threading.Lock()
         self._ownership = Ownership(folder.path)
+        for path in folder.path.glob("*/parts/*.results.jsonl"):
+            drop_torn_line(path)
 
     def append(self, prediction: Prediction) -> None:
         """Write one line and hand it to the operating system.

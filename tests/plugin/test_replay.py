@@ -199,8 +199,8 @@ def test_a_suite_that_stops_early_stops_at_the_same_item(project: Project) -> No
 
 
 def test_a_test_that_asks_a_model_itself_says_why_it_cannot(recorded: Project) -> None:
-    recorded.write("test_chat.py", "def test_chat(llm):\n    llm.chat('say yes')\n")
-    result = recorded.run("--llm-set", "replay=smoke.jsonl", "test_chat.py")
+    recorded.write("test_own_chat.py", "def test_chat(llm):\n    llm.chat('say yes')\n")
+    result = recorded.run("--llm-set", "replay=smoke.jsonl", "test_own_chat.py")
     result.stdout.fnmatch_lines(["*a recording is played (replay), so no model is there*"])
 
 
