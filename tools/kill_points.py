@@ -121,7 +121,12 @@ class Points:
         assert run is not None
         twice = doubled(run)
         promise(not twice, f"answered twice: {twice[:5]}")
-        found = differences(reference.run, run, decided_only=WORLDS[plan.world].stops)
+        found = differences(
+            reference.run,
+            run,
+            decided_only=WORLDS[plan.world].stops,
+            asked_again="server" in plan.harms,
+        )
         promise(not found, f"unlike an undisturbed run: {found[:4]} ({len(found)} in all)")
 
     def _arguments(self, root: Path, plan: Plan) -> list[str]:

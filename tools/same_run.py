@@ -35,18 +35,27 @@ _IDENTITY = ("suite", "condition", "item_id", "repeat", "trial_id", "outcome", "
 """Of a trial that was not needed nothing else counts: its answer may have come, or not."""
 
 
-def differences(before: Path, after: Path, *, decided_only: bool = False) -> list[str]:
+def differences(
+    before: Path, after: Path, *, decided_only: bool = False, asked_again: bool = False
+) -> list[str]:
     """What is different between two runs' folders, a line each; empty when nothing is.
 
-    With `decided_only` it is what the runs have decided, and by which answers.
+    With `decided_only` it is what the runs have decided, and by which answers; `asked_again` says
+    that a server has died over some requests, so that they may have had more attempts.
     """
     found = [*_differing_files(before, after)]
     both = _artifacts(before) & _artifacts(after)
     for name in sorted(filter(_is_decided, both) if decided_only else both):
         read = _READERS[_kind(name)]
         old, new = read(before / name, before.name), read(after / name, after.name)
-        found += [f"{name}: {words}" for words in _unlike(old, new)]
+        unlike = _unlike(old, new)
+        found += [
+            f"{name}: {words}" for words in unlike if not (asked_again and _ATTEMPTS.search(words))
+        ]
     return found
+
+
+_ATTEMPTS = re.compile(r"^\S*\.attempts(\[\d+\]\S*)? was ")
 
 
 def doubled(run: Path) -> list[str]:
