@@ -21,6 +21,7 @@ from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, attach_jud
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.lean import pass_over, run_lean
 from pytest_llmeval.namesakes import namesake_lines
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
 from pytest_llmeval.selecting import is_suite, order_as_planned, passed_over, select
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
@@ -155,7 +156,8 @@ class OwnerHooks(Hooks):
     evaluation: Run
 
     def __init__(self, config: pytest.Config, settings: Settings, face: Any):
-        super().__init__(Run(settings, say=_sayer(config)))
+        self.redactor = settings.redactor
+        super().__init__(Run(settings, say=_sayer(config, self.redactor)))
         self.config = config
         self.face = face
         self.broker: Broker | None = None
@@ -198,8 +200,15 @@ class OwnerHooks(Hooks):
         self._conclude(stopped="")
         return result
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take secrets out of what could not be collected, before it is shown."""
+        reporting.redact_report(report, self.redactor)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in the scores that a report carries."""
+        """Take secrets out of a report before it is shown, and in the scores that it carries."""
+        reporting.redact_report(report, self.redactor)
         found = reporting.attached(report)
         if found is not None:
             self.evaluation.take_scores(*found)
@@ -215,7 +224,7 @@ class OwnerHooks(Hooks):
             encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
         )
         for line in (*lines, *self._passed_over(exitstatus)):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(self.redactor.text(line))
 
     def _passed_over(self, exitstatus: int) -> Iterator[str]:
         if self.collected is not None:
@@ -338,11 +347,11 @@ def keep_from_collector(nodes: int) -> None:
         gc.freeze()
 
 
-def _sayer(config: pytest.Config) -> Any:
+def _sayer(config: pytest.Config, redactor: Redactor) -> Any:
     def say(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
-            reporter.write_line(line)
+            reporter.write_line(redactor.text(line))
 
     return say

@@ -2,14 +2,23 @@
 
 A secret that is known is taken out by its value, wherever it stands; one that is not known is taken
 out where it looks like one. What looks like a setting (`max_tokens=64`, `EOS token = 2`) stays.
+
+What secrets look like stands in `redaction_rules.json`, with examples of what goes and what stays.
+Only the standard library is needed, and no other module of ours: a server's guard, which is run by
+path, loads this one by path too. `library_rules` adds what detect-secrets knows.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 REDACTED = "[redacted]"
@@ -17,97 +26,149 @@ REDACTED = "[redacted]"
 _SHORTEST = 4
 """A known secret shorter than this is left alone: it would take ordinary words apart."""
 
+_SHORTEST_BY_NAME = 8
+"""So long is the value of a variable, at least, that is secret by the variable's name alone."""
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+_HEX = re.compile(r"[0-9a-fA-F-]+")
+
+
+class Rule(NamedTuple):
     """What a kind of secret looks like, and what takes its place.
 
-    `words` are tried first, those in small letters whatever the text's case: looking for a word is
-    many times faster than looking for a shape, and most texts are clean.
+    `words` are tried first, in small letters where case does not count: looking for a word is many
+    times faster than looking for a shape, and most texts are clean. With an `entropy` (bits a
+    character) what the last group has found must be as random as that. A `token` is one whole word.
     """
 
+    name: str
     words: tuple[str, ...]
     pattern: re.Pattern[str]
     replacement: str
+    ignores_case: bool
+    entropy: float | None = None
+    is_token: bool = False
 
 
-_NAME = (
-    r"(?:api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?secret|secret[_-]?key|secret"
-    r"|passw(?:or)?d|passphrase)"
-)
-_NAMES = (
-    *("api_key", "api-key", "apikey", "access_key", "access-key", "accesskey"),
-    *("private_key", "private-key", "privatekey", "secret", "password", "passwd", "passphrase"),
-)
-_QUOTED = r"""(?P<quote>\\?["'])(?:(?!(?P=quote))[^\n])+(?P=quote)"""
-_BARE = r"""(?!\$|(?:null|none|true|false)\b)[^\s"'&,;\\<>(){}\[\]]+"""
+@cache
+def own_rules() -> tuple[Rule, ...]:
+    """The rules of `redaction_rules.json`."""
+    path = os.path.join(os.path.dirname(__file__), "redaction_rules.json")  # noqa: PTH118, PTH120
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - the guard has no pathlib yet
+        return tuple(map(_rule, json.load(file)))
 
-_TOKENS = _Shape(
-    (
-        *("sk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "AKIA", "ASIA"),
-        *("xox", "AIza", "glpat-", "fw_", "eyJ"),
-    ),
-    re.compile(
-        r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}|hf_\w{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}"
-        r"|A[KS]IA[0-9A-Z]{16}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|glpat-[\w-]{8,}|fw_\w{16,}"
-        # Only from the beginning of a word: a long one must not be searched from each of its parts.
-        r"|(?<![\w-])eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
-    ),
-    REDACTED,
-)
-_SHAPES = (
-    _Shape(
-        ("PRIVATE KEY-----",),
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            re.DOTALL,
-        ),
-        REDACTED,
-    ),
-    _Shape(
-        ("bearer ", "basic "),
-        re.compile(
-            r"(authorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:basic|bearer)"
-            r"|\bbearer(?= +\S*[\d._~+/=-])) +[\w.~+/=-]{8,}",
-            re.IGNORECASE,
-        ),
-        rf"\1 {REDACTED}",
-    ),
-    _TOKENS,
-    _Shape(("://",), re.compile(r"(://)[^\s/?#@\"'<>]+@"), rf"\1{REDACTED}@"),
-    _Shape(
-        _NAMES,
-        re.compile(rf"(?P<name>{_NAME}\\?[\"']?\s*[:=]\s*)(?:{_QUOTED}|{_BARE})", re.IGNORECASE),
-        rf"\g<name>\g<quote>{REDACTED}\g<quote>",
-    ),
-    _Shape(  # on a command line, or in the list one is made of
-        _NAMES,
-        re.compile(
-            rf"(?P<name>(?<![\w-])--[\w-]*{_NAME}[\"']?,?\s+)(?:{_QUOTED}|(?!-){_BARE})",
-            re.IGNORECASE,
-        ),
-        rf"\g<name>\g<quote>{REDACTED}\g<quote>",
-    ),
-    _Shape(  # "token" is a model's word too: only a long value with a digit in it is a secret
-        ("token",),
-        re.compile(
-            r"""(token\\?["']?\s*[:=]\s*\\?["']?)(?=[\w.~+/-]*\d)[\w.~+/-]{12,}=*""",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-)
+
+def _rule(data: Mapping[str, Any]) -> Rule:
+    ignores_case = data.get("ignore_case", False)
+    return Rule(
+        name=data["name"],
+        words=tuple(data["words"]),
+        pattern=re.compile(data["pattern"], re.IGNORECASE if ignores_case else 0),
+        replacement=data.get("replacement", REDACTED),
+        ignores_case=ignores_case,
+        entropy=data.get("entropy"),
+        is_token=data.get("token", False),
+    )
+
+
+_LIBRARY_WORDS: Mapping[str, tuple[str, ...]] = {
+    "AWSKeyDetector": ("aws",),
+    "ArtifactoryDetector": ("AKC", *(f"AP{digit}" for digit in "0123456789ABCDEF")),
+    "AzureStorageKeyDetector": ("accountkey=",),
+    "CloudantDetector": ("cloudant", "cl_", "clou_"),
+    "DiscordBotTokenDetector": (".",),
+    "GitHubTokenDetector": ("gh",),
+    "GitLabTokenDetector": ("gl", "gr1348941"),
+    "IbmCloudIamDetector": ("ibm", "cloud-iam", "cloud_iam", "bx"),
+    "IbmCosHmacDetector": ("cos", "hmac"),
+    "MailchimpDetector": ("-us",),
+    "NpmDetector": ("_authtoken",),
+    "OpenAIDetector": ("t3blbkfj",),
+    "PypiTokenDetector": ("pypi-",),
+    "SendGridDetector": ("sg.",),
+    "SlackDetector": ("xox", "slack.com"),
+    "SoftlayerDetector": ("softlayer", "sl_", "sl-"),
+    "SquareOAuthDetector": ("sq0csp-",),
+    "StripeDetector": ("k_live_",),
+    "TelegramBotTokenDetector": (":",),
+    "TwilioKeyDetector": ("ac", "sk"),
+}
+"""Which of detect-secrets' detectors are asked, and what must stand in a text that they can find
+anything in. Left out are those that ours do better (private keys, JWT, basic auth: they find where
+a secret begins and leave the rest), and those that find what is no secret (IP addresses).
+"""
+
+
+@cache
+def library_rules() -> tuple[Rule, ...]:
+    """The patterns of detect-secrets; importing it takes a tenth of a second."""
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+
+    rules: list[Rule] = []
+    detector: Any
+    for detector in get_mapping_from_secret_type_to_class().values():
+        for pattern in getattr(detector, "denylist", ()):
+            words = _LIBRARY_WORDS.get(detector.__name__)
+            if words is not None:
+                name = f"detect-secrets: {detector.secret_type}"
+                small = not any(map(str.isupper, "".join(words)))
+                rules.append(Rule(name, words, pattern, REDACTED, ignores_case=small))
+    return tuple(rules)
+
+
+class Redactor:
+    """Takes secrets out of texts.
+
+    `known` are the values of secrets; they are found in JSON, in URLs and in base64 too. With
+    `thorough`, what detect-secrets knows is looked for as well.
+    """
+
+    def __init__(self, known: Iterable[str] = (), *, thorough: bool = False):
+        self._known = _forms(known)
+        self._thorough = thorough
+
+    def text(self, text: str) -> str:
+        """The text with every secret replaced by `[redacted]`; twice changes nothing more."""
+        for form in self._known:
+            text = text.replace(form, REDACTED)
+        text = _without(text, own_rules())
+        return _without(text, library_rules()) if self._thorough else text
+
+    def data(self, value: Any) -> Any:
+        """Mappings and sequences as JSON has them, with every text in them redacted."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {key: self.data(inner) for key, inner in value.items()}
+        return list(map(self.data, value)) if isinstance(value, (list, tuple)) else value
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Give the text with every secret replaced by `[redacted]`.
+    """The text without secrets; `secrets` are known values."""
+    return Redactor(secrets).text(text)
 
-    `secrets` are known values; they are found in JSON and in URLs too. Redacting twice changes
-    nothing more.
-    """
-    for form in _forms(secrets):
-        text = text.replace(form, REDACTED)
-    return _without(text, _SHAPES)
+
+_SOUNDS_SECRET = re.compile(
+    r"API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE_?KEY|ACCESS_?KEY",
+    re.IGNORECASE,
+)
+_NAMES_A_PLACE = re.compile(
+    r"(?:_|^)(?:PATH|FILE|DIR|HOME|URL|URI|HOST|PARALLELISM)$", re.IGNORECASE
+)
+
+
+def known_secrets(environ: Mapping[str, str], named: Iterable[str] = ()) -> list[str]:
+    """The values of the variables that are `named`, and of those whose own names sound secret."""
+    names = set(named)
+    return [
+        value
+        for name, value in environ.items()
+        if name in names
+        or (
+            len(value) >= _SHORTEST_BY_NAME
+            and _SOUNDS_SECRET.search(name)
+            and not _NAMES_A_PLACE.search(name)
+        )
+    ]
 
 
 def looks_secret(text: str, *, is_path: bool = False) -> bool:
@@ -116,26 +177,118 @@ def looks_secret(text: str, *, is_path: bool = False) -> bool:
     A token has to be a whole word of it, and a path has none: `hf_downloads/x.gguf` is no token of
     Hugging Face. In a text that is shown a word too much may go, but a setting has to be possible.
     """
-    shapes = tuple(shape for shape in _SHAPES if shape is not _TOKENS)
-    if _without(text, shapes) != text:
+    rules = [rule for rule in own_rules() if not rule.is_token and rule.entropy is None]
+    if _without(text, rules) != text:
         return True
-    return not is_path and any(map(_TOKENS.pattern.fullmatch, _WORD_ENDS.split(text)))
+    tokens = [rule for rule in own_rules() if rule.is_token]
+    words = [] if is_path else _WORD_ENDS.split(text)
+    return any(rule.pattern.fullmatch(word) for rule in tokens for word in words)
 
 
 # No dot and no slash: they make the words on both sides parts of one name.
 _WORD_ENDS = re.compile(r"""[\s"'`=:,;&?@<>(){}\[\]]+""")
 
 
-def _without(text: str, shapes: Iterable[_Shape]) -> str:
+def _without(text: str, rules: Sequence[Rule]) -> str:
     small = text.lower()
-    for shape in shapes:
-        if any(word in small if word.islower() else word in text for word in shape.words):
-            text = shape.pattern.sub(shape.replacement, text)
+    for rule in rules:
+        searched = small if rule.ignores_case else text
+        if any(word in searched for word in rule.words):
+            text = rule.pattern.sub(_replacing(rule), text)
     return text
+
+
+def _replacing(rule: Rule) -> Any:
+    least = rule.entropy
+    if least is None:
+        return rule.replacement
+
+    def replace(found: re.Match[str]) -> str:
+        value = found[found.lastindex or 0]
+        return found.expand(rule.replacement) if _is_random(value, least) else found[0]
+
+    return replace
+
+
+def _is_random(value: str, least: float) -> bool:
+    """Whether a word is as random as a secret; digests and UUIDs, all of them hex, are none."""
+    if _HEX.fullmatch(value) or not re.search(r"\d", value) or not re.search(r"[a-zA-Z]", value):
+        return False
+    counts = Counter(value).values()
+    bits = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
+    return bits >= least
 
 
 def _forms(secrets: Iterable[str]) -> list[str]:
     """The ways a secret may be written, the longest first, so that none is left cut in half."""
     known = [secret for secret in secrets if len(secret) >= _SHORTEST]
     forms = {form for s in known for form in (s, json.dumps(s)[1:-1], quote(s, safe=""))}
+    forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in known}
     return sorted(forms, key=lambda form: (-len(form), form))
+
+
+# In pieces ----------------------------------------------------------------------------------------
+
+LONGEST_LINE = 2**16
+"""So much of a line without an end is held back; what is longer is passed on in parts."""
+
+_OVERLAP = 2**12
+"""No secret but a private key is longer: so much of a part is looked at again with the next."""
+
+_BLOCK_BEGINS = ("-----BEGIN ", "PuTTY-User-Key-File-")
+_BLOCK_OPEN = re.compile(
+    r"(?:-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END )[\s\S])*"
+    r"|PuTTY-User-Key-File-(?:(?!Private-MAC:)[\s\S])*)\Z"
+)
+
+
+class Pieces:
+    """Redacts a text that comes in pieces, wherever they are cut.
+
+    A line is given on when it is whole, a private key when it has ended: only then is it known what
+    has to go. What is held back is bounded.
+    """
+
+    def __init__(self, redactor: Redactor):
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece, and give what is safe to pass on by now."""
+        self._held += piece
+        cut = self._safe_length()
+        ready, self._held = self._held[:cut], self._held[cut:]
+        if len(self._held) > LONGEST_LINE:
+            return self._redactor.text(ready) + self._part_of_it()
+        return self._redactor.text(ready) if ready else ""
+
+    def flush(self) -> str:
+        """Give what is left: nothing more will come."""
+        held, self._held = self._held, ""
+        return self._redactor.text(held)
+
+    def _safe_length(self) -> int:
+        """Up to where the held text has whole lines and no private key that is still open."""
+        end = self._held.rfind("\n") + 1
+        if any(begin in self._held for begin in _BLOCK_BEGINS):
+            opened = _BLOCK_OPEN.search(self._held[:end])
+            if opened is not None:
+                end = min(end, self._held.rfind("\n", 0, opened.start()) + 1)
+        return end
+
+    def _part_of_it(self) -> str:
+        """A part of what is too long to be held, cut where no secret is cut with it."""
+        whole = self._redactor.text(self._held)
+        if not _BLOCK_OPEN.search(self._held):
+            for cut in range(len(self._held) - _OVERLAP, len(self._held) - 2 * _OVERLAP, -256):
+                head, rest = self._held[:cut], self._held[cut:]
+                if self._redactor.text(head) + self._redactor.text(rest) == whole:
+                    self._held = rest
+                    return self._redactor.text(head)
+        # A private key without an end, or one random word: nobody misses it, and none of it shows.
+        self._held = self._held[: self._begin_of_key()] + self._held[-_OVERLAP:]
+        return ""
+
+    def _begin_of_key(self) -> int:
+        opened = _BLOCK_OPEN.search(self._held)
+        return 0 if opened is None else opened.start() + 64

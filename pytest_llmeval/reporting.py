@@ -14,6 +14,7 @@ import pytest
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import GateResult, Prediction, Score, Trial
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run import FailureCount
 
 #: How an outcome is shown: category of pytest's last line, letter, word under -v with its markup.
@@ -274,3 +275,19 @@ def teardown_report(call: pytest.TestReport) -> pytest.TestReport:
         when="teardown",
         user_properties=call.user_properties,
     )
+
+
+def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Redactor) -> None:
+    """Take secrets out of a report's traceback, with the values of variables that `-l` shows, and
+    out of what was printed and logged meanwhile.
+    """
+    if report.longrepr:
+        words = str(report.longrepr)
+        clean = redactor.text(words)
+        if clean != words:
+            if isinstance(report.longrepr, tuple):  # of a test that was skipped
+                path, line, reason = report.longrepr
+                report.longrepr = path, line, redactor.text(reason)
+            else:  # as plain text, which has no colours, and no lines that could be left out
+                report.longrepr = clean
+    report.sections = [(name, redactor.text(content)) for name, content in report.sections]

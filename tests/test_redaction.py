@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmeval.redaction import REDACTED, looks_secret, redact
+from pytest_llmeval import redaction
+from pytest_llmeval.redaction import (
+    REDACTED,
+    Pieces,
+    Redactor,
+    known_secrets,
+    looks_secret,
+    redact,
+)
 
 SHAPES = {
     "OPENAI_API_KEY=sk-proj-abc123DEF456ghi": "OPENAI_API_KEY=[redacted]",
@@ -107,3 +121,148 @@ def test_a_path_with_a_password_in_it_looks_secret() -> None:
 def test_a_long_text_is_looked_through_once(piece: str) -> None:
     """Where a shape was searched again from each of its parts, this took hours."""
     redact(piece * (2**20 // len(piece)))
+
+
+# The rules ----------------------------------------------------------------------------------------
+
+RULES = json.loads(
+    Path(redaction.__file__).with_name("redaction_rules.json").read_text(encoding="utf-8")
+)
+EXAMPLES = [(rule["name"], text) for rule in RULES for text in rule["redacts"]]
+KEPT = [(rule["name"], text) for rule in RULES for text in rule["keeps"]]
+
+
+@pytest.mark.parametrize(("rule", "text"), EXAMPLES)
+def test_what_a_rule_is_for_goes_in_the_middle_of_any_text(rule: str, text: str) -> None:
+    found = redact(f"before {text} after\n")
+    assert REDACTED in found, rule
+    assert found.startswith("before ")
+    value = re.split(r"[\s=\"':]+", text.strip("\"'{}[]"))[-1]
+    if "KEY" not in text:
+        assert len(value) < 8 or value not in found
+
+
+@pytest.mark.parametrize(("rule", "text"), KEPT)
+def test_what_a_rule_is_not_for_stays(rule: str, text: str) -> None:
+    assert redact(text) == text, rule
+
+
+def test_what_identifies_weights_commits_and_runs_is_no_secret() -> None:
+    told = [
+        f"sha256 of the weights was {'0123456789abcdef' * 4}",
+        f'"template_digest": "{"fedcba9876543210" * 4}"',
+        "commit 64b133b0a1b2c3d4e5f60718293a4b5c6d7e8f90",
+        "123e4567-e89b-12d3-a456-426614174000",
+        "D:\\models\\Qwen3-8B-Q4_K_M.gguf",
+        "runs/2026-11-23-0412/qwen3-q4--plain/parts/part-0001.results.jsonl",
+    ]
+    assert [Redactor(thorough=True).text(text) for text in told] == told
+
+
+def test_detect_secrets_finds_what_no_rule_of_ours_is_for() -> None:
+    text = f"cloudant_password = '{'a1b2c3d4' * 8}' and {'0123456789abcdef' * 2}-us12"
+    assert redact(text).endswith("-us12")
+    assert "us12" not in Redactor(thorough=True).text(text)
+
+
+def test_values_of_variables_whose_names_sound_secret_are_known() -> None:
+    environ = {
+        "SERVED_KEY": "named",
+        "OPENAI_API_KEY": "by its name",
+        "HF_TOKEN_PATH": "/home/me/token",
+        "TOKENIZERS_PARALLELISM": "false-and-long",
+        "MY_PASSWORD": "short",
+        "PATH": "/usr/bin:/usr/local/bin",
+    }
+    assert known_secrets(environ, ["SERVED_KEY"]) == ["named", "by its name"]
+
+
+def test_a_known_secret_is_found_in_base64_too() -> None:
+    secret = "correct horse battery"
+    encoded = base64.b64encode(secret.encode()).decode()
+    assert redact(f"Basic realm {encoded}", [secret]) == f"Basic realm {REDACTED}"
+
+
+def test_texts_within_data_are_redacted_and_the_rest_is_as_it_was() -> None:
+    data = {"a": ["hf_abcdefghijklmnop", 1, None], "b": {"c": True}}
+    assert Redactor().data(data) == {"a": [REDACTED, 1, None], "b": {"c": True}}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *("a" * 40_000, "-----BEGIN " * 4000, "://" * 13_000, "token=" * 7000, "eyJ" * 13_000),
+        *(
+            "key: " + "A1" * 20_000,
+            "password" * 5000,
+            "bearer " * 6000,
+            "sk-" * 13_000,
+            "'" * 40_000,
+        ),
+    ],
+)
+def test_no_text_takes_longer_than_its_length(hostile: str) -> None:
+    """A rule that looks at a text again from each of its places would take minutes for these."""
+    short, long = (min(_seconds(hostile[: len(hostile) // n]) for _ in range(3)) for n in (8, 1))
+    assert long < 40 * short + 0.05, "eight times as long; a square would be 64 times"
+
+
+def _seconds(text: str) -> float:
+    began = time.perf_counter()
+    Redactor(thorough=True).text(text)
+    return time.perf_counter() - began
+
+
+# In pieces ----------------------------------------------------------------------------------------
+
+
+def pass_on(text: str, cuts: Sequence[int], known: Sequence[str] = ()) -> str:
+    pieces = Pieces(Redactor(known))
+    bounds = [0, *sorted(cuts), len(text)]
+    passed = [pieces.feed(text[low:high]) for low, high in itertools.pairwise(bounds)]
+    return "".join(passed) + pieces.flush()
+
+
+@pytest.mark.parametrize(("rule", "text"), EXAMPLES)
+def test_a_secret_is_found_wherever_it_is_cut(rule: str, text: str) -> None:
+    whole = f"a line\nbefore {text} after\nand more\n"
+    expected = redact(whole)
+    for cut in range(len(whole)):
+        assert pass_on(whole, [cut]) == expected, rule
+
+
+@given(
+    st.lists(st.sampled_from([text for _, text in EXAMPLES] + CLEAN + ["\n", " ", "known-one"])),
+    st.lists(st.integers(0, 2000), max_size=12),
+)
+def test_pieces_give_what_the_whole_gives(parts: list[str], cuts: list[int]) -> None:
+    whole = "\n".join(parts) + "\n"
+    within = [min(cut, len(whole)) for cut in cuts]
+    assert pass_on(whole, within, ["known-one"]) == redact(whole, ["known-one"])
+
+
+@pytest.mark.parametrize("step", [1000, 4096, 65_536, 300_000])
+def test_a_line_without_an_end_is_passed_on_in_parts_and_hides_no_secret(step: int) -> None:
+    secret = "sk-proj-abc123DEF456ghi"
+    filler = "word " * 4000
+    text = "".join(f"{filler}{secret} " for _ in range(14))
+    pieces, longest, passed = Pieces(Redactor()), 0, ""
+    for place in range(0, len(text), step):
+        passed += pieces.feed(text[place : place + step])
+        longest = max(longest, len(pieces._held))
+    passed += pieces.flush()
+    assert secret not in passed
+    assert passed.count("word") == 14 * 4000
+    assert longest <= redaction.LONGEST_LINE + step
+
+
+def test_a_private_key_without_an_end_is_not_held_for_ever_and_never_shown() -> None:
+    pieces, passed = Pieces(Redactor()), ""
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n"
+    passed += pieces.feed("fine\n-----BEGIN PRIVATE KEY-----\n")
+    for _ in range(20_000):
+        passed += pieces.feed(body)
+        assert len(pieces._held) < 3 * redaction.LONGEST_LINE
+    passed += pieces.feed("-----END PRIVATE KEY-----\nfine again\n") + pieces.flush()
+    assert "MIIE" not in passed
+    assert passed == f"fine\n{REDACTED}\nfine again\n"

@@ -84,6 +84,10 @@ class ConfigFile(Section):
         min_length=1,
         description="A run, or a cassette, whose recorded answers are taken; no model is asked.",
     )
+    redact: Literal["predictions"] | None = Field(
+        default=None,
+        description="Take what looks like a secret out of what models write, too.",
+    )
     telemetry: bool = Field(
         default=False, description="Sample GPU, CPU and memory twice a second during the run."
     )
@@ -99,7 +103,8 @@ class Config:
     `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
     a suite names no other, None where nobody was named. `replay` names a recording that is
     played in place of asking. `resume_changed` says what becomes of a run that asked something
-    else when it is to be resumed.
+    else when it is to be resumed. With
+    `redact_predictions` what models write is kept without what looks like a secret.
     """
 
     path: Path
@@ -113,6 +118,7 @@ class Config:
     judge: str | None = None
     replay: str | None = None
     resume_changed: Literal["refuse", "take_over"] = "refuse"
+    redact_predictions: bool = False
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -174,6 +180,7 @@ def load_config(
         judge=file.judge,
         replay=file.replay,
         resume_changed=file.resume.changed,
+        redact_predictions=file.redact == "predictions",
     )
 
 
@@ -303,6 +310,7 @@ def _canonical(
         },
         "failures": {"at_most": file.failures.at_most},
         **({"judge": file.judge} if file.judge else {}),
+        **({"redact": file.redact} if file.redact else {}),
     }
 
 

@@ -25,6 +25,7 @@ from pytest_llmeval.orchestrator.rows import (
     Wish,
 )
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
+from pytest_llmeval.redaction import redact
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 KEEP = 500
@@ -209,17 +210,17 @@ class State:
 
     def note_health(self, name: str, entry: HealthEntry) -> None:
         """Add to an instance's history of health."""
-        values = (name, entry.at, entry.health, entry.detail, entry.seconds)
+        values = (name, entry.at, entry.health, redact(entry.detail), entry.seconds)
         self._append("health", name, _NOTE_HEALTH, values)
 
     def note_restart(self, name: str, entry: RestartEntry) -> None:
         """Add to an instance's history of restarts."""
-        values = (name, entry.at, entry.number, entry.delay, entry.reason)
+        values = (name, entry.at, entry.number, entry.delay, redact(entry.reason))
         self._append("restarts", name, _NOTE_RESTART, values)
 
     def note_event(self, kind: str, text: str, *, name: str | None = None) -> None:
         """Add to what happened to an instance, or (without a name) to the daemon, as of now."""
-        self._append("events", name, _NOTE_EVENT, (name, self._clock(), kind, text))
+        self._append("events", name, _NOTE_EVENT, (name, self._clock(), kind, redact(text)))
 
     def health_of(self, name: str, limit: int = KEEP) -> tuple[HealthEntry, ...]:
         """An instance's history of health, the newest first."""
@@ -308,7 +309,7 @@ def _row(values: Sequence[Any]) -> InstanceRow:
 
 def _values(row: InstanceRow) -> tuple[object, ...]:
     return (
-        *(row.name, row.wanted, row.health, row.detail, row.since),
+        *(row.name, row.wanted, row.health, redact(row.detail), row.since),
         *_parts(row.server),
         *_parts(row.guard),
         *(row.port, row.url, row.device, row.started_at, row.restarts, row.retry_at),

@@ -26,8 +26,11 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
+
+_PLAIN = Redactor()
 
 SCHEMA = 1
 """The version of the manifest's shape; a reader refuses a newer one."""
@@ -444,9 +447,9 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 
-def write_manifest(run: Path, manifest: Manifest) -> None:
-    """Put manifest.json into the run's folder."""
-    write_json(run / MANIFEST, manifest)
+def write_manifest(run: Path, manifest: Manifest, redactor: Redactor = _PLAIN) -> None:
+    """Put manifest.json into the run's folder, without secrets."""
+    write_json(run / MANIFEST, redactor.data(plain(manifest)))
 
 
 def lacking(run: Path, what: str) -> RunError:

@@ -136,7 +136,7 @@ def _examine(
     wanted = wanted_for(requests)
     if judging and settings.bench.replies_in_json(model.name):
         wanted |= {"json_schema"}
-    return examiner(model, wanted, salt=salt, one_at_a_time=exact)
+    return examiner(model, wanted, salt=salt, one_at_a_time=exact, redactor=settings.redactor)
 
 
 def first_requests(settings: Settings, trials: Iterable[Trial]) -> dict[str, list[Request]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pytest_llmeval.records import Prediction, Request, Trial
 from pytest_llmeval.results.manifest import PartFacts
 from pytest_llmeval.run.assembly import AnyLane, in_turns, lane_of
+from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.models import LiveModel, close_all
 from pytest_llmeval.run.preflight import refuse_lack
 from pytest_llmeval.run.settings import Settings
@@ -49,7 +50,13 @@ def ask_all(
     async def shut_down() -> None:
         await close_all(list(models.values()))
 
-    scheduler = Scheduler(in_turns(settings, lanes), record, shut_down, sending=sending)
+    scheduler = Scheduler(
+        in_turns(settings, lanes),
+        record,
+        shut_down,
+        sending=sending,
+        clean=cleaner_of(settings.config, settings.redactor),
+    )
     scheduler.start()
     try:
         _wait(scheduler, trials, say)

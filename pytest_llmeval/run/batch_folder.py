@@ -50,7 +50,7 @@ def run_folder(
     _refuse_strangers(path, manifest, only)
     backings = backings_of(settings, say)
     _refuse_other_weights(path, manifest, backings)
-    ledger = Ledger.of_folder(path, manifest, parts)
+    ledger = Ledger.of_folder(path, manifest, parts, settings.redactor)
     wanted = [part for part in parts if not only or _requests_of(ledger, part) in only]
     reason = "interrupted"
     try:

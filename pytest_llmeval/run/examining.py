@@ -15,7 +15,9 @@ from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run.backing import backing_of, what_computes
+from pytest_llmeval.run.cleaning import redactor_of
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.preflight import Examine, examiner, needs_of
 from pytest_llmeval.running.preflight import ALL, Budget, Examined
@@ -54,16 +56,18 @@ async def examine_models(
 
     `salt` is unlike that of any other examination. The fake engine has nothing to examine.
     """
+    redactor = redactor_of(config)
     for model in config.models.values():
         found = ExaminedModel(model.name, what_computes(model), asked_for(config, model))
         if model.engine == "fake":
             yield found
             continue
-        look = _look_at_vectors if model.role == "embedder" else _look(model, salt)
+        embeds = model.role == "embedder"
+        look = _look_at_vectors if embeds else _look(model, salt, redactor)
         try:
             examined = await _examine(model, config, logs, say, look)
         except LlmevalError as error:
-            yield dataclasses.replace(found, trouble=str(error))
+            yield dataclasses.replace(found, trouble=redactor.text(str(error)))
         else:
             yield dataclasses.replace(
                 found,
@@ -82,8 +86,8 @@ def asked_for(config: Config, model: ModelConfig) -> frozenset[CheckName]:
     return there.union(context, *needs)
 
 
-def _look(model: ModelConfig, salt: str) -> Examine:
-    return examiner(model, ALL, salt=salt, budget=UNHURRIED)
+def _look(model: ModelConfig, salt: str, redactor: Redactor) -> Examine:
+    return examiner(model, ALL, salt=salt, budget=UNHURRIED, redactor=redactor)
 
 
 async def _look_at_vectors(engine: Engine, _: EndpointFacts, __: str | None) -> Examined:

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 from pathlib import Path
 
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.manifest import Manifest, write_manifest
 
 #: Seconds between two writings of what changes often.
@@ -16,7 +17,8 @@ PAUSE = 0.2
 class KeptManifest:
     """The manifest as it is by now, and as it was last written. May be changed from any thread."""
 
-    def __init__(self, run: Path, manifest: Manifest):
+    def __init__(self, run: Path, manifest: Manifest, redactor: Redactor):
+        self._redactor = redactor
         self._run = run
         self._manifest = manifest
         self._changing = threading.Lock()
@@ -57,7 +59,7 @@ class KeptManifest:
     def _write_latest(self) -> None:
         """Of two threads the later one has the newer."""
         with self._writing:
-            write_manifest(self._run, self._manifest)
+            write_manifest(self._run, self._manifest, self._redactor)
 
     def _keep(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import (
@@ -42,6 +43,8 @@ from pytest_llmeval.run.syncing import Syncing
 from pytest_llmeval.run.take_over import TakenOver, take_over
 from pytest_llmeval.running.plan import split_into_parts
 
+_PLAIN = Redactor()
+
 _PACKAGE = "pytest-llmeval-local"
 
 
@@ -61,14 +64,16 @@ class Ledger:
         manifest: Manifest,
         known: Mapping[str, Prediction],
         second_wave: Sequence[Part] = (),
+        redactor: Redactor = _PLAIN,
     ):
         self.folder = folder
+        self._redactor = redactor
         self.parts = parts
         self.second_wave = second_wave
         self.known = known
         self.found = ""
         self._journal = journal
-        self._manifest = KeptManifest(folder.path, manifest)
+        self._manifest = KeptManifest(folder.path, manifest, redactor)
         self._syncing = Syncing(journal)
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
@@ -155,7 +160,15 @@ class Ledger:
             for prediction in given.known.values() if given else ():
                 journal.append(prediction)
             second_wave = list(_parts(judged, 1))
-            ledger = cls(folder, journal, parts, manifest, read_run(folder.path), second_wave)
+            ledger = cls(
+                folder,
+                journal,
+                parts,
+                manifest,
+                read_run(folder.path),
+                second_wave,
+                settings.redactor,
+            )
             ledger._write_what_is_asked(settings, before)
             ledger.begin(settings.options.root)
         except BaseException:
@@ -164,13 +177,15 @@ class Ledger:
         return ledger
 
     @classmethod
-    def of_folder(cls, path: Path, manifest: Manifest, parts: Sequence[Part]) -> Ledger:
+    def of_folder(
+        cls, path: Path, manifest: Manifest, parts: Sequence[Part], redactor: Redactor
+    ) -> Ledger:
         """Go back to a folder whose requests are there, whatever wrote them; see `begin`."""
         folder = RunFolder.open(path, [condition.name for condition in manifest.plan.conditions])
         part_of = {trial.id: part.number for part in parts for trial in part.trials}
         journal = Journal(folder, lambda trial_id: part_of[trial_id])
         try:
-            return cls(folder, journal, parts, manifest, read_run(path))
+            return cls(folder, journal, parts, manifest, read_run(path), redactor=redactor)
         except BaseException:
             journal.close()
             raise
@@ -180,7 +195,8 @@ class Ledger:
 
         `changes` are to other fields of the manifest.
         """
-        write_json(self.folder.path / "environment.json", describe_environment(root))
+        about = self._redactor.data(describe_environment(root))
+        write_json(self.folder.path / "environment.json", about)
         self._manifest.write(
             parts=self._progress.facts,
             second_wave=self._judging.facts,

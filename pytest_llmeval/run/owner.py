@@ -34,6 +34,7 @@ from pytest_llmeval.run.assembly import (
 )
 from pytest_llmeval.run.backing import fewer_slots, what_computes
 from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
+from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
     count_failures,
@@ -174,6 +175,7 @@ class Run:
             elapsed=self._elapsed,
             stopping=self._stopping,
             sending=ledger.sending,
+            clean=cleaner_of(self.settings.config, self.settings.redactor),
         )
         if self.settings.config.telemetry and not self.settings.options.dry_run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pytest_llmeval.engines.balanced import BalancedEngine
 from pytest_llmeval.engines.engine import EndpointFacts, Engine, refuse_request
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling, Trial
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.trust import check_words
 from pytest_llmeval.run.honesty import LEAVING_OUT_CACHED, most_tokens
 from pytest_llmeval.run.requests import request_of
@@ -30,6 +32,8 @@ Examine = Callable[[Engine, EndpointFacts, str | None], Awaitable[Examined]]
 
 BEFORE_A_RUN = Budget()
 
+_PLAIN = Redactor()
+
 Key = tuple[str, str]
 """Suite and condition."""
 
@@ -41,11 +45,25 @@ def examiner(
     salt: str,
     budget: Budget = BEFORE_A_RUN,
     one_at_a_time: bool = False,
+    redactor: Redactor = _PLAIN,
 ) -> Examine:
     """How a model's endpoint is examined, each of several by itself.
 
-    `salt` is for one that others ask too: see `Way`.
+    `salt` is for one that others ask too: see `Way`. What came back is told without secrets.
     """
+
+    async def without_secrets(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:
+        examined = await look_at_all(engine, facts, digest)
+        checks = tuple(
+            replace(
+                check,
+                found=redactor.text(check.found),
+                asked=redactor.text(check.asked),
+                answered=redactor.text(check.answered),
+            )
+            for check in examined.checks
+        )
+        return replace(examined, checks=checks)
 
     async def look_at_all(engine: Engine, facts: EndpointFacts, digest: str | None) -> Examined:
         if not isinstance(engine, BalancedEngine):
@@ -68,7 +86,7 @@ def examiner(
         )
         return await examine(engine, subject_of(model, facts, digest), wanted, way)
 
-    return look_at_all
+    return without_secrets
 
 
 def subject_of(model: ModelConfig, facts: EndpointFacts, digest: str | None) -> Subject:

@@ -18,6 +18,7 @@ from pytest_llmeval.inputs.overrides import parse_overrides
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
 from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite, Trial
 from pytest_llmeval.run.bench import Bench
+from pytest_llmeval.run.cleaning import redactor_of
 from pytest_llmeval.run.judge_plan import check_judging, check_references, model_scorers
 from pytest_llmeval.running.plan import (
     NamedSampling,
@@ -74,7 +75,8 @@ class Settings:
 
     `mistakes` gathers what was wrong in suites, in the words for the user; while there are any,
     nothing is sent. `told_versions` are those of scorers that another process has told. `models`
-    are those that are asked, `bench` the ones that may judge.
+    are those that are asked, `bench` the ones that may judge; `redactor` takes the secrets out of
+    what is written and shown.
     """
 
     def __init__(self, options: Options, config: Config, prompts: tuple[str, ...]):
@@ -83,6 +85,7 @@ class Settings:
         self.models: tuple[str, ...] = tuple(
             name for name, model in config.models.items() if model.role == "model"
         )
+        self.redactor = redactor_of(config)
         self.bench = Bench.of(config, dry_run=options.dry_run)
         self.mistakes: list[str] = []
         self.told_versions: dict[str, str] = {}

@@ -49,7 +49,8 @@ class Scheduler:
     predictions are of earlier sessions of the run, which took `elapsed` seconds together: the
     times of this one count on from there. `stopping` says which trials need not be asked any
     more; theirs and others' fates are settled as it says. `sending` is told, in the scheduler's
-    thread too, of each trial that is about to be sent.
+    thread too, of each trial that is about to be sent; `clean` makes of each prediction what may be
+    written and seen.
     """
 
     def __init__(  # noqa: PLR0913 - what it must not know by itself, it is told
@@ -62,6 +63,7 @@ class Scheduler:
         elapsed: float = 0.0,
         stopping: Stopping | None = None,
         sending: Callable[[Trial], None] = lambda _: None,
+        clean: Callable[[Prediction], Prediction] = lambda prediction: prediction,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
@@ -70,6 +72,7 @@ class Scheduler:
         self._record = record
         self._shutdown = shutdown
         self._sending = sending
+        self._clean = clean
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
@@ -323,7 +326,7 @@ class Scheduler:
 
     def _take_in_arrived(self) -> None:
         while self._arrived:
-            prediction = self._arrived.popleft()
+            prediction = self._clean(self._arrived.popleft())
             self._record(prediction)
             self.predictions[prediction.trial_id] = prediction
             self._settling.take_in(prediction)

@@ -3,7 +3,7 @@
 It is started by path (`python -I -S guard.py ORDER COMMAND…`) and knows nothing but the standard
 library, so it is up within some 20 ms and owes nothing to the package around it. Its order is JSON:
 ``{"owner": pid, "log": path}``, where the server itself writes to the end of one file; or an
-``"output"`` instead of the log (`spec.Output`), which has the pump write (`pump.py`).
+``"output"`` instead of the log (`spec.Output`). The pump writes (`pump.py`), without secrets.
 
 Towards its owner it speaks lines. On its standard output, JSON: ``{"event": "started", "pid": n}``,
 ``{"event": "failed", "error": text}``, ``{"event": "exited", "code": n}``. On its standard input,
@@ -98,19 +98,25 @@ def start(
 
     Raises OSError.
     """
-    output = order.get("output")
-    if output is None:
-        # Importing pathlib would be a quarter of our start.
-        with open(order["log"], "ab", buffering=0) as log:  # noqa: PTH123
-            log.write(complaint.encode())
-            return spawn(command, log, subprocess.STDOUT), []
+    output = order.get("output") or {"out": order["log"], "err": None, "max_bytes": None, "keep": 0}
     pump = beside("pump")
     paths = [path for path in (output["out"], output["err"]) if path is not None]
     logs = [pump.LogFile(path, output["max_bytes"], output["keep"]) for path in paths]
     logs[-1].write(complaint.encode())
     server = spawn(command, subprocess.PIPE, subprocess.PIPE if logs[1:] else subprocess.STDOUT)
     pipes = [pipe for pipe in (server.stdout, server.stderr) if pipe is not None]
-    return server, [pump.Pump(pipe.fileno(), log) for pipe, log in zip(pipes, logs, strict=True)]
+    return server, [
+        pump.Pump(pipe.fileno(), log, without_secrets())
+        for pipe, log in zip(pipes, logs, strict=True)
+    ]
+
+
+def without_secrets() -> Any:
+    """What takes secrets out of the server's words; its environment, in which some are, is ours."""
+    redaction = beside(os.path.join("..", "redaction"))  # noqa: PTH118 - as below
+    known = redaction.known_secrets(os.environ)
+    as_written = [secret.encode("utf-8", "surrogateescape").decode("latin-1") for secret in known]
+    return redaction.Pieces(redaction.Redactor(as_written))
 
 
 def beside(name: str) -> Any:

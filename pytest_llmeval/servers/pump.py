@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable
 from io import FileIO
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 PIPE_BYTES = 2**16
 """What is drained at a time: as much as Linux has in a pipe."""
@@ -220,13 +220,25 @@ class LogFile:
         return self._file
 
 
-class Pump:
-    """One pipe of a server, and the file it is pumped into until it ends."""
+class Pieces(Protocol):
+    """What takes secrets out of a text that comes in pieces (`redaction.Pieces`)."""
 
-    def __init__(self, pipe: int, log: LogFile) -> None:
+    def feed(self, piece: str) -> str:
+        """Take a piece, and give what may be written by now."""
+        ...
+
+    def flush(self) -> str:
+        """Give what is left: nothing more will come."""
+        ...
+
+
+class Pump:
+    """One pipe of a server, and the file it is pumped into until it ends, without secrets."""
+
+    def __init__(self, pipe: int, log: LogFile, pieces: Pieces) -> None:
         self._backlog = Backlog()
         self._drainer = _start_thread(_drain, pipe, self._backlog)
-        self._writer = _start_thread(_write_out, self._backlog, log)
+        self._writer = _start_thread(_write_out, self._backlog, log, pieces)
 
     def finish(self) -> None:
         """See to it that the log is whole, now that the server is gone; takes a second at most."""
@@ -242,13 +254,19 @@ def _drain(pipe: int, backlog: Backlog) -> None:
     backlog.end()
 
 
-def _write_out(backlog: Backlog, log: LogFile) -> None:
+def _write_out(backlog: Backlog, log: LogFile, pieces: Pieces) -> None:
     while (taken := backlog.take(RETRY_SECONDS if log.losing else None)) is not None:
         for chunk in taken.chunks:
-            log.write(chunk)
+            log.write(_as_bytes(pieces.feed(chunk.decode("latin-1"))))
         log.lose(taken.dropped, "the disk was too slow")
         log.tell_loss()
+    log.write(_as_bytes(pieces.flush()))
     log.close()
+
+
+def _as_bytes(text: str) -> bytes:
+    """Latin-1 has a character for each byte, so that nothing is changed but secrets."""
+    return text.encode("latin-1")
 
 
 def _start_thread(target: Callable[..., None], *arguments: object) -> threading.Thread:

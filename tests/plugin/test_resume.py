@@ -194,3 +194,11 @@ def test_what_a_kill_left_half_written_beside_the_tables_is_swept_away(half: Pro
     mine.write_text("not of ours", encoding="utf-8")
     half.run("--llm-resume", "last")
     assert [path.name for path in run.rglob("*.tmp")] == [mine.name]
+
+
+def test_a_run_is_not_gone_on_with_where_secrets_are_now_taken_out_of_answers(
+    half: Project,
+) -> None:
+    result = half.run("--llm-resume", "last", "--llm-set", "redact=predictions")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(['*asked something else: config: redact is new: "predictions"*'])
