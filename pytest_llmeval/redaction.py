@@ -227,6 +227,10 @@ def _forms(secrets: Iterable[str]) -> list[str]:
     return sorted(forms, key=lambda form: (-len(form), form))
 
 
+PLAIN = Redactor()
+"""Knows no secret by its value."""
+
+
 # In pieces ----------------------------------------------------------------------------------------
 
 LONGEST_LINE = 2**16
@@ -278,17 +282,14 @@ class Pieces:
 
     def _part_of_it(self) -> str:
         """A part of what is too long to be held, cut where no secret is cut with it."""
-        whole = self._redactor.text(self._held)
-        if not _BLOCK_OPEN.search(self._held):
+        whole, opened = self._redactor.text(self._held), _BLOCK_OPEN.search(self._held)
+        if opened is None:
             for cut in range(len(self._held) - _OVERLAP, len(self._held) - 2 * _OVERLAP, -256):
                 head, rest = self._held[:cut], self._held[cut:]
                 if self._redactor.text(head) + self._redactor.text(rest) == whole:
                     self._held = rest
                     return self._redactor.text(head)
         # A private key without an end, or one random word: nobody misses it, and none of it shows.
-        self._held = self._held[: self._begin_of_key()] + self._held[-_OVERLAP:]
+        begin = 0 if opened is None else opened.start() + 64
+        self._held = self._held[:begin] + self._held[-_OVERLAP:]
         return ""
-
-    def _begin_of_key(self) -> int:
-        opened = _BLOCK_OPEN.search(self._held)
-        return 0 if opened is None else opened.start() + 64

@@ -26,11 +26,9 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
-from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
-
-_PLAIN = Redactor()
 
 SCHEMA = 1
 """The version of the manifest's shape; a reader refuses a newer one."""
@@ -447,7 +445,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 
-def write_manifest(run: Path, manifest: Manifest, redactor: Redactor = _PLAIN) -> None:
+def write_manifest(run: Path, manifest: Manifest, redactor: Redactor = PLAIN) -> None:
     """Put manifest.json into the run's folder, without secrets."""
     write_json(run / MANIFEST, redactor.data(plain(manifest)))
 

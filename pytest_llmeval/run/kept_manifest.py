@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 from pathlib import Path
 
 from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.manifest import Manifest, write_manifest
+from pytest_llmeval.run.soon import Soon
 
 #: Seconds between two writings of what changes often.
 PAUSE = 0.2
@@ -23,9 +23,7 @@ class KeptManifest:
         self._manifest = manifest
         self._changing = threading.Lock()
         self._writing = threading.Lock()
-        self._news = threading.Event()
-        self._closing = threading.Event()
-        self._writer: threading.Thread | None = None
+        self._soon = Soon(self._write_latest, PAUSE, "llmeval-manifest")
 
     @property
     def value(self) -> Manifest:
@@ -40,17 +38,11 @@ class KeptManifest:
     def write_soon(self, **changes: object) -> None:
         """Change it and have a thread write it down: the scheduler's loop has no time for that."""
         self._change(**changes)
-        self._news.set()
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._keep, name="llmeval-manifest", daemon=True)
-            self._writer.start()
+        self._soon.do()
 
     def settle(self) -> None:
         """Let the thread end; from now on only `write` writes."""
-        self._closing.set()
-        self._news.set()
-        if self._writer is not None:
-            self._writer.join()
+        self._soon.end()
 
     def _change(self, **changes: object) -> None:
         with self._changing:
@@ -60,13 +52,3 @@ class KeptManifest:
         """Of two threads the later one has the newer."""
         with self._writing:
             write_manifest(self._run, self._manifest, self._redactor)
-
-    def _keep(self) -> None:
-        while True:
-            self._news.wait()
-            self._news.clear()
-            if self._closing.is_set():
-                return
-            with contextlib.suppress(OSError):  # a full disk is told when the run is closed
-                self._write_latest()
-            self._closing.wait(PAUSE)

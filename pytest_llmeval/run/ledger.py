@@ -16,7 +16,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
-from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import (
@@ -39,11 +39,12 @@ from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
-from pytest_llmeval.run.syncing import Syncing
+from pytest_llmeval.run.soon import Soon
 from pytest_llmeval.run.take_over import TakenOver, take_over
 from pytest_llmeval.running.plan import split_into_parts
 
-_PLAIN = Redactor()
+#: Seconds between two syncs of the journal: so much of the answers a loss of power may cost.
+SYNC_PAUSE = 1.0
 
 _PACKAGE = "pytest-llmeval-local"
 
@@ -64,7 +65,7 @@ class Ledger:
         manifest: Manifest,
         known: Mapping[str, Prediction],
         second_wave: Sequence[Part] = (),
-        redactor: Redactor = _PLAIN,
+        redactor: Redactor = PLAIN,
     ):
         self.folder = folder
         self._redactor = redactor
@@ -74,7 +75,7 @@ class Ledger:
         self.found = ""
         self._journal = journal
         self._manifest = KeptManifest(folder.path, manifest, redactor)
-        self._syncing = Syncing(journal)
+        self._syncing = Soon(journal.sync, SYNC_PAUSE, "llmeval-sync")
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
         self._strays: dict[tuple[str, int], Strays] = {}
@@ -217,7 +218,7 @@ class Ledger:
             self._manifest.write_soon(parts=self._progress.facts)
         elif self._judging.recorded(prediction):
             self._manifest.write_soon(second_wave=self._judging.facts)
-        self._syncing.soon()
+        self._syncing.do()
 
     def sending(self, trial: Trial) -> None:
         """A trial is about to be sent: its part is running."""

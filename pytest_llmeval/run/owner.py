@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
@@ -25,6 +26,7 @@ from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
+    AnyLane,
     backings_of,
     first_requests,
     is_answered,
@@ -163,20 +165,9 @@ class Run:
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         found = wave.without_stale(ledger.known)
         known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
-
-        def answers() -> Mapping[str, Prediction]:
-            return known if self._scheduler is None else self._scheduler.predictions
-
-        self._scheduler = Scheduler(
-            turns_of(self.settings, self._models, trials, ledger, self._say, wave, answers),
-            ledger.record,
-            self._shut_down,
-            known=known.values(),
-            elapsed=self._elapsed,
-            stopping=self._stopping,
-            sending=ledger.sending,
-            clean=cleaner_of(self.settings.config, self.settings.redactor),
-        )
+        answers = partial(self._told_by_now, known)
+        turns = turns_of(self.settings, self._models, trials, ledger, self._say, wave, answers)
+        self._scheduler = self._schedule(turns, ledger, known)
         if self.settings.config.telemetry and not self.settings.options.dry_run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
         self._scheduler.start()
@@ -190,19 +181,30 @@ class Run:
         )
         self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
         known = wave.without_stale(ledger.known)
+        turns = replay_turns(replay, trials, wave, partial(self._told_by_now, known))
+        self._scheduler = self._schedule(turns, ledger, known)
+        self._scheduler.start()
 
-        def answers() -> Mapping[str, Prediction]:
-            return known if self._scheduler is None else self._scheduler.predictions
+    def _told_by_now(self, known: Mapping[str, Prediction]) -> Mapping[str, Prediction]:
+        """All predictions there are: those of earlier sessions until the scheduler has more."""
+        return known if self._scheduler is None else self._scheduler.predictions
 
-        self._scheduler = Scheduler(
-            replay_turns(replay, trials, wave, answers),
+    def _schedule(
+        self,
+        turns: Sequence[Sequence[AnyLane]],
+        ledger: Ledger,
+        known: Mapping[str, Prediction],
+    ) -> Scheduler:
+        return Scheduler(
+            turns,
             ledger.record,
             self._shut_down,
             known=known.values(),
+            elapsed=self._elapsed,
             stopping=self._stopping,
             sending=ledger.sending,
+            clean=cleaner_of(self.settings.config, self.settings.redactor),
         )
-        self._scheduler.start()
 
     def _opened(self, live: LiveModel, model: ModelConfig) -> None:
         assert self._ledger is not None, "models are opened after it"

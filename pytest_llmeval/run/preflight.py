@@ -11,7 +11,7 @@ from pytest_llmeval.engines.engine import EndpointFacts, Engine, refuse_request
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Check, CheckName, Message, Request, Sampling, Trial
-from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.trust import check_words
 from pytest_llmeval.run.honesty import LEAVING_OUT_CACHED, most_tokens
 from pytest_llmeval.run.requests import request_of
@@ -32,8 +32,6 @@ Examine = Callable[[Engine, EndpointFacts, str | None], Awaitable[Examined]]
 
 BEFORE_A_RUN = Budget()
 
-_PLAIN = Redactor()
-
 Key = tuple[str, str]
 """Suite and condition."""
 
@@ -45,7 +43,7 @@ def examiner(
     salt: str,
     budget: Budget = BEFORE_A_RUN,
     one_at_a_time: bool = False,
-    redactor: Redactor = _PLAIN,
+    redactor: Redactor = PLAIN,
 ) -> Examine:
     """How a model's endpoint is examined, each of several by itself.
 

@@ -21,6 +21,7 @@ from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
+from pytest_llmeval.running.plan import by_model
 
 #: So many trials without a recorded answer fail at a time.
 AT_ONCE = 64
@@ -120,18 +121,18 @@ def replay_turns(
     answers: Callable[[], Mapping[str, Prediction]],
 ) -> list[list[Lane]]:
     """Lanes in which each trial that the recording does not answer fails, and says why."""
-    told = answers()
-    by_model: dict[str, list[Trial]] = {}
-    for trial in trials:
-        if trial.id not in told:
-            by_model.setdefault(trial.condition.model, []).append(trial)
-    judges: dict[str, list[Trial]] = {}
-    for trial in wave.trials:
-        if trial.id not in told:
-            judges.setdefault(trial.condition.model, []).append(trial)
-    lanes = [_lane(model, its, replay) for model, its in by_model.items()]
-    lanes += [_judges(model, its, replay, wave, answers) for model, its in judges.items()]
+    lanes = [_lane(model, its, replay) for model, its in _left(trials, answers()).items()]
+    lanes += [
+        _judges(model, its, replay, wave, answers)
+        for model, its in _left(wave.trials, answers()).items()
+    ]
     return [lanes]
+
+
+def _left(trials: Sequence[Trial], told: Mapping[str, Prediction]) -> dict[str, list[Trial]]:
+    """The trials of each model that nothing was recorded of, in the order of items."""
+    models = dict.fromkeys(trial.condition.model for trial in trials)
+    return by_model([trial for trial in trials if trial.id not in told], tuple(models))
 
 
 def _lane(model: str, trials: Sequence[Trial], replay: Replay) -> Lane:

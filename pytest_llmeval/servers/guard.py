@@ -105,18 +105,15 @@ def start(
     logs[-1].write(complaint.encode())
     server = spawn(command, subprocess.PIPE, subprocess.PIPE if logs[1:] else subprocess.STDOUT)
     pipes = [pipe for pipe in (server.stdout, server.stderr) if pipe is not None]
-    return server, [
-        pump.Pump(pipe.fileno(), log, without_secrets())
-        for pipe, log in zip(pipes, logs, strict=True)
-    ]
-
-
-def without_secrets() -> Any:
-    """What takes secrets out of the server's words; its environment, in which some are, is ours."""
+    # The server's environment, in which some of its secrets are, is ours.
     redaction = beside(os.path.join("..", "redaction"))  # noqa: PTH118 - as below
     known = redaction.known_secrets(os.environ)
     as_written = [secret.encode("utf-8", "surrogateescape").decode("latin-1") for secret in known]
-    return redaction.Pieces(redaction.Redactor(as_written))
+    redactor = redaction.Redactor(as_written)
+    return server, [
+        pump.Pump(pipe.fileno(), log, redaction.Pieces(redactor))
+        for pipe, log in zip(pipes, logs, strict=True)
+    ]
 
 
 def beside(name: str) -> Any:

@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmeval.engines.fetch import fetch
+from tests.standins.embedded import embedded
+from tests.standins.listening import listening
 
 Step = bytes | float | Literal["close", "reset", "hang"]
 """Bytes to send, seconds to wait, or how it ends: close in order, reset, say nothing more."""
@@ -133,26 +134,10 @@ class FaultServer:
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
     """A server that answers properly until a test gives it other scripts."""
-    loop = asyncio.new_event_loop()
     faults = FaultServer([[FaultServer.reply()]])
-    listening = loop.run_until_complete(asyncio.start_server(faults.serve_one, "127.0.0.1", 0))
-    faults.port = listening.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield faults
-    asyncio.run_coroutine_threadsafe(_stop(listening), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with listening(faults.serve_one) as faults.port:
+        yield faults
     assert faults.complaints == []
-
-
-async def _stop(listening: asyncio.Server) -> None:
-    listening.close()
-    serving = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in serving:
-        task.cancel()
-    await asyncio.gather(*serving, return_exceptions=True)
 
 
 # A real server ------------------------------------------------------------------------------------
@@ -211,31 +196,7 @@ def tiny_server(
 @pytest.fixture(scope="module")
 def tiny_l(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The url of the embedded server with the larger of the two shipped models, two slots."""
-    pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
-    command = [sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline"]
-    command += [
-        "-m",
-        str(Path(__file__).parents[2] / "models" / "tiny-l.gguf"),
-        "--port",
-        "0",
-        "-np",
-        "2",
-        "-c",
-        "1024",
-        "-t",
-        "1",
-    ]
-    with (tmp_path_factory.mktemp("likelihood") / "log").open("wb") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
-        )
-    assert child.stdout is not None
-    assert child.stdin is not None
-    told = next(line for line in child.stdout if line.startswith("embedded: listening on "))
-    yield told.split()[-1]
-    child.stdin.close()
-    child.wait()
-    child.stdout.close()
+    yield from embedded("tiny-l", tmp_path_factory.mktemp("likelihood"))
 
 
 def _serve(request: pytest.FixtureRequest, model: Path, logs: Path) -> Iterator[RealServer]:

@@ -15,11 +15,12 @@ import re
 import socket
 import struct
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tests.standins.listening import listening
 
 Step = bytes | float | Literal["close", "reset", "hang"] | list[bytes]
 """Bytes to send (or any number of them), seconds to wait, or: close, reset, say nothing more."""
@@ -307,17 +308,9 @@ class Faulty:
 
 def serve() -> Iterator[Faulty]:
     """A server on a free port, for a fixture to yield from."""
-    loop = asyncio.new_event_loop()
     state = Faulty()
-    listening = loop.run_until_complete(asyncio.start_server(state.serve_one, "127.0.0.1", 0))
-    state.port = listening.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield state
-    asyncio.run_coroutine_threadsafe(_stop(listening), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with listening(state.serve_one) as state.port:
+        yield state
     assert state.complaints == []
 
 
@@ -339,11 +332,3 @@ async def _play(script: Script, reader: asyncio.StreamReader, writer: asyncio.St
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             return False
     return True
-
-
-async def _stop(listening: asyncio.Server) -> None:
-    listening.close()
-    serving = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in serving:
-        task.cancel()
-    await asyncio.gather(*serving, return_exceptions=True)

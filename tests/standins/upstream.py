@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.standins.listening import listening
+
 
 def chunked(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
@@ -75,22 +77,6 @@ class Upstream:
 
 def endpoint() -> Iterator[Upstream]:
     """One on a free port, for a fixture to yield from."""
-    loop = asyncio.new_event_loop()
     state = Upstream()
-    listening = loop.run_until_complete(asyncio.start_server(state.serve, "127.0.0.1", 0))
-    state.port = listening.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield state
-    asyncio.run_coroutine_threadsafe(_stop(listening), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
-async def _stop(listening: asyncio.Server) -> None:
-    listening.close()
-    serving = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in serving:
-        task.cancel()
-    await asyncio.gather(*serving, return_exceptions=True)
+    with listening(state.serve) as state.port:
+        yield state

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -101,15 +102,15 @@ class Blocks:
         return rest
 
 
-class Rewriter:
+class Rewriter(ABC):
     """Makes blocks of a block, None where the fault does not concern it."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
 
+    @abstractmethod
     def feed(self, block: bytes) -> list[bytes] | None:
         """What is sent for a block."""
-        raise NotImplementedError
 
 
 class SpoilOne(Rewriter):

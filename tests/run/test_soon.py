@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, cast
 
-from pytest_llmeval.results.journal import Journal
-from pytest_llmeval.run.syncing import Syncing
+from pytest_llmeval.run.soon import Soon
 
 
 class Disk:
@@ -23,15 +21,15 @@ class Disk:
             raise OSError(28, "No space left on device")
 
 
-def syncing_of(disk: Disk, pause: float = 0.0) -> Syncing:
-    return Syncing(cast("Journal", cast("Any", disk)), pause)
+def syncing_of(disk: Disk, pause: float = 0.0) -> Soon:
+    return Soon(disk.sync, pause, "sync")
 
 
 def test_every_line_is_followed_by_a_sync_also_after_a_disk_that_refused_one() -> None:
     disk = Disk()
     syncing = syncing_of(disk)
     for _ in range(3):
-        syncing.soon()
+        syncing.do()
         assert disk.asked.acquire(timeout=60)
     syncing.end()
 
@@ -40,10 +38,10 @@ def test_lines_that_follow_each_other_at_once_share_a_sync() -> None:
     disk = Disk()
     syncing = syncing_of(disk, pause=3600.0)
     for _ in range(1000):
-        syncing.soon()
+        syncing.do()
     assert disk.asked.acquire(timeout=60)
     for _ in range(1000):
-        syncing.soon()
+        syncing.do()
     syncing.end()
     assert disk.times == 1
 
