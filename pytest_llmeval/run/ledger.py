@@ -32,6 +32,7 @@ from pytest_llmeval.results.manifest import (
 from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.going_back import Earlier, Wanted, find_earlier, found_words
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
@@ -158,8 +159,9 @@ class Ledger:
         journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
         try:
             sweep(folder.path)
+            clean = cleaner_of(settings.config, settings.redactor)
             for prediction in given.known.values() if given else ():
-                journal.append(prediction)
+                journal.append(clean(prediction))  # it may have been written where others hold
             second_wave = list(_parts(judged, 1))
             ledger = cls(
                 folder,

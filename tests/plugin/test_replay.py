@@ -242,3 +242,14 @@ def test_the_command_says_what_is_on_the_cassette_and_how_to_play_it(recorded: P
     assert "--llm-set replay=" in said
     shutil.rmtree(recorded.root / "runs" / run)
     assert "there is no run" in cassette(recorded, run, "never.jsonl")
+
+
+def test_recorded_answers_lose_their_secrets_where_predictions_are_redacted(
+    project: Project,
+) -> None:
+    item = {"id": "a", "question": "say sk-proj-abc123DEF456ghi", "answer": "yes"}
+    project.suite(items=[item])
+    project.run()
+    project.run("--llm-set", "replay=last", "--llm-set", "redact=predictions")
+    assert [row["text"] for row in project.rows("predictions")] == ["[redacted]"]
+    assert "abc123DEF456ghi" not in str(project.journal())

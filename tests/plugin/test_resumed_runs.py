@@ -202,3 +202,14 @@ def test_a_run_is_not_gone_on_with_where_secrets_are_now_taken_out_of_answers(
     result = half.run("--llm-resume", "last", "--llm-set", "redact=predictions")
     assert result.ret == 4
     result.stderr.fnmatch_lines(['*asked something else: config: redact is new: "predictions"*'])
+
+
+def test_answers_that_are_taken_over_lose_their_secrets_where_predictions_are_redacted(
+    project: Project,
+) -> None:
+    item = {"id": "a", "question": "say sk-proj-abc123DEF456ghi", "answer": "yes"}
+    project.suite(items=[item])
+    project.run()
+    project.run("--llm-resume", "last", *TAKE_OVER, "--llm-set", "redact=predictions")
+    assert texts(project) == {"a": "[redacted]"}
+    assert "abc123DEF456ghi" not in str(project.journal())
