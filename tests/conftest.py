@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -21,6 +22,27 @@ os.environ.pop("GITHUB_STEP_SUMMARY", None)
 pytest_plugins = ["pytester"]
 
 UNPACKED = Path(__file__).resolve().parents[1] / ".llama-cpp"
+
+
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that nobody has made yet, one after the other."""
+    base = tmp_path_factory.mktemp("caches")
+    return (base / str(number) for number in itertools.count())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_users_cache(_caches: Iterator[Path]) -> Iterator[None]:
+    """Fixtures of whole modules keep nothing with the user either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMEVAL_CACHE", str(next(_caches)))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test begins without answers that another one was given."""
+    monkeypatch.setenv("LLMEVAL_CACHE", str(next(_caches)))
 
 
 @pytest.fixture(scope="session")

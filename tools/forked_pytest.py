@@ -165,7 +165,7 @@ def _become(
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "XDG_CACHE_HOME": str(root / "cache")}
+        ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "LLMEVAL_CACHE": str(root / "cache")}
         os.environ.update({**environ, **ours})
         if disk is not None:
             disk.put_in()

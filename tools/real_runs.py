@@ -40,6 +40,7 @@ CONFIG: Mapping[str, Any] = {
     "models": MODELS,
     "server": {"slots": 2, "context": 256, "threads": 1},
     "sampling": {"temperature": 0, "max_tokens": 8, "seed": 7},
+    "cache": {"mode": "off"},  # each session is to ask
 }
 
 
@@ -85,7 +86,7 @@ class Session:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
         ours = {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "XDG_CACHE_HOME": str(root / "cache"),
+            "LLMEVAL_CACHE": str(root / "cache"),
             MARK: self._mark,
         }
         group: dict[str, Any] = {"start_new_session": True}

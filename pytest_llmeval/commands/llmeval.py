@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from pytest_llmeval import __version__
 from pytest_llmeval.commands.batch import app as batch_app
+from pytest_llmeval.commands.cache import app as cache_app
 from pytest_llmeval.commands.faults import faults
 from pytest_llmeval.errors import LlmevalError
 
@@ -66,6 +67,7 @@ runs_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(batch_app, name="batch")
+app.add_typer(cache_app, name="cache")
 app.command()(faults)
 
 

@@ -34,7 +34,7 @@ from pytest_llmeval.inputs.sampling import (
     SamplingSettings,
     read_samplings,
 )
-from pytest_llmeval.inputs.sections import NAME, NAME_RULE, Section, Share, read_section
+from pytest_llmeval.inputs.sections import NAME, NAME_RULE, Section, Share, Size, read_section
 from pytest_llmeval.inputs.urls import checked_url, checked_urls
 
 CONFIG_FOLDER = "config"
@@ -60,6 +60,25 @@ class ResumeSection(Section):
     )
 
 
+CacheMode = Literal["read-write", "read", "refresh", "off"]
+"""What a run does with answers that were given before: takes and keeps them, only takes them, asks
+again and keeps what it is told, or neither.
+"""
+
+
+class CacheSection(Section):
+    """Answers that are kept from run to run, on this machine."""
+
+    mode: CacheMode = Field(
+        default="read-write",
+        description="read-write takes and keeps answers, read only takes them, refresh asks all "
+        "again and keeps the new ones, off does neither.",
+    )
+    size: Size = Field(
+        default=2**30, ge=2**20, description="What they may take on the disk, such as 1 GiB."
+    )
+
+
 class ConfigFile(Section):
     """The file given to --llm-config."""
 
@@ -79,6 +98,7 @@ class ConfigFile(Section):
     )
     failures: FailuresSection = FailuresSection()
     resume: ResumeSection = ResumeSection()
+    cache: CacheSection = CacheSection()
     replay: str | None = Field(
         default=None,
         min_length=1,
@@ -94,6 +114,14 @@ class ConfigFile(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """What a run does with kept answers, and how many bytes these may take."""
+
+    mode: CacheMode = "off"
+    size: int = 2**30
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A config, complete: defaults filled in, paths absolute, variables expanded.
 
@@ -103,8 +131,8 @@ class Config:
     `telemetry` whether the machine is watched while it runs. `judge` is the model that judges where
     a suite names no other, None where nobody was named. `replay` names a recording that is
     played in place of asking. `resume_changed` says what becomes of a run that asked something
-    else when it is to be resumed. With
-    `redact_predictions` what models write is kept without what looks like a secret.
+    else when it is to be resumed. With `redact_predictions` what models write is kept without what
+    looks like a secret. `cache` says what becomes of answers that are kept from run to run.
     """
 
     path: Path
@@ -119,6 +147,7 @@ class Config:
     replay: str | None = None
     resume_changed: Literal["refuse", "take_over"] = "refuse"
     redact_predictions: bool = False
+    cache: CachePolicy = CachePolicy()
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -181,6 +210,7 @@ def load_config(
         replay=file.replay,
         resume_changed=file.resume.changed,
         redact_predictions=file.redact == "predictions",
+        cache=CachePolicy(file.cache.mode, file.cache.size),
     )
 
 

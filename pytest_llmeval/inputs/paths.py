@@ -7,6 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
+CACHE_VARIABLE = "LLMEVAL_CACHE"
+"""Names another folder for what is kept from run to run."""
+
 _VARIABLE = re.compile(r"\$\$|\$\{([^}]*)\}")
 
 
@@ -38,3 +43,11 @@ def located_executable(text: str, folder: Path) -> str:
     """A bare name stays for PATH to find; anything with a folder in it is a path."""
     is_path = "/" in text or "\\" in text or text.startswith("~")
     return str(located(text, folder)) if is_path else text
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where digests and answers are kept from run to run: what LLMEVAL_CACHE names, else the
+    system's own place for such things.
+    """
+    named = environment.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("pytest-llmeval", appauthor=False)

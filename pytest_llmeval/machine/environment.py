@@ -70,6 +70,18 @@ def describe_environment(
     }
 
 
+def what_computes() -> dict[str, Any]:
+    """What of a machine decides how its sums come out: another one may round otherwise."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": computing_cores(),
+        "gpus": gpus(),
+        "packages": {name: package_version(name) for name in ("xllamacpp", "llama-cpp-python")},
+    }
+
+
 def package_version(distribution: str) -> str | None:
     """The installed version of a package; None when it is not installed."""
     try:

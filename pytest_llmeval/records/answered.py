@@ -96,7 +96,7 @@ class Answer:
     `first_token_ms` (its prompt time) and `service_ms` (prompt and writing together) are the
     server's own figures where it has them, else None. `logprobs` are there when they were asked
     for; `likelihoods` when that is what was asked, in the order of the request's continuations.
-    Of an answer from the cache, usage and times are those of the request that was made.
+    An answer from the cache has the tokens that were counted when it was given, and no times.
     """
 
     text: str
@@ -146,6 +146,11 @@ class Prediction:
     queued_ms: float = 0.0
     total_ms: float = 0.0
     asked: str = ""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its answer was given before and kept: then it has taken no time and no tokens."""
+        return self.answer is not None and self.answer.origin == "cache"
 
     @property
     def text(self) -> str:

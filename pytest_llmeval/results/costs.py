@@ -45,7 +45,11 @@ def write_costs(
         "cached_tokens": sum(each.cached_tokens or 0 for each in everybody),
         "tokens": sum(each.tokens or 0 for each in everybody),
         "price": _sum(
-            [price for each, price in zip(figures, priced, strict=True) if each.usage_sources]
+            [
+                price
+                for each, price in zip(figures, priced, strict=True)
+                if each.usage_sources or each.kept
+            ]
             + [each["price"] for judge, each in zip(judges, told, strict=True) if judge.replies]
         ),
         "joules": _sum([load.joules for load in loads]),

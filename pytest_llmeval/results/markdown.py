@@ -88,6 +88,7 @@ def _overview(report: RunReport) -> str:
         f"{report.failed:,} failed",
         wording.counted(report.tokens, "token"),
         wording.duration(report.seconds),
+        *([wording.kept_words(report.kept, report.answers)] if report.kept else []),
     ]
     saved = wording.stopped_words(report.stopped)
     told = f"{', '.join(facts)}; started {report.began}."

@@ -34,7 +34,8 @@ class ConditionFigures:
     `seconds` is how long at least one of its requests was under way; `tokens_per_second` counts
     the written ones only. `cache_hit` is the share of prompt tokens that came from the prompt
     cache, `slots_busy` that of the model's slots × time at work, both in [0, 1]. None: unknown.
-    `usage_sources` says of how many answers who counted the tokens.
+    `usage_sources` says of how many answers who counted the tokens. All of it is about what was
+    asked; of the `answers` so many were `kept`, from the cache, and took nothing.
     """
 
     condition: str
@@ -48,6 +49,8 @@ class ConditionFigures:
     completion_tokens: int = 0
     cached_tokens: int = 0
     usage_sources: Mapping[str, int] = field(default_factory=dict)
+    answers: int = 0
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ class JudgeFigures:
     interval of that share; None where it saw one answer at a time. `own` are the conditions whose
     answers, judged or held against, it has written itself. `slots_busy` is over all that this
     model has judged, None where that is nothing here. Tokens are None where nobody has counted
-    those of some reply.
+    those of some reply. So many of the replies were `kept`, from the cache: tokens and times are
+    those of the others.
     """
 
     suite: str
@@ -125,6 +129,7 @@ class JudgeFigures:
     cached_tokens: int | None = None
     seconds: float = 0.0
     slots_busy: float | None = None
+    kept: int = 0
 
     @property
     def tokens(self) -> int | None:
@@ -177,6 +182,18 @@ class RunReport:
         return sum(figures.tokens for figures in self.figures) + judged
 
     @property
+    def kept(self) -> int:
+        """Answers that came from the cache, those of judges among them."""
+        judged = sum(each.kept for each in self.judges)
+        return sum(figures.kept for figures in self.figures) + judged
+
+    @property
+    def answers(self) -> int:
+        """All answers there are, those of judges among them."""
+        judged = sum(each.replies for each in self.judges)
+        return sum(figures.answers for figures in self.figures) + judged
+
+    @property
     def cache_hit(self) -> float | None:
         """The share of all prompt tokens that came from a prompt cache; None when nobody said."""
         known = [figures for figures in self.figures if figures.cache_hit is not None]
@@ -218,11 +235,13 @@ def condition_figures(
 def _figures(
     suite: str, condition: str, predictions: Sequence[Prediction], slots_busy: float | None
 ) -> ConditionFigures:
-    usages = [p.answer.usage for p in predictions if p.answer is not None]
+    answered = [p for p in predictions if p.answer is not None]
+    asked = [p for p in predictions if not p.is_kept]
+    usages = [p.answer.usage for p in asked if p.answer is not None]
     prompt = sum(usage.prompt or 0 for usage in usages)
     completion = sum(usage.completion or 0 for usage in usages)
     cached = [usage.cached for usage in usages if usage.cached is not None]
-    seconds = seconds_under_way(predictions)
+    seconds = seconds_under_way(asked)
     return ConditionFigures(
         condition=condition,
         suite=suite,
@@ -235,6 +254,8 @@ def _figures(
         completion_tokens=completion,
         cached_tokens=sum(cached),
         usage_sources=dict(sorted(Counter(usage.source for usage in usages).items())),
+        answers=len(answered),
+        kept=len(answered) - len(usages),
     )
 
 

@@ -21,6 +21,7 @@ from pytest_llmeval.results.wording import (
     headline,
     incomplete_note,
     interval_words,
+    kept_words,
     method_words,
     pair_words,
     percent,
@@ -296,6 +297,8 @@ def _footer(report: RunReport, width: int) -> list[str]:
         facts.append(f"prompt cache {percent(report.cache_hit, 0)} %")
     if report.tokens:
         facts.append(counted(report.tokens, "token"))
+    if report.kept:
+        facts.append(kept_words(report.kept, report.answers))
     line, hint = ", ".join(facts), _hint(report)
     if hint and len(line) + 3 + len(hint) <= width:
         lines = [f"{line} | {hint}"]

@@ -371,6 +371,13 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest} s"
 
 
+def kept_words(kept: int, answers: int) -> str:
+    """How many of the answers nobody was asked for."""
+    return (
+        f"{kept:,} of {counted(answers, 'answer')} from the cache (cache.mode=refresh asks again)"
+    )
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 model`, `2 models`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from pytest_llmeval.engines.engine import refuse_request
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.inputs.paths import cache_folder
 from pytest_llmeval.machine.environment import computing_cores
 from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
+from pytest_llmeval.run.caching import AnswerCache, ask_anew
 from pytest_llmeval.run.cores import threads_of
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
@@ -48,7 +48,7 @@ def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Bac
     models = settings.config.models
     if settings.options.dry_run:
         return {name: fake_backing(model) for name, model in models.items()}
-    cache = user_cache_path("pytest-llmeval", appauthor=False)
+    cache = cache_folder()
     threads = threads_of(models, _turns(settings, models), computing_cores())
     return {
         name: backing_of(replace(model, threads=threads[name]), settings.config, cache, say)
@@ -162,6 +162,7 @@ def turns_of(
     say: Callable[[str], None],
     wave: SecondWave,
     answers: Answers,
+    cache: AnswerCache | None = None,
 ) -> list[list[AnyLane]]:
     """A lane for every model that has trials left; those of a turn fit into memory together.
 
@@ -172,7 +173,7 @@ def turns_of(
     known, order = answers(), _order(settings, trials)
     left = [trial for trial in trials if not is_answered(known.get(trial.id))]
     lanes: dict[str, AnyLane] = {
-        name: _lane(settings, models[name], its)
+        name: _lane(settings, models[name], its, cache)
         if not settings.config.models[name].batch
         else _batch_lane(settings, models[name], its, ledger, say)
         for name, its in by_model(left, order).items()
@@ -182,7 +183,7 @@ def turns_of(
         if not is_answered(known.get(trial.id)):
             unjudged.setdefault(trial.condition.model, []).append(trial)
     judges = {
-        name: judge_lane(settings, models[name], its, wave, answers)
+        name: judge_lane(settings, models[name], its, wave, answers, cache)
         for name, its in unjudged.items()
     }
     turns = _turns(settings, [name for name in order if name in lanes or name in judges])
@@ -236,7 +237,9 @@ def is_timed(trial: Trial) -> bool:
     return any(gate.kind == "latency" and gate.only == trial.condition.name for gate in gates)
 
 
-def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
+def _lane(
+    settings: Settings, live: LiveModel, trials: Sequence[Trial], cache: AnswerCache | None
+) -> Lane:
     model = settings.config.models[live.name]
     gatekeeper = Gatekeeper(model, trials)
 
@@ -254,6 +257,7 @@ def _lane(settings: Settings, live: LiveModel, trials: Sequence[Trial]) -> Lane:
         # cache holds their prompt. Servers that keep it in memory then have to copy it back.
         timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
         dry_run=settings.options.dry_run,
+        cache=cache,
     )
 
 
@@ -266,20 +270,27 @@ def lane_of(
     exact: bool,
     timed: bool,
     dry_run: bool,
+    cache: AnswerCache | None = None,
 ) -> Lane:
     """A lane that keeps a model's slots full; with `exact` one request is under way at a time.
 
     `request_for` raises EngineError for a trial that the model cannot be asked.
     """
 
-    async def ask(trial: Trial) -> Answer:
-        request = request_for(trial)
-        answer = await live.ask(request)
-        refuse_dishonest(request, answer, model.engine)
-        return answer
-
     def width() -> int:
         return 1 if exact else in_flight(model, live.slots, timed=timed, dry_run=dry_run)
+
+    through = cache.of_model(live, model, width, timed=timed) if cache else ask_anew
+
+    async def ask(trial: Trial) -> Answer:
+        request = request_for(trial)
+
+        async def fresh() -> Answer:
+            answer = await live.ask(request)
+            refuse_dishonest(request, answer, model.engine)
+            return answer
+
+        return await through(trial, request, fresh)
 
     return Lane(
         model=live.name,

@@ -182,9 +182,10 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     """The share of slots × time in which a model's endpoint worked.
 
     The time is that in which a request was under way; the work is what the server says of itself,
-    since a client cannot tell work from waiting for a slot. None where it does not say.
+    since a client cannot tell work from waiting for a slot. None where it does not say. Answers
+    from the cache are no work.
     """
-    answers = [(p, p.answer) for p in predictions if p.answer is not None]
+    answers = [(p, p.answer) for p in predictions if p.answer is not None and not p.is_kept]
     times = [answer.service_ms for _, answer in answers]
     known = [ms for ms in times if ms is not None]
     seconds = seconds_under_way(prediction for prediction, _ in answers)

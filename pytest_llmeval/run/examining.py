@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.inputs.paths import cache_folder
 from pytest_llmeval.records import Check, CheckName, Message, Request
 from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run.backing import backing_of, what_computes
@@ -107,7 +106,7 @@ async def _examine(
         examined.append(await look(engine, facts, digest))
         return examined[-1]
 
-    cache = user_cache_path("pytest-llmeval", appauthor=False)
+    cache = cache_folder()
     backing = backing_of(model, config, cache, say)
     place = f"{config.path}: models: {model.name}"
     live = LiveModel(model.name, backing, logs, say, place, examine=keep)

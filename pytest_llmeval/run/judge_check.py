@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from pytest_llmeval.inputs.paths import cache_folder
 from pytest_llmeval.inputs.prompts import make_variant
 from pytest_llmeval.records import (
     Answer,
@@ -104,7 +103,7 @@ def check_judge(
     refuse_the_impossible_of_judges(settings, wave)
     name = wave.trials[0].condition.model
     model = settings.config.models[name]
-    cache = user_cache_path("pytest-llmeval", appauthor=False)
+    cache = cache_folder()
     live = LiveModel(
         name,
         backing_of(model, settings.config, cache, say),

@@ -45,6 +45,8 @@ def _figures(
         due = [trial for trials in asked for trial in trials]
         replies = [predictions[trial.id] for trial in due if trial.id in predictions]
         told = [reply.answer for reply in replies if reply.answer is not None]
+        asked_now = [reply for reply in replies if not reply.is_kept]
+        taking = [reply.answer for reply in asked_now if reply.answer is not None]
         steadiness = _steadiness(wave, asked, predictions) if scorer == Pairwise.name else None
         yield JudgeFigures(
             suite=suite,
@@ -60,11 +62,12 @@ def _figures(
             consistent=steadiness.consistent if steadiness else None,
             pairs=steadiness.pairs if steadiness else None,
             consistency=steadiness.interval if steadiness else None,
-            prompt_tokens=_sum(answer.usage.prompt for answer in told),
-            completion_tokens=_sum(answer.usage.completion for answer in told),
-            cached_tokens=_cached(told),
-            seconds=seconds_under_way(replies),
+            prompt_tokens=_sum(answer.usage.prompt for answer in taking),
+            completion_tokens=_sum(answer.usage.completion for answer in taking),
+            cached_tokens=_cached(taking),
+            seconds=seconds_under_way(asked_now),
             slots_busy=busy.get(judge) if due else None,
+            kept=len(told) - len(taking),
         )
 
 

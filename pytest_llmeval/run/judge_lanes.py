@@ -13,6 +13,7 @@ from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import in_flight
+from pytest_llmeval.run.caching import AnswerCache, ask_anew
 from pytest_llmeval.run.embedding import BATCH, Cosines
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.models import LiveModel
@@ -32,11 +33,21 @@ def judge_lane(
     trials: Sequence[JudgeTrial],
     wave: SecondWave,
     answers: Callable[[], Predictions],
+    cache: AnswerCache | None = None,
 ) -> Lane:
     """The lane of what one model judges; `answers` gives all predictions there are by then."""
     model, by_id = settings.config.models[live.name], {trial.id: trial for trial in trials}
     cosines = Cosines(live.embed)
     embeds, gatekeeper = wave.is_embedding(trials[0]), JudgesGatekeeper(model)
+
+    def width() -> int:
+        if any(trial.suite.exact for trial in trials):
+            return 1
+        if embeds:  # so many texts go out together, and some more while their vectors come back
+            return 2 * BATCH
+        return in_flight(model, live.slots, timed=False, dry_run=settings.options.dry_run)
+
+    through = cache.of_model(live, model, width, timed=False) if cache else ask_anew
 
     async def ask(trial: Trial) -> Answer:
         judge_trial = by_id[trial.id]
@@ -45,16 +56,13 @@ def judge_lane(
         request = judge_request(wave, judge_trial, answers(), model)
         context = live.facts.context if live.facts else None
         gatekeeper.admit(trial, request, live.checks, context)
-        answer = await live.ask(request)
-        refuse_dishonest(request, answer, model.engine)
-        return answer
 
-    def width() -> int:
-        if any(trial.suite.exact for trial in trials):
-            return 1
-        if embeds:  # so many texts go out together, and some more while their vectors come back
-            return 2 * BATCH
-        return in_flight(model, live.slots, timed=False, dry_run=settings.options.dry_run)
+        async def fresh() -> Answer:
+            answer = await live.ask(request)
+            refuse_dishonest(request, answer, model.engine)
+            return answer
+
+        return await through(trial, request, fresh)
 
     return Lane(
         model=live.name,

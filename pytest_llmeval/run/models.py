@@ -29,6 +29,7 @@ from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
+from pytest_llmeval.servers.spec import ServerSpec
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
@@ -128,6 +129,11 @@ class LiveModel:
     def restarts(self) -> int:
         """How often its server was started again."""
         return self._server.restarts if self._server is not None else 0
+
+    @property
+    def spec(self) -> ServerSpec | None:
+        """What its server was to be, None for a server that is not ours."""
+        return self._server.spec if self._server is not None else None
 
     @property
     def log_path(self) -> str | None:

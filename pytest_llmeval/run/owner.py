@@ -36,6 +36,7 @@ from pytest_llmeval.run.assembly import (
 )
 from pytest_llmeval.run.backing import fewer_slots, what_computes
 from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
+from pytest_llmeval.run.caching import AnswerCache, cache_of
 from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
@@ -81,6 +82,7 @@ class Run:
         self._wave = SecondWave((), settings.bench)
         self._replay: Replay | None = None
         self._watch: Watch | None = None
+        self._cache: AnswerCache | None = None
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
@@ -166,7 +168,12 @@ class Run:
         found = wave.without_stale(ledger.known)
         known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
         answers = partial(self._told_by_now, known)
-        turns = turns_of(self.settings, self._models, trials, ledger, self._say, wave, answers)
+        cache = self._cache = cache_of(
+            self.settings.config, dry_run=self.settings.options.dry_run, tell=self._warn
+        )
+        turns = turns_of(
+            self.settings, self._models, trials, ledger, self._say, wave, answers, cache
+        )
         self._scheduler = self._schedule(turns, ledger, known)
         if self.settings.config.telemetry and not self.settings.options.dry_run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
@@ -220,7 +227,11 @@ class Run:
     async def _shut_down(self) -> None:
         if self._watch is not None:
             await asyncio.to_thread(self._watch.stop)
-        await close_all(list(self._models.values()))
+        try:
+            await close_all(list(self._models.values()))
+        finally:
+            if self._cache is not None:
+                await asyncio.to_thread(self._cache.close)
 
     # While it lives -------------------------------------------------------------------------------
 

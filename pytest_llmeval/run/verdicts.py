@@ -138,7 +138,13 @@ def _outcomes(
 
 def _latency(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
     assert gate.percentile is not None, "reading the suite has seen to it"
-    return latency_at_most(_costs(_milliseconds, trials, grounds), gate.limit, gate.percentile)
+    decision = latency_at_most(_costs(_milliseconds, trials, grounds), gate.limit, gate.percentile)
+    found = (grounds.predictions.get(trial.id) for trial in trials)
+    kept = sum(prediction is not None and prediction.is_kept for prediction in found)
+    if not kept:
+        return decision
+    words = f"{kept:,} answers came from the cache and tell no time: cache.mode=refresh asks again"
+    return decision._replace(message=f"{decision.message}; {words}")
 
 
 def _tokens(gate: GateSpec, trials: Sequence[Trial], grounds: Grounds) -> Decision:
@@ -183,8 +189,12 @@ def _costs(
 
 
 def _milliseconds(prediction: Prediction) -> float | None:
-    """From sending to the end of the answer, without what the request waited for a free slot."""
-    return None if prediction.answer is None else prediction.total_ms - prediction.queued_ms
+    """From sending to the end of the answer, without what the request waited for a free slot; None
+    where nothing was sent, since the answer was kept.
+    """
+    if prediction.answer is None or prediction.is_kept:
+        return None
+    return prediction.total_ms - prediction.queued_ms
 
 
 def _written_tokens(prediction: Prediction) -> float | None:

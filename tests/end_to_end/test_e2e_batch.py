@@ -31,7 +31,7 @@ class Command:
                 env={
                     **os.environ,
                     MARK: self._mark,
-                    "XDG_CACHE_HOME": str(project.root / "cache"),
+                    "LLMEVAL_CACHE": str(project.root / "cache"),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
