@@ -57,6 +57,7 @@ HEADINGS = {
     "SamplingSection": "### Sampling",
     "FailuresSection": "### Failures",
     "ResumeSection": "## When something breaks",
+    "CacheSection": "### Kept answers",
     "SuiteFile": "## A suite file",
     "FewShotSection": "## A suite file",
     "SplitSection": "## A suite file",
