@@ -132,7 +132,8 @@ class Config:
     a suite names no other, None where nobody was named. `replay` names a recording that is
     played in place of asking. `resume_changed` says what becomes of a run that asked something
     else when it is to be resumed. With `redact_predictions` what models write is kept without what
-    looks like a secret. `cache` says what becomes of answers that are kept from run to run.
+    looks like a secret. `cache` says what becomes of answers that are kept from run to run, and
+    `share_servers` whether a server may be one that another run uses too.
     """
 
     path: Path
@@ -148,6 +149,7 @@ class Config:
     resume_changed: Literal["refuse", "take_over"] = "refuse"
     redact_predictions: bool = False
     cache: CachePolicy = CachePolicy()
+    share_servers: bool = True
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -211,6 +213,7 @@ def load_config(
         resume_changed=file.resume.changed,
         redact_predictions=file.redact == "predictions",
         cache=CachePolicy(file.cache.mode, file.cache.size),
+        share_servers=file.server.shared,
     )
 
 

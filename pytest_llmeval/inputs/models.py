@@ -96,6 +96,10 @@ class ServerSection(Section):
         gt=0,
         description="Seconds without any progress before a loading server is given up.",
     )
+    shared: bool = Field(
+        default=True,
+        description="Use one server together with other runs that ask for the very same.",
+    )
 
 
 class ModelSection(Section):

@@ -21,7 +21,7 @@ from pytest_llmeval.run.cores import threads_of
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.managed import memory_of
+from pytest_llmeval.run.managed import files_named, memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.preflight import (
     Examine,
@@ -43,17 +43,37 @@ Answers = Callable[[], Mapping[str, Prediction]]
 """All predictions that count by now, of both waves."""
 
 
-def backings_of(settings: Settings, say: Callable[[str], None]) -> dict[str, Backing]:
-    """How each model of the config is reached; nothing is started. Raises ConfigError."""
+def backings_of(
+    settings: Settings, say: Callable[[str], None], trials: Sequence[Trial] | None = None
+) -> dict[str, Backing]:
+    """How each model of the config is reached that is asked `trials`; nothing is started. Raises
+    ConfigError. Without trials none has a server that other runs use too.
+    """
     models = settings.config.models
     if settings.options.dry_run:
         return {name: fake_backing(model) for name, model in models.items()}
     cache = cache_folder()
     threads = threads_of(models, _turns(settings, models), computing_cores())
+    shares = settings.config.share_servers and trials is not None
+    alone = {t.condition.model for t in trials or () if t.suite.exact or is_timed(t)}
     return {
-        name: backing_of(replace(model, threads=threads[name]), settings.config, cache, say)
+        name: backing_of(
+            replace(model, threads=threads[name]),
+            settings.config,
+            cache,
+            say,
+            shared=shares and name not in alone and may_share(model),
+        )
         for name, model in models.items()
     }
+
+
+def may_share(model: ModelConfig) -> bool:
+    """Whether a model's server may be one that other runs use too: not where its answers are to be
+    bit-equal, its port is given, or it reads files by names that start in our folder.
+    """
+    starts_here = any(not Path(file).is_absolute() for file in files_named(model.args))
+    return not (model.exact or model.port is not None or starts_here)
 
 
 def refuse_the_impossible(settings: Settings, trials: Sequence[Trial]) -> None:

@@ -35,10 +35,17 @@ NO_URL = ""
 
 
 def backing_of(
-    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
+    model: ModelConfig,
+    config: Config,
+    cache: Path,
+    say: Callable[[str], None],
+    *,
+    shared: bool = False,
 ) -> Backing:
-    """Everything a live model needs; nothing is started here. Raises ConfigError."""
-    made = _backing_of(model, config, cache, say)
+    """Everything a live model needs; nothing is started here. A `shared` server may be one that
+    other runs use too. Raises ConfigError.
+    """
+    made = _backing_of(model, config, cache, say, shared=shared)
     if model.tokenizer is None:
         return made
     try:
@@ -49,10 +56,10 @@ def backing_of(
 
 
 def _backing_of(
-    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None]
+    model: ModelConfig, config: Config, cache: Path, say: Callable[[str], None], *, shared: bool
 ) -> Backing:
     if model.engine in MANAGED and model.gguf is not None:
-        return managed_backing(model, cache, say)
+        return managed_backing(model, cache, say, shared=shared)
     if model.engine == IN_PROCESS:
         return in_process_backing(model, cache, say)
     if model.engine == "ollama":

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
 from pytest_llmeval.results.manifest import weights_digest
 from pytest_llmeval.run.cache_keys import Serving, answer_key, serving_hash
+from pytest_llmeval.run.managed import files_named
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.running.cache import AnswerStore
 from pytest_llmeval.running.cache_file import ANSWERS
@@ -41,9 +42,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 OUR_CODE = ("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "records/*.py")
 """What of our own code stands between a request and its answer."""
-
-LOADERS = ("LD_", "DYLD_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "HSA_", "SYCL_", "ONEAPI_")
-"""Beginnings of variables that choose libraries, and how these compute."""
 
 
 async def ask_anew(trial: Trial, request: Request, fresh: Fresh) -> Answer:
@@ -180,8 +178,8 @@ def _serving_of(live: LiveModel, model: ModelConfig, at_once: int) -> Serving | 
         files = locate(spec, os.environ).files
     except LlmevalError:
         return None
-    environ = _telling(os.environ)
-    named = _files_in([*spec.args, *environ.values()])
+    environ = switches(os.environ)
+    named = files_named([*spec.args, *environ.values()])  # their content may change
     return Serving(
         model=model,
         spec=spec,
@@ -193,17 +191,6 @@ def _serving_of(live: LiveModel, model: ModelConfig, at_once: int) -> Serving | 
         code=_code(),
         at_once=at_once,
     )
-
-
-def _telling(environ: Mapping[str, str]) -> dict[str, str]:
-    loaders = {name: value for name, value in environ.items() if name.startswith(LOADERS)}
-    return {**switches(environ), **loaders}
-
-
-def _files_in(words: Sequence[str]) -> list[str]:
-    """The files among arguments, whose content may change: a template, a projector, a draft."""
-    named = [word.partition("=")[2] if word.startswith("-") else word for word in words]
-    return [name for name in named if name and os.path.isfile(name)]  # noqa: PTH113 - never raises
 
 
 @cache

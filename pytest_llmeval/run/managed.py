@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from pytest_llmeval.servers.digest import file_digest
 from pytest_llmeval.servers.gguf import read_gguf
 from pytest_llmeval.servers.gguf_facts import GgufHeader
 from pytest_llmeval.servers.server import Server
+from pytest_llmeval.servers.sharing import SharedServer
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 
 GpuLayers = int | str | None
@@ -28,17 +30,26 @@ GpuLayers = int | str | None
 #: Tokens of context per slot where nobody wrote a number: room for a page and its answer.
 USUAL_CONTEXT = 4096
 
+#: The folder, in that of all that is kept from run to run, where runs find each other's servers.
+LEASES = "servers"
+
 #: Seconds of loading after which the user is told, and the longest silence after that.
 TELL_AFTER = 2.0
 TELL_EVERY = 15.0
 
 
-def managed_backing(model: ModelConfig, cache: Path, say: Callable[[str], None]) -> Backing:
-    """How a model is reached whose server we start from its `gguf`."""
+def managed_backing(
+    model: ModelConfig, cache: Path, say: Callable[[str], None], *, shared: bool = False
+) -> Backing:
+    """How a model is reached whose server we start from its `gguf`; a `shared` one may be there
+    already, and be used by other runs too.
+    """
     gguf = model.gguf
     assert gguf is not None, "the config has seen to it"
     return Backing(
-        make_server=partial(_server, model, say),
+        make_server=partial(_shared_server, model, say, cache / LEASES)
+        if shared
+        else partial(_server, model, say),
         make_engine=partial(engine_of, model, None),
         url="",
         digest=lambda cancelled: file_digest(gguf, cache, cancelled=cancelled),
@@ -137,9 +148,35 @@ def context_of(model: ModelConfig, header: GgufHeader) -> int:
     return min(USUAL_CONTEXT, header.context_length or USUAL_CONTEXT)
 
 
+def files_named(words: Iterable[str]) -> list[str]:
+    """The files among arguments, such as a template, a projector, a draft model."""
+    named = [word.partition("=")[2] if word.startswith("-") else word for word in words]
+    return [name for name in named if name and os.path.isfile(name)]  # noqa: PTH113 - never raises
+
+
 def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:
     return Server(
         _server_spec(model, logs),
+        fetch_for_health,
+        post=post_to_server,
+        report=loading_reporter(model.name, say),
+    )
+
+
+def _shared_server(
+    model: ModelConfig, say: Callable[[str], None], folder: Path, logs: Path
+) -> Server:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = error.strerror or error
+        say(f"llmeval: {model.name}: no server can be shared in {folder} ({why}): it has its own")
+        return _server(model, say, logs)
+    return SharedServer(
+        _server_spec(model, logs),
+        folder,
         fetch_for_health,
         post=post_to_server,
         report=loading_reporter(model.name, say),

@@ -29,6 +29,7 @@ from pytest_llmeval.run.preflight import Examine
 from pytest_llmeval.running.retries import RetryPolicy
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
+from pytest_llmeval.servers.sharing import SharedServer
 from pytest_llmeval.servers.spec import ServerSpec
 
 #: How long a server's process may take to be seen dead after its connections are.
@@ -129,6 +130,11 @@ class LiveModel:
     def restarts(self) -> int:
         """How often its server was started again."""
         return self._server.restarts if self._server is not None else 0
+
+    @property
+    def was_shared(self) -> bool:
+        """Whether another run has used its server at the same time."""
+        return isinstance(self._server, SharedServer) and self._server.was_shared
 
     @property
     def spec(self) -> ServerSpec | None:
@@ -329,6 +335,14 @@ async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:
         await asyncio.sleep(0.05)
         patience -= 0.05
     return not server.alive()
+
+
+def shared_words(name: str) -> str:
+    """What a reader of a run's times should know."""
+    return (
+        f"{name}: another run has used its server at the same time, so that both waited for each "
+        f"other's requests: times, tok/s and slots busy are of both (server.shared: false)"
+    )
 
 
 async def close_all(models: list[LiveModel]) -> None:

@@ -49,7 +49,7 @@ from pytest_llmeval.run.in_process import forced_slots
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.models import LiveModel, close_all, shared_words
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.replay import ASKS_NO_MODEL, Replay, replay_of, replay_turns
 from pytest_llmeval.run.second_wave import SecondWave
@@ -135,7 +135,7 @@ class Run:
         if replay is not None:
             self._play(replay, trials, wave)
             return
-        backings = backings_of(self.settings, self._say)
+        backings = backings_of(self.settings, self._say, [*trials, *wave.trials])
         for words in forced_slots(self.settings.config):
             self._warn(words)
         refuse_the_impossible(self.settings, trials)
@@ -355,6 +355,9 @@ class Run:
         if self._scheduler.broken is not None:
             stopped = f"the run broke off: {self._scheduler.broken}"
         self._cut_short = bool(stopped)
+        for live in self._models.values():
+            if live.was_shared:
+                self._warn(shared_words(live.name))
         everything, predictions = self._everything(), self._predictions()
         unneeded = self._stopping.unneeded
         self._scores.update(self._stopping.scores)  # what has decided is what is told

@@ -135,10 +135,14 @@ def see_through(
     events: queue.SimpleQueue[Event],
     *,
     needed: Callable[[], bool],
+    every: float = CHECK_SECONDS,
 ) -> int:
-    """Keep the server until it ends, must end or is not `needed`, and leave nothing; its code."""
+    """Keep the server until it ends, must end or is not `needed`, and leave nothing; its code.
+
+    Whether it is needed is looked at after so many seconds in which nothing happens.
+    """
     start_thread(lambda: events.put(Exited(server.wait())))
-    code = attend(server, events, needed)
+    code = attend(server, events, needed, every)
     sweep(server)
     for each in pumps:  # so that its last words are in the log before anybody hears of its end
         each.finish()
@@ -146,12 +150,15 @@ def see_through(
 
 
 def attend(
-    server: subprocess.Popen[bytes], events: queue.SimpleQueue[Event], needed: Callable[[], bool]
+    server: subprocess.Popen[bytes],
+    events: queue.SimpleQueue[Event],
+    needed: Callable[[], bool],
+    every: float,
 ) -> int:
     """Wait for the server's end, and bring it about when asked; its exit code."""
     while True:
         try:
-            event = events.get(timeout=CHECK_SECONDS)
+            event = events.get(timeout=every)
         except queue.Empty:
             if needed():
                 continue

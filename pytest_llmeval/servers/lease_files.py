@@ -9,6 +9,7 @@ Each file has one kind of writer and is whole or not there, so that reading need
   either the guard sees the holder, or the holder sees that there is no server.
 - `ended.json`: what the end of the server, or of the attempt to start it, was; by the guard, last.
 - `ready.json`: whose server was found healthy, and to have what was asked for; by who started it.
+- `met`: empty; written by a holder that finds another process's, so that both know of each other.
 - `holders/PID-TIME-MARK-N`: empty; one for each use of the server. It is created and removed by its
   process, and removed by the guard once that process is gone.
 
@@ -73,6 +74,7 @@ class LeaseFiles:
         self._ready = folder / "ready.json"
         self._ended = folder / "ended.json"
         self._holders = folder / "holders"
+        self._meeting = folder / "met"
 
     # Who uses it -----------------------------------------------------------------------------
 
@@ -85,7 +87,19 @@ class LeaseFiles:
         except FileNotFoundError:  # we are the first
             self._holders.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)
+        others = (
+            each for each in self._holders.iterdir() if not each.name.startswith(f"{who.pid}-")
+        )
+        if any(map(self._counts, others)):
+            self._meeting.write_bytes(b"")  # those who are there see it, and so do we
         return path
+
+    def met(self, holder: Path) -> bool:
+        """Whether another process has used the server as long as this holder is there."""
+        try:
+            return self._meeting.stat().st_mtime_ns >= holder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
 
     def is_held(self) -> bool:
         """Whether anybody uses the server who still lives; the traces of others are removed.

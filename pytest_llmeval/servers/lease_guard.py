@@ -31,6 +31,9 @@ from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.lease_files import Ended, Kept, LeaseFiles
 from pytest_llmeval.servers.lease_sweep import sweep
 
+LOOK_SECONDS = 0.1
+"""How often to look whether anybody holds the server: the last one waits for its end."""
+
 
 def main(order: Mapping[str, Any], command: Sequence[str]) -> int:
     """Keep one server, unless there is a guard already; 0, or 1 if there is no server."""
@@ -61,7 +64,9 @@ def keep(files: LeaseFiles, order: Mapping[str, Any], command: Sequence[str]) ->
         guard.see_through(server, pumps, events, needed=lambda: False)
         reason = guard.describe(error, command)
         return Ended(order["order"], error=f"it cannot be said that it runs: {reason}")
-    code = guard.see_through(server, pumps, events, needed=lambda: is_needed(files))
+    code = guard.see_through(
+        server, pumps, events, needed=lambda: is_needed(files), every=LOOK_SECONDS
+    )
     return Ended(order["order"], code=code)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pytest_llmeval import __version__
 from pytest_llmeval.atomic import plain
 from pytest_llmeval.servers import lease_guard
 from pytest_llmeval.servers.detached import start_detached
@@ -43,8 +44,16 @@ WORDS_SECONDS = 2.0
 SHAPES_NOTHING = frozenset({"log_path", "output", "restart", "start_timeout"})
 """What a spec says of the keeping of a server, not of the server."""
 
-SWITCHES = ("CUDA_", "GGML_", "GPU_", "HIP_", "LLAMA_", "OLLAMA_", "ROCR_", "VK_")
-"""Beginnings of variables by which servers and drivers are told what to do."""
+LAYOUT = 2
+"""Of the files by which holders and guards agree: versions that do not agree share nothing."""
+
+SWITCHES = (
+    *("CUDA_", "GGML_", "GPU_", "HIP_", "HSA_", "LLAMA_", "OLLAMA_", "ONEAPI_", "ROCR_", "SYCL_"),
+    *("VK_", "DYLD_", "GOMP_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_"),
+)
+"""Beginnings of variables by which servers, drivers and libraries are told what to do, and loaders
+which libraries these are.
+"""
 
 
 def lease_key(spec: ServerSpec, files: Sequence[Path | str], environ: Mapping[str, str]) -> str:
@@ -55,6 +64,7 @@ def lease_key(spec: ServerSpec, files: Sequence[Path | str], environ: Mapping[st
     """
     fields = [each.name for each in dataclasses.fields(spec) if each.name not in SHAPES_NOTHING]
     shape = {
+        "layout": [LAYOUT, __version__],
         "spec": {name: plain(getattr(spec, name)) for name in fields},
         "environ": switches(environ),
         "files": [fingerprint(file) for file in files],
@@ -156,6 +166,12 @@ class Lease:
         self.files = LeaseFiles(folder)
         self.output = Output(self.files.log, max_bytes=LOG_BYTES, keep=1)
         self._holder: Path | None = None
+        self._met = False
+
+    @property
+    def was_shared(self) -> bool:
+        """Whether another process has held the server too while we did."""
+        return self._met or (self._holder is not None and self.files.met(self._holder))
 
     def hold(self) -> None:
         """Say that we use the server, before we look whether there is one."""
@@ -165,6 +181,7 @@ class Lease:
     def release(self) -> None:
         """Say that we do not use it any more. Harmless when called again."""
         if self._holder is not None:
+            self._met = self.was_shared
             self._holder.unlink(missing_ok=True)
             self._holder = None
 

@@ -53,6 +53,20 @@ def start_section(path: Path, name: str, clock: Callable[[], float] = time.time)
             raise
 
 
+def last_section_at(path: Path) -> int:
+    """Where in the log its last section begins, in bytes; 0 where that is not to be found."""
+    try:
+        return max(0, path.read_bytes().rfind(SECTION.encode("ascii")))
+    except OSError:
+        return 0
+
+
+def copy_from(path: Path, start: int, target: Path) -> None:
+    """Copy what a log holds from a place on; all, if it has begun anew since. Raises OSError."""
+    content = path.read_bytes()
+    target.write_bytes(content[start:] if start < len(content) else content)
+
+
 def read_tail(path: Path, count: int) -> tuple[str, ...]:
     """The last lines of the log's last section that say something, fit for any terminal."""
     return _last_section(path, TAIL_BYTES)[-count:]

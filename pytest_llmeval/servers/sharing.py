@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,26 @@ from typing import Any
 from pytest_llmeval.servers.command import locate
 from pytest_llmeval.servers.health import Fetch
 from pytest_llmeval.servers.leases import Lease, LeasedProcess, lease_key, switches
-from pytest_llmeval.servers.logs import start_section
+from pytest_llmeval.servers.logs import copy_from, last_section_at, start_section
 from pytest_llmeval.servers.process import ServerProcess
 from pytest_llmeval.servers.server import GRACE_SECONDS, Server
 from pytest_llmeval.servers.spec import ServerSpec
 from pytest_llmeval.servers.startup import start_error
 
 TURN_SECONDS = 0.05
-"""How often to look whether the server that somebody else starts is ready."""
+"""How often to look whether the server that somebody else starts is ready, or ours has ended."""
+
+GONE_SECONDS = 5.0
+"""How long to wait for the end of a server that is nobody's; one that hangs in a driver ends when
+it can.
+"""
 
 
 @contextlib.contextmanager
 def shared(spec: ServerSpec, folder: Path, fetch: Fetch, **outside: Any) -> Iterator[SharedServer]:
     """Have the server that `spec` describes, together with all who ask for it in `folder`.
 
-    It is started if it does not run, and ends within two seconds once nobody has it any more.
+    It is started if it does not run, and ends once nobody has it any more.
     Raises what `Server.start` does; `outside` is as for `Server`.
     """
     server = SharedServer(spec, folder, fetch, **outside)
@@ -40,22 +46,45 @@ def shared(spec: ServerSpec, folder: Path, fetch: Fetch, **outside: Any) -> Iter
 class SharedServer(Server):
     """A server as `Server` has it, but for whose it is: stopped, it goes on for those who are left.
 
-    Its log and its working directory lie in its lease, in `folder`: what the spec says of logs does
-    not count, and paths in its `args` must not be relative. `restart` restarts it for all.
+    Its log and its working directory lie in its lease, in `folder`, so paths in its `args` must not
+    be relative; a copy of the log is left where the spec says as it is stopped. `restart` restarts
+    it for all.
     """
 
     def __init__(self, spec: ServerSpec, folder: Path, fetch: Fetch, **outside: Any) -> None:
         super().__init__(_anchored(spec), fetch, **outside)
         self._folder = folder
         self._lease: Lease | None = None
+        self._copy = spec.log_path
+        self._copied_from: int | None = None
+
+    @property
+    def was_shared(self) -> bool:
+        """Whether another process has used it too while we did."""
+        return self._lease is not None and self._lease.was_shared
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Let go of it for good: it ends, unless others use it. Harmless when called again."""
+        """Let go of it for good: back when it has ended, unless others use it. Harmless when called
+        again.
+        """
         del grace
         self._stopped.set()
         with self._one_start:  # a start that is under way notices
             if self._lease is not None:
                 self._lease.release()
+                self._see_gone(self._lease)
+                self._leave_log(self._lease)
+
+    def _see_gone(self, lease: Lease) -> None:
+        """Whoever comes next has its memory, once it is nobody's."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while self.alive() and not lease.files.is_held() and time.monotonic() < deadline:
+            time.sleep(TURN_SECONDS)
+
+    def _leave_log(self, lease: Lease) -> None:
+        """Of earlier servers of this lease nothing is told."""
+        with contextlib.suppress(OSError):  # a full disk, or nothing was ever written
+            copy_from(lease.output.out, self._copied_from or 0, self._copy)
 
     def _bring_up(self) -> None:
         """Find the server, or start it, whichever comes first: one of all who want it starts it."""
@@ -65,6 +94,8 @@ class SharedServer(Server):
             lease.hold()
             while not (self._attach(lease) or self._take_turn(lease)):
                 self._pause(TURN_SECONDS)
+            if self._copied_from is None:
+                self._copied_from = last_section_at(lease.output.out)
         except BaseException as error:
             lease.release()
             if isinstance(error, OSError):

@@ -1,0 +1,160 @@
+"""Runs that ask for the very same server have it together, and none of them misses the others."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from tools.real_runs import MODELS, Project, Seen, Session, becomes_true, shipped
+
+MODEL = {**MODELS["tiny-l"], "context": 256}
+LONG = 100
+"""Repeats of twenty items: long after every other run of a test has ended."""
+
+
+@pytest.fixture
+def sharing(project: Project) -> Project:
+    """One model, and two suites of which one takes long."""
+    project.config(models={"tiny-l": MODEL})
+    project.suite("long", repeats=LONG)
+    project.suite("short", items=shipped("arithmetic", 10))
+    return project
+
+
+def long_run(project: Project, *arguments: str) -> Session:
+    """A run that goes on for as long as anybody looks; its server answers."""
+    session = project.start("suites/long.yaml", *arguments)
+    assert becomes_true(lambda: project.lines() > 10 or session.over)
+    assert not session.over, session.text
+    return session
+
+
+def servers(*sessions: Session) -> list[Seen]:
+    return [seen for session in sessions for seen in session.processes("server")]
+
+
+def the_server(session: Session) -> Seen:
+    (seen,) = servers(session)
+    return seen
+
+
+def is_gone(seen: Seen) -> bool:
+    return not seen.process.is_running() or seen.process.status() == psutil.STATUS_ZOMBIE
+
+
+def kill(session: Session) -> None:
+    for seen in session.processes("pytest"):
+        seen.kill()
+    session.wait()
+
+
+def short_run(project: Project, *arguments: str) -> tuple[Session, set[int]]:
+    """A run beside the others; the servers of its own that were seen."""
+    session, seen = project.start("suites/short.yaml", *arguments), set()
+    while not session.over:
+        seen |= {each.process.pid for each in servers(session)}
+        time.sleep(0.1)
+    return session, seen
+
+
+def test_two_runs_at_once_have_one_server_and_say_so(sharing: Project) -> None:
+    first = long_run(sharing)
+    server = the_server(first)
+    second, own = short_run(sharing)
+    assert second.wait() == 0, second.text
+    assert own == set(), "it has found the one that was there"
+    assert "another run has used its server at the same time" in " ".join(second.text.split())
+    assert len(sharing.rows("predictions")) == 10
+    before = sharing.lines()
+    assert becomes_true(lambda: sharing.lines() > before + 10), "the first one goes on"
+    assert the_server(first) == server
+    kill(first)
+    assert becomes_true(lambda: is_gone(server)), "with the last one it ends"
+
+
+def test_a_run_whose_companion_is_killed_goes_on_with_the_server(sharing: Project) -> None:
+    starter = long_run(sharing)
+    server = the_server(starter)
+    second = sharing.start("suites/long.yaml")
+    known = sharing.lines()
+    assert becomes_true(lambda: len(sharing.journals()) == 2 and sharing.lines() > known + 50)
+    kill(starter)
+    before = sharing.lines()
+    assert becomes_true(lambda: sharing.lines() > before + 50)
+    assert not is_gone(server)
+    assert not second.over, second.text
+    kill(second)
+    assert becomes_true(lambda: is_gone(server))
+
+
+def test_a_server_that_dies_is_restarted_once_for_all_who_use_it(sharing: Project) -> None:
+    first = long_run(sharing)
+    second = sharing.start("suites/long.yaml")
+    assert becomes_true(lambda: len(sharing.journals()) == 2)
+    server = the_server(first)
+    server.kill()
+    assert becomes_true(lambda: len(new := servers(first, second)) == 1 and new != [server])
+    after = sharing.journals()
+    assert becomes_true(
+        lambda: all(
+            len(sharing.journals()[path]) > len(content) + 2000 for path, content in after.items()
+        )
+    ), "both go on"
+    assert len(servers(first, second)) == 1
+    kill(first)
+    kill(second)
+    counts = sharing.answers()
+    assert max(counts.values()) <= 2, "once in each run"
+    assert becomes_true(lambda: not servers(first, second))
+
+
+def test_the_log_of_a_shared_server_is_in_the_folder_of_each_run_without_older_ones(
+    sharing: Project,
+) -> None:
+    for _ in range(2):
+        session, _ = short_run(sharing)
+        assert session.wait() == 0, session.text
+        log = (sharing.folder / "logs" / "tiny-l.log").read_text(encoding="utf-8")
+        assert log.count("=== llmeval: tiny-l, started ") == 1
+        assert "listening on" in log
+
+
+LATENCY = {"only": "tiny-l/plain", "metric": "latency", "at_most": "60 s", "percentile": 50}
+
+
+@pytest.mark.parametrize(
+    ("model", "suite", "arguments"),
+    [
+        ({"exact": True}, {}, ()),
+        ({}, {"exact": True}, ()),
+        ({}, {"gates": [LATENCY]}, ()),
+        ({}, {}, ("--llm-set", "server.shared=false")),
+        ({"threads": 2}, {}, ()),
+    ],
+    ids=["exact-model", "exact-suite", "latency-gate", "not-shared", "other-settings"],
+)
+def test_a_run_has_a_server_of_its_own_where_another_could_change_what_it_measures(
+    sharing: Project, model: dict[str, Any], suite: dict[str, Any], arguments: tuple[str, ...]
+) -> None:
+    first = long_run(sharing)
+    sharing.config(models={"tiny-l": {**MODEL, **model}})
+    sharing.suite("short", items=shipped("arithmetic", 10), **suite)
+    second, own = short_run(sharing, *arguments)
+    assert second.wait() == 0, second.text
+    assert len(own) == 1
+    assert "another run" not in second.text
+    kill(first)
+
+
+def test_where_no_lease_can_be_written_a_run_says_so_and_has_its_own_server(
+    sharing: Project,
+) -> None:
+    sharing.write("cache/servers", "a file in the way")
+    session, own = short_run(sharing)
+    assert session.wait() == 0, session.text
+    assert "llmeval: tiny-l: no server can be shared in " in session.text
+    assert "): it has its own" in session.text
+    assert len(own) == 1
