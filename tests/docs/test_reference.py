@@ -151,7 +151,8 @@ def test_every_sampling_key_stands_with_its_default(key: str) -> None:
 def test_every_number_of_the_server_section_stands_with_its_default(key: str) -> None:
     default = config_schema()["$defs"]["ServerSection"]["properties"][key].get("default")
     if isinstance(default, int | float):
-        assert f"`{key}` ({default:g})" in " ".join(section("### Server").split())
+        shown = json.dumps(default) if isinstance(default, bool) else f"{default:g}"
+        assert f"`{key}` ({shown})" in " ".join(section("### Server").split())
 
 
 def test_a_table_says_which_engine_takes_which_keys() -> None:
