@@ -18,6 +18,7 @@ from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
+from pytest_llmeval.visible import visible
 
 _VERDICTS = {
     "pass": "pass",
@@ -57,7 +58,7 @@ def html_report(report: RunReport) -> str:
         "procedure": wording.procedure,
         "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
-        "visible": wording.visible,
+        "visible": visible,
         "verdict": _VERDICTS.__getitem__,
         "size": megabytes,
         "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False),

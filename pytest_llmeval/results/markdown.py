@@ -12,6 +12,7 @@ from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
+from pytest_llmeval.visible import visible
 
 _VERDICTS: dict[GateVerdict, str] = {
     "pass": "PASS",
@@ -60,14 +61,14 @@ def markdown_summary(report: RunReport) -> str:
 
 def inline(text: str) -> str:
     """Text inside a line: nothing in it is markup or HTML, and it stays on its line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(wording.visible(text).split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
 
 
 def fenced(text: str) -> str:
     """Text as a block of its own, in a fence longer than any it holds."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{wording.visible(text)}\n{fence}"
+    return f"{fence}text\n{visible(text)}\n{fence}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> str:
