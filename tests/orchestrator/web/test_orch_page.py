@@ -10,12 +10,11 @@ import pytest
 
 from pytest_llmeval.errors import ServerStartError, StateError
 from pytest_llmeval.orchestrator.web.access import ASSETS
-from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, door, until
+from tests.browsing import DESKTOP, PHONE
+from tests.orchestrator.web.conftest import TOKEN, Opened, Served, door, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-PHONE = {"width": 390, "height": 844}
 
 HOSTILE = (
     "<script>document.title = 'taken'</script>"
