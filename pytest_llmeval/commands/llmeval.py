@@ -129,7 +129,7 @@ def _examine_endpoints(config: str, overrides: list[str], as_json: bool) -> None
 
     found = endpoints.examine(config, overrides, Path.cwd(), say=progress, tell=tell)
     if as_json:
-        typer.echo(json.dumps(endpoints.as_json(found), indent=2))
+        say(json.dumps(endpoints.as_json(found), indent=2))
     if any(model.broken for model in found):
         raise typer.Exit(1)
 
@@ -153,7 +153,7 @@ def calibrate(
     if as_json:
         measured = list(rates)
         found = calibrating.as_json(measured, simulations, seed)
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     else:
         measured = []
         for line in calibrating.lines(rates, measured):
@@ -235,7 +235,7 @@ def schema(
         from pytest_llmeval.inputs.schema import config_schema
 
         found = config_schema(offered())
-    typer.echo(json.dumps(found, indent=2))
+    say(json.dumps(found, indent=2))
 
 
 @runs_app.command("list")
@@ -326,7 +326,7 @@ def judge_check(
 
     report = checking.examine(config, judge, Path.cwd(), lambda line: say(line, err=True))
     if as_json:
-        typer.echo(json.dumps(checking.as_json(report), indent=2, allow_nan=False))
+        say(json.dumps(checking.as_json(report), indent=2, allow_nan=False))
     else:
         for line in checking.lines(report):
             say(line)
@@ -367,7 +367,7 @@ def compare(
     wanted = Wanted(scorer, conditions, changed_items.value)
     found = comparing.compare(run_dir, before, after, wanted)
     if as_json:
-        typer.echo(json.dumps(comparing.as_json(found), indent=2, allow_nan=False))
+        say(json.dumps(comparing.as_json(found), indent=2, allow_nan=False))
         return
     for line in comparing.text_lines(found):
         say(line)

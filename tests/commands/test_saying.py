@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pytest_llmeval.commands import llmeval as llmeval_module
 from pytest_llmeval.commands.llama_orch.app import app as llama_orch
 from pytest_llmeval.commands.llmeval import app as llmeval
 from pytest_llmeval.orchestrator import showing
@@ -60,3 +61,21 @@ def test_no_cell_of_the_table_of_instances_acts() -> None:
     (row,) = showing.fitted([view], 0.0, None).rows
     assert not ACTS.search("".join(row))
     assert rf"a{visible(HOSTILE)}" in row
+
+
+def test_every_other_way_to_print_is_for_what_is_ours() -> None:
+    """JSON whose escapes are its own, a file as it will be written, a table with our colours."""
+    commands = Path(llmeval_module.__file__).parent
+    printing = {
+        path.relative_to(commands).as_posix(): count
+        for path in commands.rglob("*.py")
+        if (count := len(re.findall(r"typer\.echo|\bprint\(", path.read_text(encoding="utf-8"))))
+    }
+    assert printing == {
+        "saying.py": 1,
+        "llmeval.py": 1,
+        "llama_orch/common.py": 1,
+        "llama_orch/service_command.py": 1,
+        "llama_orch/looking_commands.py": 1,
+        "llama_orch/config_commands.py": 1,
+    }
