@@ -19,16 +19,13 @@ _HIDDEN = (
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 
-_SELECTORS = r"\ufe00-\ufe0f\u180b-\u180d\u180f"
-
 # Emoji are made with joiners and selectors, and Persian and the scripts of India need joiners: one
 # joiner between two such characters stays, and one selector behind any character.
-_JOINED = rf"[^\x00-\x7f\u200c\u200d{_HIDDEN}]"
-_UNSEEN = re.compile(
-    rf"[{_HIDDEN}]"
-    rf"|(?<!{_JOINED})[\u200c\u200d]|[\u200c\u200d](?!{_JOINED})"
-    rf"|(?<=[{_SELECTORS}])[{_SELECTORS}]"
-)
+_JOINERS = "\u200c\u200d"
+_SELECTORS = "\ufe00-\ufe0f\u180b-\u180d\u180f"
+_SUSPECT = re.compile(f"[{_HIDDEN}{_JOINERS}{_SELECTORS}]")
+_JOINED = re.compile(rf"[^\x00-\x7f{_HIDDEN}{_JOINERS}]")
+_SELECTOR = re.compile(f"[{_SELECTORS}]")
 
 
 def visible(text: str) -> str:
@@ -36,9 +33,29 @@ def visible(text: str) -> str:
 
     What is visible already stays as it is, so that it may be done twice.
     """
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    if text.isascii() and text.isprintable():  # nearly always
+        return text
+    return _SUSPECT.sub(_escape, text)
 
 
 def visible_json(document: str) -> str:
     """The same for a JSON document, by escapes of JSON: it reads back as it was."""
-    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], document)
+    return _SUSPECT.sub(_json_escape, document)
+
+
+def _escape(found: re.Match[str]) -> str:
+    one = found[0]
+    return one if _belongs(found) else one.encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return found[0] if _belongs(found) else json.dumps(found[0])[1:-1]
+
+
+def _belongs(found: re.Match[str]) -> bool:
+    """Whether it is a joiner or a selector where such are needed."""
+    start, end = found.span()
+    before, behind = found.string[max(0, start - 1) : start], found.string[end : end + 1]
+    if found[0] in _JOINERS:
+        return bool(_JOINED.match(before) and _JOINED.match(behind))
+    return bool(_SELECTOR.match(found[0]) and not _SELECTOR.match(before))

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[+-](?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 def harmless(text: str) -> str:
     """A text as it stands in its cell; a number that is no formula, such as `-5`, stays itself."""
-    if text[:1].isalnum():
+    if not text or text[0].isalnum():
         return text
     if _MARKED.match(text) or (_RUNS.match(text) and not _NUMBER.fullmatch(text)):
         return f"'{text}"
@@ -27,4 +27,4 @@ def harmless(text: str) -> str:
 
 def original(cell: str) -> str:
     """The text that stands in a cell."""
-    return cell[1:] if _MARKED.match(cell) else cell
+    return cell[1:] if cell.startswith("'") and _MARKED.match(cell) else cell
