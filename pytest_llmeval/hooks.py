@@ -24,6 +24,7 @@ from pytest_llmeval.namesakes import namesake_lines
 from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
 from pytest_llmeval.selecting import is_suite, order_as_planned, passed_over, select
+from pytest_llmeval.visible import visible
 from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
 
 #: The variable by which GitHub Actions names the file whose Markdown it shows with a step.
@@ -41,7 +42,7 @@ def register(config: pytest.Config, face: Any) -> None:
     try:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(visible(str(error))) from error
     gc.unfreeze()  # what an earlier session in this process kept
     workerinput = getattr(config, "workerinput", None)
     hooks: Hooks
@@ -167,7 +168,7 @@ class OwnerHooks(Hooks):
     def pytest_report_header(self) -> list[str]:
         """The config in force and what computes; other packages that use our names."""
         strangers = namesake_lines(self.config, self.face, self.face.MARKER)
-        return [*self.evaluation.header(), *strangers]
+        return [visible(line) for line in (*self.evaluation.header(), *strangers)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Keep which files tests were found in; with xdist only its workers know."""
@@ -202,18 +203,22 @@ class OwnerHooks(Hooks):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Take secrets out of what could not be collected, before it is shown."""
-        reporting.redact_report(report, self.redactor)
+        """Take secrets out of what could not be collected, and spell it out, before it is shown."""
+        self._make_presentable(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take secrets out of a report before it is shown, and in the scores that it carries."""
-        reporting.redact_report(report, self.redactor)
+        """Make a report fit to be shown, and take in the scores that it carries."""
+        self._make_presentable(report)
         found = reporting.attached(report)
         if found is not None:
             self.evaluation.take_scores(*found)
         elif report.skipped:
             self.skipped.add(report.nodeid)
+
+    def _make_presentable(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        reporting.redact_report(report, self.redactor)
+        reporting.spell_out(report, colours=self.config.get_terminal_writer().hasmarkup)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """What the scores are worth, and which folders were named in vain."""
@@ -228,9 +233,9 @@ class OwnerHooks(Hooks):
 
     def _passed_over(self, exitstatus: int) -> Iterator[str]:
         if self.collected is not None:
-            return passed_over(self.config, self.collected)
+            return map(visible, passed_over(self.config, self.collected))
         found_none = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
-        return passed_over(self.config, ()) if found_none else iter(())
+        return map(visible, passed_over(self.config, ())) if found_none else iter(())
 
     def pytest_unconfigure(self) -> None:
         """Whatever happened, leave no process."""
@@ -248,7 +253,7 @@ class OwnerHooks(Hooks):
         if mistakes:
             # Nothing ran, so that to syrupy every snapshot would look unused, and be deleted.
             self.config.option.update_snapshots = False
-            raise pytest.UsageError(*mistakes, "llmeval: nothing was sent")
+            raise pytest.UsageError(*map(visible, mistakes), "llmeval: nothing was sent")
 
     def _conclude(self, *, stopped: str) -> None:
         self.evaluation.finish(stopped, self.skipped)
@@ -352,6 +357,6 @@ def _sayer(config: pytest.Config, redactor: Redactor) -> Any:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
-            reporter.write_line(redactor.text(line))
+            reporter.write_line(visible(redactor.text(line)))
 
     return say

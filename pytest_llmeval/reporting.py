@@ -6,6 +6,7 @@ request is never a wrong answer: it is an error, `E`, with the server's own word
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import GateResult, Prediction, Score, Trial
 from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.run import FailureCount
+from pytest_llmeval.visible import visible
 
 #: How an outcome is shown: category of pytest's last line, letter, word under -v with its markup.
 SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
@@ -89,9 +91,9 @@ class Judged:
         if headline.outcome == "failure":
             if tolerate_failures and not must_be_right:
                 return None
-            return MachineryFailure(sayable(self._why_failed(headline)))
+            return MachineryFailure(visible(self._why_failed(headline)))
         if must_be_right and headline.outcome != "right":
-            return MustPass(sayable(self._why_not_right(headline)))
+            return MustPass(visible(self._why_not_right(headline)))
         return None
 
     def _why_failed(self, score: Score) -> str:
@@ -113,10 +115,10 @@ class Judged:
         score = self.headline
         known: list[tuple[str, object]] = [("llm_outcome", self.outcome)]
         if score is not None and score.reason:
-            known.append(("llm_reason", sayable(score.reason)))
+            known.append(("llm_reason", visible(score.reason)))
         if self.outcome != "right":
-            expected = sayable(str(self.trial.item.target))
-            known += [("llm_expected", expected), ("llm_answer", sayable(self.text))]
+            expected = visible(str(self.trial.item.target))
+            known += [("llm_expected", expected), ("llm_answer", visible(self.text))]
         return known
 
 
@@ -200,7 +202,7 @@ def gate_reports(
 
     Unless the suite says `inconclusive: fail`.
     """
-    text = f"gate {result.verdict}: {result.gate.subject} {result.message}"
+    text = visible(f"gate {result.verdict}: {result.gate.subject} {result.message}")
     outcome: str = "passed"
     longrepr: Any = None
     if result.fails:
@@ -215,7 +217,7 @@ def _gate_properties(result: GateResult) -> list[tuple[str, object]]:
     """What JUnit and other report writers get to know of a gate, also of one that has passed."""
     known: list[tuple[str, object]] = [
         ("llm_verdict", result.verdict),
-        ("llm_reason", sayable(result.message)),
+        ("llm_reason", visible(result.message)),
     ]
     if result.evidence is not None and result.evidence.smallest_margin is not None:
         known.append(("llm_smallest_margin", result.evidence.smallest_margin))
@@ -235,7 +237,8 @@ def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
 
 def judge_failure_reports(words: str) -> Iterator[pytest.TestReport]:
     """The reports of answers that no judge could judge: failed, for the machinery broke."""
-    yield from _silent_reports(JUDGES_NODE, ("llmeval", None, "llmeval judges"), "failed", words)
+    location = ("llmeval", None, "llmeval judges")
+    yield from _silent_reports(JUDGES_NODE, location, "failed", visible(words))
 
 
 def _silent_reports(
@@ -275,6 +278,28 @@ def teardown_report(call: pytest.TestReport) -> pytest.TestReport:
         when="teardown",
         user_properties=call.user_properties,
     )
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
+def spell_out(report: pytest.CollectReport | pytest.TestReport, *, colours: bool) -> None:
+    """Have a report's traceback spell out what would act on a terminal: it may quote an answer.
+
+    Pytest puts `colours` into the words of an assertion where the terminal has them; they stay.
+    What was printed meanwhile is left alone: whoever prints knows what.
+    """
+    if not report.longrepr:
+        return
+    if isinstance(report.longrepr, tuple):  # of a test that was skipped
+        path, line, reason = report.longrepr
+        report.longrepr = path, line, visible(reason)
+        return
+    words = str(report.longrepr)
+    parts = _COLOUR.split(words) if colours else [words]
+    clean = "".join(part if at % 2 else visible(part) for at, part in enumerate(parts))
+    if clean != words:  # as plain text, and only where it must be
+        report.longrepr = clean
 
 
 def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Redactor) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import RunError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def build(
         settings, suites or [Path("suites")], place.absolute(), datetime.now(timezone.utc)
     )
     for line in part_lines(built):
-        typer.echo(line)
-    typer.echo(f"ask them where the models are: llmeval batch run --llm-config {config} {place}")
+        say(line)
+    say(f"ask them where the models are: llmeval batch run --llm-config {config} {place}")
 
 
 @app.command()
@@ -72,14 +73,14 @@ def run(
     folder, only = _folder_of([place.absolute() for place in places])
     try:
         if folder is not None:
-            ran = run_folder(settings, folder, typer.echo, only)
+            ran = run_folder(settings, folder, say, only)
         else:
-            ran = run_files(settings, places, typer.echo)
+            ran = run_files(settings, places, say)
     except KeyboardInterrupt:
-        typer.echo("llmeval: stopped; the same command goes on where it was", err=True)
+        say("llmeval: stopped; the same command goes on where it was", err=True)
         raise typer.Exit(2) from None
     for line in part_lines(ran.parts, ran.asked):
-        typer.echo(line)
+        say(line)
     if ran.failed:
         raise typer.Exit(1)
 
@@ -98,14 +99,14 @@ def combine(
 
     found = bring_together(folder.absolute(), datetime.now(timezone.utc))
     for line in part_lines(found.parts):
-        typer.echo(line)
+        say(line)
     for path in found.written:
-        typer.echo(f"written: {path}")
+        say(f"written: {path}")
     if not found.is_balanced:
-        typer.echo("llmeval: in is not out: see the lines above", err=True)
+        say("llmeval: in is not out: see the lines above", err=True)
         raise typer.Exit(1)
     if (folder / MANIFEST).is_file():
-        typer.echo(f"score it, in the folder of its suites: llmeval rescore {folder}")
+        say(f"score it, in the folder of its suites: llmeval rescore {folder}")
 
 
 def _settings(config: str, *, parts: int = 1, dry_run: bool = False) -> Settings:

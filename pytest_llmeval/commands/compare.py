@@ -18,10 +18,10 @@ from pytest_llmeval.results.wording import (
     procedure,
     procedures,
     sensitivity_words,
-    visible,
     whole,
 )
 from pytest_llmeval.run.across import Across, Pairing, Unpaired, Wanted, hold_against
+from pytest_llmeval.visible import visible
 
 _HEAD = (
     *("suite", "condition", "items", "before", "after", "gained", "lost"),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_llmeval.commands.saying import say
+
 if TYPE_CHECKING:
     from pytest_llmeval.probes.faults import Attribute, Fault, Injected
 
@@ -46,7 +48,7 @@ def faults(
     llmeval faults http://127.0.0.1:8080 --fault latency:latency=200 --fault loading:times=3
     """
     if listing:
-        typer.echo("\n".join(list_lines()))
+        say("\n".join(list_lines()))
         return
     if url is None:
         raise typer.BadParameter("name the url of an endpoint, or ask for the --list of faults")
@@ -94,12 +96,12 @@ def _stand_before(
     with FaultProxy(url, *faults, seed=seed, port=port, tell=tell) as proxy:
         names = ", ".join(fault.text for fault in faults)
         with contextlib.suppress(KeyboardInterrupt):
-            typer.echo(f"before {url}, seed {seed}: {names}. Ctrl-C ends it.", err=True)
-            typer.echo(proxy.url)
+            say(f"before {url}, seed {seed}: {names}. Ctrl-C ends it.", err=True)
+            say(proxy.url)
             while True:
                 time.sleep(SLICE)
         hits = len(proxy.injected)
-        typer.echo(f"{proxy.requests:,} requests, {hits:,} faults injected", err=True)
+        say(f"{proxy.requests:,} requests, {hits:,} faults injected", err=True)
 
 
 @contextlib.contextmanager
@@ -112,7 +114,7 @@ def _told(log: Path | None) -> Iterator[Callable[[Injected], None]]:
 
         def tell(injected: Injected) -> None:
             place = f"request {injected.request}  {injected.method} {injected.path}"
-            typer.echo(f"{injected.seconds:9.3f} s  {place}  {injected.fault}", err=True)
+            say(f"{injected.seconds:9.3f} s  {place}  {injected.fault}", err=True)
             if file is not None:
                 file.write(json.dumps(dataclasses.asdict(injected)) + "\n")
                 file.flush()

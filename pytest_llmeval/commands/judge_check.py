@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.results.wording import UNKNOWN, bounds, percent, visible
+from pytest_llmeval.results.wording import UNKNOWN, bounds, percent
 from pytest_llmeval.run.judge_check import Agreement, JudgeReport, check_judge
 from pytest_llmeval.run.settings import Options, Settings
 from pytest_llmeval.scoring.judge import Judge
 from pytest_llmeval.scoring.pairwise import Pairwise
+from pytest_llmeval.visible import visible
 
 #: So many checks on which a judge is wrong are shown.
 SHOWN = 10

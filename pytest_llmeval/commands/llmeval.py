@@ -23,6 +23,7 @@ from pytest_llmeval import __version__
 from pytest_llmeval.commands.batch import app as batch_app
 from pytest_llmeval.commands.cache import app as cache_app
 from pytest_llmeval.commands.faults import faults
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import LlmevalError
 
 RunDir = Annotated[
@@ -38,7 +39,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LlmevalError as error:
-            typer.echo(f"llmeval: {error}", err=True)
+            say(f"llmeval: {error}", err=True)
             raise typer.Exit(1) from error
 
 
@@ -73,7 +74,7 @@ app.command()(faults)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llmeval {__version__}")
+        say(f"llmeval {__version__}")
         raise typer.Exit
 
 
@@ -115,22 +116,22 @@ def doctor(
     from pytest_llmeval.commands import doctor as checks
 
     report = checks.examine()
-    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+    say(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
 
 
 def _examine_endpoints(config: str, overrides: list[str], as_json: bool) -> None:
     from pytest_llmeval.commands import endpoints
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
+    def progress(line: str) -> None:
+        say(line, err=True)
 
     def tell(model: Any) -> None:
         if not as_json:
-            typer.echo("\n".join(endpoints.text_lines(model)))
+            say("\n".join(endpoints.text_lines(model)))
 
-    found = endpoints.examine(config, overrides, Path.cwd(), say=say, tell=tell)
+    found = endpoints.examine(config, overrides, Path.cwd(), say=progress, tell=tell)
     if as_json:
-        typer.echo(json.dumps(endpoints.as_json(found), indent=2))
+        say(json.dumps(endpoints.as_json(found), indent=2))
     if any(model.broken for model in found):
         raise typer.Exit(1)
 
@@ -154,11 +155,11 @@ def calibrate(
     if as_json:
         measured = list(rates)
         found = calibrating.as_json(measured, simulations, seed)
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     else:
         measured = []
         for line in calibrating.lines(rates, measured):
-            typer.echo(line)
+            say(line)
     if calibrating.broken(measured):
         raise typer.Exit(1)
 
@@ -206,7 +207,7 @@ def power(
         shares = planning.disagreements_of(wish) if disagreement is None else [disagreement]
         lines = telling.general_lines(wish, shares)
         found = telling.general_json(wish, shares)
-    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
+    say(json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
 @app.command()
@@ -236,7 +237,7 @@ def schema(
         from pytest_llmeval.inputs.schema import config_schema
 
         found = config_schema(offered())
-    typer.echo(json.dumps(found, indent=2))
+    say(json.dumps(found, indent=2))
 
 
 @runs_app.command("list")
@@ -244,7 +245,7 @@ def runs_list(run_dir: RunDir = DEFAULT_RUN_DIR) -> None:
     """List the runs, the newest last: when, how large, and whether they came to their end."""
     from pytest_llmeval.commands import runs
 
-    typer.echo("\n".join(runs.list_lines(run_dir)))
+    say("\n".join(runs.list_lines(run_dir)))
 
 
 @runs_app.command("prune")
@@ -271,7 +272,7 @@ def runs_prune(
         runs.look_at(run_dir), keep=keep, older_than=older_than, now=datetime.now(timezone.utc)
     )
     for line in runs.prune_lines(chosen, deleting=yes):
-        typer.echo(line)
+        say(line)
     if yes:
         runs.delete(chosen)
 
@@ -301,12 +302,12 @@ def show(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
     flags = {"wrong": wrong, "no_answer": no_answer, "failed": failed}
     path = find_run(run_dir, run)
     if parts:
-        typer.echo("\n".join(showing.lines_of_parts(path, condition)))
+        say("\n".join(showing.lines_of_parts(path, condition)))
         return
     wanted = showing.Wanted(frozenset(f for f, on in flags.items() if on), suite, condition, limit)
     found = showing.find(path, wanted)
     for line in showing.json_lines(found) if as_json else showing.text_lines(found):
-        typer.echo(line)
+        say(line)
 
 
 @app.command("judge-check")
@@ -325,12 +326,12 @@ def judge_check(
     """
     from pytest_llmeval.commands import judge_check as checking
 
-    report = checking.examine(config, judge, Path.cwd(), lambda line: typer.echo(line, err=True))
+    report = checking.examine(config, judge, Path.cwd(), lambda line: say(line, err=True))
     if as_json:
-        typer.echo(json.dumps(checking.as_json(report), indent=2, allow_nan=False))
+        say(json.dumps(checking.as_json(report), indent=2, allow_nan=False))
     else:
         for line in checking.lines(report):
-            typer.echo(line)
+            say(line)
     if checking.is_useless(report):
         raise typer.Exit(1)
 
@@ -368,10 +369,10 @@ def compare(
     wanted = Wanted(scorer, conditions, changed_items.value)
     found = comparing.compare(run_dir, before, after, wanted)
     if as_json:
-        typer.echo(json.dumps(comparing.as_json(found), indent=2, allow_nan=False))
+        say(json.dumps(comparing.as_json(found), indent=2, allow_nan=False))
         return
     for line in comparing.text_lines(found):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -407,7 +408,7 @@ def rescore(
         colour=sys.stdout.isatty(),
         encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
     ):
-        typer.echo(line)
+        typer.echo(line)  # with colours of our own
     if rescoring.fails(done):
         raise typer.Exit(1)
 
@@ -424,7 +425,7 @@ def cassette(
     """
     from pytest_llmeval.commands.cassette import record
 
-    typer.echo(record(run, file, run_dir=run_dir))
+    say(record(run, file, run_dir=run_dir))
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from pytest_llmeval.commands.planning import (
     reach_of,
     unpaired_of,
 )
-from pytest_llmeval.results.wording import bounds, counted, pair_label, percent, visible
+from pytest_llmeval.results.wording import bounds, counted, pair_label, percent
+from pytest_llmeval.visible import visible
 
 
 def problem_of(wish: Wish, disagreement: float | None) -> str:

@@ -15,9 +15,10 @@ from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import RunPlan, read_manifest
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
-from pytest_llmeval.results.wording import likelihood_lines, visible
+from pytest_llmeval.results.wording import likelihood_lines
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
+from pytest_llmeval.visible import visible
 
 OUTCOMES = {
     "wrong": ("wrong", "graded"),

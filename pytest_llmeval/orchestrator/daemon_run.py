@@ -30,6 +30,7 @@ from pytest_llmeval.orchestrator.supervisor import Supervisor
 from pytest_llmeval.servers.detached import survive_terminal
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.server import GRACE_SECONDS
+from pytest_llmeval.visible import visible
 
 POLL_SECONDS = 0.05
 """How often to look for requests, which costs some ten microseconds."""
@@ -154,6 +155,13 @@ def _held(home: Home) -> str:
     )
 
 
+class _Visibly(logging.Formatter):
+    """Spells out what servers say: people read it in a terminal, now or later."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 @contextlib.contextmanager
 def _logging(home: Home, *, to_terminal: bool) -> Iterator[None]:
     """Write the daemon's log, and to the terminal as well where somebody looks at it."""
@@ -165,7 +173,7 @@ def _logging(home: Home, *, to_terminal: bool) -> Iterator[None]:
     if to_terminal:
         handlers.append(logging.StreamHandler())
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Visibly("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -17,6 +17,7 @@ from rich.cells import cell_len, set_cell_size
 
 from pytest_llmeval.orchestrator.views import InstanceView
 from pytest_llmeval.servers.logs import clean_line
+from pytest_llmeval.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -199,7 +200,7 @@ def fitted(views: Sequence[InstanceView], now: float, width: int | None) -> Show
     Columns are left out one by one until the rest fits with its texts cut to their floors; what is
     left over goes to those texts.
     """
-    rows = [tuple(column.cell(view, now) for column in COLUMNS) for view in views]
+    rows = [tuple(visible(column.cell(view, now)) for column in COLUMNS) for view in views]
     needed = [
         max(
             cell_len(column.title),

@@ -30,7 +30,7 @@ def reasons(views: Sequence[InstanceView]) -> Iterator[str]:
     """A line for each that is not as it should be, and one for each whose config cannot be read."""
     for view in views:
         if view.detail and (state_of(view) not in CALM or view.backend is None):
-            yield f"{view.name}: {clean_line(view.detail)}"
+            yield f"{clean_line(view.name)}: {clean_line(view.detail)}"
 
 
 def plain_table(views: Sequence[InstanceView], now: float) -> list[str]:

@@ -1,14 +1,16 @@
 """reports/report.html: one file that needs nothing else, for a phone and for a wide screen.
 
-What models wrote is untrusted: the template escapes everything, and the page's own policy forbids
-scripts and requests altogether.
+What models wrote is untrusted: whatever the template puts in is made visible and escaped, and the
+page's own policy forbids scripts, requests and all styles but its own.
 """
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import resources
 
 from pytest_llmeval.atomic import plain
@@ -18,6 +20,7 @@ from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
+from pytest_llmeval.visible import visible
 
 _VERDICTS = {
     "pass": "pass",
@@ -41,7 +44,11 @@ def html_report(report: RunReport) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=_seen,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "percent": wording.percent,
@@ -57,7 +64,6 @@ def html_report(report: RunReport) -> str:
         "procedure": wording.procedure,
         "likelihood_lines": wording.likelihood_lines,
         "scorer_words": wording.scorer_words,
-        "visible": wording.visible,
         "verdict": _VERDICTS.__getitem__,
         "size": megabytes,
         "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False),
@@ -65,6 +71,7 @@ def html_report(report: RunReport) -> str:
     source = resources.files(__package__).joinpath("report.html.jinja").read_text("utf-8")
     scale = difference_scale(report.comparisons)
     return environment.from_string(source).render(
+        style_hash=_style_hash(source),
         report=report,
         suites=[
             (suite, [(m, metric_bar(m), report.figures_of(suite, m.condition)) for m in metrics])
@@ -89,6 +96,16 @@ def html_report(report: RunReport) -> str:
         corpora=[(corpus, wording.corpus_words(corpus)) for corpus in report.corpora],
         corpus_head=wording.CORPUS_HEAD,
     )
+
+
+def _seen(value: object) -> object:
+    return visible(value) if isinstance(value, str) else value
+
+
+def _style_hash(source: str) -> str:
+    """What allows the style of the template, and no other, in a policy."""
+    style = source.partition("<style>")[2].partition("</style>")[0]
+    return f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}"
 
 
 def metric_bar(metric: Metric) -> Bar | None:

@@ -12,6 +12,7 @@ from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
+from pytest_llmeval.visible import visible
 
 _VERDICTS: dict[GateVerdict, str] = {
     "pass": "PASS",
@@ -19,7 +20,14 @@ _VERDICTS: dict[GateVerdict, str] = {
     "inconclusive": "INCONCLUSIVE",
     "no_change": "NO CHANGE",
 }
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&$])")
+# What begins a list, or is a rule, where a text begins a block; a lone `-` and `-1.5` stay.
+_BLOCK = re.compile(r"^(?:([-+])(?= )|(\d{1,9})(?=[.)](?: |$))|(-)(?=(?: ?-){2,}$))")
+# What GitHub and others make links of without being asked: addresses, people, issues. It takes an
+# escape for the sign itself where it looks for people and issues, so that these are broken up.
+_ADDRESS = re.compile(r"(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
+_MENTION = re.compile(r"@(?=\w)|(?:\\#|\bGH-)(?=\d)", re.IGNORECASE)
+_NOTHING = "&#8203;"
 
 WENT_WRONG = "what went wrong"
 
@@ -59,15 +67,22 @@ def markdown_summary(report: RunReport) -> str:
 
 
 def inline(text: str) -> str:
-    """Text inside a line: nothing in it is markup or HTML, and it stays on its line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(wording.visible(text).split()))
+    """Text inside a line: nothing in it is markup, HTML or a link, and it stays on its line."""
+    plain = _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
+    plain = _BLOCK.sub(_escaped_block, _ADDRESS.sub(r"\\", plain))
+    return _MENTION.sub(rf"\g<0>{_NOTHING}", plain)
+
+
+def _escaped_block(found: re.Match[str]) -> str:
+    # Of a number the sign behind it is escaped.
+    return f"{found[0]}\\" if found[2] else f"\\{found[0]}"
 
 
 def fenced(text: str) -> str:
     """Text as a block of its own, in a fence longer than any it holds."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{wording.visible(text)}\n{fence}"
+    return f"{fence}text\n{visible(text)}\n{fence}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> str:
@@ -222,7 +237,7 @@ def _example(example: Example) -> Iterator[str]:
     place = f"{example.suite} {example.condition} {example.name}"
     yield f"### {inline(place)}: {inline(outcome + because)}"
     for message in example.prompt:
-        yield f"{message.role}:\n\n{fenced(message.content)}"
+        yield f"{inline(message.role)}:\n\n{fenced(message.content)}"
     if example.likelihoods:
         lines = wording.likelihood_lines(example.likelihoods)
         told = "log likelihoods", "\n".join(lines)

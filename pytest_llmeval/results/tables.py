@@ -15,6 +15,7 @@ from typing import IO, Any
 from pytest_llmeval.atomic import replacing, replacing_text
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, Score, Trial
+from pytest_llmeval.results.cells import harmless, original
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.results.rows import (
@@ -66,7 +67,7 @@ def _write_predictions(
             headline = next(iter(scores.get(trial.id, ())), None)
             needed = trial.id not in unneeded
             row = prediction_row(trial, predictions.get(trial.id), headline, needed=needed)
-            writer.writerow(row)
+            writer.writerow(_cells(row))
 
 
 def _write_scores(
@@ -80,7 +81,8 @@ def _write_scores(
         writer.writerow(SCORE_COLUMNS)
         for trial in trials:
             item_hash = hashes.get((trial.suite.name, trial.item.id))
-            writer.writerows(score_rows(trial, scores.get(trial.id, ()), item_hash))
+            rows = score_rows(trial, scores.get(trial.id, ()), item_hash)
+            writer.writerows(map(_cells, rows))
 
 
 def _write_combined(
@@ -98,12 +100,24 @@ def _writer(handle: IO[str]) -> Any:
     return csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
+def _cells(row: Sequence[object]) -> list[object]:
+    return [harmless(value) if isinstance(value, str) else value for value in row]
+
+
 def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """Read the rows of one table as text by column. Raises `RunError` when it cannot be read."""
+    """Read the rows of one table, each cell as the text that was put into it.
+
+    Raises `RunError` when it cannot be read.
+    """
     csv.field_size_limit(_LONGEST_CELL)  # a model may write more than the 128 KiB csv expects
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            yield from csv.DictReader(handle)
+            for row in csv.DictReader(handle):
+                # A row that is too short or too long has entries that are no text.
+                yield {
+                    name: original(cell) if isinstance(cell, str) else cell
+                    for name, cell in row.items()
+                }
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
 

@@ -32,9 +32,9 @@ from pytest_llmeval.results.wording import (
     shows_items,
     stopped_words,
     telling_pairs,
-    visible,
     whole,
 )
+from pytest_llmeval.visible import visible
 
 Paint = Literal["red", "green", "yellow", "bold"]
 _CODES: dict[Paint, str] = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}

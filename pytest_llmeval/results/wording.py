@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,8 +37,6 @@ _NAMES = {
 
 _AS_GOOD_AS_NONE = 1e-9
 """A share this near to 0 or 1 got there by rounding: no run has so many trials."""
-
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,11 +466,3 @@ def stopped_words(suites: Sequence[StoppedSuite]) -> str:
     if undecided:
         told.append(f"{', '.join(undecided)} had not decided when the run was cut short")
     return "; ".join(told) or f"not stopped early: all {trials:,} trials were needed"
-
-
-def visible(text: str) -> str:
-    r"""Text a terminal may be given: control characters, but for `\n` and tab, as their escapes.
-
-    A model's answer can hold a sequence that clears a screen or turns the direction of writing.
-    """
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

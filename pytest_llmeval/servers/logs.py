@@ -18,6 +18,8 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import BinaryIO
 
+from pytest_llmeval.visible import visible
+
 SECTION = "=== llmeval: "
 TAIL_BYTES = 2**15
 SECTION_BYTES = 2**20
@@ -31,8 +33,8 @@ a new file the number of one that is gone, and a file may have begun anew."""
 LOOK_SECONDS = 0.2
 """How often a reader who follows a log looks for more."""
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""With what moves a cursor or clears: they were written for another terminal."""
 
 
 def start_section(path: Path, name: str, clock: Callable[[], float] = time.time) -> None:
@@ -99,14 +101,14 @@ def is_title(line: str) -> bool:
 
 
 def clean_line(line: str) -> str:
-    """A line without colours and control characters, cut where nobody reads on."""
+    """A line without colours, what acts or hides spelt out, cut where nobody reads on."""
     plain = plain_line(line)
     return plain if len(plain) <= LINE_LENGTH else f"{plain[:LINE_LENGTH]}…"
 
 
 def plain_line(line: str) -> str:
-    """A line without colours and control characters, however long."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", line)).rstrip()
+    """A line without colours, and with what would act on a terminal or hide spelt out."""
+    return visible(_COLOURS.sub("", line).rstrip())
 
 
 def read_lines(path: Path, count: int) -> tuple[str, ...]:

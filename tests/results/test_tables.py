@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -187,6 +188,30 @@ def test_any_text_comes_back_from_its_cell(
 ) -> None:
     folder = RunFolder.create(tmp_path_factory.mktemp("cell"), NOW, ["tiny-l/plain"])
     assert round_trip(folder, samples, text)["text"] == text
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "-1+2", "'=x", "\t@A1", "\uff1d1", "-5"])
+def test_no_table_holds_a_formula_and_every_reader_gets_the_text(
+    tmp_path: Path, samples: Any, text: str
+) -> None:
+    item = dataclasses.replace(samples.suite_of("s", ["a"]).items[0], id=text, target=text)
+    suite = dataclasses.replace(samples.suite_of("s", ["a"]), items=(item,))
+    (trial,) = samples.trials_of(suite)
+    prediction = Prediction(trial.id, Answer(text, "stop"), None, total_ms=1.5)
+    score = Score("exact", "wrong", -0.5, reason=text, extracted=text, stages=(text,))
+    folder = RunFolder.create(tmp_path, NOW, ["tiny-l/plain"])
+    write_tables(folder, [trial], {trial.id: prediction}, {trial.id: (score,)})
+    (row,) = read_predictions(folder.path)
+    assert (row["text"], row["item_id"], row["total_ms"]) == (text, text, "1.5")
+    path = folder.condition("tiny-l/plain") / "per_item_scores.csv"
+    (row,) = read_table(path)
+    assert {row[name] for name in ("item_id", "reason", "extracted", "stages", "target")} == {text}
+    assert row["value"] == "-0.5"
+    for table in (path, path.with_name("predictions.csv")):
+        with table.open(encoding="utf-8", newline="") as handle:
+            cells = [cell for row in csv.reader(handle) for cell in row]
+        assert [c for c in cells if c.strip()[:1] in set("=@\uff1d")] == []
+        assert {c for c in cells if c[:1] in set("+-\t\r")} <= {"-5", "-0.5"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from pytest_llmeval.results.wording import (
     scorer_words,
     stopped_words,
     telling_pairs,
-    visible,
 )
 from pytest_llmeval.statistics import unsupported_sensitivity
 
@@ -152,11 +151,6 @@ def test_one_kind_of_interval_is_named_and_a_mixture_is_not() -> None:
     assert method_words([wilson, t]) == "95 % interval"
     assert method_words([Interval(0, 1, "t", 0.9), t]) == "interval"
     assert method_words([nothing]) == "interval"
-
-
-def test_text_for_a_terminal_keeps_letters_and_lines_and_shows_the_rest() -> None:
-    assert visible("é 模型 👩‍👧\n\tx") == "é 模型 👩‍👧\n\tx"
-    assert visible("\x1b[2J\r\u202e\ud800\x9b") == "\\x1b[2J\\r\\u202e\\ud800\\x9b"
 
 
 @pytest.mark.parametrize(

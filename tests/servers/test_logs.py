@@ -46,7 +46,7 @@ def test_lines_are_fit_for_any_terminal(tmp_path: Path) -> None:
         file.write(b"\x1b[31mred\x1b[0m\r\n\xff\xfebell\x07\x00\ttab\n" + b"x" * 1000)
     red, bell, long = read_tail(log, 3)
     assert red == "red"
-    assert bell == "\ufffd\ufffdbell\ttab"
+    assert bell == "\ufffd\ufffdbell\\x07\\x00\ttab"
     assert long == "x" * 300 + "…"
 
 

@@ -24,6 +24,7 @@ from pytest_llmeval.commands.llama_orch.looking_commands import describe, health
 from pytest_llmeval.commands.llama_orch.machine_commands import devices, estimate
 from pytest_llmeval.commands.llama_orch.serve_command import serve
 from pytest_llmeval.commands.llama_orch.service_command import install_service
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -34,7 +35,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LlmevalError as error:
-            typer.echo(f"llama-orch: {error}", err=True)
+            say(f"llama-orch: {error}", err=True)
             raise typer.Exit(1) from error
 
 
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llama-orch {__version__}")
+        say(f"llama-orch {__version__}")
         raise typer.Exit
 
 

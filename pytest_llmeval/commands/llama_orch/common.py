@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from pytest_llmeval.atomic import plain
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.orchestrator.home import Home, find_home
+from pytest_llmeval.visible import visible_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="The same as JSON.")]
 
@@ -25,7 +27,7 @@ def home_of(ctx: typer.Context) -> Home:
 def say_notes(notes: Iterable[str]) -> None:
     """Say what the user should hear beside what was asked for."""
     for note in notes:
-        typer.echo(f"llama-orch: {note}", err=True)
+        say(f"llama-orch: {note}", err=True)
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
@@ -33,7 +35,8 @@ def say_json(value: Any, *, indent: int | None = 2) -> None:
 
     An `indent` of None prints it in one line.
     """
-    typer.echo(json.dumps(_texts(plain(value)), indent=indent, ensure_ascii=False, allow_nan=False))
+    found = json.dumps(_texts(plain(value)), indent=indent, ensure_ascii=False, allow_nan=False)
+    typer.echo(visible_json(found))
 
 
 def _texts(value: Any) -> Any:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
+from pytest_llmeval.commands.saying import say
+from pytest_llmeval.visible import visible
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.findings import Finding
@@ -64,8 +66,8 @@ def lint(ctx: typer.Context, as_json: AsJson = False) -> None:
             rows = {row.name: row for row in state.rows()}
     found = look(home, os.environ, rows)
     if not names and not found and not as_json:
-        typer.echo(f"no instances yet in {home.instances}")
-        typer.echo("make one: llama-orch init --profile cpu --name NAME")
+        say(f"no instances yet in {home.instances}")
+        say("make one: llama-orch init --profile cpu --name NAME")
         return
     what = f"{len(names)} instance{'s' * (len(names) != 1)}"
     _tell(what, len(names), found, as_json=as_json)
@@ -88,10 +90,10 @@ def init(
     if as_json:
         say_json(begun)
         return
-    typer.echo(f"wrote {begun.path}")
-    typer.echo("next:")
+    say(f"wrote {begun.path}")
+    say("next:")
     for step in begun.next_steps:
-        typer.echo(f"  {step}")
+        say(f"  {step}")
 
 
 def _tell(what: str, count: int, found: Sequence[Finding], *, as_json: bool) -> None:
@@ -103,7 +105,7 @@ def _tell(what: str, count: int, found: Sequence[Finding], *, as_json: bool) -> 
         say_json({"ok": is_fine, "checked": count, "findings": found})
     else:
         _print(found)
-        typer.echo(f"{what}: {summary(found)}")
+        say(f"{what}: {summary(found)}")
     if not is_fine:
         raise typer.Exit(1)
 
@@ -121,7 +123,7 @@ def _print(found: Sequence[Finding]) -> None:
     if not console.is_terminal:
         for finding in found:
             whose = f"{finding.instance}: " if finding.instance else ""
-            typer.echo(f"{finding.place}: {finding.severity}: {whose}{finding.text}")
+            say(f"{finding.place}: {finding.severity}: {whose}{finding.text}")
         return
     from rich.table import Table
     from rich.text import Text
@@ -131,6 +133,6 @@ def _print(found: Sequence[Finding]) -> None:
         table.add_column(title, overflow="fold")
     for finding in found:
         severity = Text(finding.severity, style=_COLOURS[finding.severity])
-        words = Text.assemble(finding.text, "\n", (finding.place, "dim"))
-        table.add_row(severity, finding.instance or "-", words)
+        words = Text.assemble(visible(finding.text), "\n", (visible(finding.place), "dim"))
+        table.add_row(severity, Text(visible(finding.instance or "-")), words)
     console.print(table)

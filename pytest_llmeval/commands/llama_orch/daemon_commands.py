@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import StateError
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def start(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         say_json({"pid": identity.pid, "ran_already": identity == before, "home": home.root})
     elif identity == before:
-        typer.echo(f"The daemon runs already, pid {identity.pid}.")
+        say(f"The daemon runs already, pid {identity.pid}.")
     else:
-        typer.echo(f"The daemon has started, pid {identity.pid}; log: {daemon.log_path(home)}")
+        say(f"The daemon has started, pid {identity.pid}; log: {daemon.log_path(home)}")
 
 
 @daemon_app.command("stop")
@@ -55,9 +56,9 @@ def stop(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         say_json({"pid": None if identity is None else identity.pid, "home": home.root})
     elif identity is None:
-        typer.echo("No daemon runs: there is nothing to stop.")
+        say("No daemon runs: there is nothing to stop.")
     else:
-        typer.echo(f"The daemon (pid {identity.pid}) and all its servers have ended.")
+        say(f"The daemon (pid {identity.pid}) and all its servers have ended.")
 
 
 @daemon_app.command("status")
@@ -73,9 +74,9 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
             {**{each.name: getattr(report, each.name) for each in fields(report)}, "events": events}
         )
     else:
-        typer.echo(_in_words(report))
+        say(_in_words(report))
         for line in _told(events):
-            typer.echo(line)
+            say(line)
     if report.pid is None:
         raise typer.Exit(1)
 
@@ -153,6 +154,6 @@ def autostart(
     if as_json:
         say_json({"instances": now})
     elif now:
-        typer.echo(f"Brought up when the daemon starts: {', '.join(now)}")
+        say(f"Brought up when the daemon starts: {', '.join(now)}")
     else:
-        typer.echo("None is brought up when the daemon starts.")
+        say("None is brought up when the daemon starts.")

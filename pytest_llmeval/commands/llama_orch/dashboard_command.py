@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+from pytest_llmeval.commands.saying import say
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.client import Client
@@ -33,7 +34,7 @@ def dashboard(ctx: typer.Context, as_json: AsJson = False) -> None:
         home, environ=os.environ, report=lambda name, line: progress.put((name, line))
     )
     for note in client.notes:
-        typer.echo(f"llama-orch: {note}", err=True)
+        say(f"llama-orch: {note}", err=True)
     why = why_plain(
         # Textual draws on stderr, reads keys from stdin and asks stdout how wide it is.
         terminal=all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
+from pytest_llmeval.commands.saying import say
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.client import Client
@@ -103,7 +104,7 @@ def _report(name: str, line: str) -> None:
     """Say how far it is, beside what the command prints."""
     from pytest_llmeval.servers.logs import clean_line
 
-    typer.echo(f"{name}: {clean_line(line)}", err=True)
+    say(f"{name}: {clean_line(line)}", err=True)
 
 
 def _where(view: InstanceView) -> str:
@@ -127,18 +128,18 @@ def _do(
 
     selected = chosen(names or [], all_names, everything=everything)
     if not selected and not as_json:
-        typer.echo(nothing_to_show(home_of(ctx).instances))
+        say(nothing_to_show(home_of(ctx).instances))
     ended: list[Ended] = []
     try:
         for each in do_each(selected, act):
             ended.append(each)
             if each.error is not None:
                 words = str(each.error).removeprefix(f"{each.name}: ")
-                typer.echo(f"llama-orch: {ctx.info_name} {each.name}: {words}", err=True)
+                say(f"llama-orch: {ctx.info_name} {each.name}: {words}", err=True)
             elif each.view is not None and not as_json:
-                typer.echo(told(each.view))
+                say(told(each.view))
     except KeyboardInterrupt:
-        typer.echo(STILL_ASKED, err=True)
+        say(STILL_ASKED, err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         say_json([as_object(each) for each in sorted(ended, key=lambda each: each.name)])

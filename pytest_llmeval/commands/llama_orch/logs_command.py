@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from pytest_llmeval.commands.llama_orch.common import AsJson, say_json
 from pytest_llmeval.commands.llama_orch.instance_commands import open_client
 from pytest_llmeval.commands.llama_orch.looking_commands import Name
+from pytest_llmeval.commands.saying import say
 
 TAIL = 50
 
@@ -38,7 +38,7 @@ def logs(
     if all(map(is_title, read_lines(path, TAIL))):
         # llama-server writes nearly all to stderr: who looks here first is told so.
         other = "" if stderr else f"; `llama-orch logs {name} --stderr` shows what is on stderr"
-        typer.echo(f"llama-orch: the server has written nothing to {path}{other}", err=True)
+        say(f"llama-orch: the server has written nothing to {path}{other}", err=True)
     if follow:
         _follow(path, tail, as_json=as_json)
         return
@@ -47,7 +47,7 @@ def logs(
         say_json({"path": path, "lines": lines})
         return
     for line in lines:
-        typer.echo(line)
+        say(line)
 
 
 def _follow(path: Path, tail: int, *, as_json: bool) -> None:
@@ -56,5 +56,8 @@ def _follow(path: Path, tail: int, *, as_json: bool) -> None:
 
     with contextlib.suppress(KeyboardInterrupt):
         for line in follow(path, tail):
-            typer.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+            if as_json:
+                say_json({"line": line}, indent=None)
+            else:
+                say(line)
             sys.stdout.flush()

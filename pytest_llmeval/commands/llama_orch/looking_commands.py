@@ -12,6 +12,7 @@ import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
 from pytest_llmeval.commands.llama_orch.instance_commands import Everything, open_client
+from pytest_llmeval.commands.saying import say
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.client import Client
@@ -31,7 +32,7 @@ def ps(ctx: typer.Context, as_json: AsJson = False) -> None:
         say_json(views)
         return
     if not views:
-        typer.echo(nothing_to_show(home_of(ctx).instances))
+        say(nothing_to_show(home_of(ctx).instances))
         return
     now = time.time()
     if sys.stdout.isatty():
@@ -40,9 +41,9 @@ def ps(ctx: typer.Context, as_json: AsJson = False) -> None:
         console = Console()
         console.print(as_table(views, now, console.width))
     else:
-        typer.echo("\n".join(plain_table(views, now)))
+        say("\n".join(plain_table(views, now)))
     for line in (*reasons(views), summary(views)):
-        typer.echo(line)
+        say(line)
 
 
 def health(
@@ -67,9 +68,9 @@ def health(
         say_json([{key: getattr(view, key) for key in shown} for view in views])
     elif views:
         for line in health_lines(views):
-            typer.echo(line)
+            say(line)
     else:
-        typer.echo(nothing_to_show(home_of(ctx).instances))
+        say(nothing_to_show(home_of(ctx).instances))
     if any(view.wanted == "up" and not view.ready for view in views):
         raise typer.Exit(1)
 
@@ -86,7 +87,7 @@ def describe(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
         say_json({**facts, "waits_for": waits_for(detail.view, now)})
         return
     for line in description(detail, now):
-        typer.echo(line)
+        say(line)
 
 
 def _look(client: Client, views: Sequence[InstanceView]) -> list[InstanceView]:

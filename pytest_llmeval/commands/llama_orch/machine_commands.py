@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, say_json
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import ModelFileError, OrchestratorError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def devices(executable: Executable = "llama-server", as_json: AsJson = False) ->
         say_json(devices_json(sight, suggested))
         return
     for line in device_lines(sight, suggested):
-        typer.echo(line)
+        say(line)
 
 
 def estimate(
@@ -82,7 +83,7 @@ def estimate(
         say_json(outlook_json(outlook))
         return
     for line in outlook_lines(outlook):
-        typer.echo(line)
+        say(line)
 
 
 def _layers(given: str | None, *, has_device: bool) -> GpuLayers:

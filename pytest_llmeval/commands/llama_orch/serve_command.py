@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import home_of
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import OrchestratorError
 from pytest_llmeval.orchestrator.home import Home
 
@@ -62,7 +63,7 @@ def serve(
     listeners: list[Listener] = [web.listener, *([door.listener] if door else [])]
     with _until_interrupted():
         for line in (*place.lines(), *(_door_lines(place, door) if door else ()), LAST_LINE):
-            typer.echo(line)
+            say(line)
         with _opened(home, place) if open_page else contextlib.nullcontext():
             asyncio.run(serve_all(listeners))
 
@@ -137,7 +138,7 @@ def _opened(home: Home, place: Place) -> Iterator[None]:
     write_private(way, f'<!doctype html><meta http-equiv="refresh" content="0; url={target}">\n')
     try:
         if not webbrowser.open(way.as_uri()):
-            typer.echo("no browser could be opened: open the address above yourself", err=True)
+            say("no browser could be opened: open the address above yourself", err=True)
         yield
     finally:
         way.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json
+from pytest_llmeval.commands.saying import say
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.home import Home
@@ -79,7 +80,7 @@ def _plan(home: Home, kind: ServiceKind | None) -> Service:
         try:
             names += variables_in_paths(load_instance(home, name))
         except LlmevalError as problem:
-            typer.echo(f"llama-orch: {problem}", err=True)
+            say(f"llama-orch: {problem}", err=True)
     facts = service_facts(
         home,
         program=(sys.executable, "-m", str(__package__)),
@@ -125,15 +126,15 @@ def _say_json(service: Service, path: Path | None, *, installed: bool) -> None:
 
 def _say(service: Service, path: Path | None, *, installed: bool) -> None:
     if path is None:
-        typer.echo(service.text, nl=False)
-        typer.echo(f"\nits place is {service.path}: --write puts it there", err=True)
+        typer.echo(service.text, nl=False)  # a file as it will be written
+        say(f"\nits place is {service.path}: --write puts it there", err=True)
     else:
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")
     if installed:
-        typer.echo("installed and started")
+        say("installed and started")
     else:
-        typer.echo("--install does that, and runs:", err=True)
+        say("--install does that, and runs:", err=True)
         for step in service.steps:
-            typer.echo(f"  {' '.join(step.command)}", err=True)
+            say(f"  {' '.join(step.command)}", err=True)
     for line in service.advice:
-        typer.echo(f"- {line}", err=True)
+        say(f"- {line}", err=True)

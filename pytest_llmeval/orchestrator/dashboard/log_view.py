@@ -15,6 +15,7 @@ from textual.widgets import Footer, RichLog, Static
 from pytest_llmeval.orchestrator.dashboard.background import Tried
 from pytest_llmeval.orchestrator.views import Instances, Stream
 from pytest_llmeval.servers.logs import follow
+from pytest_llmeval.visible import visible
 
 TAIL = 500
 MOST_LINES = 5000
@@ -64,7 +65,7 @@ class LogView(Screen[None]):
         self._left.set()
         self._left, self._lines = threading.Event(), queue.SimpleQueue()
         self.query_one(RichLog).clear()
-        self.query_one("#top", Static).update(f"{self._instance}  {NAMES[self._stream]}")
+        self.query_one("#top", Static).update(f"{visible(self._instance)}  {NAMES[self._stream]}")
         reader = threading.Thread(
             target=_read,
             args=(self._instances, self._instance, self._stream, self._lines, self._left),

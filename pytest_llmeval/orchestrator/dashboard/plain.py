@@ -9,6 +9,7 @@ from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.orchestrator.showing import as_table, summary
 from pytest_llmeval.orchestrator.telling import plain_table, reasons
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
+from pytest_llmeval.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -76,7 +77,7 @@ def _look(instances: Instances) -> tuple[InstanceView, ...] | str:
     try:
         return instances.overview()
     except LlmevalError as error:
-        return f"llama-orch: {error}"
+        return visible(f"llama-orch: {error}")
 
 
 def _lines(instances: Instances, empty: str, now: float) -> Iterator[str]:

@@ -264,7 +264,7 @@ class Dashboard(App[None]):
     def _show_detail(self) -> None:
         name = self._selected()
         texts: Sequence[str] = [
-            f"{view.name}: {clean_line(view.detail)}"
+            f"{clean_line(view.name)}: {clean_line(view.detail)}"
             for view in self._views
             if view.name == name and view.detail
         ]

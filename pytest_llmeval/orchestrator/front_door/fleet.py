@@ -15,6 +15,7 @@ from pytest_llmeval.orchestrator.front_door.lane import Counts, Lane, NotServedE
 from pytest_llmeval.orchestrator.front_door.room import Occupant
 from pytest_llmeval.orchestrator.front_door.routing import names_of
 from pytest_llmeval.orchestrator.views import InstanceView
+from pytest_llmeval.visible import visible
 
 LOOK_SECONDS = 1.0
 """How often the instances are looked at: others start, stop and edit them, too."""
@@ -153,7 +154,7 @@ class Fleet:
             try:
                 await self.look()
             except LlmevalError as error:
-                _log.warning("the instances cannot be looked at: %s", error)
+                _log.warning("the instances cannot be looked at: %s", visible(str(error)))
             self._unload_unused()
             self._stirred.set()  # memory may have become free without us
 
@@ -245,7 +246,7 @@ class Fleet:
         try:
             await taking_down
         except LlmevalError as error:
-            _log.warning("an unused instance cannot be unloaded: %s", error)
+            _log.warning("an unused instance cannot be unloaded: %s", visible(str(error)))
 
     def _take_down(self, lane: Lane) -> Coroutine[None, None, None]:
         """Have one stopped. From this call on, before anything is awaited, who comes waits."""

@@ -59,7 +59,7 @@ export class Log {
         cursor = part.cursor;
       } catch (error) {
         if (this.reading !== reading) return;
-        this.rest(error.message, "problem");
+        this.rest(visible(error.message), "problem");
       }
       await new Promise((go) => setTimeout(go, PAUSE));
     }

@@ -1,12 +1,21 @@
 // How things are said: pure functions from what is known to what is shown.
 
-const ANSI = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g;
-// Control characters, and the marks that turn the direction of text around or hide in it.
-const UNSEEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const COLOURS = /\x1b\[[0-?]*[ -/]*[@-~]/g;
+// The same characters as in visible.py: what controls, turns the direction of text round, or hides.
+const HIDDEN =
+  "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e" +
+  "\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ud800-\\udfff\\ufeff\\uffa0\\ufff0-\\ufffb" +
+  "\\u{13430}-\\u{1343f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
+const SELECTORS = "\\ufe00-\\ufe0f\\u180b-\\u180d\\u180f";
+const JOINED = `[^\\x00-\\x7f\\u200c\\u200d${HIDDEN}]`;
+const UNSEEN = new RegExp(
+  `[${HIDDEN}]|(?<!${JOINED})[\\u200c\\u200d]|[\\u200c\\u200d](?!${JOINED})|(?<=[${SELECTORS}])[${SELECTORS}]`,
+  "gu",
+);
 
-/** Text of others without colours, and with every character that would hide or reorder it spelt out. */
+/** Text of others without colours, and with every character that would act, hide or reorder it spelt out. */
 export function visible(text) {
-  return String(text).replace(ANSI, "").replace(UNSEEN, (one) => {
+  return String(text).replace(COLOURS, "").replace(UNSEEN, (one) => {
     return `⟨U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
   });
 }

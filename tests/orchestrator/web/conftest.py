@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pytest_llmeval.orchestrator.views import Instances
 from pytest_llmeval.orchestrator.web.access import access_to
 from pytest_llmeval.orchestrator.web.app import Door, Office, make_app, no_door
 from pytest_llmeval.orchestrator.web.server import HEAD_SECONDS, WebServer
+from tests.browsing import launched
 from tests.standins.instances import StandIn
 
 if TYPE_CHECKING:
@@ -144,31 +144,11 @@ def served_remotely(standing_remotely: Served, tmp_path: Path) -> Served:
     return standing_remotely
 
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's own Chromium, without a window.
-
-    Playwright runs a loop in this thread for as long as it is there, beside which no other test
-    could run one: so not for the whole session.
-    """
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        pytest.skip(f"no browser: install one of {', '.join(CHROMIUM)}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
-        yield launched
-        launched.close()
-
-
-DESKTOP = {"width": 1280, "height": 800}
+    """The system's own Chromium."""
+    with launched() as one:
+        yield one
 
 
 class Opened:

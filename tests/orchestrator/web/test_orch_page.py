@@ -10,12 +10,12 @@ import pytest
 
 from pytest_llmeval.errors import ServerStartError, StateError
 from pytest_llmeval.orchestrator.web.access import ASSETS
-from tests.orchestrator.web.conftest import DESKTOP, TOKEN, Opened, Served, door, until
+from pytest_llmeval.visible import visible
+from tests.browsing import DESKTOP, PHONE
+from tests.orchestrator.web.conftest import TOKEN, Opened, Served, door, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-PHONE = {"width": 390, "height": 844}
 
 HOSTILE = (
     "<script>document.title = 'taken'</script>"
@@ -24,7 +24,7 @@ HOSTILE = (
 )
 SHOWN = (
     "<script>document.title = 'taken'</script>"
-    "<img src=x onerror=\"document.title='taken'\"> red "
+    "<img src=x onerror=\"document.title='taken'\"> red ⟨U+001B⟩]0;title⟨U+0007⟩"
     "⟨U+202E⟩gnp.exe ⟨U+2066⟩x⟨U+2069⟩ ⟨U+200B⟩hidden ⟨U+0000⟩ ⟨U+009B⟩31m &amp; </pre>"
 )
 
@@ -276,6 +276,31 @@ def test_the_browser_itself_refuses_markup_and_scripts_of_others(
     make = "(() => { const d = document.createElement('div'); d.innerHTML = '<b>x</b>'; })()"
     with pytest.raises(Exception, match="TrustedHTML"):
         tab.page.evaluate(make)
+
+
+def test_the_page_spells_out_the_same_characters_as_a_terminal_is_given(
+    served: Served, tab: Opened
+) -> None:
+    tab.open(served).see("#connection", "live")
+    samples = [
+        "a\u200db",
+        "é\u200dé",
+        "\U0001f469\u200d\U0001f467",
+        "\u200c\u200c",
+        "x\ufe0f\ufe0f",
+    ]
+    marked = tab.page.evaluate(
+        """async (samples) => {
+          const { visible } = await import("/words.js");
+          const codes = Array.from({ length: 0x110000 }, (_, code) => code);
+          const changes = (text) => visible(text) !== text;
+          const changed = codes.filter((code) => changes(String.fromCodePoint(code)));
+          return [changed, samples.map(changes)];
+        }""",
+        samples,
+    )
+    here = [code for code in range(0x110000) if visible(chr(code)) != chr(code)]
+    assert marked == [here, [visible(text) != text for text in samples]]
 
 
 # Other sizes, other hands -------------------------------------------------------------------------

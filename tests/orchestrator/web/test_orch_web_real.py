@@ -15,7 +15,8 @@ from pytest_llmeval.orchestrator import daemon
 from pytest_llmeval.orchestrator.client import Client
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.servers.identity import identity_of
-from tests.orchestrator.web.conftest import DESKTOP, Opened, Served, serving
+from tests.browsing import DESKTOP
+from tests.orchestrator.web.conftest import Opened, Served, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
