@@ -60,6 +60,15 @@ class ResumeSection(Section):
     )
 
 
+class DataSection(Section):
+    """Where the files lie that suites name."""
+
+    roots: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[],
+        description="Folders, beside the rootdir, below which a suite may name files.",
+    )
+
+
 class ConfigFile(Section):
     """The file given to --llm-config."""
 
@@ -79,6 +88,7 @@ class ConfigFile(Section):
     )
     failures: FailuresSection = FailuresSection()
     resume: ResumeSection = ResumeSection()
+    data: DataSection = DataSection()
     replay: str | None = Field(
         default=None,
         min_length=1,
@@ -104,7 +114,8 @@ class Config:
     a suite names no other, None where nobody was named. `replay` names a recording that is
     played in place of asking. `resume_changed` says what becomes of a run that asked something
     else when it is to be resumed. With
-    `redact_predictions` what models write is kept without what looks like a secret.
+    `redact_predictions` what models write is kept without what looks like a secret. `data_roots`
+    are folders, beside the rootdir, below which suites may name files.
     """
 
     path: Path
@@ -119,6 +130,7 @@ class Config:
     replay: str | None = None
     resume_changed: Literal["refuse", "take_over"] = "refuse"
     redact_predictions: bool = False
+    data_roots: tuple[Path, ...] = ()
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -162,6 +174,7 @@ def load_config(
     if file:
         _check_roles(file, mistakes)
     models = _resolved(settings, path, environment, mistakes)
+    roots = _data_roots(file, path, environment, mistakes) if file else ()
     mistakes.raise_if_any()
     assert file is not None
     canonical = _canonical(settings, samplings, file)
@@ -181,6 +194,7 @@ def load_config(
         replay=file.replay,
         resume_changed=file.resume.changed,
         redact_predictions=file.redact == "predictions",
+        data_roots=roots,
     )
 
 
@@ -252,6 +266,24 @@ def _resolved(
         )
         for name, values in settings.items()
     }
+
+
+def _data_roots(
+    file: ConfigFile, path: Path, environment: Mapping[str, str], mistakes: Mistakes
+) -> tuple[Path, ...]:
+    """The folders under `data.roots`, which must be there: a typo would refuse every file."""
+    roots = []
+    for index, text in enumerate(file.data.roots):
+        keys = ("data", "roots", index)
+        try:
+            root = located(expand_variables(text, environment), path.absolute().parent)
+        except ValueError as problem:
+            mistakes.add(keys, f"data.roots: {problem}")
+            continue
+        if not root.is_dir():
+            mistakes.add(keys, f"data.roots: there is no folder {root}")
+        roots.append(root)
+    return tuple(roots)
 
 
 def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:

@@ -45,6 +45,7 @@ class Document:
 
     `written` holds scalars that are no text as the source writes them (`1.50`), `literals` the line
     on which the text of a literal block (`|`) begins, `overrides` the options that replaced values.
+    `roots` are the folders below which files lie that the document may name (`named_files`).
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Document:
     written: Mapping[KeyPath, str] = field(default_factory=dict)
     literals: Mapping[KeyPath, int] = field(default_factory=dict)
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
+    roots: tuple[Path, ...] = ()
 
     def value(self, keys: KeyPath) -> Any:
         """The value under `keys`, which must exist."""
