@@ -386,6 +386,10 @@ def rescore(
         list[Path] | None,
         typer.Option(metavar="FILE", help="In place of the run's suite of that name."),
     ] = None,
+    data_root: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Suites may name files below it, too."),
+    ] = None,
     run_dir: RunDir = DEFAULT_RUN_DIR,
 ) -> None:
     """Judge the answers of a run again, with the suites' scorers and gates as they are now.
@@ -401,6 +405,7 @@ def rescore(
         root=Path.cwd(),
         suite_files=suite_file or (),
         scorer_files=scorers or (),
+        data_roots=data_root or (),
     )
     for line in rescoring.lines(
         done,

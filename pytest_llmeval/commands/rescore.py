@@ -19,6 +19,7 @@ def rescore_run(
     root: Path,
     suite_files: Sequence[Path] = (),
     scorer_files: Sequence[Path] = (),
+    data_roots: Sequence[Path] = (),
 ) -> Rescored:
     """Find the run, load scorers of one's own, and judge again. Raises LlmevalError."""
     for path in scorer_files:
@@ -29,6 +30,7 @@ def rescore_run(
         root=root,
         now=datetime.now(timezone.utc),
         suite_files=[path.absolute() for path in suite_files],
+        data_roots=data_roots,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, shown
+from pytest_llmeval.inputs.named_files import named_file
 from pytest_llmeval.inputs.prompt_forms import WrittenPrompt
 from pytest_llmeval.records import RequestForm
 
@@ -92,7 +92,7 @@ def _schema(document: Document, mistakes: Mistakes) -> Mapping[str, Any] | None:
         _check_schema(value, keys, "", mistakes)
         return value
     try:
-        schema = read_document(document.path.parent / name, SuiteError).data
+        schema = read_document(named_file(document, name, SuiteError), SuiteError).data
     except SuiteError as problem:
         mistakes.add(keys, f"the json_schema's file {name}: {problem.message}")
         return None
@@ -124,10 +124,11 @@ def _grammar(document: Document, mistakes: Mistakes) -> str | None:
     name = _file_in(value)
     if name is not None:
         try:
-            value = read_text(document.path.parent / name, SuiteError).replace("\r\n", "\n")
+            value = read_text(named_file(document, name, SuiteError), SuiteError)
         except SuiteError as problem:
             mistakes.add(keys, f"the grammar's file {name}: {problem.message}")
             return None
+        value = value.replace("\r\n", "\n")
     if not isinstance(value, str):
         mistakes.add(
             keys, f"grammar: expected a text, or {{file: grammars/x.gbnf}}, found {shown(value)}"
@@ -169,5 +170,5 @@ def undefined_rules(grammar: str) -> list[tuple[str, list[str]]]:
 def _file_in(value: Any) -> str | None:
     """The name of the file in `{file: name}`, None for anything else."""
     if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
-        return str(Path(value["file"]))
+        return value["file"]
     return None

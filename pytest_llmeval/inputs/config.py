@@ -79,6 +79,15 @@ class CacheSection(Section):
     )
 
 
+class DataSection(Section):
+    """Where the files lie that suites name."""
+
+    roots: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[],
+        description="Folders, beside the rootdir, below which a suite may name files.",
+    )
+
+
 class ConfigFile(Section):
     """The file given to --llm-config."""
 
@@ -99,6 +108,7 @@ class ConfigFile(Section):
     failures: FailuresSection = FailuresSection()
     resume: ResumeSection = ResumeSection()
     cache: CacheSection = CacheSection()
+    data: DataSection = DataSection()
     replay: str | None = Field(
         default=None,
         min_length=1,
@@ -133,7 +143,8 @@ class Config:
     played in place of asking. `resume_changed` says what becomes of a run that asked something
     else when it is to be resumed. With `redact_predictions` what models write is kept without what
     looks like a secret. `cache` says what becomes of answers that are kept from run to run, and
-    `share_servers` whether a server may be one that another run uses too.
+    `share_servers` whether a server may be one that another run uses too. `data_roots` are folders,
+    beside the rootdir, below which suites may name files.
     """
 
     path: Path
@@ -150,6 +161,7 @@ class Config:
     redact_predictions: bool = False
     cache: CachePolicy = CachePolicy()
     share_servers: bool = True
+    data_roots: tuple[Path, ...] = ()
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -193,6 +205,7 @@ def load_config(
     if file:
         _check_roles(file, mistakes)
     models = _resolved(settings, path, environment, mistakes)
+    roots = _data_roots(file, path, environment, mistakes) if file else ()
     mistakes.raise_if_any()
     assert file is not None
     canonical = _canonical(settings, samplings, file)
@@ -214,6 +227,7 @@ def load_config(
         redact_predictions=file.redact == "predictions",
         cache=CachePolicy(file.cache.mode, file.cache.size),
         share_servers=file.server.shared,
+        data_roots=roots,
     )
 
 
@@ -285,6 +299,24 @@ def _resolved(
         )
         for name, values in settings.items()
     }
+
+
+def _data_roots(
+    file: ConfigFile, path: Path, environment: Mapping[str, str], mistakes: Mistakes
+) -> tuple[Path, ...]:
+    """The folders under `data.roots`, which must be there: a typo would refuse every file."""
+    roots = []
+    for index, text in enumerate(file.data.roots):
+        keys = ("data", "roots", index)
+        try:
+            root = located(expand_variables(text, environment), path.absolute().parent)
+        except ValueError as problem:
+            mistakes.add(keys, f"data.roots: {problem}")
+            continue
+        if not root.is_dir():
+            mistakes.add(keys, f"data.roots: there is no folder {root}")
+        roots.append(root)
+    return tuple(roots)
 
 
 def _resolve(key: str, value: Any, folder: Path, environment: Mapping[str, str]) -> Any:

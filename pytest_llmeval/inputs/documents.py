@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from pytest_llmeval.depth import DEEPEST, TOO_DEEP
 from pytest_llmeval.errors import InputError
 from pytest_llmeval.inputs.mistakes import did_you_mean
 
@@ -32,6 +34,15 @@ _WORDS = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
+LARGEST_DATA = 2**30
+"""A file of items has at most so many bytes."""
+
+# YAML is read at some 0.2 MB a second, so that more would look like standing still.
+_LARGEST = 4 * 2**20
+_LARGEST_WRITTEN_OUT = 64 * 2**20
+# What a value takes beside its characters: far less than it does in memory.
+_PER_VALUE = 64
+
 _YAML_TAG = "tag:yaml.org,2002:"
 _TYPED_TAGS = {_YAML_TAG + name for name in ("int", "float", "bool", "null")}
 _TEXT_TAGS = {_YAML_TAG + name for name in ("str", "timestamp", "merge", "value")}
@@ -45,6 +56,7 @@ class Document:
 
     `written` holds scalars that are no text as the source writes them (`1.50`), `literals` the line
     on which the text of a literal block (`|`) begins, `overrides` the options that replaced values.
+    `roots` are the folders below which files lie that the document may name (`named_files`).
     """
 
     path: Path
@@ -53,6 +65,7 @@ class Document:
     written: Mapping[KeyPath, str] = field(default_factory=dict)
     literals: Mapping[KeyPath, int] = field(default_factory=dict)
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
+    roots: tuple[Path, ...] = ()
 
     def value(self, keys: KeyPath) -> Any:
         """The value under `keys`, which must exist."""
@@ -110,9 +123,9 @@ def parse_value(text: str, error: type[InputError], *, origin: str) -> Any:
         raise error(problem.message, path=origin) from None
 
 
-def read_text(path: Path, error: type[InputError]) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark."""
-    raw = read_bytes(path, error)
+def read_text(path: Path, error: type[InputError], largest: int = _LARGEST) -> str:
+    """The text of a UTF-8 file of at most `largest` bytes, with or without a byte order mark."""
+    raw = read_bytes(path, error, largest)
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error("the file is UTF-16; save it as UTF-8", path=path)
     try:
@@ -125,10 +138,13 @@ def read_text(path: Path, error: type[InputError]) -> str:
         raise error(f"not UTF-8: {found}; save it as UTF-8", path=path, line=line) from None
 
 
-def read_bytes(path: Path, error: type[InputError]) -> bytes:
-    """The content of a file; `error` when there is none, with the nearest name in its folder."""
+def read_bytes(path: Path, error: type[InputError], largest: int = LARGEST_DATA) -> bytes:
+    """The content of a file; `error` when there is none, with the nearest name in its folder, and
+    when it holds more than `largest` bytes.
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
     except FileNotFoundError:
         raise error(f"no such file{_sibling_hint(path)}", path=path) from None
     except OSError as problem:
@@ -136,6 +152,9 @@ def read_bytes(path: Path, error: type[InputError]) -> bytes:
         is_folder = os.path.isdir(path)  # noqa: PTH112
         reason = "it is a folder" if is_folder else problem.strerror
         raise error(f"cannot be read: {reason}", path=path) from None
+    if len(content) > largest:
+        raise error(f"larger than {largest >> 20:,} MiB, which is the most here", path=path)
+    return content
 
 
 def _sibling_hint(path: Path) -> str:
@@ -148,7 +167,9 @@ def _sibling_hint(path: Path) -> str:
 
 def _compose(text: str, path: Path, error: type[InputError]) -> Node | None:
     try:
-        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Composer = _Composer
+        node: Node | None = yaml.compose(text)
     except MarkedYAMLError as problem:
         line = _blamed_line(problem)
         around = f"{problem.context}, " if problem.context else ""
@@ -156,9 +177,6 @@ def _compose(text: str, path: Path, error: type[InputError]) -> Node | None:
     except ReaderError as problem:
         line = text.count("\n", 0, problem.position) + 1
         message = f"not valid YAML: the control character U+{ord(text[problem.position]):04X}"
-    except RecursionError:
-        line = None
-        message = "not valid YAML: nested too deeply"
     else:
         return node
     raise error(message, path=path, line=line)
@@ -187,6 +205,23 @@ def _template_hint(text: str, line: int | None) -> str:
     return f"; {_QUOTE_IT}" if "{{" in bare or "{%" in bare else ""
 
 
+class _Composer(Composer):
+    """Ruamel's, with a bound: it would go on until Python's stack is used up."""
+
+    def __init__(self, loader: Any = None):
+        super().__init__(loader)
+        self.warn_double_anchors = False  # YAML 1.2 allows them, and the last one counts
+        self._nesting = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nesting += 1
+        if self._nesting > DEEPEST + 1:  # the innermost value is no list
+            raise ComposerError(None, None, TOO_DEEP, self.parser.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._nesting -= 1
+        return node
+
+
 class _NodeReader:
     """Turns YAML nodes into plain data, noting lines and spellings on the way."""
 
@@ -197,8 +232,10 @@ class _NodeReader:
         self._path = path
         self._error = error
         self._open: set[int] = set()
+        self._size = 0
 
     def value(self, node: Node, keys: KeyPath) -> Any:
+        self._count(node, keys)
         if isinstance(node, ScalarNode):
             return self._scalar(node, keys)
         if id(node) in self._open:
@@ -208,6 +245,19 @@ class _NodeReader:
             return self._collection(node, keys)
         finally:
             self._open.remove(id(node))
+
+    def _count(self, node: Node, keys: KeyPath) -> None:
+        """An alias is short where it stands, and what it repeats may repeat others."""
+        if len(keys) > DEEPEST:
+            raise self._refusal(node, TOO_DEEP)
+        self._size += _PER_VALUE + (len(node.value) if isinstance(node, ScalarNode) else 0)
+        if self._size > _LARGEST_WRITTEN_OUT:
+            most = f"{_LARGEST_WRITTEN_OUT >> 20} MiB"
+            raise self._refusal(
+                node,
+                f"with every alias (*name) written out, the values take more than {most}; "
+                "items may stand in a data file",
+            )
 
     def _collection(self, node: Node, keys: KeyPath) -> Any:
         if isinstance(node, MappingNode) and node.tag == f"{_YAML_TAG}map":

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
+from pytest_llmeval.inputs.named_files import named_file
 from pytest_llmeval.inputs.prompts import Place, check, literal, make_variant, render
 from pytest_llmeval.inputs.sections import NAME, NAME_RULE
 from pytest_llmeval.records import Item, Message, PromptVariant, RequestForm
@@ -114,10 +115,11 @@ class _PromptReader:
     def _file(self, name: str, keys: KeyPath) -> tuple[str, Place]:
         path = self._document.path.parent / name
         try:
-            text = read_text(path, SuiteError).replace("\r\n", "\n")
+            text = read_text(named_file(self._document, name, SuiteError), SuiteError)
         except SuiteError as problem:
             self._mistakes.add(keys, f"the prompt's file {name}: {problem.message}")
             text = name
+        text = text.replace("\r\n", "\n")
         # Editors end a file with a newline that nobody means as part of the prompt.
         return text.removesuffix("\n"), Place(path, 1, by_line=True)
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pytest_llmeval.errors import TemplateError
 from pytest_llmeval.inputs.mistakes import did_you_mean
+from pytest_llmeval.inputs.sandbox import BoundedEnvironment
+from pytest_llmeval.inputs.template_bounds import spend, whole_size, within_budget
 from pytest_llmeval.records import Item, Message, PromptVariant
 
 
@@ -41,6 +42,7 @@ class Place:
 def _as_text(value: Any) -> Any:
     """What a template inserts, on every `{{ }}`: nearly always a text, which is asked for first."""
     if value.__class__ is str:
+        spend(len(value))
         return value
     if value is True or value is False:
         return "true" if value else "false"
@@ -48,6 +50,8 @@ def _as_text(value: Any) -> Any:
         raise ValueError("a value is null, and None is no text; give it one with {{ x or '' }}")
     if not isinstance(value, _SHOWN_AS_WRITTEN):
         _refuse_address(value)
+    if isinstance(value, list | dict | tuple):
+        spend(whole_size(value))
     return value
 
 
@@ -73,8 +77,8 @@ def _plain_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+def _environment() -> BoundedEnvironment:
+    environment = BoundedEnvironment(
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
@@ -83,6 +87,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     del environment.filters["random"]
     del environment.globals["lipsum"]
     environment.filters["tojson"] = _plain_json
+    environment.bound_filters()
     return environment
 
 
@@ -119,7 +124,7 @@ def _producer(message: Message) -> Callable[[Mapping[str, Any]], Message]:
     role, template = message.role, _ENVIRONMENT.from_string(message.content)
     # Jinja2 gives each template a chain of mappings, and walks it for every rendering.
     template.globals = dict(template.globals)
-    return lambda fields: Message(role, template.render(fields))
+    return lambda fields: Message(role, within_budget(template.render, fields))
 
 
 def _is_literal(text: str) -> bool:
@@ -170,7 +175,7 @@ class _Check:
         self._refuse_unknown(tree, names, fields)
         for item in items if not _only_inserts(tree) else _lacking(items, _names_in(tree)):
             try:
-                template.render(item.fields)
+                within_budget(template.render, item.fields)
             except Exception as problem:  # noqa: BLE001  # the user's code may do anything
                 raise self._mistake(_item_message(item, problem), _line_in(problem)) from None
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from pytest_llmeval.depth import DEEPEST, TOO_DEEP, too_deep_at
 from pytest_llmeval.errors import DatasetError, MissingExtraError
-from pytest_llmeval.inputs.documents import Document, KeyPath, read_bytes, read_text
+from pytest_llmeval.inputs.documents import (
+    LARGEST_DATA,
+    Document,
+    KeyPath,
+    read_bytes,
+    read_text,
+)
 from pytest_llmeval.inputs.mistakes import shown
 
 _NOTHING: Mapping[str, str] = {}
@@ -57,19 +67,25 @@ def inline_rows(document: Document, keys: KeyPath) -> Iterator[Row]:
 
 def _jsonl(path: Path, as_written: Collection[str]) -> Iterator[Row]:
     # Only \n ends a line of JSONL; splitlines() would also cut at U+2028 inside a text.
-    for number, line in enumerate(read_text(path, DatasetError).split("\n"), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if line and not line.isspace():
             yield _json_row(line, as_written, path, number)
 
 
+def _text(path: Path) -> str:
+    return read_text(path, DatasetError, LARGEST_DATA)
+
+
 def _json_row(text: str, as_written: Collection[str], path: Path, line: int) -> Row:
+    refusal = partial(DatasetError, path=path, line=line)
+    if too_deep_at(text) is not None:
+        raise refusal(TOO_DEEP)
     try:
         fields = _DECODER.decode(text)
     except json.JSONDecodeError as problem:
-        message = f"not valid JSON: {problem.msg} (column {problem.colno})"
-        raise DatasetError(message, path=path, line=line) from None
-    except (ValueError, RecursionError) as problem:
-        raise DatasetError(f"not valid JSON: {problem}", path=path, line=line) from None
+        raise refusal(f"not valid JSON: {problem.msg} (column {problem.colno})") from None
+    except ValueError as problem:
+        raise refusal(f"not valid JSON: {problem}") from None
     return _typed_row(fields, text, as_written, path, line)
 
 
@@ -86,8 +102,8 @@ def _typed_row(fields: Any, text: str, as_written: Collection[str], path: Path, 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in fields if times[name] > 1)
         raise ValueError(f"the key {twice!r} is given twice")
     return fields
 
@@ -96,21 +112,40 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON; write null")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits; write it as a text, in quotes")
+    return int(digits)
+
+
+def _decimal(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {shown(text)} is too large; write it as a text, in quotes")
+    return number
+
+
+# Beyond what a float holds, so that none is lost; Python itself refuses some thousands.
+_MOST_DIGITS = 400
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole, parse_float=_decimal
+)
 _SPELLED = json.JSONDecoder(parse_float=str)
 
 
 def _json(path: Path, as_written: Collection[str]) -> Iterator[Row]:
-    text = read_text(path, DatasetError)
+    text = _text(path)
     if not text.strip():
         return
     try:
-        rows = json.loads(text)
+        rows = _LENIENT.decode(text)
     except json.JSONDecodeError as problem:
         message = f"not valid JSON: {problem.msg} (column {problem.colno})"
         raise DatasetError(message, path=path, line=problem.lineno) from None
-    except (ValueError, RecursionError) as problem:
-        raise DatasetError(f"not valid JSON: {problem}", path=path) from None
+    except RecursionError:
+        line = text.count("\n", 0, too_deep_at(text, DEEPEST + 1)) + 1
+        raise DatasetError(TOO_DEEP, path=path, line=line) from None
     if not isinstance(rows, list):
         found = f"found {shown(rows)}; one object a line is the format .jsonl"
         raise DatasetError(f"expected a list of objects, {found}", path=path, line=1)
@@ -119,16 +154,17 @@ def _json(path: Path, as_written: Collection[str]) -> Iterator[Row]:
     for _ in rows:
         begin = _GAP.match(text, end).end()  # type: ignore[union-attr]  # matches the empty text
         line, counted = line + text.count("\n", counted, begin), begin
-        end = _PLAIN.raw_decode(text, begin)[1]
+        end = _LENIENT.raw_decode(text, begin)[1]
         yield _json_row(text[begin:end], as_written, path, line)
 
 
 _GAP = re.compile(r"[\s,]*")
-_PLAIN = json.JSONDecoder()
+# Numbers stay digits, so that the row with one that is too long is the one that says so.
+_LENIENT = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def _csv(path: Path, as_written: Collection[str]) -> Iterator[Row]:  # noqa: ARG001  # all is text
-    reader = csv.reader(io.StringIO(read_text(path, DatasetError), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     records = _records(reader, path)
     line, header = records[0] if records else (1, [])
     for name in header:
@@ -177,21 +213,39 @@ def _parquet(path: Path, as_written: Collection[str]) -> Iterator[Row]:  # noqa:
         what = f"the dataset {path}"
         raise MissingExtraError(what, package="pyarrow", extra="parquet") from None
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(raw))
+        rows = _unpacked(pyarrow.parquet.ParquetFile(pyarrow.BufferReader(raw)), path)
     except (pyarrow.ArrowException, OSError) as problem:
         raise DatasetError(f"not valid Parquet: {problem}", path=path) from None
-    for number, fields in enumerate(table.to_pylist(), start=1):
+    for number, fields in enumerate(rows, start=1):
         yield Row(None, {key: _json_value(value, path, number) for key, value in fields.items()})
 
 
-def _json_value(value: Any, path: Path, number: int) -> Any:
+def _unpacked(file: Any, path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that is small where it lies, and may be a bomb once it is unpacked."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+        size += batch.nbytes
+        if size > LARGEST_DATA:
+            message = f"more than {LARGEST_DATA >> 20:,} MiB when it is unpacked, the most here"
+            raise DatasetError(message, path=path)
+        rows += batch.to_pylist()
+    return rows
+
+
+_PARQUET_ROWS = 1000
+
+
+def _json_value(value: Any, path: Path, number: int, depth: int = 1) -> Any:
     """What JSON would hold in place of a Parquet value."""
+    if depth > DEEPEST:
+        raise DatasetError(f"row {number}: {TOO_DEEP}", path=path)
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict):
-        return {key: _json_value(inner, path, number) for key, inner in value.items()}
+        return {key: _json_value(inner, path, number, depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_value(inner, path, number) for inner in value]
+        return [_json_value(inner, path, number, depth + 1) for inner in value]
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -9,6 +9,7 @@ from typing import Any
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, shown
+from pytest_llmeval.inputs.named_files import named_file
 from pytest_llmeval.inputs.suite_file import ToolSection
 from pytest_llmeval.records import ScorerSpec
 
@@ -65,9 +66,9 @@ def _with_texts(
     for name in _PAGES & options.keys():
         value = options[name]
         if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
-            path = document.path.parent / value["file"]
             try:
-                options[name] = read_text(path, SuiteError).replace("\r\n", "\n").strip("\n")
+                text = read_text(named_file(document, value["file"], SuiteError), SuiteError)
+                options[name] = text.replace("\r\n", "\n").strip("\n")
             except SuiteError as problem:
                 words = f"the file {value['file']} of {scorer.name}: {problem.message}"
                 mistakes.add((*keys, scorer.name, name), words)

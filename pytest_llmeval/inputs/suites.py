@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pytest_llmeval.inputs.datasets import (
 from pytest_llmeval.inputs.documents import Document, KeyPath, read_document
 from pytest_llmeval.inputs.gate_forms import read_gates
 from pytest_llmeval.inputs.mistakes import Mistakes, shown, unknown
+from pytest_llmeval.inputs.named_files import named_file
 from pytest_llmeval.inputs.prompt_forms import WrittenPrompt, read_prompts, with_examples
 from pytest_llmeval.inputs.prompts import check
 from pytest_llmeval.inputs.rows import inline_rows
@@ -32,16 +33,19 @@ from pytest_llmeval.inputs.suite_file import MarkerArguments, SplitSection, Suit
 from pytest_llmeval.records import GateSpec, Item, ScorerSpec, StopSpec, Suite
 
 
-def load_suite(path: Path, origin: str, *, limit: int | None = None) -> Suite:
+def load_suite(
+    path: Path, origin: str, *, limit: int | None = None, roots: Sequence[Path] = ()
+) -> Suite:
     """The suite that a file describes, its items read and its prompts checked.
 
     `origin` is the file as pytest shows it. `limit` (--llm-limit) and the suite's own limit both
-    hold. Paths in the file start at its folder.
+    hold. Paths in the file start at its folder, and lead below one of `roots`; of a suite that lies
+    outside of them, below its own folder.
 
     Raises SuiteError with all mistakes of the file, then DatasetError for items and TemplateError
     for prompts.
     """
-    document = read_document(path, SuiteError)
+    document = replace(read_document(path, SuiteError), roots=_absolute(roots))
     return _build(document, SuiteFile, name=path.stem, origin=origin, limit=limit)
 
 
@@ -53,6 +57,7 @@ def suite_from_marker(
     positional: Sequence[Any] = (),
     line: int | None = None,
     limit: int | None = None,
+    roots: Sequence[Path] = (),
 ) -> Suite:
     """The suite that `@pytest.mark.llmeval(...)` on a function describes.
 
@@ -65,9 +70,13 @@ def suite_from_marker(
         message = f"llmeval takes keyword arguments only, found {shown(positional[0])}"
         raise SuiteError(message, path=path, line=line)
     lines: dict[KeyPath, int] = {} if line is None else {(): line}
-    document = Document(path, _plain(arguments), lines)
+    document = Document(path, _plain(arguments), lines, roots=_absolute(roots))
     name = origin.rpartition("::")[2]
     return _build(document, MarkerArguments, name=name, origin=origin, limit=limit)
+
+
+def _absolute(roots: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(root.absolute() for root in roots)
 
 
 def _plain(value: Any) -> Any:
@@ -190,7 +199,10 @@ def _read_items(document: Document, keys: KeyPath, file: SuiteFile) -> tuple[Ite
         rows = inline_rows(document, keys)
         return items_of(rows, document.path, id_field=file.id, target_field=file.target)
     if isinstance(value, str) and value:
-        path = document.path.parent / value
+        try:
+            path = named_file(document, value, SuiteError)
+        except SuiteError as problem:
+            raise _error(document, keys, f"{'.'.join(map(str, keys))}: {problem.message}") from None
         return load_items(path, id_field=file.id, target_field=file.target)
     name = ".".join(map(str, keys))
     raise _error(document, keys, f"{name}: expected a data file or a list, found {shown(value)}")

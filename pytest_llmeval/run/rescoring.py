@@ -97,12 +97,19 @@ class Rescored:
 
 
 def rescore(
-    run: Path, *, run_dir: Path, root: Path, now: datetime, suite_files: Sequence[Path] = ()
+    run: Path,
+    *,
+    run_dir: Path,
+    root: Path,
+    now: datetime,
+    suite_files: Sequence[Path] = (),
+    data_roots: Sequence[Path] = (),
 ) -> Rescored:
     """Judge the answers of `run` with the suites as they are now, into a new run in `run_dir`.
 
     Suite files are found from `root`, as the run names them; each of `suite_files` takes the place
-    of the one of its name. Only scorers, gates and a suite's tags may differ from what was asked.
+    of the one of its name. They name files below `root` and `data_roots`. Only scorers, gates and a
+    suite's tags may differ from what was asked.
     Raises RunError, InputError.
     """
     origin = read_manifest(run)
@@ -110,7 +117,7 @@ def rescore(
         raise RunError(f"the run {origin.id} is being written; judge it again when it has ended")
     requests = read_requests(run)
     _require_requests(origin, requests)
-    suites, left_out = _suites(origin, root, suite_files)
+    suites, left_out = _suites(origin, root, suite_files, data_roots)
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
     suites = [with_continuations(suite, scorers[suite.name]) for suite in suites]
     trials = [trial for suite in suites for trial in _asked(suite, origin.plan, requests)]
@@ -183,7 +190,7 @@ def _require_requests(origin: Manifest, requests: Collection[str]) -> None:
 
 
 def _suites(
-    origin: Manifest, root: Path, suite_files: Sequence[Path]
+    origin: Manifest, root: Path, suite_files: Sequence[Path], data_roots: Sequence[Path]
 ) -> tuple[list[Suite], list[str]]:
     """The run's suites as they are now, and a note for each that is a function of pytest's."""
     files = {path.stem: path for path in suite_files}
@@ -193,7 +200,7 @@ def _suites(
             raise RunError(f"--suite-file {path}: {unknown('suite', name, plans)}")
     left_out = [suite.origin for suite in plans.values() if "::" in suite.origin]
     suites = [
-        _load(files.get(suite.name, root / suite.origin), root, origin.plan.limit)
+        _load(files.get(suite.name, root / suite.origin), root, origin.plan.limit, data_roots)
         for suite in plans.values()
         if suite.origin not in left_out
     ]
@@ -205,7 +212,7 @@ def _suites(
     return suites, [f"left out: {name} is a function, judged by pytest itself" for name in left_out]
 
 
-def _load(path: Path, root: Path, limit: int | None) -> Suite:
+def _load(path: Path, root: Path, limit: int | None, data_roots: Sequence[Path]) -> Suite:
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     if not path.is_file():
         raise SuiteError(
@@ -213,7 +220,7 @@ def _load(path: Path, root: Path, limit: int | None) -> Suite:
             "of that name with --suite-file FILE",
             path=path,
         )
-    return load_suite(path, shown.as_posix(), limit=limit)
+    return load_suite(path, shown.as_posix(), limit=limit, roots=(root, *data_roots))
 
 
 def _scorers(suite: Suite, root: Path) -> tuple[Scorer, ...]:

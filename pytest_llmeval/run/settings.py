@@ -111,9 +111,15 @@ class Settings:
         """Whether single failures are judged together at the end, by the config's limit."""
         return bool(self.config.failures_at_most)
 
+    @property
+    def _roots(self) -> tuple[Path, ...]:
+        """Below which suites may name files."""
+        return (self.options.root, *self.config.data_roots)
+
     def load_suite(self, path: Path, origin: str) -> Suite:
         """Read a suite file; raises InputError."""
-        return self._checked(load_suite(path, origin, limit=self.options.limit))
+        limit, roots = self.options.limit, self._roots
+        return self._checked(load_suite(path, origin, limit=limit, roots=roots))
 
     def suite_of_marker(self, mark: Mark, origin: str, path: Path, line: int) -> Suite:
         """Make the suite of a marked function; raises InputError."""
@@ -124,6 +130,7 @@ class Settings:
             positional=mark.args,
             line=line,
             limit=self.options.limit,
+            roots=self._roots,
         )
         # Two modules, and two classes, may have a test of one name; two suites may not.
         name = ".".join([path.stem, *origin.split("::")[1:]])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from pytest_llmeval.depth import TOO_DEEP, too_deep_at
 from pytest_llmeval.records import Answer
 from pytest_llmeval.scoring.extraction import Reading, read
 
@@ -70,10 +72,9 @@ def _blocks(text: str) -> list[str]:
 
 def loaded_json(text: str) -> Any:
     """The value of JSON text; ValueError when it is none, or cannot be read (see `json_in`)."""
-    try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    if too_deep_at(text) is not None:
+        raise ValueError(TOO_DEEP)
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _finite(digits: str) -> float:
@@ -89,10 +90,12 @@ def _parsed(text: str, how: str) -> JsonText:
     def as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice.extend(name for name in values if names.count(name) > 1)
+            times = Counter(name for name, _ in pairs)
+            twice.extend(name for name in values if times[name] > 1)
         return values
 
+    if too_deep_at(text) is not None:
+        return JsonText(None, how, f"no JSON that can be read: {TOO_DEEP}")
     try:
         value = json.loads(
             text,
@@ -103,8 +106,6 @@ def _parsed(text: str, how: str) -> JsonText:
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
         return JsonText(None, how, f"no JSON: {problem.msg} ({place})")
-    except RecursionError:
-        return JsonText(None, how, "no JSON that can be read: nested too deep")
     except ValueError as problem:  # a constant, or a number of thousands of digits
         return JsonText(None, how, f"no JSON that can be read: {problem}")
     if twice:

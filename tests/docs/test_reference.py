@@ -66,6 +66,7 @@ HEADINGS = {
     "ToolSection": "## A suite file",
     "FunctionSection": "## A suite file",
     "messages": "## A suite file",
+    "DataSection": "## What is held against hostile files and answers",
 }
 #: Those whose keys have a table.
 WITH_A_TABLE = {

@@ -137,7 +137,10 @@ def test_what_is_never_closed_is_placed_where_it_opens() -> None:
         ("? [1, 2]\n: b", "some.yaml:1: a key must be a text"),
         ("a: 1\nb: \x01", "some.yaml:2: not valid YAML: the control character U+0001"),
         ('a: "\\ud83d"', "some.yaml:1: half a character"),
-        ("a: " + "[" * 5000, "some.yaml: not valid YAML: nested too deeply"),
+        (
+            "a: " + "[" * 5000,
+            "some.yaml:1: not valid YAML: more than 100 lists and mappings stand inside each other",
+        ),
     ],
 )
 def test_each_mistake_has_its_words(text: str, words: str) -> None:

@@ -76,7 +76,7 @@ def test_what_is_json_is_right_a_fence_or_reasoning_around_it_or_not(text: str) 
         ('Here it is: {"a": 1}', "Expecting value"),
         ("```json\n{}\n```\nor\n```json\n[]\n```", "Extra data"),
         ("yes", "Expecting value"),
-        ("[" * 100_000 + "]" * 100_000, "nested too deep"),
+        ("[" * 100_000 + "]" * 100_000, "more than 100 lists and mappings stand inside each other"),
     ],
 )
 def test_what_is_not_json_to_the_letter_is_wrong_with_the_place(text: str, words: str) -> None:

@@ -1,0 +1,155 @@
+"""How long what a template makes may become, and how much it may compute.
+
+Whatever makes texts or numbers is looked at before it makes one that is too long, and a rendering
+has a budget: each turn of a loop, each call and each character that is made costs some of it.
+Budgets count and do not look at the clock, so that a template is refused on every machine or none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+LONGEST = 4 * 2**20
+"""What one value of a template, and all that it writes, may have of characters and entries."""
+
+BUDGET = 4 * LONGEST
+PER_STEP = 16
+
+_MOST_BITS = 10_000
+_WIDEST = 100_000
+
+_TOO_LONG = f"a value would have more than {LONGEST >> 20} Mi characters or entries, the most here"
+_TOO_LARGE = f"a number would have more than {_MOST_BITS:,} bits, the most here"
+_TOO_WIDE = f"a width or a count is more than {_WIDEST:,}, the most here"
+_SPENT = (
+    f"the template computes too much: {BUDGET // PER_STEP:,} turns of loops, or "
+    f"{BUDGET >> 20} Mi characters on the way, are the most for one rendering"
+)
+
+_SIZED = (str, bytes, list, tuple, dict, set, frozenset, range)
+_PADDING = frozenset(
+    {"ljust", "rjust", "center", "zfill", "to_bytes", "batch", "slice", "truncate", "round"}
+)
+# All other filters may make a text of the whole value.
+_OF_PARTS = frozenset(
+    {"attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last"}
+    | {"length", "list", "map", "max", "min", "reject", "rejectattr", "reverse", "select"}
+    | {"selectattr", "slice", "sort", "unique"}
+)
+_LONG_NUMBER = re.compile(r"[0-9]{6}")
+_LONG_WIDTH = {
+    "%": re.compile(r"%(?:\([^)]*\))?[^%a-zA-Z(]*[0-9]{6}"),
+    "{": re.compile(r"\{[^{}]*:[^{}]*[0-9]{6}"),
+}
+_NESTED_WIDTH = re.compile(r"\{[^{}]*\{")
+
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+def within_budget(render: Callable[[Mapping[str, Any]], str], fields: Mapping[str, Any]) -> str:
+    """What `render` makes of `fields`; ValueError when it goes beyond a bound."""
+    token = _left.set([BUDGET])
+    try:
+        return render(fields)
+    except RecursionError:
+        raise ValueError("the template calls itself without end, or is nested too deep") from None
+    finally:
+        _left.reset(token)
+
+
+def spend(amount: int) -> None:
+    """Take from the budget of the rendering that is going on; ValueError when it is used up."""
+    left = _left.get()
+    if left is None:  # Jinja2 computes what is constant while it compiles
+        return
+    left[0] -= amount
+    if left[0] < 0:
+        raise ValueError(_SPENT)
+
+
+def size(value: Any) -> int:
+    """The characters or entries of a value itself."""
+    return len(value) if isinstance(value, _SIZED) else 0
+
+
+def whole_size(value: Any) -> int:
+    """The characters and entries of a value and all in it; ValueError when that is too much.
+
+    A list may hold the same text a million times, and takes its room once.
+    """
+    total, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        total += 1 + size(each)
+        if total > LONGEST:
+            raise ValueError(_TOO_LONG)
+        if isinstance(each, dict):
+            waiting += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each
+    return total
+
+
+def check_operation(operator: str, left: Any, right: Any) -> None:
+    """Raise ValueError when the result of a binary operator would be too long."""
+    if operator == "+":
+        _at_most(size(left) + size(right))
+    elif operator == "%" and isinstance(left, str | bytes):
+        given = right if isinstance(right, tuple) else (right,)
+        _check_format(str(left), given, "%")
+    elif operator == "*":
+        for one, other in ((left, right), (right, left)):
+            if isinstance(other, int):
+                _at_most(size(one) * max(other, 0))
+    if operator in {"*", "**"} and isinstance(left, int) and isinstance(right, int):
+        one, other = abs(left).bit_length(), abs(right)
+        if (one + other.bit_length() if operator == "*" else one * other) > _MOST_BITS:
+            raise ValueError(_TOO_LARGE)
+
+
+def check_making(name: str, value: Any, given: Sequence[Any]) -> None:
+    """Raise ValueError when the method or filter `name` of `value` would make too much of it.
+
+    `given` are the arguments behind the value.
+    """
+    numbers = [each for each in given if isinstance(each, int)]
+    if name in _PADDING and any(number > _WIDEST for number in numbers):
+        raise ValueError(_TOO_WIDE)
+    if name not in _OF_PARTS:
+        for each in (value, *given):
+            whole_size(each)
+    if name in {"format", "format_map"} and isinstance(value, str):
+        _check_format(value, given, "%")
+        _check_format(value, given, "{")
+    elif name in {"expandtabs", "indent"} and isinstance(value, str):
+        pieces = 1 + value.count("\t" if name == "expandtabs" else "\n")
+        _at_most(pieces * max([*numbers, *map(size, given)], default=0))
+    elif name == "tojson":
+        _at_most(whole_size(value) * max(numbers, default=0))
+    elif name == "replace" and len(given) > 1 and isinstance(given[0], str | bytes):
+        _at_most((1 + str(value).count(str(given[0]))) * size(given[1]))
+    elif name == "join":
+        one, other = (value, given[0] if given else "")
+        _at_most(max(size(one) * size(other), size(one) + size(other)))
+
+
+def _check_format(text: str, given: Iterable[Any], sign: str) -> None:
+    """Widths in the text itself, widths among the values, and values that come many times."""
+    values = [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
+    _at_most(len(text) + text.count(sign) * max(map(whole_size, values), default=0))
+    if _LONG_WIDTH[sign].search(text):
+        raise ValueError(_TOO_WIDE)
+    written = (text, *map(str, values)) if _NESTED_WIDTH.search(text) else ()
+    if sign == "{" and any(map(_LONG_NUMBER.search, written)):
+        raise ValueError(_TOO_WIDE)
+    wide = (isinstance(each, int) and abs(each) > _WIDEST for each in values)
+    if sign == "%" and "*" in text and any(wide):
+        raise ValueError(_TOO_WIDE)
+
+
+def _at_most(length: int) -> None:
+    if length > LONGEST:
+        raise ValueError(_TOO_LONG)

@@ -1,0 +1,205 @@
+"""Templates that were written to do harm: no way to Python, and none to fill the machine.
+
+Each of those that are refused would take gigabytes, or hours, without the bound: a bound that does
+not hold is noticed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmeval.errors import SuiteError, TemplateError
+from pytest_llmeval.inputs.prompts import check, make_variant, render
+from pytest_llmeval.inputs.suites import load_suite
+from pytest_llmeval.records import Item, Message
+
+LONG = "a value would have more than 4 Mi characters or entries, the most here"
+LARGE = "a number would have more than 10,000 bits, the most here"
+WIDE = "a width or a count is more than 100,000, the most here"
+SPENT = (
+    "the template computes too much: 1,048,576 turns of loops, or 16 Mi characters on the way, are "
+    "the most for one rendering"
+)
+ENDLESS = "the template calls itself without end, or is nested too deep"
+
+END = "{% endfor %}"
+DOUBLED = (
+    "{%% set n = namespace(a='aa') %%}{%% for i in range(40) %%}%s{%% endfor %%}{{ n.a|length }}"
+)
+
+
+def rendered(template: str, **fields: Any) -> str:
+    item = Item("i", "i", {"q": "x", **fields}, None)
+    (message,) = render(make_variant("", [Message("user", template)], 1), item)
+    return message.content
+
+
+def refusal(template: str) -> str:
+    with pytest.raises(TemplateError) as caught:
+        rendered(template)
+    words = str(caught.value)
+    return words.removeprefix("cannot be rendered for the item 'i': ").rpartition("; its fields")[0]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ q|attr('__class__') }}",
+        "{{ [q]|map(attribute='__class__')|first }}",
+        "{{ '{0.__class__}'.format(q) }}",
+        "{{ '{a.__class__}'.format_map({'a': q}) }}",
+        "{{ '{0[0].__class__}'.format([q]) }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ joiner('x').__init__ }}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ dict.mro() }}",
+        "{{ range.__class__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{% macro m() %}{% endmacro %}{{ m.__init__.__globals__ }}",
+        "{% for x in [1] %}{{ loop.__init__.__globals__ }}{% endfor %}",
+        "{{ q.encode.__self__ }}",
+        "{% set x = [] %}{{ x.append(1) }}",
+        "{{ {}.update({1: 2}) }}",
+    ],
+)
+def test_no_attribute_leads_to_python(template: str) -> None:
+    assert "unsafe" in refusal(template)
+
+
+@pytest.mark.parametrize(
+    "statement", ["include 'x'", "import 'x' as x", "from 'x' import y", "extends 'x'"]
+)
+def test_no_template_loads_another_file(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "s.yaml"
+    text = f'items: [{{q: x, id: a}}]\nscore: exact\nprompt: "{{% {statement} %}}"\n'
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.raises((SuiteError, TemplateError)) as caught:
+        load_suite(path, "s.yaml")
+    word = "import" if "import" in statement else statement.split(maxsplit=1)[0]
+    assert f"{word!r} is not available: a template stands alone" in str(caught.value)
+    bare = make_variant("", [Message("user", f"{{% {statement} %}}")], 1)
+    with pytest.raises(TemplateError, match="no loader"):
+        render(bare, Item("i", "i", {"q": "x"}, None))
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ 'a' * 10**9 }}", LONG),
+        ("{{ 10**9 * 'a' }}", LONG),
+        ("{{ ['a'] * 10**9 }}", LONG),
+        ("{{ 2 ** (10**9) }}", LARGE),
+        ("{{ 10**2000 * 10**2000 }}", LARGE),
+        ("{{ q.ljust(10**9) }}", WIDE),
+        ("{{ q.zfill(10**9) }}", WIDE),
+        ("{{ q|center(10**9) }}", WIDE),
+        ("{{ (5).to_bytes(10**9, 'big') }}", WIDE),
+        ("{{ [q]|batch(10**9, 'a')|list }}", WIDE),
+        ("{{ [q]|slice(10**9)|list }}", WIDE),
+        ("{{ '%1000000000d' % 5 }}", WIDE),
+        ("{{ '%(n)01000000000d' % {'n': 5} }}", WIDE),
+        ("{{ '%*d' % (10**9, 5) }}", WIDE),
+        ("{{ '%.1000000000f'|format(5) }}", WIDE),
+        ("{{ '{:>1000000000}'.format(q) }}", WIDE),
+        ("{{ '{:>{w}}'.format(q, w=10**9) }}", WIDE),
+        ("{{ '{:{w}}'.format(q, w='>1000000000') }}", WIDE),
+        ("{{ '{q:>{w}}'.format_map({'q': q, 'w': 10**9}) }}", WIDE),
+        ("{{ 'a\tb'.expandtabs(10**9) }}", LONG),
+        ("{{ 'a\nb'|indent(10**9) }}", LONG),
+        ("{{ ('\n' * 100000)|indent('x' * 100000) }}", LONG),
+        ("{{ [q]|tojson(10**9) }}", LONG),
+        ("{{ ('x' * 100000).replace('x', 'y' * 100000) }}", LONG),
+        ("{{ ('x' * 100000)|replace('x', 'y' * 100000) }}", LONG),
+        ("{{ range(99999)|join('x' * 100000) }}", LONG),
+        ("{{ (['a' * 1000000] * 1000)|join }}", LONG),
+        ("{{ ''.join(['a' * 1000000] * 1000) }}", LONG),
+        ("{{ [['a' * 1000000] * 1000] }}", LONG),
+        ("{{ [['a' * 1000000] * 1000]|string }}", LONG),
+        ("{{ [['a' * 1000000] * 1000]|upper }}", LONG),
+        ("{{ [[0] * 1000000] * 1000000 }}", LONG),
+        ("{{ ([[0] * 1000000] * 1000000)|sum(start=[]) }}", LONG),
+        ("{{ ('{0}' * 1000).format('a' * 1000000) }}", LONG),
+        ("{{ ('%s' * 1000) % (('a' * 1000000,) * 1000) }}", LONG),
+        (DOUBLED % "{% set n.a = n.a + n.a %}", LONG),
+        (DOUBLED % "{% set n.a = n.a ~ n.a %}", LONG),
+        (DOUBLED % "{% set x %}{{ n.a }}{{ n.a }}{% endset %}{% set n.a = x %}", SPENT),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", SPENT),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) if false %}{% endfor %}" + END,
+            SPENT,
+        ),
+        (f"{{% for i in range(99999) %}}{'long ' * 1000}{{% endfor %}}", SPENT),
+        (f"{{% for i in range(99999) %}}{{{{ '{'long ' * 1000}' }}}}{{% endfor %}}", SPENT),
+        ("{% macro f(n) %}{{ f(n-1) ~ f(n-1) if n }}{% endmacro %}{{ f(60) }}", SPENT),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", ENDLESS),
+        ("{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}", ENDLESS),
+        (
+            "{{ range(10**9)|list }}",
+            "Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000)",
+        ),
+    ],
+)
+def test_what_would_fill_the_machine_is_refused_in_words(template: str, words: str) -> None:
+    assert refusal(template) == words
+
+
+def test_a_bound_has_the_place_of_its_template(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    text = "items: [{q: x, id: a}]\nscore: exact\nprompt: |\n  One.\n  {{ q * 10**9 }}\n"
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.raises(TemplateError) as caught:
+        load_suite(path, "s.yaml")
+    assert str(caught.value).startswith(f"{path}:5: cannot be rendered for the item 'a': {LONG}")
+
+
+def test_each_rendering_has_a_budget_of_its_own() -> None:
+    template = "{% for i in range(99999) %}{{ i }},{% endfor %}"
+    assert len({rendered(template) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ '=' * 20 }}{{ [1] * 2 }}{{ 2 ** 8 }}{{ 7 % 4 }}", "=" * 20 + "[1, 1]2563"),
+        ("{% for i in [1, 2] %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/2 2/2 "),
+        ("{% for i in [1, 2]|select %}{{ loop.last }} {% endfor %}", "false true "),
+        ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% else %}-{% endfor %}", "a1"),
+        ("{% for i in [] %}{% else %}none{% endfor %}", "none"),
+        (
+            "{% for i in [[1], 2] recursive %}{{ loop(i) if i is iterable else i }}{% endfor %}",
+            "12",
+        ),
+        ("{{ q ~ 1 ~ none ~ [1] }}", "x1None[1]"),
+        ("{{ '{:,} {:>10} %'.format(83000000, q) }}", "83,000,000          x %"),
+        ("{{ '%d of %5.2f' % (83000000, 2) }}", "83000000 of  2.00"),
+        ("{{ '%-*s|' % (12, '1234567890') }}", "1234567890  |"),
+        ("{{ 'Of 1234567 words: %s' % q }}", "Of 1234567 words: x"),
+        ("{{ '{:>{w}}'.format(q, w=3) }}", "  x"),
+        ("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{{ m(2) }}", "<1><2>"),
+        ("{% macro m() %}({{ caller() }}){% endmacro %}{% call m() %}{{ q }}{% endcall %}", "(x)"),
+        ("{% filter upper %}abc {{ q }}{% endfilter %}", "ABC X"),
+        ("{{ 'a\nb'|indent(2) }}{{ 'ab'.center(4) }}{{ 5|string|center(3) }}", "a\n  b ab  5 "),
+        ("{{ [3, 1]|sort|join(', ') }}{{ [1, 2]|sum }}{{ 'abc'|replace('b', 'xx') }}", "1, 33axxc"),
+        ("{{ 123456789|string }} {{ 1234567.891|round(1) }}", "123456789 1234567.9"),
+        ("{{ [{'a': 1}, {'a': 2}]|map(attribute='a')|list|tojson }}", "[1, 2]"),
+    ],
+)
+def test_what_prompts_do_is_as_it_was(template: str, text: str) -> None:
+    assert rendered(template) == text
+
+
+@given(st.text(), st.text(), st.integers(-1000, 1000))
+def test_fields_of_any_kind_are_inserted_as_they_are(q: str, other: str, n: int) -> None:
+    template = "{{ q }}|{{ q ~ other }}|{{ q + other }}|{{ n }}|{{ n * 2 }}"
+    assert rendered(template, q=q, other=other, n=n) == f"{q}|{q}{other}|{q}{other}|{n}|{n * 2}"
+
+
+def test_a_prompt_is_checked_within_its_budget_too() -> None:
+    variant = make_variant("", [Message("user", "{{ q * 10**9 }}")], 1)
+    with pytest.raises(TemplateError, match="a value would have more than 4 Mi"):
+        check(variant, [Item("i", "i", {"q": "x"}, None)])
