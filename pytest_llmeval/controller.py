@@ -7,6 +7,7 @@ it that a trial whose worker crashed is run again, or named.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 
 from pytest_llmeval.crashes import Crashes
 from pytest_llmeval.distribution import version
-from pytest_llmeval.pulses import PulseWatch
+from pytest_llmeval.pulses import Patience, PulseWatch
 from pytest_llmeval.run import Run
 from pytest_llmeval.workers import Broker
+
+#: How long it waits for workers that do not get on.
+PATIENCE = Patience()
 
 #: How many workers may die while they collect, before anything is run.
 DEATHS = 2
@@ -28,7 +32,7 @@ class ControllerHooks:
     def __init__(self, run: Run, say: Callable[[str], None], refuse: Callable[[], None]):
         self._run = run
         self._refuse = refuse
-        self._watch = PulseWatch(say)
+        self._watch = PulseWatch(say, PATIENCE)
         self._broker: Broker | None = None
         self._wanted = 0
         self._configured: list[str] = []
@@ -119,7 +123,7 @@ class ControllerHooks:
 
 def _last_line(error: object) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip().removeprefix("_pytest.config.exceptions.UsageError: ")
+    return re.sub(r"^\S*\bUsageError: ", "", lines[-1].strip())
 
 
 def _named(workers: list[str]) -> str:

@@ -46,11 +46,11 @@ class PulseWatch:
     def __init__(
         self,
         say: Callable[[str], None],
-        patience: Patience | None = None,
+        patience: Patience,
         end: Callable[[Identity], bool] = kill_tree,
     ):
         self._say = say
-        self._patience = patience or Patience()
+        self._patience = patience
         self._end = end
         self._workers: dict[str, _Worker] = {}
         self._gone: set[str] = set()
