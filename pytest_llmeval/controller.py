@@ -99,8 +99,13 @@ class ControllerHooks:
         with contextlib.suppress(NotImplementedError):  # such a scheduler does it by itself
             sched.mark_test_pending(crashitem)
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test has begun."""
+        self._watch.began(nodeid)
+
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """A test is through."""
+        self._watch.ended(nodeid)
         if self._broker is not None:
             self._finished.add(nodeid)
             self.crashes.settle(nodeid)

@@ -8,7 +8,7 @@ hears nothing. What it counts are its own looks, not a clock: a machine that sle
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pytest_llmeval.parcels import Pulse
@@ -54,6 +54,8 @@ class PulseWatch:
         self._end = end
         self._workers: dict[str, _Worker] = {}
         self._gone: set[str] = set()
+        self._looks = 0
+        self._under_way: dict[str, int] = {}  # tests, by the look before they began
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -81,14 +83,24 @@ class PulseWatch:
             self._gone.add(name)
             self._workers.pop(name, None)
 
+    def began(self, nodeid: str) -> None:
+        """A test has begun, at some worker."""
+        self._under_way[nodeid] = self._looks
+
+    def ended(self, nodeid: str) -> None:
+        """It is through."""
+        self._under_way.pop(nodeid, None)
+
     def look(self) -> None:
         """One second has passed: name who does not get on, and end who is not heard of."""
         with self._lock:
             workers = list(self._workers.values())
+        self._looks += 1
         for worker in workers:
             worker.silent += 1
             if worker.silent == self._patience.silent:
-                self._say(self._words_of_silence(worker.pulse))
+                others = {each.pulse.nodeid for each in workers if each is not worker}
+                self._say(self._words_of_silence(worker.pulse, others))
             if worker.silent == self._patience.end:
                 self._say(f"llmeval: {_name(worker.pulse)} is ended")
                 self._end(worker.pulse.process)
@@ -100,8 +112,13 @@ class PulseWatch:
         while not self._stopped.wait(SECOND):
             self.look()
 
-    def _words_of_silence(self, pulse: Pulse) -> str:
-        at = f" since it was at {pulse.nodeid}" if pulse.nodeid else ""
+    def _words_of_silence(self, pulse: Pulse, others: Collection[str]) -> str:
+        """With the test that it is at: begun as long ago, and no other worker's. Its last pulse is
+        older than that.
+        """
+        since = self._looks - self._patience.silent + 1
+        begun = [nodeid for nodeid, look in list(self._under_way.items()) if look <= since]
+        at = "".join(f", at {nodeid}" for nodeid in begun if nodeid not in others)
         return (
             f"llmeval: {_name(pulse)} has not been heard of for {self._patience.silent} s{at}: it "
             "is stopped, or in code that does not let go of Python's lock. It is ended after "

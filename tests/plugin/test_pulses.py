@@ -52,13 +52,20 @@ class TestSilence:
 
     def test_one_that_is_not_is_named_with_its_test_and_ended_later(self) -> None:
         seen = Seen()
-        seen.watch.heard(Pulse("gw1", ME, TEST, 0.5))
-        seen.look(4)
+        seen.watch.heard(Pulse("gw1", ME, "an earlier test", 0.5))
+        for nodeid in ("an earlier test", TEST, "of another worker"):
+            seen.watch.began(nodeid)
+        seen.watch.ended("an earlier test")
+        for _ in range(4):
+            seen.watch.heard(Pulse("gw0", ME, "of another worker", 0.5))
+            seen.look(1)
+            seen.watch.began("a younger test")
         assert len(seen.said) == 1
         assert seen.said[0].startswith(
-            f"llmeval: worker gw1 (pid 123) has not been heard of for 3 s since it was at {TEST}: "
+            f"llmeval: worker gw1 (pid 123) has not been heard of for 3 s, at {TEST}: it is stopped"
         )
         assert not seen.ended
+        seen.watch.gone("gw0")
         seen.look(10)
         assert seen.said[1:] == ["llmeval: worker gw1 (pid 123) is ended"]
         assert seen.ended == [ME]
@@ -145,7 +152,7 @@ def test_stopped(llm_item, llm_prediction):
         assert process.returncode == 0, output
         pytest.LineMatcher(output.splitlines()).fnmatch_lines(
             [
-                "llmeval: worker gw? (pid *) has not been heard of for 2 s since it was at *f1]: *",
+                "*llmeval: worker gw? (pid *) has not been heard of for 2 s, at test_own.py:*f1]*",
                 "llmeval: worker gw? (pid *) is ended",
                 "llmeval: worker gw? crashed while running test_own.py::test_stopped[[]m-f1]",
                 "*= 12 passed, 1 crashed in *",
@@ -207,7 +214,7 @@ def test_pytest_timeout_ends_a_test_that_does_not_return(project: Project, metho
 def test_no_process_of_a_killed_controller_is_left(project: Project) -> None:
     """Neither a worker that waits for an answer, nor one in a test that does not return."""
     project.script([{"when": "^slow", "text": "yes", "latency": 600}, {"when": "", "text": "no"}])
-    project.suite("one", [{"id": f"s{n}", "question": "slow", "answer": "yes"} for n in range(4)])
+    project.suite("one", [{"id": f"s{n}", "question": "slow", "answer": "yes"} for n in range(2)])
     project.write("test_own.py", STUCK)
     process = project.spawn("-n2", "-s")
     children: list[psutil.Process] = []
@@ -224,6 +231,6 @@ def test_no_process_of_a_killed_controller_is_left(project: Project) -> None:
     assert not alive
     project.script([{"when": "", "text": "yes"}])
     project.write("enough", "")
-    project.run("-n2", "--llm-resume", "last").assert_outcomes(passed=6)
+    project.run("-n2", "--llm-resume", "last").assert_outcomes(passed=4)
     asked = [line["custom_id"] for line in project.journal()]
-    assert len(asked) == len(set(asked)) == 6
+    assert len(asked) == len(set(asked)) == 4
