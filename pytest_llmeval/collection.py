@@ -20,6 +20,7 @@ import pytest
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import Condition, GateSpec, Prediction, Scored, Suite, Trial, Unneeded
 from pytest_llmeval.reporting import (
+    EndedWorkers,
     Judged,
     MachineryFailure,
     MustPass,
@@ -28,7 +29,7 @@ from pytest_llmeval.reporting import (
     mark_broken,
     mark_unneeded,
 )
-from pytest_llmeval.run import Evaluation
+from pytest_llmeval.run import Evaluation, crash_scores
 
 
 class SuiteFile(pytest.File):
@@ -166,6 +167,8 @@ def attach_judgement(
     item: TrialTest, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> None:
     """Complete the report of a trial that ran under pytest's own protocol."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, EndedWorkers):
+        attach(report, item.trial.id, crash_scores(item.trial, str(call.excinfo.value)), "failure")
     if call.when != "call":
         return
     if item.judged is None:

@@ -20,8 +20,8 @@ import pytest
 from pytest_llmeval.collection import register_tags
 from pytest_llmeval.errors import LlmevalError, SuiteError
 from pytest_llmeval.records import Prediction, Score, Suite, Trial
-from pytest_llmeval.reporting import attach
-from pytest_llmeval.run import Evaluation, Selection, Settings
+from pytest_llmeval.reporting import EndedWorkers, attach
+from pytest_llmeval.run import CRASHED, Evaluation, Selection, Settings, crash_scores
 
 MARK = "llmeval"
 PARAMETER = "llm_trial"
@@ -127,6 +127,8 @@ def attach_scores(
     if skipped and (prediction is None or prediction.failure is None):
         return
     scores = [_passed_score(call, prediction), *item.stash.get(SCORES, {}).values()]
+    if call.excinfo is not None and isinstance(call.excinfo.value, EndedWorkers):
+        scores = [*crash_scores(trial, str(call.excinfo.value)), *scores]
     variant = _variant(item, trial)
     if variant:
         scores = [replace(score, scorer=f"{score.scorer}[{variant}]") for score in scores]
@@ -141,6 +143,8 @@ def _passed_score(call: pytest.CallInfo[None], prediction: Prediction | None) ->
     if call.excinfo is None:
         return Score(PASSED, "right", 1.0)
     problem = call.excinfo.value
+    if isinstance(problem, EndedWorkers):
+        return Score(PASSED, "failure", None, CRASHED, stages=(str(problem),))
     if _is_timeout(problem):
         return Score(PASSED, "failure", None, "timeout")
     if call.when == "call" and isinstance(problem, (AssertionError, pytest.fail.Exception)):

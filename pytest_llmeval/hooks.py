@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,23 @@ import pytest
 
 from pytest_llmeval import functions, reporting
 from pytest_llmeval.collection import GateTest, SuiteFile, TrialTest, attach_judgement
+from pytest_llmeval.controller import ControllerHooks
+from pytest_llmeval.distribution import refusal, version_refusal
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.lean import pass_over, run_lean
 from pytest_llmeval.namesakes import namesake_lines
 from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.reporting import EndedWorkers
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
-from pytest_llmeval.selecting import is_suite, order_as_planned, passed_over, select
+from pytest_llmeval.selecting import (
+    is_suite,
+    order_as_planned,
+    passed_over,
+    select,
+    trials_by_test,
+)
 from pytest_llmeval.visible import visible
-from pytest_llmeval.workers import Broker, BrokerClient, WorkerEvaluation
+from pytest_llmeval.workers import BrokerClient, Heart, WorkerEvaluation
 
 #: The variable by which GitHub Actions names the file whose Markdown it shows with a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -39,6 +49,9 @@ def register(config: pytest.Config, face: Any) -> None:
 
     `face` is the plugin itself, which has the fixtures and the marker.
     """
+    contact = getattr(config, "workerinput", {}).get("llmeval")
+    if contact is not None:
+        _refuse_version(contact["version"])
     try:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
@@ -51,10 +64,25 @@ def register(config: pytest.Config, face: Any) -> None:
         if config.getoption("llm_plan"):
             config.option.dist = "no"  # one process plans, as for --collect-only
         if config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(ControllerHooks(hooks), "llmeval-controller")
+            _refuse_distribution(config)
+            config.pluginmanager.register(hooks.controller, "llmeval-controller")
     else:
-        hooks = WorkerHooks(settings, workerinput["llmeval"])
+        hooks = WorkerHooks(settings, workerinput)
     config.pluginmanager.register(hooks, "llmeval-hooks")
+
+
+def _refuse_version(controller: str) -> None:
+    words = version_refusal(controller)
+    if words is not None:
+        raise pytest.UsageError(words)
+
+
+def _refuse_distribution(config: pytest.Config) -> None:
+    if config.option.collectonly:
+        return
+    words = refusal(config.getoption("dist"), config.getoption("tx"))
+    if words is not None:
+        raise pytest.UsageError(f"{words}\nllmeval: nothing was started")
 
 
 def _options(config: pytest.Config) -> Options:
@@ -158,10 +186,11 @@ class OwnerHooks(Hooks):
 
     def __init__(self, config: pytest.Config, settings: Settings, face: Any):
         self.redactor = settings.redactor
-        super().__init__(Run(settings, say=_sayer(config, self.redactor)))
+        say = _sayer(config, self.redactor)
+        super().__init__(Run(settings, say=say))
         self.config = config
         self.face = face
-        self.broker: Broker | None = None
+        self.controller = ControllerHooks(self.evaluation, say, self._refuse_mistakes)
         self.skipped: set[str] = set()
         self.collected: set[Path] | None = None
 
@@ -198,7 +227,7 @@ class OwnerHooks(Hooks):
                 self.evaluation.abort()
             raise
         keep_from_collector(len(session.items))
-        self._conclude(stopped="")
+        self._conclude(stopped=self.controller.cut_short())
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -241,8 +270,7 @@ class OwnerHooks(Hooks):
         """Whatever happened, leave no process."""
         self.evaluation.abort()
         self.evaluation.settings.close()
-        if self.broker is not None:
-            self.broker.close()
+        self.controller.close()
 
     def _begin(self, selection: Selection) -> None:
         self.evaluation.begin(selection)
@@ -256,7 +284,7 @@ class OwnerHooks(Hooks):
             raise pytest.UsageError(*map(visible, mistakes), "llmeval: nothing was sent")
 
     def _conclude(self, *, stopped: str) -> None:
-        self.evaluation.finish(stopped, self.skipped)
+        self.evaluation.finish(stopped, self.skipped, self.controller.crashes.trials())
         for report in self._last_reports():
             self.config.hook.pytest_runtest_logreport(report=report)
 
@@ -264,6 +292,8 @@ class OwnerHooks(Hooks):
         """What is known only after the last test: the gates, whether too much has failed, and what
         no judge could judge.
         """
+        for nodeid, words in self.controller.crashes.unsettled():
+            yield from reporting.crash_reports(nodeid, words)
         for gate, result in self.evaluation.gate_results():
             yield from reporting.gate_reports(gate.nodeid, gate.location, result)
         count = self.evaluation.failure_count()
@@ -274,38 +304,19 @@ class OwnerHooks(Hooks):
             yield from reporting.judge_failure_reports(words)
 
 
-class ControllerHooks:
-    """What xdist's controller has to do besides: serve the workers."""
-
-    def __init__(self, owner: OwnerHooks):
-        self._owner = owner
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker where the broker is."""
-        owner = self._owner
-        if owner.broker is None:
-            owner.broker = Broker(owner.evaluation)
-        node.workerinput["llmeval"] = {
-            "address": list(owner.broker.address),
-            "key": owner.broker.key.hex(),
-        }
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self) -> None:
-        """A worker has collected, and handed over what it found: stop here if it is unusable."""
-        self._owner._refuse_mistakes()  # noqa: SLF001 - the two classes are one thing
-
-
 class WorkerHooks(Hooks):
     """The hooks of an xdist worker."""
 
     evaluation: WorkerEvaluation
 
-    def __init__(self, settings: Settings, contact: dict[str, Any]):
+    def __init__(self, settings: Settings, workerinput: Mapping[str, Any]):
+        contact = workerinput["llmeval"]
         host, port = contact["address"]
-        client = BrokerClient((host, port), bytes.fromhex(contact["key"]))
+        key = bytes.fromhex(contact["key"])
+        client = BrokerClient((host, port), key)
         super().__init__(WorkerEvaluation(settings, client))
+        self._heart = Heart((host, port), key, workerinput["workerid"])
+        self._heart.beat(client)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -320,10 +331,34 @@ class WorkerHooks(Hooks):
         selection.scorer_versions = settings.scorer_versions(
             {trial.suite.name: trial.suite for trial in selection.trials}.values()
         )
+        selection.tests = trials_by_test(session.items)
         self.evaluation.client.begin(selection)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
+        """As without xdist, but that pytest has its say about a test that ended workers."""
+        if isinstance(item, TrialTest) or functions.trial_of(item) is not None:
+            self._heart.at = item.nodeid, time.perf_counter()
+        if item.nodeid in self.evaluation.client.withdrawn:
+            return None
+        return super().pytest_runtest_protocol(item, nextitem)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """It is at no test any more."""
+        self._heart.at = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Do not run a test again that has ended two workers."""
+        words = self.evaluation.client.withdrawn.get(item.nodeid)
+        if words is not None:
+            raise EndedWorkers(words, pytrace=False)
 
     def pytest_unconfigure(self) -> None:
         """Let go of the broker, and of what scorers keep."""
+        self._heart.stop()
         self.evaluation.client.close()
         self.evaluation.settings.close()
 

@@ -26,9 +26,13 @@ SHOWN: dict[str, tuple[str, str, str | tuple[str, Mapping[str, bool]]]] = {
     "wrong": ("wrong", "w", ("WRONG", {"yellow": True})),
     "no_answer": ("no answer", "n", ("NO ANSWER", {"yellow": True})),
     "answered": ("answered", "a", ("ANSWERED", {"cyan": True})),  # and waiting for a judge
+    "crashed": ("crashed", "C", ("CRASHED", {"yellow": True})),  # its worker, and it is run again
     "not_needed": ("not needed", "-", ("NOT NEEDED", {})),
     "failure": ("error", "E", "ERROR"),  # bare: pytest 8.2 prints a markup in the short summary
 }
+
+#: What we call by our own names of tests that have not passed, by pytest's outcome.
+NOT_PASSED = {"failed": "failure", "skipped": "not_needed", "rerun": "crashed"}
 
 #: A failure that the config's `failures: at_most` allows, until the end of the run counts them all.
 TOLERATED = ("tolerated", "E", ("ERROR", {"yellow": True}))
@@ -49,6 +53,12 @@ class MachineryFailure(Exception):
 
 class MustPass(Exception):
     """A wrong answer in a suite that says `each_item: must_pass`."""
+
+
+class EndedWorkers(pytest.fail.Exception):  # type: ignore[misc, name-defined] # an attribute
+    """A test that has ended two of xdist's workers, and is not run again."""
+
+    __module__ = "builtins"  # as pytest's own: reports say it shortly
 
 
 class NotNeeded(pytest.skip.Exception):  # type: ignore[misc, name-defined] # an attribute
@@ -184,15 +194,13 @@ def status(report: pytest.TestReport) -> tuple[str, str, Any] | None:
     if vars(report).get("llm_silent"):
         return ("failed" if report.failed else ""), "", ""
     outcome = vars(report).get("llm_outcome")
-    if outcome is None or report.when != "call" or hasattr(report, "wasxfail"):
+    if outcome is None or hasattr(report, "wasxfail"):
         return None
-    if report.outcome == "failed":
-        return SHOWN["failure"] if outcome == "failure" else None
-    if report.outcome == "skipped":
-        return SHOWN["not_needed"] if outcome == "not_needed" else None
+    if report.when != "call" and outcome != "crashed":
+        return None
     if report.outcome == "passed":
         return TOLERATED if outcome == "failure" else SHOWN[outcome]
-    return None
+    return SHOWN[outcome] if outcome == NOT_PASSED.get(report.outcome) else None
 
 
 def gate_reports(
@@ -233,6 +241,12 @@ def failure_reports(count: FailureCount) -> Iterator[pytest.TestReport]:
     location = ("llmeval", None, "llmeval failures: at_most")
     outcome, longrepr = ("failed", str(count)) if count.too_many else ("passed", None)
     yield from _silent_reports(FAILURES_NODE, location, outcome, longrepr)
+
+
+def crash_reports(nodeid: str, words: str) -> Iterator[pytest.TestReport]:
+    """The reports of a test that ended its worker, and that no worker was left to run again."""
+    location = (nodeid.partition("::")[0], None, nodeid)
+    yield from _silent_reports(nodeid, location, "failed", words)
 
 
 def judge_failure_reports(words: str) -> Iterator[pytest.TestReport]:

@@ -103,6 +103,12 @@ def select(items: Sequence[pytest.Item], *, deselected: bool = False) -> Selecti
     return selection
 
 
+def trials_by_test(items: Sequence[pytest.Item]) -> dict[str, str]:
+    """The ids of trials by the node ids of their tests."""
+    found = ((item, getattr(item, "trial", None) or functions.trial_of(item)) for item in items)
+    return {item.nodeid: trial.id for item, trial in found if trial is not None}
+
+
 def order_as_planned(items: list[pytest.Item], settings: Settings) -> None:
     """Sort the trials among the places that trials have: by model, then as they were collected."""
     places = [place for place, item in enumerate(items) if isinstance(item, TrialTest)]

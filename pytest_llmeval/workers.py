@@ -12,9 +12,11 @@ machine who says nothing, or nonsense, keeps nobody waiting.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import (
     Client,
@@ -26,58 +28,27 @@ from multiprocessing.connection import (
 from typing import Any, Protocol
 
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.parcels import (
+    Ask,
+    Chat,
+    Collected,
+    Describe,
+    HasBegun,
+    News,
+    ParcelError,
+    Pulse,
+    Welcome,
+    packed,
+    unpacked,
+    words_for,
+)
+from pytest_llmeval.pulses import SECOND, PulseWatch
 from pytest_llmeval.records import Answer, Request, Settled
 from pytest_llmeval.run import Selection, Settings
+from pytest_llmeval.servers.identity import identity_of
 
 #: How long a worker waits for a reply before it looks around, so that Ctrl-C is quick.
 SLICE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A worker waits for a trial's prediction; it has seen the first `seen` of all."""
-
-    trial_id: str
-    seen: int
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What the trial asked for has come to, if it has; whatever else is new to the worker; for how
-    long the trial has been under way; and why it will never come to anything, if so.
-    """
-
-    found: Settled | None
-    settled: list[Settled]
-    under_way: float
-    never: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Chat:
-    """The `llm` fixture asks something of its own."""
-
-    model: str
-    request: Request
-
-
-@dataclass(frozen=True, slots=True)
-class HasBegun:
-    """A worker has collected, and asks whether another one has handed over the selection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What a worker collected: the run's selection, or the mistakes that stopped it."""
-
-    selection: Selection
-
-
-@dataclass(frozen=True, slots=True)
-class Describe:
-    """The `llm_server` and `llm_run` fixtures want to know the run, or one of its servers."""
-
-    model: str | None
 
 
 class Owner(Protocol):
@@ -103,19 +74,26 @@ class Owner(Protocol):
 
 
 class Broker:
-    """Serves the controller's run to the workers, one thread per connection."""
+    """Serves the controller's run to the workers, one thread per connection.
 
-    def __init__(self, owner: Owner):
+    `withdrawn` are the tests that no worker shall run any more, by node id, and why.
+    """
+
+    def __init__(self, owner: Owner, watch: PulseWatch):
         self._owner = owner
+        self._watch = watch
         self._begun = False
         self._closing = threading.Event()
+        self.withdrawn: Mapping[str, str] = {}
         self.key = secrets.token_bytes(32)
         self._listener = Listener(("127.0.0.1", 0), backlog=64)
         self.address: tuple[str, int] = self._listener.address
         threading.Thread(target=self._accept, name="llmeval-broker", daemon=True).start()
+        watch.start()
 
     def close(self) -> None:
         """Accept nobody any more; connections end with their workers."""
+        self._watch.stop()
         self._closing.set()
         with contextlib.suppress(OSError):
             Client(self.address).close()  # closing a listener does not wake the one who waits at it
@@ -137,27 +115,30 @@ class Broker:
             deliver_challenge(connection, self.key)
             answer_challenge(connection, self.key)
             while True:  # what is suppressed is the connection's: _answer raises none of these
-                message = connection.recv()
-                connection.send(self._answer(message))
+                content = connection.recv_bytes()
+                connection.send_bytes(self._answer(content))
 
-    def _answer(self, message: object) -> object:
+    def _answer(self, content: bytes) -> bytes:
         """The reply to a message; trouble travels as the error it is."""
         try:
-            return self._reply(message)
+            return packed(self._reply(unpacked(content)))
         except LlmevalError as error:
-            return error
+            return packed(error)
         except Exception as error:  # noqa: BLE001 - unsaid, it would look as if the run had gone
-            return LlmevalError(f"the run broke off: {type(error).__name__}: {error}")
+            return packed(LlmevalError(f"the run broke off: {type(error).__name__}: {error}"))
 
     def _reply(self, message: object) -> object:
         if isinstance(message, Ask):
             return self._news(message)
+        if isinstance(message, Pulse):
+            self._watch.heard(message)
+            return None
         if isinstance(message, Chat):
             return self._owner.chat(message.model, message.request)
         if isinstance(message, Describe):
             return self._owner.describe(message.model)
         if isinstance(message, HasBegun):
-            return self._begun
+            return Welcome(self._begun, self.withdrawn)
         if isinstance(message, Collected):
             self._owner.begin(message.selection)
             self._begun = True
@@ -171,7 +152,7 @@ class Broker:
         except LlmevalError as error:
             never = str(error)
         under_way = self._owner.under_way(ask.trial_id)
-        return News(found, self._owner.news(ask.seen), under_way, never)
+        return News(found, self._owner.news(ask.seen), under_way, never, self.withdrawn)
 
 
 class BrokerClient:
@@ -183,6 +164,8 @@ class BrokerClient:
         self._known: dict[str, Settled] = {}
         self._seen = 0
         self._under_way: dict[str, float] = {}
+        self._last_reply: float | None = time.perf_counter()
+        self.withdrawn: Mapping[str, str] = {}
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -190,8 +173,15 @@ class BrokerClient:
 
     def begin(self, selection: Selection) -> None:
         """Hand over what this worker collected, if it is the first: a selection may be large."""
-        if not self._call(HasBegun()):
+        welcome: Welcome = self._call(HasBegun())
+        self.withdrawn = welcome.withdrawn
+        if welcome.begun:
+            return
+        try:
             self._call(Collected(selection))
+        except ParcelError as error:
+            mistakes = [*selection.mistakes, words_for(selection, error)]
+            self._call(Collected(Selection(mistakes=mistakes)))
 
     def wait(self, trial_id: str) -> Settled | None:
         """As the scheduler's wait, and nothing is kept of a prediction that was handed out."""
@@ -203,6 +193,7 @@ class BrokerClient:
         self._known.update((settled.trial_id, settled) for settled in news.settled)
         self._under_way = {trial_id: news.under_way}
         self._known.pop(trial_id, None)
+        self.withdrawn = news.withdrawn
         if news.never is not None:
             raise LlmevalError(news.never)
         return news.found
@@ -221,19 +212,70 @@ class BrokerClient:
         about: dict[str, Any] = self._call(Describe(model))
         return about
 
+    def feel(self, pulse: Pulse) -> None:
+        """Tell the controller that this worker lives."""
+        self._call(pulse)
+
+    def seconds_since(self, moment: float) -> float:
+        """Seconds since a moment of time.perf_counter() that were not spent with the controller:
+        those since its last reply, and none while it is waited for.
+        """
+        last = self._last_reply
+        return 0.0 if last is None else time.perf_counter() - max(moment, last)
+
     def _call(self, message: object) -> Any:
         """Send, then wait for the reply in slices."""
         with self._lock:
+            content = packed(message)
+            self._last_reply = None
             try:
-                self._connection.send(message)
+                self._connection.send_bytes(content)
                 while not self._connection.poll(SLICE):
                     pass
-                reply = self._connection.recv()
+                received = self._connection.recv_bytes()
             except (EOFError, OSError) as error:
                 raise LlmevalError("the process that owns the run has gone") from error
+            finally:
+                self._last_reply = time.perf_counter()
+        reply = unpacked(received)
         if isinstance(reply, LlmevalError):
             raise reply
         return reply
+
+
+class Heart:
+    """Tells the controller every second that this worker lives, and at which test it is.
+
+    `at` is that test with the moment of time.perf_counter() at which it began.
+    """
+
+    def __init__(self, address: tuple[str, int], key: bytes, worker: str):
+        self._address, self._key, self._worker = address, key, worker
+        self._stopped = threading.Event()
+        self.at: tuple[str, float] | None = None
+
+    def beat(self, client: BrokerClient) -> None:
+        """Begin, over a connection of its own; `client` knows how long it has waited for others."""
+        run = threading.Thread(target=self._run, args=(client,), name="llmeval-heart", daemon=True)
+        run.start()
+
+    def stop(self) -> None:
+        """Tell no more."""
+        self._stopped.set()
+
+    def _run(self, client: BrokerClient) -> None:
+        process = identity_of(os.getpid())
+        if process is None:
+            return  # it cannot be ended by who it is
+        with (
+            contextlib.suppress(LlmevalError, OSError, EOFError, AuthenticationError),
+            contextlib.closing(BrokerClient(self._address, self._key)) as own,
+        ):
+            while not self._stopped.is_set():
+                nodeid, began = self.at or ("", 0.0)
+                seconds = client.seconds_since(began) if nodeid else 0.0
+                own.feel(Pulse(self._worker, process, nodeid, seconds))
+                self._stopped.wait(SECOND)
 
 
 class WorkerEvaluation:

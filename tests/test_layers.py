@@ -34,7 +34,7 @@ ROOMS = words(
 )
 FACE = words(
     "plugin hooks fixtures collection functions lean namesakes selecting workers reporting"
-    " snapshots"
+    " snapshots controller crashes distribution parcels pulses"
 )
 
 #: From pytest's face down to the words. A unit imports from layers below its own, never sideways.
@@ -43,8 +43,10 @@ LAYERS = (
     ("hooks",),
     ("fixtures", "selecting"),
     ("functions", "lean"),
+    ("controller",),
     ("collection", "namesakes", "workers"),
-    ("reporting", "snapshots"),
+    ("pulses",),
+    ("reporting", "snapshots", "crashes", "distribution", "parcels"),
     ("commands",),
     ("run",),
     ROOMS,

@@ -2,12 +2,14 @@
 
 from pytest_llmeval.run.backing import is_healthy
 from pytest_llmeval.run.conclusion import FailureCount
+from pytest_llmeval.run.crashed import CRASHED, crash_scores
 from pytest_llmeval.run.evaluation import Evaluation
 from pytest_llmeval.run.owner import Run
 from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Options, Settings
 
 __all__ = [
+    "CRASHED",
     "Evaluation",
     "FailureCount",
     "Options",
@@ -15,5 +17,6 @@ __all__ = [
     "SelectedGate",
     "Selection",
     "Settings",
+    "crash_scores",
     "is_healthy",
 ]

@@ -45,6 +45,7 @@ from pytest_llmeval.run.conclusion import (
     selected_parts,
     worth_of,
 )
+from pytest_llmeval.run.crashed import scores_of_crashed
 from pytest_llmeval.run.in_process import forced_slots
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
@@ -137,7 +138,7 @@ class Run:
             return
         backings = backings_of(self.settings, self._say, [*trials, *wave.trials])
         for words in forced_slots(self.settings.config):
-            self._warn(words)
+            self.warn(words)
         refuse_the_impossible(self.settings, trials)
         refuse_the_impossible_of_judges(self.settings, wave)
         if self.settings.options.resume is None and not selection.fixtures:
@@ -163,30 +164,30 @@ class Run:
             now,
             judged=wave.trials,
         )
-        self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
+        self._stopping = stopping_of(self.settings, trials, ledger, self.warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
         found = wave.without_stale(ledger.known)
         known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
         answers = partial(self._told_by_now, known)
         cache = self._cache = cache_of(
-            self.settings.config, dry_run=self.settings.options.dry_run, tell=self._warn
+            self.settings.config, dry_run=self.settings.options.dry_run, tell=self.warn
         )
         turns = turns_of(
             self.settings, self._models, trials, ledger, self._say, wave, answers, cache
         )
         self._scheduler = self._schedule(turns, ledger, known)
         if self.settings.config.telemetry and not self.settings.options.dry_run:
-            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self._warn)
+            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self.warn)
         self._scheduler.start()
 
     def _play(self, replay: Replay, trials: Sequence[Trial], wave: SecondWave) -> None:
         """Take what was recorded for the predictions of this run, and let what was not fail."""
-        self._warn(replay.words)
+        self.warn(replay.words)
         now = datetime.now(timezone.utc)
         ledger = self._ledger = Ledger.open(
             self.settings, trials, now, judged=wave.trials, replay=replay
         )
-        self._stopping = stopping_of(self.settings, trials, ledger, self._warn)
+        self._stopping = stopping_of(self.settings, trials, ledger, self.warn)
         known = wave.without_stale(ledger.known)
         turns = replay_turns(replay, trials, wave, partial(self._told_by_now, known))
         self._scheduler = self._schedule(turns, ledger, known)
@@ -218,9 +219,10 @@ class Run:
         self._ledger.model_opened(live, model)
         words = fewer_slots(model, live.slots)
         if words and words not in self._warned:  # a model that takes turns is opened again
-            self._warn(words)
+            self.warn(words)
 
-    def _warn(self, words: str) -> None:
+    def warn(self, words: str) -> None:
+        """Tell the user at once, and in the report."""
         self._warned.append(words)
         self._say(f"llmeval: {words}")
 
@@ -278,6 +280,11 @@ class Run:
         if self._replay is not None:
             raise LlmevalError(ASKS_NO_MODEL)
 
+    @property
+    def tests(self) -> Mapping[str, str]:
+        """The trials' ids by the node ids of the tests that xdist's workers have collected."""
+        return {} if self._selection is None else self._selection.tests
+
     def take_scores(self, trial_id: str, scores: tuple[Score, ...]) -> None:
         """Keep what a test's report says of its trial.
 
@@ -317,17 +324,20 @@ class Run:
         )
         self._ended = True
 
-    def finish(self, stopped: str, skipped: Collection[str] = ()) -> None:
+    def finish(
+        self, stopped: str, skipped: Collection[str] = (), crashed: Mapping[str, str] = {}
+    ) -> None:
         """Stop the servers, score what no test has scored, and write down what it is worth.
 
         `stopped` says why the tests did not all run, "" when they did: then judges are waited for.
         `skipped` are the node ids of tests that pytest was told to skip: gates among them are not
-        decided.
+        decided. `crashed` are trials whose tests ended xdist's workers, and their words: what
+        ended a worker must not be called here.
         """
         try:
             if not stopped:
                 self._wait_for_judges()
-            self._conclude(stopped, skipped)
+            self._conclude(stopped, skipped, crashed)
         except BaseException:
             self.abort()
             raise
@@ -342,7 +352,7 @@ class Run:
         while not self._scheduler.wait_for_all():
             pass
 
-    def _conclude(self, stopped: str, skipped: Collection[str]) -> None:
+    def _conclude(self, stopped: str, skipped: Collection[str], crashed: Mapping[str, str]) -> None:
         if self._selection is None:
             return
         gates = self._selection.gates
@@ -357,11 +367,12 @@ class Run:
         self._cut_short = bool(stopped)
         for live in self._models.values():
             if live.was_shared:
-                self._warn(shared_words(live.name))
+                self.warn(shared_words(live.name))
         everything, predictions = self._everything(), self._predictions()
         unneeded = self._stopping.unneeded
         self._scores.update(self._stopping.scores)  # what has decided is what is told
         needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
+        self._scores |= scores_of_crashed(needed, predictions, crashed)
         self._score_the_rest(needed, predictions)
         dry_run = self.settings.options.dry_run
         self._scores |= self._wave.complete_all(needed, everything, self._scores)

@@ -25,7 +25,8 @@ class Selection:
     """The trials in the order in which they are sent, the gates, and what else is needed.
 
     `fixtures` says that a test takes `llm` or `llm_server`, `deselected` that -k, -m, --lf or their
-    like left something out; `scorer_versions` are those that the process knows which collected;
+    like left something out; `tests` are the trials' ids by the node ids of their tests, as xdist's
+    workers tell them; `scorer_versions` are those that the process knows which collected;
     `mistakes` are the words of whatever could not be collected, and then nothing is sent.
     """
 
@@ -33,5 +34,6 @@ class Selection:
     gates: list[SelectedGate] = field(default_factory=list)
     fixtures: bool = False
     deselected: bool = False
+    tests: dict[str, str] = field(default_factory=dict)
     scorer_versions: dict[str, str] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)

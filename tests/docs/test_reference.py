@@ -36,6 +36,7 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.manifest import JobStatus
 from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS
+from pytest_llmeval.run.crashed import CRASHED
 from pytest_llmeval.run.validity import SAME_ANSWER
 from pytest_llmeval.scoring.judging import TEMPLATE_MARKERS
 from pytest_llmeval.scoring.math_process import MATH
@@ -266,8 +267,8 @@ def test_every_outcome_and_every_reason_is_in_the_tables() -> None:
     told = {row[0].strip("`") for row in rows("## Outcomes and reasons")}
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     failures = {each.reason for each in kinds if issubclass(each, errors.EngineError)}
-    ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, "server", "scorer", "judge"}
-    ours |= {TEMPLATE_MARKERS, SAME_ANSWER}
+    named = {"server", "scorer", "judge", CRASHED, TEMPLATE_MARKERS, SAME_ANSWER}
+    ours = {*get_args(Outcome), *get_args(NoAnswerReason), *failures, *named}
     assert told - {"outcome", "reason", "---"} == ours
 
 

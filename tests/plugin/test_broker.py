@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import EndpointBusy, LlmevalError, MissingExtraError
+from pytest_llmeval.pulses import Patience, PulseWatch
 from pytest_llmeval.records import Answer, Message, Prediction, Request, Sampling, Settled
 from pytest_llmeval.run import Selection
 from pytest_llmeval.workers import Broker, BrokerClient
@@ -64,7 +65,7 @@ def owner() -> Owner:
 
 @pytest.fixture
 def broker(owner: Owner) -> Iterator[Broker]:
-    broker = Broker(owner)
+    broker = Broker(owner, PulseWatch(print, Patience()))
     yield broker
     broker.close()
 

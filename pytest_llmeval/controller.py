@@ -1,0 +1,135 @@
+"""What pytest-xdist's controller has to do besides owning the run.
+
+It tells workers where the broker is, refuses the run when they cannot start or collect, and sees to
+it that a trial whose worker crashed is run again, or named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_llmeval.crashes import Crashes
+from pytest_llmeval.distribution import version
+from pytest_llmeval.pulses import Patience, PulseWatch
+from pytest_llmeval.run import Run
+from pytest_llmeval.workers import Broker
+
+#: How long it waits for workers that do not get on.
+PATIENCE = Patience()
+
+#: How many workers may die while they collect, before anything is run.
+DEATHS = 2
+
+
+class ControllerHooks:
+    """Hooks of xdist. `refuse` raises pytest's usage error if the user made a mistake."""
+
+    def __init__(self, run: Run, say: Callable[[str], None], refuse: Callable[[], None]):
+        self._run = run
+        self._refuse = refuse
+        self._watch = PulseWatch(say, PATIENCE)
+        self._broker: Broker | None = None
+        self._wanted = 0
+        self._configured: list[str] = []
+        self._collected: set[str] = set()
+        self._died: list[str] = []
+        self._finished: set[str] = set()
+        self.crashes = Crashes()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where the broker is."""
+        if self._broker is None:
+            self._broker = Broker(self._run, self._watch)
+        self._wanted = node.workerinput["workercount"]
+        self._configured.append(node.gateway.id)
+        node.workerinput["llmeval"] = {
+            "address": list(self._broker.address),
+            "key": self._broker.key.hex(),
+            "version": version(),
+        }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any) -> None:
+        """A worker has collected, and handed over what it found: stop here if it is unusable."""
+        self._collected.add(node.gateway.id)
+        self._refuse()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
+        """A worker has ended. One that could not start, or dies while it collects, ends the run:
+        xdist would put another one in its place, and again.
+        """
+        name = node.gateway.id
+        self._watch.gone(name)
+        if error is None or error == "keyboard-interrupt" or name in self._collected:
+            return
+        if name in self._configured[: self._wanted] and not hasattr(node, "workerinfo"):
+            spec = str(node.gateway.spec).removeprefix("execmodel=main_thread_only//")
+            raise pytest.UsageError(f"worker {name} ({spec}) could not start: {_last_line(error)}")
+        self._died.append(name)
+        most = 1 if node.config.getoption("maxworkerrestart") == "0" else DEATHS
+        if len(self._collected) < self._wanted and len(self._died) >= most:
+            raise pytest.UsageError(
+                f"{_named(self._died)} died while collecting: {_last_line(error)}\n"
+                "llmeval: no test was run; -n0 collects in this process and shows where it dies"
+            )
+
+    @pytest.hookimpl(optionalhook=True, trylast=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """Have a trial's test run again: its answer is there, and nothing is asked again."""
+        trial_id = self._run.tests.get(crashitem)
+        if trial_id is None:
+            return  # an ordinary test: xdist names it
+        worker: Any = vars(report)["node"]
+        words = self.crashes.note(crashitem, trial_id, worker.gateway.id)
+        self._run.warn(words)
+        if report.outcome != "failed":
+            return  # pytest-rerunfailures has it run again
+        report.outcome = "rerun"  # type: ignore[assignment] # as pytest-rerunfailures calls it
+        report.longrepr = words
+        vars(report)["llm_outcome"] = "crashed"
+        if self._broker is not None:
+            self._broker.withdrawn = self.crashes.withdrawn()
+        with contextlib.suppress(NotImplementedError):  # such a scheduler does it by itself
+            sched.mark_test_pending(crashitem)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test has begun."""
+        self._watch.began(nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """A test is through."""
+        self._watch.ended(nodeid)
+        if self._broker is not None:
+            self._finished.add(nodeid)
+            self.crashes.settle(nodeid)
+
+    def cut_short(self) -> str:
+        """Why not all tests have run although nobody stopped them; "" when they have."""
+        if self._broker is None:
+            return ""
+        left = sum(nodeid not in self._finished for nodeid in self._run.tests)
+        if not left or not self._collected:
+            return ""
+        tests = "1 test was" if left == 1 else f"{left} tests were"
+        return f"workers crashed, and none was left for what remained: {tests} not run"
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        if self._broker is not None:
+            self._broker.close()
+
+
+def _last_line(error: object) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"^\S*\bUsageError: ", "", lines[-1].strip())
+
+
+def _named(workers: list[str]) -> str:
+    return f"worker {workers[0]}" if len(workers) == 1 else f"workers {', '.join(workers)}"
