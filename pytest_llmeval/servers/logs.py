@@ -64,9 +64,12 @@ def last_section_at(path: Path) -> int:
 
 
 def copy_from(path: Path, start: int, target: Path) -> None:
-    """Copy what a log holds from a place on; all, if it has begun anew since. Raises OSError."""
+    """Append to a file what a log holds from a place on; all, if it has begun anew since. Raises
+    OSError.
+    """
     content = path.read_bytes()
-    target.write_bytes(content[start:] if start < len(content) else content)
+    with target.open("ab") as copy:
+        copy.write(content[start:] if start < len(content) else content)
 
 
 def read_tail(path: Path, count: int) -> tuple[str, ...]:

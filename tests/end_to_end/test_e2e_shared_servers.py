@@ -11,25 +11,37 @@ import pytest
 from tools.real_runs import MODELS, Project, Seen, Session, becomes_true, shipped
 
 MODEL = {**MODELS["tiny-l"], "context": 256}
-LONG = 100
-"""Repeats of twenty items: long after every other run of a test has ended."""
+REPEATS = 40
+"""Of twenty items: such a run is under way for long enough to be held."""
 
 
 @pytest.fixture
 def sharing(project: Project) -> Project:
     """One model, and two suites of which one takes long."""
     project.config(models={"tiny-l": MODEL})
-    project.suite("long", repeats=LONG)
+    project.suite("long", repeats=REPEATS)
     project.suite("short", items=shipped("arithmetic", 10))
     return project
 
 
-def long_run(project: Project, *arguments: str) -> Session:
-    """A run that goes on for as long as anybody looks; its server answers."""
-    session = project.start("suites/long.yaml", *arguments)
-    assert becomes_true(lambda: project.lines() > 10 or session.over)
+def held_run(project: Project) -> Session:
+    """A run in the middle of its work, which stands still; its server answers."""
+    known = len(project.journals())
+    session = project.start("suites/long.yaml")
+    assert becomes_true(lambda: len(project.journals()) > known or session.over)
+    hold(session)
     assert not session.over, session.text
     return session
+
+
+def hold(session: Session) -> None:
+    for seen in session.processes("pytest"):
+        seen.process.suspend()
+
+
+def go_on(session: Session) -> None:
+    for seen in session.processes("pytest"):
+        seen.process.resume()
 
 
 def servers(*sessions: Session) -> list[Seen]:
@@ -61,54 +73,56 @@ def short_run(project: Project, *arguments: str) -> tuple[Session, set[int]]:
 
 
 def test_two_runs_at_once_have_one_server_and_say_so(sharing: Project) -> None:
-    first = long_run(sharing)
+    first = held_run(sharing)
     server = the_server(first)
     second, own = short_run(sharing)
     assert second.wait() == 0, second.text
     assert own == set(), "it has found the one that was there"
     assert "another run has used its server at the same time" in " ".join(second.text.split())
     assert len(sharing.rows("predictions")) == 10
-    before = sharing.lines()
-    assert becomes_true(lambda: sharing.lines() > before + 10), "the first one goes on"
     assert the_server(first) == server
-    kill(first)
-    assert becomes_true(lambda: is_gone(server)), "with the last one it ends"
+    go_on(first)
+    assert first.wait() == 0, first.text
+    assert "another run has used its server at the same time" in " ".join(first.text.split())
+    assert is_gone(server), "with the last one it has ended"
 
 
 def test_a_run_whose_companion_is_killed_goes_on_with_the_server(sharing: Project) -> None:
-    starter = long_run(sharing)
+    starter = held_run(sharing)
     server = the_server(starter)
-    second = sharing.start("suites/long.yaml")
-    known = sharing.lines()
-    assert becomes_true(lambda: len(sharing.journals()) == 2 and sharing.lines() > known + 50)
+    second = held_run(sharing)
     kill(starter)
-    before = sharing.lines()
-    assert becomes_true(lambda: sharing.lines() > before + 50)
-    assert not is_gone(server)
-    assert not second.over, second.text
-    kill(second)
-    assert becomes_true(lambda: is_gone(server))
+    go_on(second)
+    assert second.wait() == 0, second.text
+    assert servers(second) == []
+    assert "its server ended" not in second.text
+    assert is_gone(server)
+
+
+def test_a_server_ends_when_all_who_use_it_are_killed(sharing: Project) -> None:
+    sessions = [held_run(sharing), held_run(sharing)]
+    server = the_server(sessions[0])
+    for session in sessions:
+        kill(session)
+    assert becomes_true(lambda: is_gone(server) and not servers(*sessions))
 
 
 def test_a_server_that_dies_is_restarted_once_for_all_who_use_it(sharing: Project) -> None:
-    first = long_run(sharing)
-    second = sharing.start("suites/long.yaml")
-    assert becomes_true(lambda: len(sharing.journals()) == 2)
-    server = the_server(first)
+    sessions = [held_run(sharing), held_run(sharing)]
+    server = the_server(sessions[0])
     server.kill()
-    assert becomes_true(lambda: len(new := servers(first, second)) == 1 and new != [server])
-    after = sharing.journals()
-    assert becomes_true(
-        lambda: all(
-            len(sharing.journals()[path]) > len(content) + 2000 for path, content in after.items()
-        )
-    ), "both go on"
-    assert len(servers(first, second)) == 1
-    kill(first)
-    kill(second)
+    assert becomes_true(lambda: is_gone(server))
+    for session in sessions:
+        go_on(session)
+    seen: set[int] = set()
+    while not all(session.over for session in sessions):
+        seen |= {each.process.pid for each in servers(*sessions)}
+        time.sleep(0.1)
+    assert [session.wait() for session in sessions] == [0, 0], sessions[0].text
+    assert len(seen - {server.process.pid}) == 1
     counts = sharing.answers()
-    assert max(counts.values()) <= 2, "once in each run"
-    assert becomes_true(lambda: not servers(first, second))
+    assert len(counts) == 20 * REPEATS
+    assert set(counts.values()) == {2}, "once in each run"
 
 
 def test_the_log_of_a_shared_server_is_in_the_folder_of_each_run_without_older_ones(
@@ -139,7 +153,7 @@ LATENCY = {"only": "tiny-l/plain", "metric": "latency", "at_most": "60 s", "perc
 def test_a_run_has_a_server_of_its_own_where_another_could_change_what_it_measures(
     sharing: Project, model: dict[str, Any], suite: dict[str, Any], arguments: tuple[str, ...]
 ) -> None:
-    first = long_run(sharing)
+    first = held_run(sharing)
     sharing.config(models={"tiny-l": {**MODEL, **model}})
     sharing.suite("short", items=shipped("arithmetic", 10), **suite)
     second, own = short_run(sharing, *arguments)
