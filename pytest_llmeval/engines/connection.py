@@ -13,13 +13,11 @@ from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from pytest_llmeval.engines.bounded import BODY_LIMIT
 from pytest_llmeval.errors import BadAnswer, EndpointTimeout, EndpointUnreachable, EngineError
 
 HEAD_LIMIT = 64 * 1024
 """Bytes a reply may have before its headers are complete."""
-
-BODY_LIMIT = 64 * 1024 * 1024
-"""Bytes of a whole reply; the longest answers with log probabilities take a few megabytes."""
 
 STALE_WITHIN = 1.0
 """Seconds within which a server that had closed an idle connection lets us know.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from pytest_llmeval.engines.bounded import UNPACKED, packing_of
 from pytest_llmeval.errors import EndpointTimeout, EndpointUnreachable
+
+if TYPE_CHECKING:
+    import httpx
+
+FETCH_LIMIT = 16 * 1024 * 1024
+"""Bytes of an answer about a server's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +65,31 @@ def _send(
     import httpx  # takes 0.1 s to import
 
     try:
-        response = httpx.request(
+        with httpx.stream(
             method,
             url,
-            headers=dict(headers),
+            headers={**UNPACKED, **headers},
             content=body,
             timeout=timeout,
             trust_env=False,
             verify=not url.startswith("http:"),  # reading the certificates takes 20 ms of CPU
-        )
+        ) as response:
+            return _read(response)
     except httpx.TimeoutException:
         return Fetched(None, error=f"no answer within {timeout:g} s", timed_out=True)
     except httpx.ConnectError as error:
         return Fetched(None, error=f"cannot connect: {error}")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return Fetched(None, error=f"{type(error).__name__}: {error}")
-    return Fetched(response.status_code, response.content)
+
+
+def _read(response: httpx.Response) -> Fetched:
+    packing = packing_of(response)
+    if packing:
+        return Fetched(None, error=f"it is compressed ({packing}), which nobody asked for")
+    body = bytearray()
+    for piece in response.iter_raw():
+        body += piece
+        if len(body) > FETCH_LIMIT:
+            return Fetched(None, error=f"an answer of more than {FETCH_LIMIT:,} bytes")
+    return Fetched(response.status_code, bytes(body))

@@ -30,6 +30,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 llama.cpp (`llm_tokenizer_bpe`); `default` is also how it cuts where a file does not say.
 """
 
+_LONGEST_TOKEN = 1000
+
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 """Values of `tokenizer.ggml.token_type`: gguf.TokenType."""
 
@@ -38,8 +40,20 @@ def tokenizer_of(path: Path) -> Any:
     """Return a `tokenizers.Tokenizer` for the vocabulary of a GGUF.
 
     Raises ConfigError when its kind, or its way of cutting words, is none that is known here: a
-    count by another one would be wrong without a sign of it.
+    count by another one would be wrong without a sign of it. So it does when the file is damaged.
     """
+    try:
+        return _tokenizer_of(path)
+    except ConfigError:
+        raise
+    # Neither gguf nor tokenizers, which is Rust, says what it raises for a header that is none.
+    except Exception as problem:
+        words = str(problem) or type(problem).__name__
+        message = f"tokenizer: {path}: its vocabulary cannot be read, the file is damaged: {words}"
+        raise ConfigError(message) from problem
+
+
+def _tokenizer_of(path: Path) -> Any:
     fields = _fields(path)
     kind = fields.get("tokenizer.ggml.model")
     if kind == "gpt2":
@@ -88,6 +102,9 @@ def _sentencepiece(fields: dict[str, Any]) -> Any:
     from tokenizers import Tokenizer, models, normalizers
 
     ids, scores = _ids(fields), fields["tokenizer.ggml.scores"]
+    longest = max(map(len, ids), default=0)
+    if longest > _LONGEST_TOKEN:  # each is cut everywhere
+        raise ValueError(f"a token of {longest:,} characters")
     kinds = _kinds(fields)
     merges = [
         (-scores[number], ids[token[:cut]], ids[token[cut:]], token[:cut], token[cut:])

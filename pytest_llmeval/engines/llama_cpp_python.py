@@ -126,7 +126,7 @@ def _object(reply: Reply) -> dict[str, Any]:
     """What a worker replied; its refusal as the error that it is."""
     try:
         data = json.loads(reply.body.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise BadAnswer(f"The worker replied with no JSON object, but {reply.body[:200]!r}")

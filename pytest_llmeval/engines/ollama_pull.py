@@ -13,12 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_llmeval.engines.address import parse_address
+from pytest_llmeval.engines.bounded import UNPACKED, lines, whole
 from pytest_llmeval.engines.engine import Endpoint
 from pytest_llmeval.engines.refusals import error_from_reply, without
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, RequestRefused
 
 QUIET_SECONDS = 600.0
 """How long Ollama may say nothing: it does so while it checks what it has got."""
+
+LINE_LIMIT = 2**20
+TOLD_LIMIT = 2**30
+"""Bytes of one line, and of all that Ollama tells while it pulls: some 200 every tenth second."""
 
 TELL_EVERY = 5.0
 """Seconds between two lines for the user."""
@@ -109,7 +114,7 @@ async def _pull_once(
     try:
         async with (
             httpx.AsyncClient(
-                headers=headers,
+                headers={**UNPACKED, **headers},
                 timeout=timeout,
                 trust_env=not address.is_loopback,
                 verify=address.scheme == "https",  # reading the certificates takes 20 ms of CPU
@@ -119,8 +124,10 @@ async def _pull_once(
             ) as response,
         ):
             if response.status_code != 200:
-                raise _refusal(response.status_code, await response.aread(), endpoint)
-            async for line in response.aiter_lines():
+                body = await whole(response, address.place)
+                raise _refusal(response.status_code, body, endpoint)
+            told = lines(response, address.place, longest=LINE_LIMIT, most=TOLD_LIMIT)
+            async for line in told:
                 progress.take(_object(line))
                 now = clock()
                 if not progress.done and now >= next_at:
@@ -143,10 +150,14 @@ def _refusal(status: int, body: bytes, endpoint: Endpoint) -> EngineError:
     )
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: bytes) -> dict[str, Any]:
     """A line's object; one that is none, as of a proxy, is an error in its own words."""
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
         data = None
-    return data if isinstance(data, dict) else {"error": without(line[:200], None)}
+    return (
+        data
+        if isinstance(data, dict)
+        else {"error": without(line[:200].decode("utf-8", "replace"), None)}
+    )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from pytest_llmeval.depth import too_deep_at
 from pytest_llmeval.engines.refusals import quote, without
 from pytest_llmeval.errors import BadAnswer, BadLogprobs, EngineError
 from pytest_llmeval.records import ToolCall
@@ -122,18 +123,26 @@ def milliseconds(timings: dict[str, Any], key: str) -> float | None:
 def call_of(name: str, arguments: object) -> ToolCall:
     """Return a tool call whose arguments are an object, or a text that may hold one."""
     if isinstance(arguments, dict):
-        return ToolCall(name, _recordable(arguments), encode(arguments))
+        raw = encode(arguments)
+        return ToolCall(name, None if _too_deep(raw) else _recordable(arguments), raw)
     if isinstance(arguments, str):
         return ToolCall(name, _parsed_arguments(arguments), arguments)
     return ToolCall(name, None, "" if arguments is None else encode(arguments))
 
 
 def _parsed_arguments(raw: str) -> Mapping[str, Any] | None:
+    if _too_deep(raw):
+        return None
     try:
         value = _decode(raw)
     except (ValueError, RecursionError, Unexpected):
         return None
     return _recordable(value) if isinstance(value, dict) else None
+
+
+def _too_deep(raw: str) -> bool:
+    """Scorers walk through arguments, and would come to the end of Python's stack."""
+    return too_deep_at(raw) is not None
 
 
 def _recordable(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 import httpx
 
 from pytest_llmeval.engines.address import Address
+from pytest_llmeval.engines.bounded import BODY_LIMIT, UNPACKED, pieces
 from pytest_llmeval.engines.connection import (
-    BODY_LIMIT,
     TRAILER_WITHIN,
     Reply,
     Sink,
@@ -33,6 +33,7 @@ class SecureWire:
                 "Accept": "application/json",
                 "Content-Type": "application/json",
                 "User-Agent": "pytest-llmeval",
+                **UNPACKED,
                 **headers,
             },
             limits=httpx.Limits(max_connections=None),
@@ -68,22 +69,14 @@ class SecureWire:
 
     async def _exchange(self, method: str, path: str, body: bytes, sink: Sink | None) -> Reply:
         async with self._client.stream(method, path.lstrip("/"), content=body) as response:
-            pieces = self._limited(response)
+            coming = pieces(response, self._place, BODY_LIMIT)
             content_type = response.headers.get("content-type", "")
             if sink is not None and is_event_stream(response.status_code, content_type):
-                await _pour(pieces, sink)
+                await _pour(coming, sink)
                 whole = b""
             else:
-                whole = b"".join([piece async for piece in pieces])
+                whole = b"".join([piece async for piece in coming])
             return Reply(response.status_code, tuple(response.headers.raw), whole)
-
-    async def _limited(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        size = 0
-        async for piece in response.aiter_bytes():
-            size += len(piece)
-            if size > BODY_LIMIT:
-                raise BadAnswer(f"{self._place} sent an answer of more than {BODY_LIMIT:,} bytes")
-            yield piece
 
 
 def _refusal_behind(error: BaseException | None) -> ConnectionRefusedError | None:
@@ -93,15 +86,15 @@ def _refusal_behind(error: BaseException | None) -> ConnectionRefusedError | Non
     return error
 
 
-async def _pour(pieces: AsyncIterator[bytes], sink: Sink) -> None:
+async def _pour(coming: AsyncIterator[bytes], sink: Sink) -> None:
     """Give the sink all it needs; then a short while, so that the connection can be kept."""
-    async for piece in pieces:
+    async for piece in coming:
         if sink(piece):
             with contextlib.suppress(asyncio.TimeoutError, httpx.HTTPError):
-                await asyncio.wait_for(_drain(pieces), TRAILER_WITHIN)
+                await asyncio.wait_for(_drain(coming), TRAILER_WITHIN)
             return
 
 
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
-    async for _ in pieces:
+async def _drain(coming: AsyncIterator[bytes]) -> None:
+    async for _ in coming:
         pass

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from pytest_llmeval.engines.address import parse_address
-from pytest_llmeval.engines.connection import BODY_LIMIT, Reply
+from pytest_llmeval.engines.bounded import BODY_LIMIT, DOWNLOAD_LIMIT, UNPACKED, lines, whole
+from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.errors import (
     BadAnswer,
     ConfigError,
@@ -39,7 +40,7 @@ class WebClient:
         self._timeout = timeout
         self._key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.AsyncClient(
-            headers={"User-Agent": "pytest-llmeval"},
+            headers={"User-Agent": "pytest-llmeval", **UNPACKED},
             timeout=timeout,
             trust_env=not address.is_loopback,
         )
@@ -71,15 +72,9 @@ class WebClient:
             async with self._client.stream("GET", url) as response:
                 if response.status_code != 200:
                     raise _download_error(response.status_code, url)
-                rest = b""
-                async for piece in response.aiter_bytes():
-                    *whole, rest = (rest + piece).split(b"\n")
-                    for line in whole:
-                        yield line
-                    if len(rest) > BODY_LIMIT:
-                        raise BadAnswer(f"a line of more than {BODY_LIMIT:,} bytes in a download")
-                if rest:
-                    yield rest
+                place = parse_address(url.partition("?")[0]).place
+                async for line in lines(response, place, longest=BODY_LIMIT, most=DOWNLOAD_LIMIT):
+                    yield line
 
     async def close(self) -> None:
         """Close every connection."""
@@ -88,11 +83,16 @@ class WebClient:
     async def _send(self, method: str, path: str, **request: Any) -> Reply:
         headers = {**self._key, **request.pop("headers", {})}
         with self._in_our_words():
-            response = await asyncio.wait_for(
-                self._client.request(method, self._base + path, headers=headers, **request),
-                self._timeout,
+            return await asyncio.wait_for(
+                self._exchange(method, self._base + path, headers, request), self._timeout
             )
-        return Reply(response.status_code, tuple(response.headers.raw), response.content)
+
+    async def _exchange(
+        self, method: str, url: str, headers: dict[str, str], request: dict[str, Any]
+    ) -> Reply:
+        async with self._client.stream(method, url, headers=headers, **request) as response:
+            body = await whole(response, self._place)
+            return Reply(response.status_code, tuple(response.headers.raw), body)
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:

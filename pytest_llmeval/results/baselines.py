@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.atomic import plain, write_text
+from pytest_llmeval.depth import TOO_DEEP, too_deep_at
 from pytest_llmeval.errors import BaselineError, DamagedBaselineError
 from pytest_llmeval.results.folder import condition_slugs
 from pytest_llmeval.results.manifest import ScorerPlan
@@ -172,6 +173,8 @@ def parse_baseline(text: str) -> Baseline:
 
 def _json(text: str) -> Any:
     """What the text of a file says; raises ValueError, DamagedBaselineError where it was ours."""
+    if too_deep_at(text) is not None:
+        raise ValueError(TOO_DEEP)
     try:
         return json.loads(text)
     except ValueError as error:

@@ -165,7 +165,7 @@ def _header(path: Path, first: tuple[int, bytes]) -> dict[str, Any]:
             "models": TypeAdapter(tuple[ModelFacts, ...]).validate_python(data["models"]),
             "rotation": tuple(map(tuple, data["rotation"])),
         }
-    except (ValueError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         raise RunError(
             f"{path}: is no cassette. One is written by llmeval cassette RUN FILE"
         ) from None

@@ -173,6 +173,6 @@ def _read_environment(run: Path) -> dict[str, Any]:
     """Read environment.json; empty where it is missing or is none."""
     try:
         found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

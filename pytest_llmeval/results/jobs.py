@@ -43,7 +43,7 @@ def read_jobs(path: Path) -> tuple[BatchJob, ...]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))["jobs"]
         return tuple(TypeAdapter(list[BatchJob]).validate_python(data))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise RunError(
             f"{path}: holds no batch jobs ({first}). Put it back, or delete it: what is not "

@@ -238,6 +238,6 @@ def read_requests(run: Path, wanted: Collection[str] | None = None) -> dict[str,
                     request = json.loads(line)
                     if wanted is None or request["custom_id"] in wanted:
                         found[request["custom_id"]] = request["body"]
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise RunError(f"{path}:{number}: this is no request: {error}") from None
     return found

@@ -84,7 +84,7 @@ def prediction_from_line(line: bytes) -> Prediction:
         )
     except KeyError as missing:
         raise ValueError(f"it has no {missing}") from missing
-    except (TypeError, IndexError) as error:
+    except (TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no batch result ({error})") from error
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_llmeval.atomic import plain, write_json
+from pytest_llmeval.depth import TOO_DEEP, too_deep_at
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import (
     Check,
@@ -27,6 +28,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.redaction import PLAIN, Redactor
+from pytest_llmeval.results.enclosed import refuse_ways_out
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 
@@ -464,12 +466,18 @@ def lacking(run: Path, what: str) -> RunError:
 
 
 def read_manifest(run: Path) -> Manifest:
-    """Read a run's manifest. Raises `RunError` when it is missing, broken or too new."""
+    """Read a run's manifest. Raises `RunError` when it is missing, broken or too new, and when
+    something in the run's folder leads out of it.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     path = run / MANIFEST
+    refuse_ways_out(run)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if too_deep_at(text) is not None:
+            raise ValueError(TOO_DEEP)  # noqa: TRY301
+        data = json.loads(text)
         schema = data["schema"]
         if isinstance(schema, int) and schema > SCHEMA:
             raise RunError(

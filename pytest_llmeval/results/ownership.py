@@ -93,5 +93,5 @@ def _holder(run: Path) -> str:
         since = datetime.fromisoformat(told["since"])
         here = "" if told["host"] == platform.node() else f" on {told['host']}"
         return f"pid {told['pid']}{here}, since {since:%Y-%m-%d %H:%M:%S}: {told['command']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "it has not said which"

@@ -69,7 +69,7 @@ def read_significance(run: Path) -> dict[str, Any]:
             )
     except FileNotFoundError:
         raise lacking(run, "significance.json") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     return data
 

@@ -73,7 +73,7 @@ def _whole(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             yield json.loads(line)
-        except ValueError:  # torn in an earlier session, and appended to since
+        except (ValueError, RecursionError):  # torn in an earlier session, and appended to since
             continue
 
 

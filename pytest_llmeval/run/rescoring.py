@@ -198,6 +198,7 @@ def _suites(
     for name, path in files.items():
         if name not in plans:
             raise RunError(f"--suite-file {path}: {unknown('suite', name, plans)}")
+    _refuse_outside(origin, root, files)
     left_out = [suite.origin for suite in plans.values() if "::" in suite.origin]
     suites = [
         _load(files.get(suite.name, root / suite.origin), root, origin.plan.limit, data_roots)
@@ -210,6 +211,18 @@ def _suites(
             f"change them and ask again"
         )
     return suites, [f"left out: {name} is a function, judged by pytest itself" for name in left_out]
+
+
+def _refuse_outside(origin: Manifest, root: Path, named: Collection[str]) -> None:
+    """A run may come from somebody else, and what it calls its suite would be read."""
+    real = root.resolve()
+    for suite in origin.plan.suites:
+        place = (root / suite.origin.partition("::")[0]).resolve()
+        if suite.name not in named and not place.is_relative_to(real):
+            raise RunError(
+                f"the run {origin.id} says that its suite {suite.name} is {suite.origin!r}, which "
+                f"is outside of {root}: name the file yourself with --suite-file FILE"
+            )
 
 
 def _load(path: Path, root: Path, limit: int | None, data_roots: Sequence[Path]) -> Suite:

@@ -34,6 +34,10 @@ from pytest_llmeval.servers.gguf_facts import (
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_STRING = 2**24
+MAX_PAIRS = 2**16
+MAX_TENSORS = 2**20
+MAX_STRINGS = 2**23
+"""More than any model has: a thousand entries, a hundred thousand tensors, a million merges."""
 
 _SCALARS = {
     0: struct.Struct("<B"),
@@ -139,8 +143,8 @@ class _Reader:
     def header(self) -> GgufHeader:
         self._check_version()
         tensors, pairs = self._number("<Q"), self._number("<Q")
-        self._plausible(tensors, 24, "tensors")
-        self._plausible(pairs, 13, "metadata entries")
+        self._plausible(tensors, 24, MAX_TENSORS, "tensors")
+        self._plausible(pairs, 13, MAX_PAIRS, "metadata entries")
         values = self._metadata(pairs)
         weights = WeightsSoFar()
         expected = self._expected_size(tensors, alignment(values), weights)
@@ -199,7 +203,7 @@ class _Reader:
             return tuple(int(value) for (value,) in scalar.iter_unpack(data))
         if kind != _STRING:
             raise self._broken(f"a metadata array of unknown type {kind}")
-        self._plausible(length, 8, "strings in one array")
+        self._plausible(length, 8, MAX_STRINGS, "strings in one array")
         for _ in range(length):
             self._skip(self._number("<Q"))
         return None
@@ -251,10 +255,14 @@ class _Reader:
             raise self._truncated(f"at byte {at:,} its header goes on for {count:,} bytes")
         self._left -= count
 
-    def _plausible(self, count: int, least: int, what: str) -> None:
-        """Refuse a count that the rest of the file has no room for, before looping over it."""
+    def _plausible(self, count: int, least: int, most: int, what: str) -> None:
+        """Refuse a count that the rest of the file has no room for, or that is more than `most`,
+        before looping over it.
+        """
         if count * least > self._left:
             raise self._truncated(f"its header speaks of {count:,} {what}")
+        if count > most:
+            raise self._broken(f"{count:,} {what}, and {most:,} are the most that is read")
 
     def _truncated(self, reason: str) -> ModelFileError:
         return ModelFileError(

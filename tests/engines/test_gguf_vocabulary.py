@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -11,8 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pytest_llmeval.engines.gguf_vocabulary import tokenizer_of
 from pytest_llmeval.engines.tokens import load_tokenizer
+from pytest_llmeval.errors import ConfigError
 
 PIECES = (
     *("the capital of France", "12345 + 678 = 91011", " ... ,, '' ", "don't WE'VE they'll"),
@@ -87,3 +92,51 @@ def test_words_are_cut_as_llama_cpp_cuts_them(
     )
     tokenizer = load_tokenizer(str(path))
     assert [tokenizer.count(text) for text in texts(100)] == json.loads(told.stdout)
+
+
+@pytest.fixture(scope="module")
+def small(
+    vocabulary: tuple[list[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    path = tmp_path_factory.mktemp("small") / "small.gguf"
+    write_gguf(path, *vocabulary, "qwen2")
+    return path.read_bytes()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_damaged_vocabulary_is_refused_or_read(
+    small: bytes, tmp_path: Path, data: st.DataObject
+) -> None:
+    damaged = bytearray(small)
+    for place in data.draw(st.lists(st.integers(4, 20_000), min_size=1, max_size=8)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(damaged)
+    with contextlib.suppress(ConfigError):  # any other exception is a mistake of the reader
+        assert tokenizer_of(path).get_vocab_size() > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\3\0\0\0" + b"\xff" * 16 + bytes(64)])
+def test_what_is_no_vocabulary_says_so(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "none.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="its vocabulary cannot be read, the file is damaged: "):
+        tokenizer_of(path)
+
+
+def test_a_token_of_a_page_is_no_token(tmp_path: Path) -> None:
+    import gguf
+
+    path = tmp_path / "long.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(["a", "b" * 100_000])
+    writer.add_token_scores([0.0, 0.0])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(ConfigError, match="a token of 100,000 characters"):
+        tokenizer_of(path)

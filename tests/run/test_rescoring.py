@@ -547,3 +547,19 @@ def test_a_suite_that_was_asked_in_full_is_judged_as_such(bench: Workbench, agai
     (folder,) = [path for path in (bench.root / "runs").iterdir() if path.is_dir()]
     assert read_manifest(folder).stopping == ()
     assert metric(again(folder), "exact").interval.method == "wilson"
+
+
+@pytest.mark.parametrize("origin", ["../../elsewhere.yaml", "/etc/elsewhere.yaml"])
+def test_a_run_of_somebody_else_does_not_say_which_file_is_read(
+    asked: Workbench, again: Again, origin: str
+) -> None:
+    run = asked.run(suite(asked))
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    manifest["plan"]["suites"][0]["origin"] = origin
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8", newline="")
+    with pytest.raises(RunError) as caught:
+        again(run)
+    assert f"says that its suite sums is {origin!r}, which is outside of {asked.root}" in str(
+        caught.value
+    )
+    assert "name the file yourself with --suite-file FILE" in str(caught.value)

@@ -223,6 +223,32 @@ def test_an_unknown_version_is_named_with_the_known_ones(
     assert "readable are versions 2 and 3" in told
 
 
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((2**20 + 1, 0), "1,048,577 tensors, and 1,048,576 are the most that is read"),
+        ((0, 2**16 + 1), "65,537 metadata entries, and 65,536 are the most that is read"),
+    ],
+)
+def test_counts_that_no_model_has_are_refused_however_large_the_file(
+    write: Write, counts: tuple[int, int], words: str
+) -> None:
+    path = write(b"GGUF" + struct.pack("<IQQ", 3, *counts) + bytes(2**25))
+    assert refusal(path) == f"{path}: is damaged: its header has {words}"
+
+
+def test_a_long_array_of_texts_is_refused_before_it_is_walked(write: Write) -> None:
+    key = struct.pack("<Q1sIIQ", 1, b"k", 9, 8, 2**23 + 1)
+    path = write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + bytes(2**26 + 64))
+    assert "8,388,609 strings in one array, and 8,388,608 are the most" in refusal(path)
+
+
+def test_arrays_within_arrays_are_refused(write: Write) -> None:
+    key = struct.pack("<Q1sI", 1, b"k", 9) + struct.pack("<IQ", 9, 1) * 100_000
+    path = write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key)
+    assert "a metadata array of unknown type 9" in refusal(path)
+
+
 @pytest.mark.parametrize("counts", [(2**63, 0), (0, 2**63), (10**7, 10**7)])
 def test_absurd_counts_are_refused_before_anything_is_read(
     write: Write, counts: tuple[int, int]
