@@ -321,12 +321,12 @@ def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Re
     out of what was printed and logged meanwhile.
     """
     if report.longrepr:
-        words = str(report.longrepr)
-        clean = redactor.text(words)
-        if clean != words:
-            if isinstance(report.longrepr, tuple):  # of a test that was skipped
-                path, line, reason = report.longrepr
-                report.longrepr = path, line, redactor.text(reason)
-            else:  # as plain text, which has no colours, and no lines that could be left out
+        if isinstance(report.longrepr, tuple):  # of a test that was skipped
+            path, line, reason = report.longrepr
+            report.longrepr = path, line, redactor.text(reason)
+        else:
+            words = str(report.longrepr)
+            clean = redactor.text(words)
+            if clean != words:  # as plain text, which has no colours, and can leave no lines out
                 report.longrepr = clean
     report.sections = [(name, redactor.text(content)) for name, content in report.sections]

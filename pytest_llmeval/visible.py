@@ -27,12 +27,19 @@ _SUSPECT = re.compile(f"[{_HIDDEN}{_JOINERS}{_SELECTORS}]")
 _JOINED = re.compile(rf"[^\x00-\x7f{_HIDDEN}{_JOINERS}]")
 _SELECTOR = re.compile(f"[{_SELECTORS}]")
 
+# GitHub's runners obey lines that begin so, whoever has written them: they set what later steps
+# see, hide words from the log, or end its being read.
+_COMMAND = re.compile(r"^([ \t]*)(::|##\[)", re.MULTILINE)
+
 
 def visible(text: str) -> str:
-    r"""Text as a terminal may be given it: all that acts or hides as its escape, but `\n` and tab.
+    r"""Text as a terminal may be given it: all that acts or hides as its escape, but `\n` and tab,
+    and lines that a runner of GitHub would obey.
 
     What is visible already stays as it is, so that it may be done twice.
     """
+    if "::" in text or "##[" in text:
+        text = _COMMAND.sub(_as_text, text)
     if text.isascii() and text.isprintable():  # nearly always
         return text
     return _SUSPECT.sub(_escape, text)
@@ -41,6 +48,10 @@ def visible(text: str) -> str:
 def visible_json(document: str) -> str:
     """The same for a JSON document, by escapes of JSON: it reads back as it was."""
     return _SUSPECT.sub(_json_escape, document)
+
+
+def _as_text(found: re.Match[str]) -> str:
+    return f"{found[1]}\\x{ord(found[2][0]):02x}{found[2][1:]}"
 
 
 def _escape(found: re.Match[str]) -> str:

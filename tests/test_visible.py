@@ -71,3 +71,18 @@ def test_json_reads_back_as_it_was_and_hides_nothing(value: object) -> None:
     shown = visible_json(json.dumps(value, ensure_ascii=False, indent=2))
     assert json.loads(shown) == value
     assert visible(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("::error::broken", r"\x3a:error::broken"),
+        ("a\n  ::stop-commands::x\n", "a\n  \\x3a:stop-commands::x\n"),
+        ("##[add-mask]a", r"\x23#[add-mask]a"),
+        ("suites/a.yaml::m/plain::one", "suites/a.yaml::m/plain::one"),
+        ("## [a heading]", "## [a heading]"),
+    ],
+)
+def test_no_line_is_a_command_to_a_runner_of_github(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible(shown) == shown
