@@ -16,6 +16,7 @@ from pytest_llmeval.orchestrator.config import ServerConfig
 from pytest_llmeval.orchestrator.front_door.door import open_front_door
 from pytest_llmeval.orchestrator.listening import listen
 from pytest_llmeval.probes.faults import FaultProxy
+from pytest_llmeval.pulses import Patience, PulseWatch
 from pytest_llmeval.servers import embedded, llama_cpp_worker
 from pytest_llmeval.servers.command import build_command
 from pytest_llmeval.servers.ollama import OllamaServer
@@ -62,7 +63,8 @@ def proxy(stack: ExitStack) -> None:
 
 
 def broker(stack: ExitStack) -> None:
-    stack.callback(Broker(None).close)  # type: ignore[arg-type]  # nobody asks it anything
+    watch = PulseWatch(print, Patience())
+    stack.callback(Broker(None, watch).close)  # type: ignore[arg-type]  # nobody asks it anything
 
 
 @pytest.mark.parametrize("opened", [proxy, broker])
