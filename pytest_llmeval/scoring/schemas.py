@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmeval.scoring.extraction import brief
 from pytest_llmeval.scoring.json_reading import loaded_json
-from pytest_llmeval.scoring.pattern import check_pattern, search
+from pytest_llmeval.scoring.pattern import TIME_LIMIT, check_pattern, search
 
 if TYPE_CHECKING:
     from jsonschema import FormatChecker
@@ -47,12 +50,14 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
     """The most telling way in which a value breaks a schema, with its place; None when it does not.
 
     Raises:
-        ValueError: the schema refers to something that is not in it.
+        ValueError: the schema refers to something that is not in it, or to itself without end.
+        TimeoutError: a pattern, or all patterns together, took too long.
 
     """
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
+    token = _spent.set(_Spent())
     try:
         if schema.is_valid(value):
             return None
@@ -60,7 +65,49 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
     except Unresolvable as problem:
         message = f"the schema refers to {problem.ref!r}, which is not in it; nothing is fetched"
         raise ValueError(message) from None
+    except RecursionError:
+        raise ValueError("the schema refers to itself without end") from None
+    finally:
+        _spent.reset(token)
     return _told(mistake)
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What one answer has cost so far: references followed, and seconds in patterns."""
+
+    references: int = 0
+    seconds: float = 0.0
+
+
+_spent: ContextVar[_Spent] = ContextVar("spent")
+
+_MOST_REFERENCES = 50_000
+_MOST_SECONDS = 5 * TIME_LIMIT
+
+
+def _search(pattern: str, text: str) -> bool:
+    """As `search`; an answer of a thousand texts takes no thousand times the limit."""
+    spent, begun = _spent.get(), time.perf_counter()
+    found = search(pattern, text) is not None
+    spent.seconds += time.perf_counter() - begun
+    if spent.seconds > _MOST_SECONDS:
+        raise TimeoutError(f"the patterns of the schema took longer than {_MOST_SECONDS:g} s")
+    return found
+
+
+def _counted(follow: Any) -> Any:
+    """Follow a reference; some that refer twice to what refers twice are followed for years."""
+
+    def counted(validator: Any, target: Any, value: Any, schema: Any) -> Any:
+        spent = _spent.get()
+        spent.references += 1
+        if spent.references > _MOST_REFERENCES:
+            message = f"more than {_MOST_REFERENCES:,} references were followed for one answer"
+            raise ValueError(message)
+        return follow(validator, target, value, schema)
+
+    return counted
 
 
 def _told(mistake: Any) -> str:
@@ -79,12 +126,13 @@ def _draft() -> Any:
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
         "multipleOf": _multiple_of,
+        **{key: _counted(Draft202012Validator.VALIDATORS[key]) for key in ("$ref", "$dynamicRef")},
     }
     return extend(Draft202012Validator, ours)  # type: ignore[no-untyped-call] # its stub has no types
 
 
 def _pattern(_: Any, wanted: str, value: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not search(wanted, value):
+    if isinstance(value, str) and not _search(wanted, value):
         yield _mistake(f"{value!r} does not match {wanted!r}")
 
 
@@ -93,7 +141,7 @@ def _pattern_properties(
 ) -> Iterator[ValidationError]:
     for each, schema in wanted.items() if isinstance(value, Mapping) else ():
         for key, inner in value.items():
-            if search(each, key):
+            if _search(each, key):
                 yield from validator.descend(inner, schema, path=key, schema_path=each)
 
 
@@ -102,7 +150,7 @@ def _additional_properties(
 ) -> Iterator[ValidationError]:
     patterns = schema.get("patternProperties", {})
     for key, inner in value.items() if isinstance(value, Mapping) else ():
-        if key in schema.get("properties", {}) or any(search(each, key) for each in patterns):
+        if key in schema.get("properties", {}) or any(_search(each, key) for each in patterns):
             continue
         if wanted is False:
             yield _mistake(f"Additional properties are not allowed ({key!r} was unexpected)")

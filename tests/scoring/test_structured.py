@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_llmeval.errors import ScorerError
 from pytest_llmeval.records import Answer, FinishReason, Item, Score, ScorerSpec
+from pytest_llmeval.scoring import schemas
 from pytest_llmeval.scoring.scorer import make_scorer
 
 
@@ -223,6 +224,35 @@ def test_an_items_schema_that_is_none_is_the_items_fault(
 def test_a_reference_to_elsewhere_is_never_fetched() -> None:
     with pytest.raises(ValueError, match=r"'http://127\.0\.0\.1:1/x', .* nothing is fetched"):
         judged("json_schema", "{}", schema={"$ref": "http://127.0.0.1:1/x"})
+
+
+@pytest.mark.parametrize("where", ["file:///etc/passwd", "other.json", "#/$defs/none"])
+def test_a_reference_to_a_file_is_not_read(where: str) -> None:
+    with pytest.raises(ValueError, match="which is not in it; nothing is fetched"):
+        judged("json_schema", "{}", schema={"$ref": where})
+
+
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#"}, {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#"}}}]
+)
+def test_a_schema_that_is_only_itself_is_told(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="the schema refers to itself without end"):
+        judged("json_schema", "{}", schema=schema)
+
+
+def test_references_that_double_are_not_followed_for_years() -> None:
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 60)}
+    schema = {"$ref": "#/$defs/a59", "$defs": {"a0": {}, **twice}}
+    with pytest.raises(ValueError, match="more than 50,000 references were followed for one"):
+        judged("json_schema", "{}", schema=schema)
+
+
+def test_an_answer_of_many_texts_does_not_multiply_the_time_of_patterns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schemas, "_MOST_SECONDS", 0.0)
+    with pytest.raises(TimeoutError, match="the patterns of the schema took longer than 0 s"):
+        judged("json_schema", '["a", "b"]', schema={"items": {"pattern": "^a"}})
 
 
 LETTERS: dict[str, Any] = {"patternProperties": {r"^\p{L}$": {}}}
