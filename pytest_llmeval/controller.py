@@ -46,6 +46,7 @@ class ControllerHooks:
         """Tell a worker where the broker is."""
         if self._broker is None:
             self._broker = Broker(self._run, self._watch)
+        _outlive(node)
         self._wanted = node.workerinput["workercount"]
         self._configured.append(node.gateway.id)
         node.workerinput["llmeval"] = {
@@ -124,6 +125,19 @@ class ControllerHooks:
         """Serve nobody any more."""
         if self._broker is not None:
             self._broker.close()
+
+
+def _outlive(node: Any) -> None:
+    """Have xdist survive that a worker dies before its death is noticed: what is sent to it then is
+    lost, and handed out again as soon as it is.
+    """
+    send = node.sendcommand
+
+    def sendcommand(name: str, **kwargs: object) -> None:
+        with contextlib.suppress(OSError):
+            send(name, **kwargs)
+
+    node.sendcommand = sendcommand
 
 
 def _last_line(error: object) -> str:

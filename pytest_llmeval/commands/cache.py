@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 from filelock import Timeout
 
+from pytest_llmeval.commands.runs import shown_size
+from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.paths import cache_folder
 from pytest_llmeval.inputs.sections import size_in_bytes
@@ -33,9 +35,9 @@ app = typer.Typer(no_args_is_help=True, help="See which answers are kept, or let
 def stats() -> None:
     """Say how many answers are kept from run to run, and where."""
     path = answers_file()
-    typer.echo(f"file      {path}")
+    say(f"file      {path}")
     for line in stock_lines(_looked_at(path)):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -49,12 +51,12 @@ def prune(
     except ValueError as error:
         raise LlmevalError(f"SIZE: {error}") from None
     if not path.exists():
-        typer.echo("no answers are kept")
+        say("no answers are kept")
         return
     with _in_words(path), contextlib.closing(connected(path)) as connection:
         gone = shrink(connection, most)
         left = stock_of(connection)
-    typer.echo(f"{gone:,} answers let go; {left.answers:,} are left in {_shown(left.size)}")
+    say(f"{gone:,} answers let go; {left.answers:,} are left in {shown_size(left.size)}")
 
 
 @app.command()
@@ -64,7 +66,7 @@ def clear() -> None:
     with _in_words(path):
         count = _count(path)
         removed(path)
-    typer.echo("no answers are kept" if count == 0 else f"{_answers(count)} let go")
+    say("no answers are kept" if count == 0 else f"{_answers(count)} let go")
 
 
 def answers_file() -> Path:
@@ -77,7 +79,7 @@ def stock_lines(stock: Stock | None) -> Iterator[str]:
     if stock is None or stock.oldest is None or stock.newest is None:
         yield "answers   0"
         return
-    yield f"answers   {stock.answers:,} in {_shown(stock.size)}"
+    yield f"answers   {stock.answers:,} in {shown_size(stock.size)}"
     yield f"last use  {_day(stock.newest)}; of the one that goes first: {_day(stock.oldest)}"
 
 
@@ -116,10 +118,6 @@ def _in_words(path: Path) -> Iterator[None]:
 
 def _answers(count: int | None) -> str:
     return "all answers" if count is None else f"{count:,} answers"
-
-
-def _shown(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
 
 
 def _day(seconds: int) -> str:

@@ -78,7 +78,7 @@ def _row(facts: RunFacts) -> tuple[str, ...]:
         str(len({condition.model for condition in plan.conditions})) if plan else "-",
         str(len(plan.suites)) if plan else "-",
         facts.status,
-        _size(facts.bytes),
+        shown_size(facts.bytes),
     )
 
 
@@ -91,7 +91,8 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _size(count: int) -> str:
+def shown_size(count: int) -> str:
+    """Bytes for people: `1.3 MB`."""
     return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"
 
 
@@ -122,9 +123,9 @@ def prune_lines(chosen: Sequence[RunFacts], *, deleting: bool) -> Iterator[str]:
         return
     verb = "deleting" if deleting else "would delete"
     for facts in chosen:
-        yield f"{verb} {facts.path} ({facts.status}, {_size(facts.bytes)})"
+        yield f"{verb} {facts.path} ({facts.status}, {shown_size(facts.bytes)})"
     if not deleting:
-        total = _size(sum(facts.bytes for facts in chosen))
+        total = shown_size(sum(facts.bytes for facts in chosen))
         yield f"{len(chosen)} in all, {total}; nothing is deleted yet: add --yes"
 
 

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.adapters import Adapter
 from pytest_llmeval.inputs.credentials import find_secrets
 from pytest_llmeval.inputs.documents import Document, read_document
-from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, unknown
+from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, shown, unknown
 from pytest_llmeval.inputs.models import (
     OFFERED_ENGINES,
     ModelConfig,
@@ -34,7 +34,15 @@ from pytest_llmeval.inputs.sampling import (
     SamplingSettings,
     read_samplings,
 )
-from pytest_llmeval.inputs.sections import NAME, NAME_RULE, Section, Share, Size, read_section
+from pytest_llmeval.inputs.sections import (
+    NAME,
+    NAME_RULE,
+    SIZE_SCHEMA,
+    Section,
+    Share,
+    read_section,
+    size_in_bytes,
+)
 from pytest_llmeval.inputs.urls import checked_url, checked_urls
 
 CONFIG_FOLDER = "config"
@@ -60,10 +68,23 @@ class ResumeSection(Section):
     )
 
 
+LEAST_CACHE = 2**20
+"""Bytes: the file takes some itself."""
+
 CacheMode = Literal["read-write", "read", "refresh", "off"]
 """What a run does with answers that were given before: takes and keeps them, only takes them, asks
 again and keeps what it is told, or neither.
 """
+
+
+def _cache_size(value: Any) -> int:
+    size = size_in_bytes(value)
+    if size < LEAST_CACHE:
+        raise ValueError(f"expected at least 1 MiB, found {shown(value)}; mode: off keeps nothing")
+    return size
+
+
+CacheSize = Annotated[int, PlainValidator(_cache_size), WithJsonSchema(SIZE_SCHEMA)]
 
 
 class CacheSection(Section):
@@ -74,8 +95,8 @@ class CacheSection(Section):
         description="read-write takes and keeps answers, read only takes them, refresh asks all "
         "again and keeps the new ones, off does neither.",
     )
-    size: Size = Field(
-        default=2**30, ge=2**20, description="What they may take on the disk, such as 1 GiB."
+    size: CacheSize = Field(
+        default=2**30, description="What they may take on the disk, such as 1 GiB."
     )
 
 

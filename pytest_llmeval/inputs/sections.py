@@ -109,9 +109,9 @@ def size_in_bytes(value: Any) -> int:
     return int(float(number) * _UNITS[unit])
 
 
-Size = Annotated[
-    int, PlainValidator(size_in_bytes), WithJsonSchema({"type": "string", "pattern": _SIZE})
-]
+SIZE_SCHEMA = {"type": "string", "pattern": _SIZE}
+
+Size = Annotated[int, PlainValidator(size_in_bytes), WithJsonSchema(SIZE_SCHEMA)]
 """Bytes, written with a unit: KiB, MiB, GiB (of 1024), KB, MB, GB (of 1000)."""
 
 

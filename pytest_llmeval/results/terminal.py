@@ -297,13 +297,14 @@ def _footer(report: RunReport, width: int) -> list[str]:
         facts.append(f"prompt cache {percent(report.cache_hit, 0)} %")
     if report.tokens:
         facts.append(counted(report.tokens, "token"))
-    if report.kept:
-        facts.append(kept_words(report.kept, report.answers))
     line, hint = ", ".join(facts), _hint(report)
     if hint and len(line) + 3 + len(hint) <= width:
         lines = [f"{line} | {hint}"]
     else:
         lines = [line, *([hint] if hint else [])]
+    if report.kept:
+        words = kept_words(report.kept, report.answers)
+        lines.append(f"{words}; asked again with --llm-set cache.mode=refresh")
     lines += _wrapped([stopped_words(report.stopped)], width)
     # A path is never wrapped: it is there to be clicked or copied.
     return [*lines, f"report: {visible(report.path)}"]

@@ -370,9 +370,7 @@ def duration(seconds: float) -> str:
 
 def kept_words(kept: int, answers: int) -> str:
     """How many of the answers nobody was asked for."""
-    return (
-        f"{kept:,} of {counted(answers, 'answer')} from the cache (cache.mode=refresh asks again)"
-    )
+    return f"{kept:,} of {counted(answers, 'answer')} from the cache"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

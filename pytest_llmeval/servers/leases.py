@@ -178,12 +178,14 @@ class Lease:
         if self._holder is None:
             self._holder = self.files.hold(_own_identity(os.getpid()))
 
-    def release(self) -> None:
-        """Say that we do not use it any more. Harmless when called again."""
-        if self._holder is not None:
-            self._met = self.was_shared
-            self._holder.unlink(missing_ok=True)
-            self._holder = None
+    def release(self) -> bool:
+        """Say that we do not use it any more; whether we did. Harmless when called again."""
+        if self._holder is None:
+            return False
+        self._met = self.was_shared
+        self._holder.unlink(missing_ok=True)
+        self._holder = None
+        return True
 
     def attach(self) -> LeasedProcess | None:
         """The server, if there is one that is ready. Takes no lock; `hold` first."""

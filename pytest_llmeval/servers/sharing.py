@@ -70,8 +70,7 @@ class SharedServer(Server):
         del grace
         self._stopped.set()
         with self._one_start:  # a start that is under way notices
-            if self._lease is not None:
-                self._lease.release()
+            if self._lease is not None and self._lease.release():
                 self._see_gone(self._lease)
                 self._leave_log(self._lease)
 
@@ -82,7 +81,7 @@ class SharedServer(Server):
             time.sleep(TURN_SECONDS)
 
     def _leave_log(self, lease: Lease) -> None:
-        """Of earlier servers of this lease nothing is told."""
+        """Leave a copy of what was written since our server began; earlier ones are not ours."""
         with contextlib.suppress(OSError):  # a full disk, or nothing was ever written
             copy_from(lease.output.out, self._copied_from or 0, self._copy)
 

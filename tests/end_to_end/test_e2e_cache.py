@@ -66,7 +66,8 @@ def test_a_second_run_has_the_same_answers_scores_and_verdicts_and_asks_nobody(
     assert Counter(row["origin"] for row in project.rows("predictions")) == {"cache": 40}
     assert told(project) == first
     assert verdicts(project) == worth
-    assert "40 of 40 answers from the cache (cache.mode=refresh asks again)" in text
+    asked_again = "asked again with --llm-set cache.mode=refresh"
+    assert f"40 of 40 answers from the cache; {asked_again}" in text
     assert "tok/s" not in text, "nothing was measured"
     assert "slots busy" not in text
     assert all(row["first_token_ms"] == "" for row in project.rows("predictions"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -26,9 +27,9 @@ def sharing(project: Project) -> Project:
 
 def held_run(project: Project) -> Session:
     """A run in the middle of its work, which stands still; its server answers."""
-    known = len(project.journals())
+    known = project.lines()
     session = project.start("suites/long.yaml")
-    assert becomes_true(lambda: len(project.journals()) > known or session.over)
+    assert becomes_true(lambda: project.lines() > known or session.over)
     hold(session)
     assert not session.over, session.text
     return session
@@ -63,21 +64,26 @@ def kill(session: Session) -> None:
     session.wait()
 
 
-def short_run(project: Project, *arguments: str) -> tuple[Session, set[int]]:
-    """A run beside the others; the servers of its own that were seen."""
-    session, seen = project.start("suites/short.yaml", *arguments), set()
-    while not session.over:
-        seen |= {each.process.pid for each in servers(session)}
-        time.sleep(0.1)
-    return session, seen
+def short_run(project: Project, *arguments: str) -> tuple[Session, int]:
+    """A run beside the others, and the port of its server."""
+    session = project.start("suites/short.yaml", *arguments)
+    assert session.wait() == 0, session.text
+    (port,) = set(LISTENING.findall(log_of(project)))
+    return session, int(port)
+
+
+def log_of(project: Project) -> str:
+    return (project.folder / "logs" / "tiny-l.log").read_text(encoding="utf-8")
+
+
+LISTENING = re.compile(r"embedded: listening on http://127\.0\.0\.1:(\d+)")
 
 
 def test_two_runs_at_once_have_one_server_and_say_so(sharing: Project) -> None:
     first = held_run(sharing)
     server = the_server(first)
-    second, own = short_run(sharing)
-    assert second.wait() == 0, second.text
-    assert own == set(), "it has found the one that was there"
+    second, port = short_run(sharing)
+    assert port == server.port, "it has found the one that was there"
     assert "another run has used its server at the same time" in " ".join(second.text.split())
     assert len(sharing.rows("predictions")) == 10
     assert the_server(first) == server
@@ -129,9 +135,8 @@ def test_the_log_of_a_shared_server_is_in_the_folder_of_each_run_without_older_o
     sharing: Project,
 ) -> None:
     for _ in range(2):
-        session, _ = short_run(sharing)
-        assert session.wait() == 0, session.text
-        log = (sharing.folder / "logs" / "tiny-l.log").read_text(encoding="utf-8")
+        short_run(sharing)
+        log = log_of(sharing)
         assert log.count("=== llmeval: tiny-l, started ") == 1
         assert "listening on" in log
 
@@ -156,9 +161,8 @@ def test_a_run_has_a_server_of_its_own_where_another_could_change_what_it_measur
     first = held_run(sharing)
     sharing.config(models={"tiny-l": {**MODEL, **model}})
     sharing.suite("short", items=shipped("arithmetic", 10), **suite)
-    second, own = short_run(sharing, *arguments)
-    assert second.wait() == 0, second.text
-    assert len(own) == 1
+    second, port = short_run(sharing, *arguments)
+    assert port != the_server(first).port
     assert "another run" not in second.text
     kill(first)
 
@@ -167,8 +171,6 @@ def test_where_no_lease_can_be_written_a_run_says_so_and_has_its_own_server(
     sharing: Project,
 ) -> None:
     sharing.write("cache/servers", "a file in the way")
-    session, own = short_run(sharing)
-    assert session.wait() == 0, session.text
+    session, _ = short_run(sharing)
     assert "llmeval: tiny-l: no server can be shared in " in session.text
     assert "): it has its own" in session.text
-    assert len(own) == 1

@@ -508,3 +508,10 @@ def test_a_judge_and_a_role_are_in_the_canonical_config_only_where_they_are_give
     judged = load_config(path)
     assert judged.canonical["judge"] == judged.judge == "j"
     assert judged.canonical["models"]["j"]["role"] == judged.models["j"].role == "judge"
+
+
+def test_a_cache_too_small_for_its_own_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("models: {a: {engine: fake}}\ncache: {size: 10 KB}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected at least 1 MiB, found '10 KB'; mode: off"):
+        load_config(path)

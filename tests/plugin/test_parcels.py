@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +59,9 @@ def test_an_item_with_a_value_of_the_test_modules_own_is_named(project: Project)
 def test_items_of_many_megabytes_travel(project: Project) -> None:
     big = "x" * 8_000_000
     items = [project.right(f"r{n}", note=big) for n in range(4)]
-    project.suite("one", items)
+    lines = "".join(json.dumps(item) + "\n" for item in items)
+    (project.root / "big.jsonl").write_text(lines, encoding="utf-8")
+    suite = {"items": "../big.jsonl", "target": "answer", "score": "exact"}
+    project.suite("one", text=json.dumps({**suite, "prompts": {"plain": "{{ question }}"}}))
     project.run("-n2").assert_outcomes(passed=4)
     assert [row["outcome"] for row in project.rows("predictions")] == ["right"] * 4
