@@ -16,7 +16,7 @@ from pytest_llmeval.machine.memory import Memory, free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
-from pytest_llmeval.run.caching import AnswerCache, ask_anew
+from pytest_llmeval.run.caching import AnswerCache, Through, ask_anew, through_cache
 from pytest_llmeval.run.cores import threads_of
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
@@ -277,7 +277,7 @@ def _lane(
         # cache holds their prompt. Servers that keep it in memory then have to copy it back.
         timed=any(is_timed(trial) or bool(trial.suite.continuations) for trial in trials),
         dry_run=settings.options.dry_run,
-        cache=cache,
+        through=through_cache(cache, live, model, measured=any(map(is_timed, trials))),
     )
 
 
@@ -290,17 +290,16 @@ def lane_of(
     exact: bool,
     timed: bool,
     dry_run: bool,
-    cache: AnswerCache | None = None,
+    through: Through = ask_anew,
 ) -> Lane:
-    """A lane that keeps a model's slots full; with `exact` one request is under way at a time.
+    """A lane that keeps a model's slots full; with `exact` one request is under way at a time, and
+    with `timed` none is ahead. All go `through` the cache, if there is one.
 
     `request_for` raises EngineError for a trial that the model cannot be asked.
     """
 
     def width() -> int:
         return 1 if exact else in_flight(model, live.slots, timed=timed, dry_run=dry_run)
-
-    through = cache.of_model(live, model, width, timed=timed) if cache else ask_anew
 
     async def ask(trial: Trial) -> Answer:
         request = request_for(trial)
@@ -310,7 +309,7 @@ def lane_of(
             refuse_dishonest(request, answer, model.engine)
             return answer
 
-        return await through(trial, request, fresh)
+        return await through(trial, request, fresh, width())
 
     return Lane(
         model=live.name,

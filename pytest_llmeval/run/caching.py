@@ -35,8 +35,10 @@ from pytest_llmeval.servers.leases import fingerprint, switches
 Fresh = Callable[[], Awaitable[Answer]]
 """Asks the model."""
 
-Through = Callable[[Trial, Request, Fresh], Awaitable[Answer]]
-"""Gives the answer to a trial's request, a kept one or a fresh one; raises what `Fresh` does."""
+Through = Callable[[Trial, Request, Fresh, int], Awaitable[Answer]]
+"""Gives the answer to a trial's request, a kept one or a fresh one, where so many requests are
+under way at once; raises what `Fresh` does.
+"""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -44,9 +46,9 @@ OUR_CODE = ("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "re
 """What of our own code stands between a request and its answer."""
 
 
-async def ask_anew(trial: Trial, request: Request, fresh: Fresh) -> Answer:
+async def ask_anew(trial: Trial, request: Request, fresh: Fresh, at_once: int) -> Answer:
     """Ask the model, whatever was kept."""
-    del trial, request
+    del trial, request, at_once
     return await fresh()
 
 
@@ -59,24 +61,20 @@ class AnswerCache:
         self._keeps = mode in {"read-write", "refresh"}
         self._under_way: dict[bytes, asyncio.Future[Answer]] = {}
 
-    def of_model(
-        self, live: LiveModel, model: ModelConfig, width: Callable[[], int], *, timed: bool
-    ) -> Through:
-        """How a model's answers go through the cache. Where time decides (`timed`) nothing is taken
+    def of_model(self, live: LiveModel, model: ModelConfig, *, measured: bool) -> Through:
+        """How a model's answers go through the cache. Where their time is `measured` none is taken
         from it, and each request is sent by itself.
         """
-        if not is_ours(model):
-            return ask_anew
         serving: list[bytes] = []  # known once the model is open
 
-        async def through(trial: Trial, request: Request, fresh: Fresh) -> Answer:
+        async def through(trial: Trial, request: Request, fresh: Fresh, at_once: int) -> Answer:
             if not serving:
-                found = await asyncio.to_thread(_serving_of, live, model, width())
+                found = await asyncio.to_thread(_serving_of, live, model, at_once)
                 serving.append(b"" if found is None else serving_hash(found))
             if not serving[0]:
                 return await fresh()
             key = answer_key(serving[0], request, trial)
-            if timed:
+            if measured:
                 return self._kept(key, await fresh())
             return await self.answer(key, fresh)
 
@@ -132,6 +130,15 @@ def cache_of(config: Config, *, dry_run: bool, tell: Callable[[str], None]) -> A
     folder = cache_folder() / ANSWERS
     store = AnswerStore(folder, policy.size, writes=policy.mode != "read", tell=tell)
     return AnswerCache(store, policy.mode)
+
+
+def through_cache(
+    cache: AnswerCache | None, live: LiveModel, model: ModelConfig, *, measured: bool
+) -> Through:
+    """How a model's answers go through the cache, if there is one and they may be kept."""
+    if cache is None or not is_ours(model):
+        return ask_anew
+    return cache.of_model(live, model, measured=measured)
 
 
 def is_ours(model: ModelConfig) -> bool:

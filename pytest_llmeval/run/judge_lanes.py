@@ -13,7 +13,7 @@ from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.run.backing import in_flight
-from pytest_llmeval.run.caching import AnswerCache, ask_anew
+from pytest_llmeval.run.caching import AnswerCache, through_cache
 from pytest_llmeval.run.embedding import BATCH, Cosines
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.models import LiveModel
@@ -47,7 +47,7 @@ def judge_lane(
             return 2 * BATCH
         return in_flight(model, live.slots, timed=False, dry_run=settings.options.dry_run)
 
-    through = cache.of_model(live, model, width, timed=False) if cache else ask_anew
+    through = through_cache(cache, live, model, measured=False)
 
     async def ask(trial: Trial) -> Answer:
         judge_trial = by_id[trial.id]
@@ -62,7 +62,7 @@ def judge_lane(
             refuse_dishonest(request, answer, model.engine)
             return answer
 
-        return await through(trial, request, fresh)
+        return await through(trial, request, fresh, width())
 
     return Lane(
         model=live.name,

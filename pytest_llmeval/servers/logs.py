@@ -63,13 +63,14 @@ def last_section_at(path: Path) -> int:
         return 0
 
 
-def copy_from(path: Path, start: int, target: Path) -> None:
-    """Append to a file what a log holds from a place on; all, if it has begun anew since. Raises
-    OSError.
+def copy_from(path: Path, start: int, target: Path) -> int:
+    """Append to a file what a log holds from a place on; all, if it has begun anew since. Where the
+    log ended then. Raises OSError.
     """
     content = path.read_bytes()
     with target.open("ab") as copy:
-        copy.write(content[start:] if start < len(content) else content)
+        copy.write(content[start:] if start <= len(content) else content)
+    return len(content)
 
 
 def read_tail(path: Path, count: int) -> tuple[str, ...]:

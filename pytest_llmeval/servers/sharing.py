@@ -56,7 +56,7 @@ class SharedServer(Server):
         self._folder = folder
         self._lease: Lease | None = None
         self._copy = spec.log_path
-        self._copied_from: int | None = None
+        self._copied_to: int | None = None
 
     @property
     def was_shared(self) -> bool:
@@ -81,9 +81,11 @@ class SharedServer(Server):
             time.sleep(TURN_SECONDS)
 
     def _leave_log(self, lease: Lease) -> None:
-        """Leave a copy of what was written since our server began; earlier ones are not ours."""
+        """Leave a copy of what our server has written, and not those before it; each line once."""
+        if self._copied_to is None:
+            self._copied_to = last_section_at(lease.output.out)
         with contextlib.suppress(OSError):  # a full disk, or nothing was ever written
-            copy_from(lease.output.out, self._copied_from or 0, self._copy)
+            self._copied_to = copy_from(lease.output.out, self._copied_to, self._copy)
 
     def _bring_up(self) -> None:
         """Find the server, or start it, whichever comes first: one of all who want it starts it."""
@@ -93,10 +95,11 @@ class SharedServer(Server):
             lease.hold()
             while not (self._attach(lease) or self._take_turn(lease)):
                 self._pause(TURN_SECONDS)
-            if self._copied_from is None:
-                self._copied_from = last_section_at(lease.output.out)
+            if self._copied_to is None:
+                self._copied_to = last_section_at(lease.output.out)
         except BaseException as error:
-            lease.release()
+            if lease.release():
+                self._leave_log(lease)
             if isinstance(error, OSError):
                 where = lease.files.folder
                 reason = error.strerror or error

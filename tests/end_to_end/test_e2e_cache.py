@@ -184,3 +184,15 @@ def test_a_run_that_was_killed_has_left_whole_answers_for_the_next(cached: Proje
     assert counts["cache"] + counts["asked"] == 120
     with sqlite3.connect(cached.root / "cache" / "answers" / "answers-1.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM answers").fetchone() == (120,)
+
+
+def test_likelihoods_are_kept_as_answers_are(cached: Project) -> None:
+    cached.suite(
+        items=shipped("choice", 3),
+        prompts={"plain": "{{ question }}"},
+        score={"choice": "loglikelihood"},
+    )
+    assert origins(cached) == {"asked": 3}
+    first = [row["likelihoods"] for row in cached.rows("predictions")]
+    assert origins(cached) == {"cache": 3}
+    assert [row["likelihoods"] for row in cached.rows("predictions")] == first

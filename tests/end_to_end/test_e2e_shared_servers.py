@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import psutil
@@ -120,12 +119,9 @@ def test_a_server_that_dies_is_restarted_once_for_all_who_use_it(sharing: Projec
     assert becomes_true(lambda: is_gone(server))
     for session in sessions:
         go_on(session)
-    seen: set[int] = set()
-    while not all(session.over for session in sessions):
-        seen |= {each.process.pid for each in servers(*sessions)}
-        time.sleep(0.1)
     assert [session.wait() for session in sessions] == [0, 0], sessions[0].text
-    assert len(seen - {server.process.pid}) == 1
+    for log in sharing.root.glob("runs/*/logs/tiny-l.log"):
+        assert log.read_text(encoding="utf-8").count("=== llmeval: tiny-l, started ") == 2
     counts = sharing.answers()
     assert len(counts) == 20 * REPEATS
     assert set(counts.values()) == {2}, "once in each run"
@@ -174,3 +170,12 @@ def test_where_no_lease_can_be_written_a_run_says_so_and_has_its_own_server(
     session, _ = short_run(sharing)
     assert "llmeval: tiny-l: no server can be shared in " in session.text
     assert "): it has its own" in session.text
+
+
+def test_the_log_of_a_server_that_does_not_start_is_in_the_runs_folder(sharing: Project) -> None:
+    sharing.config(models={"tiny-l": {**MODEL, "args": ["--no-such-option"]}})
+    session = sharing.start("suites/short.yaml")
+    assert session.wait() == 1, session.text
+    log = log_of(sharing)
+    assert log.count("=== llmeval: tiny-l, started ") == 1
+    assert "no-such-option" in log
