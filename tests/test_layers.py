@@ -28,7 +28,7 @@ def words(text: str) -> tuple[str, ...]:
 
 # The rules ----------------------------------------------------------------------------------------
 
-BASE = words("records errors redaction visible atomic depth")
+BASE = words("records errors redaction visible atomic depth sqlite")
 ROOMS = words(
     "inputs engines servers running scoring statistics results machine orchestrator probes routing"
 )

@@ -20,13 +20,13 @@ from pytest_llmeval.inputs.sections import size_in_bytes
 from pytest_llmeval.running.cache_file import (
     ANSWERS,
     FILE_NAME,
+    WAIT_SECONDS,
     Stock,
-    connected,
-    is_damage,
     removed,
     shrink,
     stock_of,
 )
+from pytest_llmeval.sqlite import connected, is_damage
 
 app = typer.Typer(no_args_is_help=True, help="See which answers are kept, or let them go.")
 
@@ -53,7 +53,7 @@ def prune(
     if not path.exists():
         say("no answers are kept")
         return
-    with _in_words(path), contextlib.closing(connected(path)) as connection:
+    with _in_words(path), contextlib.closing(connected(path, "rw", WAIT_SECONDS)) as connection:
         gone = shrink(connection, most)
         left = stock_of(connection)
     say(f"{gone:,} answers let go; {left.answers:,} are left in {shown_size(left.size)}")
@@ -86,7 +86,7 @@ def stock_lines(stock: Stock | None) -> Iterator[str]:
 def _looked_at(path: Path) -> Stock | None:
     if not path.exists():
         return None
-    with _in_words(path), contextlib.closing(connected(path, "ro")) as connection:
+    with _in_words(path), contextlib.closing(connected(path, "ro", WAIT_SECONDS)) as connection:
         return stock_of(connection)
 
 
@@ -95,7 +95,7 @@ def _count(path: Path) -> int | None:
     if not path.exists():
         return 0
     try:
-        with contextlib.closing(connected(path, "ro")) as connection:
+        with contextlib.closing(connected(path, "ro", WAIT_SECONDS)) as connection:
             return stock_of(connection).answers
     except sqlite3.Error:
         return None

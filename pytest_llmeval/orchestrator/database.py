@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from pytest_llmeval.errors import StateError
 from pytest_llmeval.orchestrator.migrations import VERSION, is_foreign, migrate, version_of
+from pytest_llmeval.sqlite import connected, is_damage, transaction
 
 BUSY_SECONDS = 5.0
 """How long one waits for another's transaction; ours take milliseconds."""
@@ -69,15 +70,8 @@ class Database:
         """Run `action` in a transaction of its own: all of it is kept, or nothing."""
 
         def whole(connection: sqlite3.Connection) -> Result:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = action(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite may have rolled back by itself
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+            with transaction(connection):
+                return action(connection)
 
         return self._run(whole)
 
@@ -113,7 +107,7 @@ class Database:
                 self._make()
             # Asked first: should the file be replaced in between, this is seen to be the old one.
             self._file = _file_id(self.path)
-            self._connection = _connect(self.path, "rw")
+            self._connection = connected(self.path, "rw", BUSY_SECONDS)
             self.opened += 1
         return self._connection
 
@@ -127,7 +121,7 @@ class Database:
             if finding.version > VERSION:
                 raise StateError(_newer(self.path, finding.version))
             note = finding.damage and _set_aside(self.path, finding.damage, self._clock())
-            with contextlib.closing(_connect(self.path, "rwc")) as connection:
+            with contextlib.closing(connected(self.path, "rwc", BUSY_SECONDS)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
                 if note:
@@ -148,7 +142,7 @@ def examine(path: Path) -> Finding:
     if not path.exists():
         return Finding()
     try:
-        with contextlib.closing(_connect(path, "ro")) as connection:
+        with contextlib.closing(connected(path, "ro", BUSY_SECONDS)) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 return Finding(damage=" ".join(str(verdict).split()))
@@ -159,33 +153,6 @@ def examine(path: Path) -> Finding:
         if is_damage(error):
             return Finding(damage=str(error))
         raise
-
-
-def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error says that the file itself is broken.
-
-    Python gives no codes before 3.11. It raises the bare DatabaseError for SQLITE_CORRUPT and
-    SQLITE_NOTADB; whatever has another cause comes as one of its subclasses.
-    """
-    return type(error) is sqlite3.DatabaseError or "malformed" in str(error)
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,  # transactions begin where we say so
-        check_same_thread=False,  # our threads take turns
-    )
-    try:
-        # In WAL mode this loses nothing when a process is killed; a power cut may take the last
-        # transactions, and leaves the database whole.
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:  # it is the first to read the file
-        connection.close()
-        raise
-    return connection
 
 
 def _set_aside(path: Path, damage: str, now: float) -> str:

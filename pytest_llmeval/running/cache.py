@@ -16,15 +16,15 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from pytest_llmeval.sqlite import connected, is_damage, transaction
+
 from .cache_file import (
     FILE_NAME,
-    connected,
-    is_damage,
+    WAIT_SECONDS,
     made,
     sealed,
     set_aside,
     shrink,
-    transaction,
     unsealed,
 )
 
@@ -120,7 +120,10 @@ class AnswerStore:
     # The writer's thread --------------------------------------------------------------------------
 
     def _write(self) -> None:
-        with self._trouble(), contextlib.closing(connected(self._path, "rw")) as connection:
+        with (
+            self._trouble(),
+            contextlib.closing(connected(self._path, "rw", WAIT_SECONDS)) as connection,
+        ):
             more = True
             while more:
                 batch, more = self._batch()

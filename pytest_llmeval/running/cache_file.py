@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from pytest_llmeval.sqlite import connected, transaction
 
 ANSWERS = "answers"
 """The folder of the file, in that of all that is kept from run to run."""
@@ -53,43 +54,11 @@ def made(path: Path) -> None:
         is_new = not path.exists()
         if is_new:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        with contextlib.closing(connected(path, "rw")) as connection:
+        with contextlib.closing(connected(path, "rw", WAIT_SECONDS)) as connection:
             if is_new:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_LAYOUT)
-
-
-def connected(path: Path, mode: str = "rw", patience: float = WAIT_SECONDS) -> sqlite3.Connection:
-    """A connection that any one thread may use. A kill loses nothing of what was committed, a power
-    cut perhaps the last transactions, and neither leaves half of one.
-    """
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=patience,
-        isolation_level=None,  # transactions begin where we say so
-        check_same_thread=False,
-    )
-    try:
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what is done in it, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite may have rolled back by itself
-            connection.execute("ROLLBACK")
-        raise
 
 
 def stock_of(connection: sqlite3.Connection) -> Stock:
@@ -129,13 +98,6 @@ def _size(connection: sqlite3.Connection) -> int:
     return int((pages - free) * page)
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether an error says that the file itself is broken. Python gives no codes before 3.11, but
-    raises the bare DatabaseError for what is no database, or a damaged one.
-    """
-    return type(error) is sqlite3.DatabaseError or "malformed" in str(error)
-
-
 def removed(path: Path) -> None:
     """Have the file gone, and what belongs to it."""
     with FileLock(f"{path}.lock", timeout=WAIT_SECONDS):
@@ -160,7 +122,7 @@ def set_aside(path: Path) -> str:
 
 def _is_sound(path: Path) -> bool:
     try:
-        with contextlib.closing(connected(path, "ro")) as connection:
+        with contextlib.closing(connected(path, "ro", WAIT_SECONDS)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
     except sqlite3.Error:
         return False

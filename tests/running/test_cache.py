@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pytest_llmeval.running.cache import USED_AGAIN, AnswerStore
-from pytest_llmeval.running.cache_file import FILE_NAME, connected, shrink, stock_of
+from pytest_llmeval.running.cache_file import FILE_NAME, shrink, stock_of
+from pytest_llmeval.sqlite import connected
 
 
 def key(number: int) -> bytes:
@@ -115,7 +116,7 @@ def test_what_was_not_used_for_longest_goes_first_when_there_is_too_much(tmp_pat
                 store.put(key(number), os.urandom(1000))
             if day == 1:
                 assert store.get(key(5)) is not None, "used again, so that it is no old one"
-    with contextlib.closing(connected(tmp_path / FILE_NAME)) as connection:
+    with contextlib.closing(connected(tmp_path / FILE_NAME, "rw", 10)) as connection:
         assert stock_of(connection).size <= size
     found = kept(tmp_path, *range(900))
     assert all(found[600:]), "those of the last day"
@@ -129,7 +130,7 @@ def test_room_that_is_let_go_of_is_given_back_to_the_disk(tmp_path: Path) -> Non
             store.put(key(number), os.urandom(5000))
     file = tmp_path / FILE_NAME
     before = file.stat().st_size
-    with contextlib.closing(connected(file)) as connection:
+    with contextlib.closing(connected(file, "rw", 10)) as connection:
         assert shrink(connection, 2**17) > 100
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert file.stat().st_size < before / 4
@@ -141,7 +142,7 @@ def test_a_use_is_written_down_once_an_hour(tmp_path: Path) -> None:
             if now == 1e9:
                 store.put(key(1), b"one")
             store.get(key(1))
-        with contextlib.closing(connected(tmp_path / FILE_NAME)) as connection:
+        with contextlib.closing(connected(tmp_path / FILE_NAME, "rw", 10)) as connection:
             assert stock_of(connection).newest == expected
 
 
@@ -149,7 +150,7 @@ def test_an_answer_that_is_not_what_was_written_is_none(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, _):
         store.put(key(1), b"the answer is 42")
         store.put(key(2), b"two")
-    with contextlib.closing(connected(tmp_path / FILE_NAME)) as connection:
+    with contextlib.closing(connected(tmp_path / FILE_NAME, "rw", 10)) as connection:
         connection.execute(
             "UPDATE answers SET answer = CAST(replace(answer, '42', '43') AS BLOB) WHERE key = ?",
             (key(1),),
