@@ -45,7 +45,10 @@ class ControllerHooks:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker where the broker is."""
         if self._broker is None:
-            self._broker = Broker(self._run, self._watch)
+            distributed = node.config.pluginmanager.get_plugin("dsession")
+            self._broker = Broker(
+                self._run, self._watch, lambda: str(getattr(distributed, "shouldstop", None) or "")
+            )
         _outlive(node)
         self._wanted = node.workerinput["workercount"]
         self._configured.append(node.gateway.id)

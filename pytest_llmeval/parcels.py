@@ -37,7 +37,8 @@ class News:
     """What the trial asked for has come to, if it has; whatever else is new to the worker; for how
     long the trial has been under way; and why it will never come to anything, if so.
 
-    `withdrawn` are the tests that no worker runs any more, by node id, and why.
+    `withdrawn` are the tests that no worker runs any more, by node id, and why; `stopped` says why
+    none is waited for any more, "" while all are.
     """
 
     found: Settled | None
@@ -45,6 +46,7 @@ class News:
     under_way: float
     never: str | None = None
     withdrawn: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)

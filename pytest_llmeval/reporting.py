@@ -65,6 +65,10 @@ class NotNeeded(pytest.skip.Exception):  # type: ignore[misc, name-defined] # an
     """A trial that its suite has decided without. To pytest and its plugins it was skipped."""
 
 
+class NotJudged(NotNeeded):
+    """A test whose answer is not waited for any more, since the session ends. It was skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A trial's prediction with the scores it got so far; those of judges come when all is over."""
@@ -170,6 +174,9 @@ def mark_unneeded(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None
         return
     path, line, _ = report.location
     report.outcome = "skipped"
+    if isinstance(call.excinfo.value, NotJudged):
+        report.longrepr = (path, (line or 0) + 1, str(call.excinfo.value))
+        return
     report.longrepr = (path, (line or 0) + 1, "not needed: the suite has decided without it")
     report.user_properties.append(("llm_outcome", "not_needed"))
     vars(report)["llm_outcome"] = "not_needed"

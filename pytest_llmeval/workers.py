@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import (
     Client,
@@ -44,6 +44,7 @@ from pytest_llmeval.parcels import (
 )
 from pytest_llmeval.pulses import SECOND, PulseWatch
 from pytest_llmeval.records import Answer, Request, Settled
+from pytest_llmeval.reporting import NotJudged
 from pytest_llmeval.run import Selection, Settings
 from pytest_llmeval.servers.identity import identity_of
 
@@ -76,11 +77,13 @@ class Owner(Protocol):
 class Broker:
     """Serves the controller's run to the workers, one thread per connection.
 
-    `withdrawn` are the tests that no worker shall run any more, by node id, and why.
+    `withdrawn` are the tests that no worker shall run any more, by node id, and why. `stopping`
+    says why the session ends before its tests do, "" while it goes on.
     """
 
-    def __init__(self, owner: Owner, watch: PulseWatch):
+    def __init__(self, owner: Owner, watch: PulseWatch, stopping: Callable[[], str] = lambda: ""):
         self._owner = owner
+        self._stopping = stopping
         self._watch = watch
         self._begun = False
         self._closing = threading.Event()
@@ -152,7 +155,8 @@ class Broker:
         except LlmevalError as error:
             never = str(error)
         under_way = self._owner.under_way(ask.trial_id)
-        return News(found, self._owner.news(ask.seen), under_way, never, self.withdrawn)
+        news, stopped = self._owner.news(ask.seen), self._stopping()
+        return News(found, news, under_way, never, self.withdrawn, stopped)
 
 
 class BrokerClient:
@@ -196,6 +200,8 @@ class BrokerClient:
         self.withdrawn = news.withdrawn
         if news.never is not None:
             raise LlmevalError(news.never)
+        if news.found is None and news.stopped:
+            raise NotJudged(f"not judged: {news.stopped}")
         return news.found
 
     def under_way(self, trial_id: str) -> float:

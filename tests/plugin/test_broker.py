@@ -15,6 +15,7 @@ import pytest
 from pytest_llmeval.errors import EndpointBusy, LlmevalError, MissingExtraError
 from pytest_llmeval.pulses import Patience, PulseWatch
 from pytest_llmeval.records import Answer, Message, Prediction, Request, Sampling, Settled
+from pytest_llmeval.reporting import NotJudged
 from pytest_llmeval.run import Selection
 from pytest_llmeval.workers import Broker, BrokerClient
 
@@ -106,6 +107,20 @@ class TestPredictions:
         assert client.wait("b") is None
         owner.log += [predicted("b"), predicted("c")]
         assert [client.wait(each) for each in "abc"] == [predicted(each) for each in "abc"]
+
+    def test_when_the_session_ends_what_is_there_is_given_and_nothing_is_waited_for(
+        self, owner: Owner
+    ) -> None:
+        words = "stopping after 1 failures"
+        broker = Broker(owner, PulseWatch(print, Patience()), lambda: words)
+        with (
+            contextlib.closing(broker),
+            contextlib.closing(BrokerClient(broker.address, broker.key)) as client,
+        ):
+            owner.log.append(predicted("a"))
+            assert client.wait("a") == predicted("a")
+            with pytest.raises(NotJudged, match="not judged: stopping after 1 failures"):
+                client.wait("b")
 
     def test_one_that_will_never_come_is_told_why(self, client: BrokerClient) -> None:
         with pytest.raises(LlmevalError, match="never is not part of this run's plan"):

@@ -250,3 +250,18 @@ class TestBeforeTheFirstTest:
         result.assert_outcomes(passed=6)
         assert result.ret == 0
         asked_once(project, 6)
+
+
+def test_maxfail_waits_for_no_answer_that_is_still_under_way(project: Project) -> None:
+    project.script(
+        [
+            {"when": "late", "text": "never", "latency": 100_000},
+            {"when": "^say ?(.*)", "text": r"\1"},
+        ]
+    )
+    late = [{"id": f"z{n}", "question": "late", "answer": "x"} for n in range(6)]
+    project.suite("one", [project.wrong("a"), *late], score="exact", each_item="must_pass")
+    result = project.run("-n2", "--maxfail=1")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
+    assert project.manifest()["exit_reason"] is not None
