@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,11 +63,13 @@ def test_budgets_that_are_exceeded_fail_the_session(project: Project) -> None:
     assert result.parseoutcomes()["failed"] == 3
     result.stdout.fnmatch_lines_random(
         [
-            "gate fail: m/plain latency at most 10 ms at the 50th percentile: 2?.? ms *",
+            "gate fail: m/plain latency at most 10 ms at the 50th percentile: * ms *",
             "gate fail: m/plain tokens at most 1.5 an answer: 3.0 *; counted by the server",
             "gate fail: m/plain failures at most 4 %: 2 of 40 trials failed (refused 2)",
         ]
     )
+    (median,) = set(re.findall(r"at the 50th percentile: ([\d.]+) ms", result.stdout.str()))
+    assert float(median) >= 20, "what the fake takes, and what a busy machine adds"
 
 
 def test_a_gate_on_failures_tolerates_none_by_itself(project: Project) -> None:
