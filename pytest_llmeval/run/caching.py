@@ -42,8 +42,11 @@ under way at once; raises what `Fresh` does.
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-OUR_CODE = ("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "records/*.py")
-"""What of our own code stands between a request and its answer."""
+OUR_CODE = (
+    *("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "records/*.py"),
+    "results/lines.py",
+)
+"""What of our own code stands between a request and its answer, also a kept one."""
 
 
 async def ask_anew(trial: Trial, request: Request, fresh: Fresh, at_once: int) -> Answer:
@@ -69,7 +72,7 @@ class AnswerCache:
 
         async def through(trial: Trial, request: Request, fresh: Fresh, at_once: int) -> Answer:
             if not serving:
-                found = await asyncio.to_thread(_serving_of, live, model, at_once)
+                found = _serving_of(live, model, at_once)
                 serving.append(b"" if found is None else serving_hash(found))
             if not serving[0]:
                 return await fresh()
@@ -83,10 +86,11 @@ class AnswerCache:
     async def answer(self, key: bytes, fresh: Fresh) -> Answer:
         """The kept answer, that of an equal request which is under way, or a fresh one."""
         while True:
-            found = self._store.get(key) if self._takes else None
+            line = self._store.get(key) if self._takes else None
+            found = None if line is None else read_answer(line)
             if found is not None:
                 await asyncio.sleep(0)  # thousands may follow each other: others have their turn
-                return read_answer(found)
+                return found
             under_way = self._under_way.get(key)
             if under_way is None:
                 return await self._lead(key, fresh)
@@ -127,6 +131,8 @@ def cache_of(config: Config, *, dry_run: bool, tell: Callable[[str], None]) -> A
     is_off = policy.mode == "off" or dry_run or config.redact_predictions
     if is_off or not any(map(is_ours, config.models.values())):
         return None
+    _machine()  # found out now, and not while an answer is timed
+    _code()
     folder = cache_folder() / ANSWERS
     store = AnswerStore(folder, policy.size, writes=policy.mode != "read", tell=tell)
     return AnswerCache(store, policy.mode)
@@ -151,11 +157,13 @@ def written_answer(answer: Answer) -> bytes:
     return prediction_to_line(Prediction("", answer, None))
 
 
-def read_answer(line: bytes) -> Answer:
-    """A kept answer, as one from the cache."""
-    answer = prediction_from_line(line).answer
-    assert answer is not None, "only answers are kept"
-    return from_cache(answer)
+def read_answer(line: bytes) -> Answer | None:
+    """A kept answer, as one from the cache; None where somebody has written something else."""
+    try:
+        answer = prediction_from_line(line).answer
+    except ValueError:
+        return None
+    return None if answer is None else from_cache(answer)
 
 
 def from_cache(answer: Answer) -> Answer:

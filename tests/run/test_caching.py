@@ -156,6 +156,7 @@ def test_an_answer_comes_back_as_it_was_but_for_times_that_were_not_measured() -
         (Likelihood("yes", (-1.0, -2.0), usage, 9.0),),
     )
     kept = read_answer(written_answer(answer))
+    assert kept is not None
     assert kept == from_cache(answer)
     assert (kept.text, kept.tool_calls, kept.reasoning) == (
         answer.text,
@@ -165,6 +166,14 @@ def test_an_answer_comes_back_as_it_was_but_for_times_that_were_not_measured() -
     assert kept.usage == Usage(7, 3, None, "server")
     assert (kept.first_token_ms, kept.service_ms, kept.origin) == (None, None, "cache")
     assert kept.likelihoods == (Likelihood("yes", (-1.0, -2.0), Usage(7, 3, None, "server"), None),)
+
+
+@pytest.mark.parametrize("line", [b"no line", b"{}", b'{"custom_id": 3}'])
+def test_what_is_no_answer_is_asked_for(make: Make, line: bytes) -> None:
+    cache, model = make("read-write"), ready()
+    cache._store.put(KEY, line)
+    assert read_answer(line) is None
+    assert asyncio.run(cache.answer(KEY, model)).origin == "asked"
 
 
 def config(tmp_path: Path, text: str) -> Path:
