@@ -211,7 +211,7 @@ class EndpointUnreachable(EngineError):
 
 
 class EndpointAbsent(EndpointUnreachable):
-    """No connection could be made, so that nothing can have been sent."""
+    """No connection could be made, or none that lasted, so that nothing can have been sent."""
 
 
 class EndpointKilled(EndpointUnreachable):

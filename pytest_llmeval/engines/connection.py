@@ -126,6 +126,7 @@ class Connection(asyncio.Protocol):
         self._sent_at = 0.0
         self._received = 0
         self._paused = False
+        self.lost = False
         self.reusable = False
 
     def send(self, payload: bytes, now: float, sink: Sink | None = None) -> asyncio.Future[Reply]:
@@ -133,7 +134,8 @@ class Connection(asyncio.Protocol):
 
         With a sink the body of an event stream goes there.
         """
-        assert self._transport is not None
+        # asyncio drops what is written to a connection that is gone, and says nothing.
+        assert self._transport is not None and not self.lost
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._headers = []
@@ -224,6 +226,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the request in flight, if there is one, unless its stream has said all."""
+        self.lost = True
         if self._has_all:
             self._finish(keep=False)
         how = "closed" if exc is None else "broke"

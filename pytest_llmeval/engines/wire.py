@@ -142,6 +142,8 @@ class PlainWire:
         except BaseException:
             connection.abort()
             raise
+        if connection.lost:  # accepted, and closed before this task had its turn
+            raise EndpointAbsent(f"{address.place} closed the connection before it was asked")
         self._open.add(connection)
         return connection
 

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -17,7 +17,13 @@ from pytest_llmeval.engines.connection import Connection, Reply, no_connection
 from pytest_llmeval.engines.engine import Endpoint
 from pytest_llmeval.engines.secure import SecureWire
 from pytest_llmeval.engines.wire import PlainWire, Wire, make_wire
-from pytest_llmeval.errors import BadAnswer, ConfigError, EndpointTimeout, EndpointUnreachable
+from pytest_llmeval.errors import (
+    BadAnswer,
+    ConfigError,
+    EndpointAbsent,
+    EndpointTimeout,
+    EndpointUnreachable,
+)
 
 if TYPE_CHECKING:
     from tests.engines.conftest import FaultServer, Step
@@ -333,6 +339,31 @@ def test_dripping_does_not_stretch_the_timeout(server: FaultServer) -> None:
         script += [bytes([byte]), 0.02]
     with pytest.raises(EndpointTimeout):
         ask_once(server, *script, timeout=0.2)
+
+
+def test_a_connection_that_ends_before_it_is_written_to_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = asyncio.BaseEventLoop.create_connection
+
+    async def connect_late(*arguments: Any) -> Any:
+        """As when the event loop is busy: it hears of the connection, and of its end at once."""
+        transport, connection = await connect(*arguments)
+        while not connection.lost:
+            await asyncio.sleep(0)
+        return transport, connection
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", connect_late)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        async def use(wire: Wire) -> None:
+            asking = asyncio.ensure_future(wire.send("GET", "/"))
+            accepted, _ = await asyncio.to_thread(listening.accept)
+            accepted.close()
+            with pytest.raises(EndpointAbsent, match="closed the connection before it was asked"):
+                await asking
+
+        with_wire(f"http://127.0.0.1:{listening.getsockname()[1]}", use)
 
 
 def test_a_connection_that_is_never_accepted_times_out() -> None:
