@@ -134,8 +134,8 @@ class Connection(asyncio.Protocol):
 
         With a sink the body of an event stream goes there.
         """
-        # asyncio drops what is written to a connection that is gone, and says nothing.
-        assert self._transport is not None and not self.lost
+        assert self._transport is not None
+        assert not self.lost  # asyncio drops what is written to one that is gone, in silence
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._headers = []

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import (
     EndpointAbsent,
-    EndpointBusy,
     EndpointUnreachable,
     EngineError,
     LlmevalError,
     RequestRefused,
     ServerError,
 )
-from pytest_llmeval.records import Answer, Check, Likelihood, Request, Usage
+from pytest_llmeval.records import Answer, Check, Request
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
 from pytest_llmeval.run.counting import TokenCounter
+from pytest_llmeval.run.likelihood_answers import answer_of
 from pytest_llmeval.run.preflight import Examine
-from pytest_llmeval.running.retries import RetryPolicy
+from pytest_llmeval.running.retries import pause_after_hiccup
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.several import ServerGroup
 from pytest_llmeval.servers.sharing import SharedServer
@@ -180,7 +178,7 @@ class LiveModel:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:
                 await self._outwait_loading(self._backing.is_loading)
-            await self._greet(self._backing.make_engine(self.url), digests)
+            await self._meet(digests)
         finally:
             given_up.set()  # no news to digests that are there
             await asyncio.gather(digests, return_exceptions=True)
@@ -198,6 +196,17 @@ class LiveModel:
     def _digests(self, given_up: Callable[[], bool]) -> Digests:
         return self._backing.digest(given_up), self._backing.adapters(given_up)
 
+    async def _meet(self, digests: Awaitable[Digests]) -> None:
+        """Greet what answers; a server of ours that dies over it is started again."""
+        while True:
+            try:
+                await self._greet(self._backing.make_engine(self.url), digests)
+            except EndpointUnreachable:
+                if not await self._start_again(DEATH_SECONDS):
+                    raise
+            else:
+                return
+
     async def _greet(self, engine: Engine, digests: Awaitable[Digests]) -> None:
         try:
             self.facts = await _described(engine)
@@ -205,12 +214,20 @@ class LiveModel:
             self.digest = self.facts.digest or digest
             if self._examine is not None:
                 found = await self._examine(engine, self.facts, self.digest)
+                self._refuse_of_the_dead()
                 self.checks = found.checks
             self._opened(self)
         except BaseException:
             await engine.close()
             raise
         self._engine = engine
+
+    def _refuse_of_the_dead(self) -> None:
+        """Raise EndpointUnreachable where a server of ours died while it was examined: that says
+        nothing of it. The second time it does: a request may be what kills it.
+        """
+        if self._server is not None and self._ended_by is None and not self._server.alive():
+            raise EndpointUnreachable(f"{self.name}: its server ended while it was examined")
 
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
@@ -235,15 +252,20 @@ class LiveModel:
         process may answer on another port, so the engine is made anew. Raises ServerError.
         """
         async with self._recovering:
-            server = self._server
-            if server is None or not await _has_ended(server, patience):
-                return
-            self._ended_by = server.exit_description
-            self._say(f"llmeval: {self.name}: its server ended ({self._ended_by}); starting again")
-            await asyncio.to_thread(server.restart)
-            old, self._engine = self._engine, self._backing.make_engine(server.url)
-            if old is not None:
-                await old.close()
+            if await self._start_again(patience):
+                old, self._engine = self._engine, self._backing.make_engine(self.url)
+                if old is not None:
+                    await old.close()
+
+    async def _start_again(self, patience: float) -> bool:
+        """Restart a server of ours whose process is gone, or will be within `patience` seconds."""
+        server = self._server
+        if server is None or not await _has_ended(server, patience):
+            return False
+        self._ended_by = server.exit_description
+        self._say(f"llmeval: {self.name}: its server ended ({self._ended_by}); starting again")
+        await asyncio.to_thread(server.restart)
+        return True
 
     async def give_way(self) -> None:
         """Close the model so that the next ones have its memory, whoever's the server is."""
@@ -288,46 +310,17 @@ async def _described(engine: Engine) -> EndpointFacts:
     while True:
         try:
             return await engine.describe()
-        except (EndpointBusy, EndpointUnreachable) as error:
+        except EngineError as error:
             made += 1
-            delay = RetryPolicy().delay(error, made, random.random())  # noqa: S311 - no secret
-            if delay is None or isinstance(error, EndpointAbsent):
+            pause = pause_after_hiccup(error, made)
+            if pause is None or isinstance(error, EndpointAbsent):
                 raise
-        await asyncio.sleep(delay)
+        await asyncio.sleep(pause)
 
 
 def _is_of_a_grammar(words: str) -> bool:
     """llama.cpp answers no more than that it cannot parse it: rule and place are in its log."""
     return "parse grammar" in words.lower() or "parse this grammar" in words
-
-
-def answer_of(likelihoods: Sequence[Likelihood]) -> Answer:
-    """The answer to a question for likelihoods: the likeliest text, and what all took together.
-
-    Tokens and times are unknown as soon as one of them is.
-    """
-    usages = [each.usage for each in likelihoods]
-    times = [each.service_ms for each in likelihoods]
-    return Answer(
-        max(likelihoods, key=lambda each: each.total).continuation,
-        "stop",
-        usage=Usage(
-            _sum([usage.prompt for usage in usages]),
-            _sum([usage.completion for usage in usages]),
-            _sum([usage.cached for usage in usages]),
-            "server" if all(usage.source == "server" for usage in usages) else "none",
-        ),
-        service_ms=_sum(times),
-        likelihoods=tuple(likelihoods),
-    )
-
-
-Number = TypeVar("Number", int, float)
-
-
-def _sum(numbers: Sequence[Number | None]) -> Number | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
 
 
 async def _has_ended(server: Server | ServerGroup, patience: float) -> bool:

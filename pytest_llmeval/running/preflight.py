@@ -1,13 +1,15 @@
 """Preflight: whether an endpoint can do what will be asked of it, found out before the first item.
 
 A few small requests, each answered in milliseconds by a small model, and all of them within a
-budget. None is journaled or counted. What they show is decided in `checks.py`.
+budget. None is journaled or counted. What they show is decided in `checks.py`. A connection that
+breaks shows nothing: as any other, a request that met one is sent again while there is time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, get_args
@@ -17,6 +19,7 @@ from pytest_llmeval.records import Answer, Check, CheckName, Likelihood, Request
 
 from . import checks, probes
 from .checks import Reply, Subject
+from .retries import pause_after_hiccup
 
 ALL: tuple[CheckName, ...] = get_args(CheckName)
 
@@ -185,22 +188,35 @@ class _Examination:
     async def _ask(
         self, request: Request, *, patience: float | None = None, cache: bool = True
     ) -> Reply:
-        """One attempt, within its own time and that of all."""
+        """What comes of a request, sent again after a hiccup while there is time."""
         request = dataclasses.replace(request, cache_prompt=cache and self._way.cache)
+        patience = self._way.budget.each if patience is None else patience
         async with self._free:
-            left = self._deadline - asyncio.get_running_loop().time()
-            limit = min(self._way.budget.each if patience is None else patience, left)
-            if left <= 0:
-                raise _OutOfTimeError
-            self.requests += 1
-            try:
-                reply = await asyncio.wait_for(self._attempt(request), limit)
-            except asyncio.TimeoutError:
-                if limit == left:
-                    raise _OutOfTimeError from None
-                reply = Reply(request, late=limit)
+            for made in itertools.count(1):
+                reply = await self._once(request, patience)
+                pause = pause_after_hiccup(reply.error, made, self._left())
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
             self._replies.append(reply)
             return reply
+
+    def _left(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
+
+    async def _once(self, request: Request, patience: float) -> Reply:
+        """One attempt, within its own time and that of all."""
+        left = self._left()
+        limit = min(patience, left)
+        if left <= 0:
+            raise _OutOfTimeError
+        self.requests += 1
+        try:
+            return await asyncio.wait_for(self._attempt(request), limit)
+        except asyncio.TimeoutError:
+            if limit == left:
+                raise _OutOfTimeError from None
+            return Reply(request, late=limit)
 
     async def _attempt(self, request: Request) -> Reply:
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass
 
-from pytest_llmeval.errors import EngineError
+from pytest_llmeval.errors import EndpointBusy, EndpointUnreachable, EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,17 @@ class RetryPolicy:
             return None
         nominal = min(self.cap, self.initial * self.multiplier ** (attempts_made - 1))
         return max(nominal * (0.5 + jitter), asked)
+
+
+def pause_after_hiccup(
+    error: EngineError | None, attempts_made: int, left: float = math.inf
+) -> float | None:
+    """Seconds before a request that is no trial is sent again, None where it is not.
+
+    It is after what says nothing of the endpoint: a connection that broke, or a moment's refusal;
+    and only if the pause ends within the `left` seconds.
+    """
+    if not isinstance(error, (EndpointBusy, EndpointUnreachable)):
+        return None
+    pause = RetryPolicy().delay(error, attempts_made, random.random())  # noqa: S311 - no secret
+    return pause if pause is not None and pause < left else None

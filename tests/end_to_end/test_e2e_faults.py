@@ -92,9 +92,15 @@ def test_a_hiccup_while_a_model_is_opened_costs_no_trial(
     project: Project, server: str, llm_faults: Stand
 ) -> None:
     project.suite(items=shipped("arithmetic", 3))
-    faults = ("reset_peer:times=1,path=/props", "loading:times=1,path=/v1/models")
+    faults = (
+        "reset_peer:times=1,path=/props",
+        "loading:times=1,path=/v1/models",
+        "reset_peer:times=1,path=/v1/chat/completions",
+    )
     proxy = llm_faults(server, *faults)
     project.config(models={"m": {"engine": "openai", "url": proxy.url, "slots": 2}})
     _, text = project.run()
     assert sorted(each.fault for each in proxy.injected) == sorted(faults)
     assert {row["outcome"] for row in project.rows("predictions")} <= {"right", "wrong"}, text
+    (model,) = project.manifest()["models"]
+    assert "skipped" not in {check["verdict"] for check in model["preflight"]}

@@ -349,7 +349,7 @@ def test_a_connection_that_ends_before_it_is_written_to_is_told_at_once(
     async def connect_late(*arguments: Any) -> Any:
         """As when the event loop is busy: it hears of the connection, and of its end at once."""
         transport, connection = await connect(*arguments)
-        while not connection.lost:
+        while not connection.lost:  # noqa: ASYNC110 - it tells nobody else
             await asyncio.sleep(0)
         return transport, connection
 

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.errors import (
     EndpointUnreachable,
     LlmevalError,
     ModelFileError,
     ServerStartError,
 )
-from pytest_llmeval.records import Likelihood, Message, Request, Sampling, Usage
+from pytest_llmeval.records import Check, Message, Request, Sampling
 from pytest_llmeval.run.backing import backing_of
-from pytest_llmeval.run.models import LiveModel, answer_of, close_all
+from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.running.preflight import Examined
 from pytest_llmeval.servers.server import Server
 from tools.real_runs import becomes_true
 
@@ -68,8 +70,7 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
 
             server = model._server
             assert isinstance(server, Server)
-            psutil.Process(server.pid).kill()
-            await asyncio.to_thread(becomes_true, lambda: not server.alive())
+            await asyncio.to_thread(kill, model)
             with pytest.raises(EndpointUnreachable) as lost:
                 await model.ask(ASKED)
             assert "its last words" in model.explain(lost.value)
@@ -86,6 +87,66 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
             assert (await model.ask(ASKED)).text == first.text
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_server_that_dies_before_it_has_said_what_it_is_is_started_again(
+    bench: Workbench, deaths: int
+) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    said: list[str] = []
+
+    async def story() -> None:
+        async with live(bench, said) as model:
+            make, left = model._backing.make_engine, iter(range(deaths))
+
+            def make_and_kill(url: str) -> Engine:
+                if next(left, None) is not None:
+                    kill(model)
+                return make(url)
+
+            model._backing = dataclasses.replace(model._backing, make_engine=make_and_kill)
+            await model.open()
+            assert model.restarts == deaths
+            assert (await model.ask(ASKED)).text
+
+    asyncio.run(story())
+    assert sum("its server ended (SIGKILL" in line for line in said) == deaths
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_server_that_dies_while_it_is_examined_is_examined_once_more(
+    bench: Workbench, deaths: int
+) -> None:
+    bench.config(models=bench.real("tiny-s"))
+    looks: list[str] = []
+
+    async def story() -> None:
+        async with live(bench, []) as model:
+
+            async def examine(_: Engine, __: EndpointFacts, ___: str | None) -> Examined:
+                looks.append(model.url)
+                if len(looks) <= deaths:
+                    kill(model)
+                return Examined((Check("alive", "ok", f"look {len(looks)}"),), 1, 0.0)
+
+            model._examine = examine
+            await model.open()
+            assert model.checks == (Check("alive", "ok", "look 2"),)
+            assert model.restarts == 1  # what kills it each time is found by the trials
+            await model.recover()
+            assert (await model.ask(ASKED)).text
+
+    asyncio.run(story())
+    assert len(looks) == 2
+
+
+def kill(model: LiveModel) -> None:
+    """`kill -9` of its server, seen to be dead."""
+    server = model._server
+    assert isinstance(server, Server)
+    psutil.Process(server.pid).kill()
+    becomes_true(lambda: not server.alive())
 
 
 def test_a_model_that_was_refused_stays_refused(bench: Workbench) -> None:
@@ -185,27 +246,3 @@ def test_closing_many_closes_all_and_then_raises_the_first_trouble(bench: Workbe
             return [model._engine is None for model in (one, other)]
 
     assert asyncio.run(story()) == [True, True]
-
-
-# Likelihoods --------------------------------------------------------------------------------------
-
-
-def test_the_answer_to_likelihoods_is_the_likeliest_text_and_what_all_took_together() -> None:
-    found = (
-        Likelihood(" Rome", (-2.0, -1.0), Usage(10, 0, 0, "server"), 2.0),
-        Likelihood(" Paris", (-0.5,), Usage(11, 0, 9, "server"), 0.5),
-    )
-    answer = answer_of(found)
-    assert (answer.text, answer.finish_reason) == (" Paris", "stop")
-    assert answer.likelihoods == found
-    assert answer.usage == Usage(21, 0, 9, "server")
-    assert answer.service_ms == 2.5
-    assert answer.first_token_ms is None
-
-
-def test_what_one_of_them_does_not_tell_is_unknown_of_all() -> None:
-    answer = answer_of(
-        [Likelihood("a", (-1.0,), Usage(10, 0, 0, "server"), 2.0), Likelihood("b", (-2.0,))]
-    )
-    assert answer.usage == Usage()
-    assert answer.service_ms is None

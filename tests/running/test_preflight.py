@@ -8,7 +8,13 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from pytest_llmeval.errors import EndpointUnreachable, EngineError, RequestRefused, Unsupported
+from pytest_llmeval.errors import (
+    EndpointBusy,
+    EndpointUnreachable,
+    EngineError,
+    RequestRefused,
+    Unsupported,
+)
 from pytest_llmeval.records import Answer, Check, CheckName, Likelihood, Request, Usage
 from pytest_llmeval.running.checks import Subject
 from pytest_llmeval.running.preflight import ALL, Budget, Examined, Way, examine, lacking
@@ -87,8 +93,35 @@ def test_where_a_plain_question_is_refused_nothing_else_is_asked() -> None:
 
 
 def test_an_endpoint_that_is_gone_makes_checks_and_no_error() -> None:
-    found = looked_at(Engine(error=EndpointUnreachable("refused")))
+    found = looked_at(Engine(error=EndpointUnreachable("refused")), budget=Budget(total=0.2))
     assert verdicts(found)["alive"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "hiccup", [EndpointUnreachable("reset"), EndpointBusy("HTTP 503", status=503)]
+)
+def test_a_hiccup_shows_nothing_and_the_request_is_sent_again(hiccup: EngineError) -> None:
+    failed: set[Request] = set()
+
+    def once(request: Request) -> Answer:
+        if request not in failed and len(failed) < 3:
+            failed.add(request)
+            raise hiccup
+        return _words(request)
+
+    engine, calm = Engine(once), Engine()
+    wanted: set[CheckName] = {"alive", "usage", "max_tokens", "reasoning"}
+    found = looked_at(engine, wanted, width=4, budget=Budget(total=600.0))
+    assert verdicts(found) == verdicts(looked_at(calm, wanted, width=4))
+    assert found.requests == len(engine.requests) == len(calm.requests) + 3
+
+
+def test_a_hiccup_is_not_waited_for_beyond_the_budget() -> None:
+    busy = EndpointBusy("HTTP 429", status=429, retry_after=60.0)
+    engine = Engine(error=busy)
+    found = looked_at(engine, ["alive"], budget=Budget(total=30.0))
+    assert verdicts(found) == {"alive": "unknown"}
+    assert len(engine.requests) == 1
 
 
 def test_what_the_budget_does_not_allow_is_skipped_and_said() -> None:
