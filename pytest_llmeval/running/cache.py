@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from pytest_llmeval.sqlite import connected, is_damage, transaction
+from pytest_llmeval.sqlite import TROUBLE, connected, is_damage, transaction
 
 from .cache_file import (
     FILE_NAME,
@@ -89,15 +89,16 @@ class AnswerStore:
             row = self._reader.execute(
                 "SELECT answer, used FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
+        except TROUBLE as error:
+            if not (isinstance(error, sqlite3.OperationalError) and "locked" in str(error)):
                 self._give_up(error)
             return None
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return None
-        answer = None if row is None else unsealed(key, row[0])
-        if answer is not None and self._writer is not None and row[1] < self._clock() - USED_AGAIN:
+        match row:  # a damaged file may hold anything
+            case (bytes(kept), int(used)):
+                answer = unsealed(key, kept)
+            case _:
+                return None
+        if answer is not None and self._writer is not None and used < self._clock() - USED_AGAIN:
             self._work.put((key, None))
         return answer
 
@@ -171,7 +172,7 @@ class AnswerStore:
     def _trouble(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, Timeout) as error:
+        except (*TROUBLE, OSError, Timeout) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:

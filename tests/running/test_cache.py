@@ -191,6 +191,44 @@ def test_a_page_that_breaks_while_it_is_used_costs_no_run_anything(tmp_path: Pat
     assert "malformed" in told[0]
 
 
+@pytest.mark.parametrize("change", ["answer = 'one'", "answer = 1", "used = 'long ago'"])
+def test_a_damaged_row_that_holds_something_else_is_no_answer(tmp_path: Path, change: str) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    with contextlib.closing(connected(tmp_path / FILE_NAME, "rw", 10)) as connection:
+        connection.execute(f"UPDATE answers SET {change}")
+    assert kept(tmp_path, 1) == [None]
+
+
+def test_a_file_whose_names_are_no_text_any_more_is_set_aside_as_any_damaged_one(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    file = tmp_path / FILE_NAME
+    file.write_bytes(file.read_bytes().replace(b"ON answers (used)", b"ON answers (\xaased)"))
+    with opened(tmp_path) as (store, told):
+        store.put(key(1), b"one")
+        assert store.get(key(1)) is None
+    assert f"it is damaged, and kept as {FILE_NAME}.damaged" in told[0]
+    with opened(tmp_path) as (_, told):
+        pass
+    assert told == []
+
+
+def test_an_index_that_leads_nowhere_is_damage_too_and_does_not_stay(tmp_path: Path) -> None:
+    one = os.urandom(32)
+    with opened(tmp_path) as (store, _):
+        store.put(one, b"one")
+    file = tmp_path / FILE_NAME
+    found, other = b"\x09" + one, b"\x08" + one  # in records, "row 1" and "row 0", which is not there
+    assert file.read_bytes().count(found) == 1
+    file.write_bytes(file.read_bytes().replace(found, other))
+    with opened(tmp_path) as (store, told):
+        assert store.get(one) is None
+    assert "malformed (it is damaged, and kept as" in told[0]
+
+
 def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way", encoding="utf-8")
