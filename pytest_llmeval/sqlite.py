@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TROUBLE = (sqlite3.Error, UnicodeDecodeError)
-"""What whoever uses a file must expect of it. Where the names in a damaged one are no text any more,
+"""What whoever uses a file must expect of it. Where names in a damaged one are no text any more,
 Python fails at reading SQLite's own complaint of them.
 """
 

@@ -25,12 +25,11 @@ from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
 from pytest_llmeval.results.manifest import weights_digest
 from pytest_llmeval.run.cache_keys import Serving, answer_key, serving_hash
-from pytest_llmeval.run.managed import files_named
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.running.cache import AnswerStore
 from pytest_llmeval.running.cache_file import ANSWERS
-from pytest_llmeval.servers.command import locate
 from pytest_llmeval.servers.leases import fingerprint, switches
+from pytest_llmeval.servers.made_of import parts_of
 
 Fresh = Callable[[], Awaitable[Answer]]
 """Asks the model."""
@@ -189,18 +188,17 @@ def _serving_of(live: LiveModel, model: ModelConfig, at_once: int) -> Serving | 
     weights = weights_digest(live.digest, live.adapters)
     if spec is None or facts is None or weights is None:
         return None
+    environ = switches(os.environ)
     try:
-        files = locate(spec, os.environ).files
+        parts = parts_of(spec, os.environ, environ.values())
     except LlmevalError:
         return None
-    environ = switches(os.environ)
-    named = files_named([*spec.args, *environ.values()])  # their content may change
     return Serving(
         model=model,
         spec=spec,
         facts=facts,
         weights=weights,
-        made_of=[fingerprint(each) for each in (*files, *named)],
+        made_of=[fingerprint(each) for each in parts],
         machine=_machine(),
         environ=environ,
         code=_code(),

@@ -221,7 +221,10 @@ def test_an_index_that_leads_nowhere_is_damage_too_and_does_not_stay(tmp_path: P
     with opened(tmp_path) as (store, _):
         store.put(one, b"one")
     file = tmp_path / FILE_NAME
-    found, other = b"\x09" + one, b"\x08" + one  # in records, "row 1" and "row 0", which is not there
+    found, other = (
+        b"\x09" + one,
+        b"\x08" + one,
+    )  # in records, "row 1" and "row 0", which is not there
     assert file.read_bytes().count(found) == 1
     file.write_bytes(file.read_bytes().replace(found, other))
     with opened(tmp_path) as (store, told):
