@@ -68,6 +68,7 @@ class AnswerStore:
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._reader: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
+        self._teller: threading.Thread | None = None
         with self._trouble():
             if writes:
                 made(self._path)
@@ -117,6 +118,8 @@ class AnswerStore:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._teller is not None:
+            self._teller.join()
 
     # The writer's thread --------------------------------------------------------------------------
 
@@ -181,6 +184,11 @@ class AnswerStore:
                 return
             self._broken = True
         self._pending.clear()
+        # Whoever reads has no time for it: a big file takes seconds to be looked through.
+        self._teller = threading.Thread(target=self._say_why, args=(error,), name="llmeval-cache")
+        self._teller.start()
+
+    def _say_why(self, error: Exception) -> None:
         words = f"{self._path}: {error}"
         if is_damage(error):
             words += set_aside(self._path)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.running.cache import USED_AGAIN, AnswerStore
 from pytest_llmeval.running.cache_file import FILE_NAME, shrink, stock_of
@@ -230,6 +231,19 @@ def test_an_index_that_leads_nowhere_is_damage_too_and_does_not_stay(tmp_path: P
     with opened(tmp_path) as (store, told):
         assert store.get(one) is None
     assert "malformed (it is damaged, and kept as" in told[0]
+
+
+def test_who_reads_does_not_wait_until_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    file = tmp_path / FILE_NAME
+    file.write_bytes(file.read_bytes()[:4096] + b"\xff" * 4 * 4096)
+    with opened(tmp_path) as (store, told):
+        lock = FileLock(f"{file}.lock")
+        with lock:  # so long it cannot be set aside
+            assert store.get(key(1)) is None
+            assert told == []
+    assert "it is damaged, and kept as" in told[0]
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ python servers_holder.py GGUF FOLDER [again]
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -21,7 +22,8 @@ def get(url: str, _api_key: str | None) -> tuple[int, bytes]:
 
 
 def main(gguf: str, folder: str, *extra: str) -> None:
-    spec = ServerSpec("tiny", "embedded", Path(gguf), 2, 256, Path("none"), threads=1)
+    log = Path(folder).with_name(f"{os.getpid()}.log")
+    spec = ServerSpec("tiny", "embedded", Path(gguf), 2, 256, log, threads=1)
     print(json.dumps({"asks": True}), flush=True)
     with shared(spec, Path(folder), get) as server:
         print(json.dumps(facts(server)), flush=True)
