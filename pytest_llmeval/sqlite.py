@@ -7,6 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+"""What whoever uses a file must expect of it. Where names in a damaged one are no text any more,
+Python fails at reading SQLite's own complaint of them.
+"""
+
 
 def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     """A connection for threads that take turns; `mode` is SQLite's (`ro`, `rw`, `rwc`), `patience`
@@ -22,7 +27,7 @@ def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:  # it is the first to read the file
+    except TROUBLE:  # it is the first to read the file
         connection.close()
         raise
     return connection
@@ -47,4 +52,6 @@ def is_damage(error: Exception) -> bool:
     Python gives no codes before 3.11. It raises the bare DatabaseError for SQLITE_CORRUPT and
     SQLITE_NOTADB; whatever has another cause comes as one of its subclasses.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return type(error) is sqlite3.DatabaseError or "malformed" in str(error)

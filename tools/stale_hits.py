@@ -65,6 +65,7 @@ class Asking:
     request: Request
     repeat: int
     trial_id: str
+    day: str
 
     @property
     def key(self) -> bytes:
@@ -78,7 +79,7 @@ class Asking:
             "i",
             self.trial_id,
         )
-        return answer_key(serving_hash(self.serving), self.request, trial)
+        return answer_key(serving_hash(self.serving), self.request, trial, self.day)
 
 
 @dataclasses.dataclass(frozen=True)

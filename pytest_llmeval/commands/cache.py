@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +25,7 @@ from pytest_llmeval.running.cache_file import (
     shrink,
     stock_of,
 )
-from pytest_llmeval.sqlite import connected, is_damage
+from pytest_llmeval.sqlite import TROUBLE, connected, is_damage
 
 app = typer.Typer(no_args_is_help=True, help="See which answers are kept, or let them go.")
 
@@ -97,7 +96,7 @@ def _count(path: Path) -> int | None:
     try:
         with contextlib.closing(connected(path, "ro", WAIT_SECONDS)) as connection:
             return stock_of(connection).answers
-    except sqlite3.Error:
+    except TROUBLE:
         return None
 
 
@@ -105,7 +104,7 @@ def _count(path: Path) -> int | None:
 def _in_words(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except TROUBLE as error:
         way_out = "llmeval cache clear begins a new one" if is_damage(error) else "try again later"
         raise LlmevalError(f"{path}: {error}: {way_out}") from error
     except PermissionError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from pytest_llmeval.engines.template_clock import Clock
 from pytest_llmeval.errors import ConfigError, Unsupported
 from pytest_llmeval.records import Answer, Likelihood, Request
 
@@ -53,7 +54,7 @@ class EndpointFacts:
 
     `context` is tokens per slot, `template_sha256` the hex digest of the chat template's UTF-8,
     `digest` the sha256 of the weights, in hex; `served` are the names of the models it lists, their
-    aliases among them.
+    aliases among them. `clock` is what its chat template tells the model of the time.
     """
 
     slots: int | None = None
@@ -64,6 +65,7 @@ class EndpointFacts:
     template_sha256: str | None = None
     digest: str | None = None
     served: tuple[str, ...] = ()
+    clock: Clock = "none"
 
 
 class Engine(Protocol):

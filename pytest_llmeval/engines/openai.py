@@ -25,6 +25,7 @@ from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, reg
 from pytest_llmeval.engines.reading import read_reply
 from pytest_llmeval.engines.refusals import error_from_reply
 from pytest_llmeval.engines.streamed import Assembler, Streaming
+from pytest_llmeval.engines.template_clock import clock_of
 from pytest_llmeval.engines.wire import Wire, make_wire
 from pytest_llmeval.errors import EngineError
 from pytest_llmeval.records import Answer, Request
@@ -164,6 +165,7 @@ def facts_from(
         build=_text(props.get("build_info")),
         template_sha256=template and hashlib.sha256(template.encode("utf-8")).hexdigest(),
         served=tuple(name for names in served for name in names),
+        clock=clock_of(template, _text(props.get("chat_template_tool_use"))),
     )
 
 

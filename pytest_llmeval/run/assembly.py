@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from pytest_llmeval.run.cores import threads_of
 from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.judge_lanes import judge_lane, judged_by
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.managed import files_named, memory_of
+from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.models import Backing, LiveModel
 from pytest_llmeval.run.preflight import (
     Examine,
@@ -36,6 +37,8 @@ from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import BatchLane, PollPolicy
 from pytest_llmeval.running.lanes import Lane
 from pytest_llmeval.running.plan import by_model, take_turns
+from pytest_llmeval.servers.leases import switches
+from pytest_llmeval.servers.made_of import files_named
 
 AnyLane = Lane | BatchLane
 
@@ -62,17 +65,18 @@ def backings_of(
             settings.config,
             cache,
             say,
-            shared=shares and name not in alone and may_share(model),
+            shared=shares and name not in alone and may_share(model, os.environ),
         )
         for name, model in models.items()
     }
 
 
-def may_share(model: ModelConfig) -> bool:
+def may_share(model: ModelConfig, environ: Mapping[str, str]) -> bool:
     """Whether a model's server may be one that other runs use too: not where its answers are to be
     bit-equal, its port is given, or it reads files by names that start in our folder.
     """
-    starts_here = any(not Path(file).is_absolute() for file in files_named(model.args))
+    named = files_named([*model.args, *switches(environ).values()])
+    starts_here = any(not Path(file).is_absolute() for file in named)
     return not (model.exact or model.port is not None or starts_here)
 
 

@@ -18,7 +18,10 @@ from pytest_llmeval.records import Request, Sampling, Trial
 from pytest_llmeval.servers.leases import SHAPES_NOTHING
 from pytest_llmeval.servers.spec import ServerSpec
 
-VERSION = 1
+NO_SEED = 2**32 - 1
+"""What llama.cpp takes for "any": each answer has a seed of its own."""
+
+VERSION = 2
 """Of the key and of what is kept under it: a change of either lets all go that is kept."""
 
 MODEL_LEAVES_OUT: Mapping[str, str] = {
@@ -93,20 +96,21 @@ def serving_hash(serving: Serving) -> bytes:
     )
 
 
-def answer_key(serving: bytes, request: Request, trial: Trial) -> bytes:
+def answer_key(serving: bytes, request: Request, trial: Trial, day: str) -> bytes:
     """The key of a trial's answer, of a model that is served so.
 
     Where chance decides, the answer belongs to its trial alone: another item that happens to ask
-    the same is another draw.
+    the same is another draw. Where the model is told the date, `day` says which; else it is "".
     """
     drawn_for = "" if is_settled(request) else trial.id
-    return _hash([serving.hex(), request, trial.repeat, drawn_for])
+    return _hash([serving.hex(), request, trial.repeat, drawn_for, day])
 
 
 def is_settled(request: Request) -> bool:
     """Whether nothing of the answer is left to chance, as far as the request can say so."""
     sampling: Sampling = request.sampling
-    return bool(request.continuations) or sampling.temperature == 0 or sampling.seed is not None
+    has_seed = sampling.seed not in (None, NO_SEED)
+    return bool(request.continuations) or sampling.temperature == 0 or has_seed
 
 
 def _without(value: Any, left_out: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import hashlib
 import os
+import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -25,12 +26,11 @@ from pytest_llmeval.records import Answer, Prediction, Request, Trial
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
 from pytest_llmeval.results.manifest import weights_digest
 from pytest_llmeval.run.cache_keys import Serving, answer_key, serving_hash
-from pytest_llmeval.run.managed import files_named
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.running.cache import AnswerStore
 from pytest_llmeval.running.cache_file import ANSWERS
-from pytest_llmeval.servers.command import locate
 from pytest_llmeval.servers.leases import fingerprint, switches
+from pytest_llmeval.servers.made_of import parts_of
 
 Fresh = Callable[[], Awaitable[Answer]]
 """Asks the model."""
@@ -44,9 +44,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 OUR_CODE = (
     *("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "records/*.py"),
-    "results/lines.py",
+    *("servers/command.py", "servers/placement.py", "servers/kinds.py", "servers/adapters.py"),
+    *("run/models.py", "run/counting.py", "run/honesty.py", "results/lines.py"),
 )
-"""What of our own code stands between a request and its answer, also a kept one."""
+"""What of our own code stands between a request and its answer, also a kept one: how the server is
+started, what is sent, what is made of the reply, and what is refused for one.
+"""
 
 
 async def ask_anew(trial: Trial, request: Request, fresh: Fresh, at_once: int) -> Answer:
@@ -64,9 +67,17 @@ class AnswerCache:
         self._keeps = mode in {"read-write", "refresh"}
         self._under_way: dict[bytes, asyncio.Future[Answer]] = {}
 
-    def of_model(self, live: LiveModel, model: ModelConfig, *, measured: bool) -> Through:
+    def of_model(
+        self,
+        live: LiveModel,
+        model: ModelConfig,
+        *,
+        measured: bool,
+        today: Callable[[], str] = lambda: time.strftime("%Y-%m-%d"),
+    ) -> Through:
         """How a model's answers go through the cache. Where their time is `measured` none is taken
-        from it, and each request is sent by itself.
+        from it, and each request is sent by itself. Nothing is kept of a model that is told the
+        time of day; what one says that is told the date counts for the day.
         """
         serving: list[bytes] = []  # known once the model is open
 
@@ -74,9 +85,11 @@ class AnswerCache:
             if not serving:
                 found = _serving_of(live, model, at_once)
                 serving.append(b"" if found is None else serving_hash(found))
-            if not serving[0]:
+            clock = live.facts.clock if live.facts and request.form == "chat" else "none"
+            if not serving[0] or clock == "moment":
                 return await fresh()
-            key = answer_key(serving[0], request, trial)
+            day = today() if clock == "day" else ""
+            key = answer_key(serving[0], request, trial, day)
             if measured:
                 return self._kept(key, await fresh())
             return await self.answer(key, fresh)
@@ -189,18 +202,17 @@ def _serving_of(live: LiveModel, model: ModelConfig, at_once: int) -> Serving | 
     weights = weights_digest(live.digest, live.adapters)
     if spec is None or facts is None or weights is None:
         return None
+    environ = switches(os.environ)
     try:
-        files = locate(spec, os.environ).files
+        parts = parts_of(spec, os.environ, [*environ.values(), model.tokenizer or ""])
     except LlmevalError:
         return None
-    environ = switches(os.environ)
-    named = files_named([*spec.args, *environ.values()])  # their content may change
     return Serving(
         model=model,
         spec=spec,
         facts=facts,
         weights=weights,
-        made_of=[fingerprint(each) for each in (*files, *named)],
+        made_of=[fingerprint(each) for each in parts],
         machine=_machine(),
         environ=environ,
         code=_code(),

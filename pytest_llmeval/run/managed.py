@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -146,12 +146,6 @@ def context_of(model: ModelConfig, header: GgufHeader) -> int:
     if model.context is not None:
         return model.context
     return min(USUAL_CONTEXT, header.context_length or USUAL_CONTEXT)
-
-
-def files_named(words: Iterable[str]) -> list[str]:
-    """The files among arguments, such as a template, a projector, a draft model."""
-    named = [word.partition("=")[2] if word.startswith("-") else word for word in words]
-    return [name for name in named if name and os.path.isfile(name)]  # noqa: PTH113 - never raises
 
 
 def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Server:

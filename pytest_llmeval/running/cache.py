@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from pytest_llmeval.sqlite import connected, is_damage, transaction
+from pytest_llmeval.sqlite import TROUBLE, connected, is_damage, transaction
 
 from .cache_file import (
     FILE_NAME,
@@ -68,6 +68,7 @@ class AnswerStore:
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._reader: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
+        self._teller: threading.Thread | None = None
         with self._trouble():
             if writes:
                 made(self._path)
@@ -89,15 +90,16 @@ class AnswerStore:
             row = self._reader.execute(
                 "SELECT answer, used FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
+        except TROUBLE as error:
+            if not (isinstance(error, sqlite3.OperationalError) and "locked" in str(error)):
                 self._give_up(error)
             return None
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return None
-        answer = None if row is None else unsealed(key, row[0])
-        if answer is not None and self._writer is not None and row[1] < self._clock() - USED_AGAIN:
+        match row:  # a damaged file may hold anything
+            case (bytes(kept), int(used)):
+                answer = unsealed(key, kept)
+            case _:
+                return None
+        if answer is not None and self._writer is not None and used < self._clock() - USED_AGAIN:
             self._work.put((key, None))
         return answer
 
@@ -116,6 +118,8 @@ class AnswerStore:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._teller is not None:
+            self._teller.join()
 
     # The writer's thread --------------------------------------------------------------------------
 
@@ -171,7 +175,7 @@ class AnswerStore:
     def _trouble(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, Timeout) as error:
+        except (*TROUBLE, OSError, Timeout) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
@@ -180,6 +184,11 @@ class AnswerStore:
                 return
             self._broken = True
         self._pending.clear()
+        # Whoever reads has no time for it: a big file takes seconds to be looked through.
+        self._teller = threading.Thread(target=self._say_why, args=(error,), name="llmeval-cache")
+        self._teller.start()
+
+    def _say_why(self, error: Exception) -> None:
         words = f"{self._path}: {error}"
         if is_damage(error):
             words += set_aside(self._path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pytest_llmeval.sqlite import connected, transaction
+from pytest_llmeval.sqlite import TROUBLE, connected, transaction
 
 ANSWERS = "answers"
 """The folder of the file, in that of all that is kept from run to run."""
@@ -121,10 +121,11 @@ def set_aside(path: Path) -> str:
 
 
 def _is_sound(path: Path) -> bool:
+    """Whether nothing is wrong with it; the quick check would not look where an index leads."""
     try:
         with contextlib.closing(connected(path, "ro", WAIT_SECONDS)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error:
+            return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+    except TROUBLE:
         return False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -49,6 +51,16 @@ def identity_of(pid: int) -> Identity | None:
         return Identity(pid, process.create_time(), mark)
     except psutil.Error:
         return None
+
+
+def neighbourhood() -> str:
+    """Whose process ids mean the same to us: those of this boot of this machine, and on Linux of
+    our namespace, which a container has for itself.
+    """
+    try:
+        return f"{_boot()} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - it is no path
+    except (OSError, AttributeError):  # there are namespaces on Linux only
+        return platform.node()
 
 
 def _mark_of(pid: int) -> str:

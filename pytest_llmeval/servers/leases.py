@@ -25,7 +25,7 @@ from pytest_llmeval.atomic import plain
 from pytest_llmeval.servers import lease_guard
 from pytest_llmeval.servers.detached import start_detached
 from pytest_llmeval.servers.exits import describe_exit
-from pytest_llmeval.servers.identity import Identity, identity_of
+from pytest_llmeval.servers.identity import Identity, identity_of, neighbourhood
 from pytest_llmeval.servers.lease_files import Kept, LeaseFiles
 from pytest_llmeval.servers.logs import read_tail
 from pytest_llmeval.servers.process import ProcessStartError, output_order
@@ -49,10 +49,22 @@ LAYOUT = 2
 
 SWITCHES = (
     *("CUDA_", "GGML_", "GPU_", "HIP_", "HSA_", "LLAMA_", "OLLAMA_", "ONEAPI_", "ROCR_", "SYCL_"),
-    *("VK_", "DYLD_", "GOMP_", "KMP_", "LD_", "MKL_", "OMP_", "OPENBLAS_"),
+    *(
+        "NVIDIA_",
+        "CUBLAS_",
+        "TZ",
+        "VK_",
+        "DYLD_",
+        "GOMP_",
+        "KMP_",
+        "LD_",
+        "MKL_",
+        "OMP_",
+        "OPENBLAS_",
+    ),
 )
-"""Beginnings of variables by which servers, drivers and libraries are told what to do, and loaders
-which libraries these are.
+"""Beginnings of variables by which servers, drivers and libraries are told what to do, loaders
+which libraries these are, and templates what time it is.
 """
 
 
@@ -60,11 +72,13 @@ def lease_key(spec: ServerSpec, files: Sequence[Path | str], environ: Mapping[st
     """What tells a server from every other one: its spec, environment and the files it is made of.
 
     `files` are executable, package and weights: a new build is another server, and so are new
-    weights under an old name.
+    weights under an old name. A folder may be that of many machines or containers: whose processes
+    we cannot see, with them we share nothing.
     """
     fields = [each.name for each in dataclasses.fields(spec) if each.name not in SHAPES_NOTHING]
     shape = {
         "layout": [LAYOUT, __version__],
+        "among": neighbourhood(),
         "spec": {name: plain(getattr(spec, name)) for name in fields},
         "environ": switches(environ),
         "files": [fingerprint(file) for file in files],

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.servers.command import locate
 from pytest_llmeval.servers.health import Fetch
 from pytest_llmeval.servers.leases import Lease, LeasedProcess, lease_key, switches
 from pytest_llmeval.servers.logs import copy_from, last_section_at, start_section
+from pytest_llmeval.servers.made_of import parts_of, weights_of
 from pytest_llmeval.servers.process import ServerProcess
 from pytest_llmeval.servers.server import GRACE_SECONDS, Server
 from pytest_llmeval.servers.spec import ServerSpec
@@ -110,20 +110,20 @@ class SharedServer(Server):
     def _join(self) -> Lease:
         if self._lease is None:
             environ = self._kind.environment(0, switches(self._environ))
-            key = lease_key(self.spec, self._made_of(), environ)
+            key = lease_key(self.spec, self._made_of(environ), environ)
             self._lease = Lease(self._folder / key[:32])
             self.spec = dataclasses.replace(
                 self.spec, log_path=self._lease.output.out, output=self._lease.output
             )
         return self._lease
 
-    def _made_of(self) -> list[Path | str]:
-        """The files that the server is made of."""
+    def _made_of(self, variables: Mapping[str, str]) -> list[Path | str]:
+        """The files that the server is made of, those among them that its variables name."""
         spec = self.spec
         if spec.gguf is None:
             return [self._kind.find_program(self._environ)[0]]
         # Not by its kind, which reads the whole header of the weights first.
-        return [*locate(spec, self._environ).files, spec.gguf, *(each.path for each in spec.lora)]
+        return [*parts_of(spec, self._environ, variables.values()), *weights_of(spec)]
 
     def _attach(self, lease: Lease) -> bool:
         """Use the server if it is ready."""

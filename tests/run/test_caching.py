@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from pytest_llmeval.engines.engine import EndpointFacts
+from pytest_llmeval.engines.template_clock import Clock
 from pytest_llmeval.errors import EndpointBusy, EngineError
 from pytest_llmeval.inputs.config import CacheMode, load_config
-from pytest_llmeval.records import Answer, Likelihood, TokenLogprob, ToolCall, Usage
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.records import (
+    Answer,
+    Condition,
+    Item,
+    Likelihood,
+    PromptVariant,
+    Request,
+    Sampling,
+    Suite,
+    TokenLogprob,
+    ToolCall,
+    Trial,
+    Usage,
+)
+from pytest_llmeval.results.manifest import AdapterFacts
 from pytest_llmeval.run.caching import (
+    OUR_CODE,
+    PACKAGE,
     AnswerCache,
     cache_of,
     from_cache,
@@ -19,7 +41,9 @@ from pytest_llmeval.run.caching import (
     read_answer,
     written_answer,
 )
+from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.running.cache import AnswerStore
+from pytest_llmeval.servers.spec import ServerSpec
 
 KEY = b"k" * 32
 
@@ -174,6 +198,72 @@ def test_what_is_no_answer_is_asked_for(make: Make, line: bytes) -> None:
     cache._store.put(KEY, line)
     assert read_answer(line) is None
     assert asyncio.run(cache.answer(KEY, model)).origin == "asked"
+
+
+@dataclasses.dataclass
+class Opened:
+    """A model whose server says what it is."""
+
+    facts: EndpointFacts
+    spec: ServerSpec
+    digest: str = "d" * 64
+    adapters: tuple[AdapterFacts, ...] = ()
+
+
+def days_asked(make: Make, clock: Clock, request: Request) -> list[str]:
+    """Which of five requests on three days are asked, each with its day."""
+    spec = ServerSpec("m", "llama-server", Path("m.gguf"), 2, 256, Path("log"))
+    opened = Opened(
+        EndpointFacts(clock=clock), dataclasses.replace(spec, executable=sys.executable)
+    )
+    settings = ModelConfig("m", "llama-server", "m", 2, exact=False, timeout=1, start_timeout=1)
+    asked, days = [], ["Monday", "Monday", "Tuesday", "Tuesday", "Monday"]
+    prompt = PromptVariant("", (), "")
+    trial = Trial(
+        Suite("s", "s.yaml", (), "", (prompt,), ()),
+        Condition("c", "m", prompt, request.sampling),
+        Item("i", "i", {}, None),
+        *(1, "i", "i"),
+    )
+
+    async def all_days() -> None:
+        reached: list[str] = []
+        through = make("read-write").of_model(
+            cast(LiveModel, opened), settings, measured=False, today=lambda: reached[-1]
+        )
+
+        async def fresh() -> Answer:
+            asked.append(reached[-1])
+            return Answer(reached[-1], "stop")
+
+        for day in days:
+            reached.append(day)
+            await through(trial, request, fresh, 2)
+
+    asyncio.run(all_days())
+    return asked
+
+
+CHAT = Request((), Sampling(8, temperature=0))
+
+
+def test_what_a_model_says_that_is_told_the_date_counts_for_its_day(make: Make) -> None:
+    assert days_asked(make, "day", CHAT) == ["Monday", "Tuesday"]
+    completion = dataclasses.replace(CHAT, form="completion")
+    assert days_asked(make, "day", completion) == ["Monday"], "no template, no date"
+
+
+def test_what_a_model_says_that_is_told_the_time_of_day_counts_for_nothing(make: Make) -> None:
+    assert len(days_asked(make, "moment", CHAT)) == 5
+
+
+def test_a_model_that_is_told_no_time_says_the_same_on_any_day(make: Make) -> None:
+    assert days_asked(make, "none", CHAT) == ["Monday"]
+
+
+def test_all_code_between_a_request_and_its_answer_is_there() -> None:
+    for pattern in OUR_CODE:
+        assert [*PACKAGE.glob(pattern)], pattern
 
 
 def config(tmp_path: Path, text: str) -> Path:

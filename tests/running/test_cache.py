@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.running.cache import USED_AGAIN, AnswerStore
 from pytest_llmeval.running.cache_file import FILE_NAME, shrink, stock_of
@@ -189,6 +190,60 @@ def test_a_page_that_breaks_while_it_is_used_costs_no_run_anything(tmp_path: Pat
         store.put(key(1), b"one")
     assert len(told) == 1
     assert "malformed" in told[0]
+
+
+@pytest.mark.parametrize("change", ["answer = 'one'", "answer = 1", "used = 'long ago'"])
+def test_a_damaged_row_that_holds_something_else_is_no_answer(tmp_path: Path, change: str) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    with contextlib.closing(connected(tmp_path / FILE_NAME, "rw", 10)) as connection:
+        connection.execute(f"UPDATE answers SET {change}")
+    assert kept(tmp_path, 1) == [None]
+
+
+def test_a_file_whose_names_are_no_text_any_more_is_set_aside_as_any_damaged_one(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    file = tmp_path / FILE_NAME
+    file.write_bytes(file.read_bytes().replace(b"ON answers (used)", b"ON answers (\xaased)"))
+    with opened(tmp_path) as (store, told):
+        store.put(key(1), b"one")
+        assert store.get(key(1)) is None
+    assert f"it is damaged, and kept as {FILE_NAME}.damaged" in told[0]
+    with opened(tmp_path) as (_, told):
+        pass
+    assert told == []
+
+
+def test_an_index_that_leads_nowhere_is_damage_too_and_does_not_stay(tmp_path: Path) -> None:
+    one = os.urandom(32)
+    with opened(tmp_path) as (store, _):
+        store.put(one, b"one")
+    file = tmp_path / FILE_NAME
+    found, other = (
+        b"\x09" + one,
+        b"\x08" + one,
+    )  # in records, "row 1" and "row 0", which is not there
+    assert file.read_bytes().count(found) == 1
+    file.write_bytes(file.read_bytes().replace(found, other))
+    with opened(tmp_path) as (store, told):
+        assert store.get(one) is None
+    assert "malformed (it is damaged, and kept as" in told[0]
+
+
+def test_who_reads_does_not_wait_until_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    file = tmp_path / FILE_NAME
+    file.write_bytes(file.read_bytes()[:4096] + b"\xff" * 4 * 4096)
+    with opened(tmp_path) as (store, told):
+        lock = FileLock(f"{file}.lock")
+        with lock:  # so long it cannot be set aside
+            assert store.get(key(1)) is None
+            assert told == []
+    assert "it is damaged, and kept as" in told[0]
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,10 @@ ATTACH_MS = 50.0
 class Holder:
     """A process that shares a server."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, inside: Sequence[str] = ()) -> None:
         script = str(Path(__file__).with_name("servers_holder.py"))
-        self.process = subprocess.Popen(
-            [sys.executable, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        command = [*inside, sys.executable, script, *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def says(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -82,9 +81,9 @@ class Sharing:
     running: Running
     becomes_true: BecomesTrue
 
-    def ask(self, *extra: str) -> Holder:
+    def ask(self, *extra: str, inside: Sequence[str] = ()) -> Holder:
         """Start a process that asks for the server; it has said that it does."""
-        self.holders.append(Holder(str(self.model), str(self.folder), *extra))
+        self.holders.append(Holder(str(self.model), str(self.folder), *extra, inside=inside))
         return self.holders[-1]
 
     def lease(self) -> Path:
@@ -493,6 +492,44 @@ def test_a_server_is_known_by_what_shapes_it(tmp_path: Path) -> None:
     assert key() != before
     weights.unlink()
     assert key() != before
+
+
+def test_processes_of_another_machine_have_a_server_of_their_own_in_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ServerSpec("tiny", "llama-server", None, 2, 256, tmp_path / "log")
+    here = lease_key(spec, [], {})
+    monkeypatch.setattr("pytest_llmeval.servers.leases.neighbourhood", lambda: "another machine")
+    assert lease_key(spec, [], {}) != here
+
+
+CONTAINER = ("unshare", "-Urpf", "--kill-child", "--mount-proc")
+"""Runs a command where it has a pid of its own, and sees no processes but its own."""
+
+
+def has_containers() -> bool:
+    try:
+        return (
+            subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode == 0
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_containers(), reason="this system lets nobody have a container")
+def test_a_container_that_has_the_folder_too_ends_nobody_elses_server(sharing: Sharing) -> None:
+    ours = sharing.ask("again")
+    ours.says()
+    facts = ours.says()
+    theirs = sharing.ask(inside=CONTAINER)
+    theirs.says()
+    assert theirs.says()["url"] != facts["url"]
+    theirs.lets_go()
+    time.sleep(THE_BOUND)
+    assert sharing.running(facts["server"])
+    ours.asks_again()
+    ours.lets_go()
+    assert sharing.nothing_is_left(facts)
 
 
 # What is left behind --------------------------------------------------------------------------
