@@ -1,7 +1,8 @@
 """Answers that are kept from run to run: one SQLite file, which processes share.
 
 What it holds can be had again, so nothing about it may cost a run anything: it is written by a
-thread of its own, trouble is told once and ends its use, and a damaged file is set aside.
+thread of its own, trouble is told once and ends its use, and a damaged file is set aside when the
+run is through with it.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ class AnswerStore:
         self._tell = tell
         self._clock = clock
         self._broken = False
+        self._damage: Exception | None = None
         self._told = threading.Lock()
         self._pending: dict[bytes, bytes] = {}
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._reader: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
-        self._teller: threading.Thread | None = None
         with self._trouble():
             if writes:
                 made(self._path)
@@ -110,7 +111,7 @@ class AnswerStore:
             self._work.put((key, answer))
 
     def close(self) -> None:
-        """Write down what is left, and let go of the file."""
+        """Write down what is left, and let go of the file; one that is damaged is set aside."""
         if self._writer is not None:
             self._work.put(None)
             self._writer.join()
@@ -118,8 +119,9 @@ class AnswerStore:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        if self._teller is not None:
-            self._teller.join()
+        damage, self._damage = self._damage, None
+        if damage is not None:
+            self._say_why(f"{damage}{set_aside(self._path)}")
 
     # The writer's thread --------------------------------------------------------------------------
 
@@ -184,15 +186,13 @@ class AnswerStore:
                 return
             self._broken = True
         self._pending.clear()
-        # Whoever reads has no time for it: a big file takes seconds to be looked through.
-        self._teller = threading.Thread(target=self._say_why, args=(error,), name="llmeval-cache")
-        self._teller.start()
-
-    def _say_why(self, error: Exception) -> None:
-        words = f"{self._path}: {error}"
         if is_damage(error):
-            words += set_aside(self._path)
+            self._damage = error  # dealt with in the end: Windows renames nothing that is open
+        else:
+            self._say_why(str(error))
+
+    def _say_why(self, why: str) -> None:
         self._tell(
-            f"the cache of answers is not used: {words}. The run goes on and asks for everything; "
-            "llmeval cache clear begins a new one"
+            f"the cache of answers is not used: {self._path}: {why}. The run goes on and asks for "
+            "everything; llmeval cache clear begins a new one"
         )

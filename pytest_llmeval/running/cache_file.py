@@ -51,12 +51,10 @@ def made(path: Path) -> None:
     """Have the file, readable by its owner alone: models' answers may be about anything."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock", timeout=WAIT_SECONDS):
-        is_new = not path.exists()
-        if is_new:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.closing(connected(path, "rw", WAIT_SECONDS)) as connection:
-            if is_new:
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # Of no effect once there is a table; a kill may have left the file without any.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_LAYOUT)
 
@@ -115,7 +113,10 @@ def set_aside(path: Path) -> str:
             for suffix in ("-wal", "-shm", ""):
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{path}{suffix}").replace(f"{kept}{suffix}")
-    except (OSError, Timeout):  # Windows renames nothing that is open
+    except (
+        OSError,
+        Timeout,
+    ):  # Windows renames nothing that is open, with another run for instance
         return ""
     return f" (it is damaged, and kept as {kept.name})"
 

@@ -233,6 +233,14 @@ def test_an_index_that_leads_nowhere_is_damage_too_and_does_not_stay(tmp_path: P
     assert "malformed (it is damaged, and kept as" in told[0]
 
 
+def test_room_is_given_back_although_a_kill_has_left_the_file_empty(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch()
+    with opened(tmp_path, size=2**20) as (store, _):
+        for number in range(300):
+            store.put(key(number), os.urandom(10_000))
+    assert (tmp_path / FILE_NAME).stat().st_size <= 2**20
+
+
 def test_who_reads_does_not_wait_until_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, _):
         store.put(key(1), b"one")
