@@ -58,8 +58,8 @@ def own_rules() -> tuple[Rule, ...]:
 
 
 # A letter before a token makes it the end of another word, unless it ends what stands for one
-# character (`\\n`, `\\x0a`, `\\u003c`, `%20`) or colours a terminal (`\\x1b[32m`).
-_TOKEN_BEGINS = (
+# character (`\n`, `\x0a`, `\u003c`, `%20`) or colours a terminal (`\x1b[32m`).
+_WORD_BEGINS = (
     r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9a-fA-F]{2})|(?<=\\u[0-9a-fA-F]{4})"
     r"|(?<=%[0-9a-fA-F]{2})|(?<=[0-9;\[]m))"
 )
@@ -67,7 +67,7 @@ _TOKEN_BEGINS = (
 
 def _rule(data: Mapping[str, Any]) -> Rule:
     ignores_case, is_token = data.get("ignore_case", False), data.get("token", False)
-    pattern = f"{_TOKEN_BEGINS}{data['pattern']}" if is_token else data["pattern"]
+    pattern = f"{_WORD_BEGINS}{data['pattern']}" if is_token else data["pattern"]
     return Rule(
         name=data["name"],
         words=tuple(data["words"]),
