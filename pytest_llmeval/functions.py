@@ -126,7 +126,8 @@ def attach_scores(
     skipped = call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception)
     if skipped and (prediction is None or prediction.failure is None):
         return
-    scores = [_passed_score(call, prediction), *item.stash.get(SCORES, {}).values()]
+    own = item.stash.get(SCORES, {}).values()
+    scores = [_passed_score(call, prediction), *evaluation.settings.cleaned(own)]
     if call.excinfo is not None and isinstance(call.excinfo.value, EndedWorkers):
         scores = [*crash_scores(trial, str(call.excinfo.value)), *scores]
     variant = _variant(item, trial)

@@ -245,6 +245,14 @@ class OwnerHooks(Hooks):
         elif report.skipped:
             self.skipped.add(report.nodeid)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        """Take secrets out of a warning, which pytest shows at the end, and spell it out."""
+        words = str(warning_message.message)
+        shown = visible(self.redactor.text(words))
+        if shown != words:
+            warning_message.message = shown
+
     def _make_presentable(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         reporting.redact_report(report, self.redactor)
         reporting.spell_out(report, colours=self.config.get_terminal_writer().hasmarkup)

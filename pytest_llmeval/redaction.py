@@ -57,16 +57,25 @@ def own_rules() -> tuple[Rule, ...]:
         return tuple(map(_rule, json.load(file)))
 
 
+# A letter before a token makes it the end of another word, unless it ends what stands for one
+# character (`\n`, `\x0a`, `\u003c`, `%20`) or colours a terminal (`\x1b[32m`).
+_WORD_BEGINS = (
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9a-fA-F]{2})|(?<=\\u[0-9a-fA-F]{4})"
+    r"|(?<=%[0-9a-fA-F]{2})|(?<=[0-9;\[]m))"
+)
+
+
 def _rule(data: Mapping[str, Any]) -> Rule:
-    ignores_case = data.get("ignore_case", False)
+    ignores_case, is_token = data.get("ignore_case", False), data.get("token", False)
+    pattern = f"{_WORD_BEGINS}{data['pattern']}" if is_token else data["pattern"]
     return Rule(
         name=data["name"],
         words=tuple(data["words"]),
-        pattern=re.compile(data["pattern"], re.IGNORECASE if ignores_case else 0),
+        pattern=re.compile(pattern, re.IGNORECASE if ignores_case else 0),
         replacement=data.get("replacement", REDACTED),
         ignores_case=ignores_case,
         entropy=data.get("entropy"),
-        is_token=data.get("token", False),
+        is_token=is_token,
     )
 
 

@@ -43,6 +43,9 @@ FAILURES_NODE = "llmeval::failures.at_most"
 #: The same for answers that no judge could judge.
 JUDGES_NODE = "llmeval::judges"
 
+#: Properties of what a dataset and a model say, which stays as it is.
+VERBATIM = frozenset({"llm_expected", "llm_answer"})
+
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
 
@@ -324,8 +327,8 @@ def spell_out(report: pytest.CollectReport | pytest.TestReport, *, colours: bool
 
 
 def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Redactor) -> None:
-    """Take secrets out of a report's traceback, with the values of variables that `-l` shows, and
-    out of what was printed and logged meanwhile.
+    """Take secrets out of a report's traceback, with the values of variables that `-l` shows, out
+    of what was printed and logged meanwhile, and out of the properties that JUnit gets.
     """
     if report.longrepr:
         if isinstance(report.longrepr, tuple):  # of a test that was skipped
@@ -337,3 +340,11 @@ def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Re
             if clean != words:  # as plain text, which has no colours, and can leave no lines out
                 report.longrepr = clean
     report.sections = [(name, redactor.text(content)) for name, content in report.sections]
+    if isinstance(report, pytest.TestReport):
+        report.user_properties = [
+            (
+                name,
+                redactor.text(value) if isinstance(value, str) and name not in VERBATIM else value,
+            )
+            for name, value in report.user_properties
+        ]

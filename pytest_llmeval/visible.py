@@ -27,9 +27,10 @@ _SUSPECT = re.compile(f"[{_HIDDEN}{_JOINERS}{_SELECTORS}]")
 _JOINED = re.compile(rf"[^\x00-\x7f{_HIDDEN}{_JOINERS}]")
 _SELECTOR = re.compile(f"[{_SELECTORS}]")
 
-# GitHub's runners obey lines that begin so, whoever has written them: they set what later steps
-# see, hide words from the log, or end its being read.
-_COMMAND = re.compile(r"^([ \t]*)(::|##\[)", re.MULTILINE)
+# GitHub's runners obey lines that begin with `::` behind any white space, or hold `##[` anywhere,
+# whoever has written them: they set what later steps see, hide words from the log, or end its
+# being read.
+_COMMAND = re.compile(r"^[^\S\n]*:(?=:)|#(?=#\[)", re.MULTILINE)
 
 
 def visible(text: str) -> str:
@@ -47,11 +48,11 @@ def visible(text: str) -> str:
 
 def visible_json(document: str) -> str:
     """The same for a JSON document, by escapes of JSON: it reads back as it was."""
-    return _SUSPECT.sub(_json_escape, document)
+    return _SUSPECT.sub(_json_escape, document.replace("##[", r"\u0023#["))
 
 
 def _as_text(found: re.Match[str]) -> str:
-    return f"{found[1]}\\x{ord(found[2][0]):02x}{found[2][1:]}"
+    return f"{found[0][:-1]}\\x{ord(found[0][-1]):02x}"
 
 
 def _escape(found: re.Match[str]) -> str:

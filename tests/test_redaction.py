@@ -177,6 +177,12 @@ def test_values_of_variables_whose_names_sound_secret_are_known() -> None:
     assert known_secrets(environ, ["SERVED_KEY"]) == ["named", "by its name"]
 
 
+@pytest.mark.parametrize("before", [r"\n", r"\\t", r"\x0a", r"\u003c", "%20", "\x1b[32m", "\x1b[m"])
+def test_a_token_is_found_behind_what_stands_for_one_character(before: str) -> None:
+    assert redact(f"said{before}sk-proj-abc123DEF456ghi") == f"said{before}{REDACTED}"
+    assert redact(f"said{before}AKIAIOSFODNN7EXAMPLE") == f"said{before}{REDACTED}"
+
+
 def test_a_known_secret_is_found_in_base64_too() -> None:
     secret = "correct horse battery"
     encoded = base64.b64encode(secret.encode()).decode()
@@ -198,6 +204,9 @@ def test_texts_within_data_are_redacted_and_the_rest_is_as_it_was() -> None:
             "bearer " * 6000,
             "sk-" * 13_000,
             "'" * 40_000,
+            "key" * 13_000,
+            "token" * 8000,
+            "authorization=" * 3000,
         ),
     ],
 )

@@ -78,7 +78,9 @@ def test_json_reads_back_as_it_was_and_hides_nothing(value: object) -> None:
     [
         ("::error::broken", r"\x3a:error::broken"),
         ("a\n  ::stop-commands::x\n", "a\n  \\x3a:stop-commands::x\n"),
+        ("\u00a0\u2003::add-mask::a", "\u00a0\u2003\\x3a:add-mask::a"),
         ("##[add-mask]a", r"\x23#[add-mask]a"),
+        ("in the middle ##[add-mask]a", r"in the middle \x23#[add-mask]a"),
         ("suites/a.yaml::m/plain::one", "suites/a.yaml::m/plain::one"),
         ("## [a heading]", "## [a heading]"),
     ],

@@ -18,8 +18,10 @@ from jinja2.visitor import NodeTransformer
 
 from pytest_llmeval.inputs.template_bounds import (
     PER_STEP,
+    at_hand,
     check_making,
     check_operation,
+    compared,
     size,
     spend,
     whole_size,
@@ -32,9 +34,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def bound_filters(self) -> None:
-        """Look at every filter that there is now; those of the rewritten template are added."""
+        """Look at every filter, and test that compares, that there is now; the filters of the
+        rewritten template are added.
+        """
         self.filters = {name: _bounded(name, each) for name, each in self.filters.items()}
-        self.filters.update(_each=_each, _spend=_spend, _joined=_joined)
+        self.filters.update(_each=_each, _spend=_spend, _joined=_joined, _compared=compared)
+        tests: dict[str, Any] = self.tests
+        tests.update({name: _comparing(tests[name]) for name in _COMPARING})
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation whose result would be too long."""
@@ -47,13 +53,21 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Refuse a method whose result would be too long."""
         method = getattr(called, "__wrapped__", called)  # the sandbox wraps str.format
         owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
+        args, kwargs = tuple(map(at_hand, args)), {key: at_hand(kwargs[key]) for key in kwargs}
         given = (*args, *kwargs.values())
         if isinstance(owner, str | bytes | int):
             check_making(name, owner, given)
+        elif isinstance(owner, list | tuple | dict) or dict in (owner, called):
+            for each in (*given, *([owner] if name in _LOOKING_FOR else ())):
+                compared(each)
         spend(PER_STEP * (1 + sum(map(_length, given))) + size(owner))
         result = super().call(context, called, *args, **kwargs)
         spend(size(result))
         return result
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Refuse a key so large that finding it would take for ever."""
+        return super().getitem(obj, compared(argument) if isinstance(argument, tuple) else argument)
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         return super()._generate(_counted(source, self), *args, **kwargs)
@@ -70,12 +84,30 @@ def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(make)
     def bounded(*args: Any, **kwargs: Any) -> Any:
+        args = (*args[:first], *map(at_hand, args[first:]))
+        kwargs = {key: at_hand(kwargs[key]) for key in kwargs}
         value, given = args[first], (*args[first + 1 :], *kwargs.values())
         check_making(name, value, given)
         spend(PER_STEP + size(value))
         result = make(*args, **kwargs)
         spend(size(result))
         return result
+
+    return bounded
+
+
+# In these, all that two values hold may be compared.
+_LOOKING_FOR = frozenset({"count", "index"})
+_COMPARING = (
+    *("==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge"),
+    *("<", "lt", "lessthan", "<=", "le", "in"),
+)
+
+
+def _comparing(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    def bounded(*args: Any) -> Any:
+        return test(*map(compared, args))
 
     return bounded
 
@@ -91,17 +123,29 @@ def _counted(tree: nodes.Template, environment: BoundedEnvironment) -> nodes.Tem
     for macro in [*macros, *tree.find_all(nodes.CallBlock)]:
         spent = _filtered("_spend", nodes.Const(_written_in(macro)), macro.lineno)
         macro.body.insert(0, nodes.ExprStmt(spent, lineno=macro.lineno))
-    _Joins().visit(tree)
+    _Rewritten().visit(tree)
     tree.set_environment(environment)
     return tree
 
 
-class _Joins(NodeTransformer):
-    """Puts a filter in the place of `~`."""
+class _Rewritten(NodeTransformer):
+    """Puts a filter in the place of `~`, and before what is compared or becomes a key."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _filtered("_joined", nodes.List(node.nodes, lineno=node.lineno), node.lineno)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _filtered("_compared", node.expr, node.lineno)
+        for operand in node.ops:
+            operand.expr = _filtered("_compared", operand.expr, node.lineno)
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.key = _filtered("_compared", node.key, node.lineno)
+        return node
 
 
 def _filtered(name: str, value: nodes.Expr, line: int, *given: nodes.Expr) -> nodes.Filter:

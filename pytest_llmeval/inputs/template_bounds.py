@@ -8,9 +8,20 @@ Budgets count and do not look at the clock, so that a template is refused on eve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from contextvars import ContextVar
 from typing import Any
+
+from jinja2.runtime import LoopContext
 
 LONGEST = 4 * 2**20
 """What one value of a template, and all that it writes, may have of characters and entries."""
@@ -29,15 +40,16 @@ _SPENT = (
     f"{BUDGET >> 20} Mi characters on the way, are the most for one rendering"
 )
 
+_WITHOUT_PARTS = {str, int, float, bool, type(None)}
+_ONE_BY_ONE = (Iterator, KeysView, ValuesView, ItemsView)
 _SIZED = (str, bytes, list, tuple, dict, set, frozenset, range)
 _PADDING = frozenset(
     {"ljust", "rjust", "center", "zfill", "to_bytes", "batch", "slice", "truncate", "round"}
 )
 # All other filters may make a text of the whole value.
 _OF_PARTS = frozenset(
-    {"attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last"}
-    | {"length", "list", "map", "max", "min", "reject", "rejectattr", "reverse", "select"}
-    | {"selectattr", "slice", "sort", "unique"}
+    {"attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map"}
+    | {"reject", "rejectattr", "reverse", "select", "selectattr", "slice"}
 )
 _LONG_NUMBER = re.compile(r"[0-9]{6}")
 _LONG_WIDTH = {
@@ -93,6 +105,25 @@ def whole_size(value: Any) -> int:
     return total
 
 
+def at_hand(value: Any) -> Any:
+    """What comes one by one as a list, which can be looked at; each entry costs its own size."""
+    if isinstance(value, _ONE_BY_ONE) and not isinstance(value, LoopContext):
+        entries = []
+        for each in value:
+            spend(PER_STEP + size(each))
+            entries.append(each)
+        return entries
+    return value
+
+
+def compared(value: Any) -> Any:
+    """A value that is going to be compared, which may look at all that is in it."""
+    value = at_hand(value)
+    is_flat = isinstance(value, list | tuple) and set(map(type, value)) <= _WITHOUT_PARTS
+    spend(len(value) if is_flat else whole_size(value))
+    return value
+
+
 def check_operation(operator: str, left: Any, right: Any) -> None:
     """Raise ValueError when the result of a binary operator would be too long."""
     if operator == "+":
@@ -121,6 +152,11 @@ def check_making(name: str, value: Any, given: Sequence[Any]) -> None:
     if name not in _OF_PARTS:
         for each in (value, *given):
             whole_size(each)
+    _check_repeating(name, value, given, numbers)
+
+
+def _check_repeating(name: str, value: Any, given: Sequence[Any], numbers: Sequence[int]) -> None:
+    """Refuse what would be written many times: each part is short, and the whole is not."""
     if name in {"format", "format_map"} and isinstance(value, str):
         _check_format(value, given, "%")
         _check_format(value, given, "{")
@@ -128,12 +164,23 @@ def check_making(name: str, value: Any, given: Sequence[Any]) -> None:
         pieces = 1 + value.count("\t" if name == "expandtabs" else "\n")
         _at_most(pieces * max([*numbers, *map(size, given)], default=0))
     elif name == "tojson":
-        _at_most(whole_size(value) * max(numbers, default=0))
+        _at_most(whole_size(value) * max([*numbers, *map(size, given)], default=0))
+    elif name in {"wordwrap", "urlize", "translate"} and isinstance(value, str):
+        _at_most(size(value) * max(map(size, _written_between(given)), default=0))
+    elif name == "sum" and any(isinstance(each, list | tuple) for each in given):
+        raise ValueError("sum adds numbers here; write lists together with +")
     elif name == "replace" and len(given) > 1 and isinstance(given[0], str | bytes):
         _at_most((1 + str(value).count(str(given[0]))) * size(given[1]))
     elif name == "join":
         one, other = (value, given[0] if given else "")
         _at_most(max(size(one) * size(other), size(one) + size(other)))
+
+
+def _written_between(given: Sequence[Any]) -> Iterator[str]:
+    """The texts that are put between all parts of another one, or in their place."""
+    for each in given:
+        texts = each.values() if isinstance(each, dict) else (each,)
+        yield from (text for text in texts if isinstance(text, str))
 
 
 def _check_format(text: str, given: Iterable[Any], sign: str) -> None:

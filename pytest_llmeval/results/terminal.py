@@ -320,7 +320,7 @@ def _hint(report: RunReport) -> str:
 
 def _wrapped(paragraphs: Iterable[str], width: int, indent: str = "  ") -> list[str]:
     return [
-        line
+        visible(line)  # once more: a runner's command may begin a line only now
         for paragraph in paragraphs
         for line in textwrap.wrap(
             visible(paragraph), width, subsequent_indent=indent, break_on_hyphens=False

@@ -1,13 +1,13 @@
-"""Predictions without secrets, before anybody writes or sees them."""
+"""Predictions and scores without secrets, before anybody writes or sees them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pytest_llmeval.inputs.config import Config
-from pytest_llmeval.records import Answer, Attempt, Prediction
+from pytest_llmeval.records import Answer, Attempt, Prediction, Score
 from pytest_llmeval.redaction import Redactor, known_secrets
 
 Clean = Callable[[Prediction], Prediction]
@@ -15,8 +15,12 @@ Clean = Callable[[Prediction], Prediction]
 
 def redactor_of(config: Config) -> Redactor:
     """Knows the keys that the config names, and what in the environment is secret by its name."""
-    named = [model.api_key_env for model in config.models.values() if model.api_key_env]
-    return Redactor(known_secrets(os.environ, named), thorough=True)
+    return redactor_for(model.api_key_env for model in config.models.values())
+
+
+def redactor_for(named: Iterable[str | None]) -> Redactor:
+    """Knows the variables that are `named`, and what in the environment is secret by its name."""
+    return Redactor(known_secrets(os.environ, filter(None, named)), thorough=True)
 
 
 def cleaner_of(config: Config, redactor: Redactor) -> Clean:
@@ -31,6 +35,17 @@ def cleaner_of(config: Config, redactor: Redactor) -> Clean:
         return _errors(prediction, redactor)
 
     return clean
+
+
+def clean_score(score: Score, redactor: Redactor) -> Score:
+    """A score whose scorer told no secret by its reason, or by the exception that it raised.
+
+    What it has taken out of an answer is what the model wrote, and stays.
+    """
+    if score.outcome != "failure":
+        return replace(score, reason=redactor.text(score.reason)) if score.reason else score
+    stages = tuple(map(redactor.text, score.stages))
+    return replace(score, reason=redactor.text(score.reason), stages=stages)
 
 
 def _errors(prediction: Prediction, redactor: Redactor) -> Prediction:

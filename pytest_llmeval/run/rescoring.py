@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from pytest_llmeval.inputs.suites import load_suite
 from pytest_llmeval.records import (
     Doubt,
     GateResult,
+    Item,
     JudgeTrial,
     Prediction,
     Sampling,
@@ -29,6 +30,7 @@ from pytest_llmeval.records import (
     Suite,
     Trial,
 )
+from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import (
     Journal,
@@ -54,6 +56,7 @@ from pytest_llmeval.results.wording import scorer_words
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
 from pytest_llmeval.run.baselines import Baselines, weights_of
 from pytest_llmeval.run.bench import Bench
+from pytest_llmeval.run.cleaning import clean_score, redactor_for
 from pytest_llmeval.run.conclusion import picked, selected_parts, worth_of
 from pytest_llmeval.run.judge_figures import judge_figures
 from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions, old_verdicts
@@ -128,11 +131,13 @@ def rescore(
     plan = _plan(origin.plan, trials, scorers, judged.wave.trials)
     ids = {trial.id for trial in trials}
     predictions = {trial_id: known[trial_id] for trial_id in known if trial_id in ids}
+    models = origin.plan.config["models"].values()
+    redactor = redactor_for(model.get("api_key_env") for model in models)
     scores = {
         trial.id: judged.wave.complete(
             trial,
             judged.predictions,
-            score_prediction(scorers[trial.suite.name], predictions[trial.id], trial.item),
+            _scored(scorers[trial.suite.name], predictions[trial.id], trial.item, redactor),
         )
         for trial in trials
         if trial.id in predictions
@@ -323,6 +328,13 @@ def _judged_otherwise(before: RunPlan, now: RunPlan) -> Iterator[str]:
         if suite.scorers != old[suite.name]:
             told = ["; ".join(map(scorer_words, each)) for each in (old[suite.name], suite.scorers)]
             yield f"{suite.name}: was scored by {told[0]}; now by {told[1]}"
+
+
+def _scored(
+    scorers: Iterable[Scorer], prediction: Prediction, item: Item, redactor: Redactor
+) -> list[Score]:
+    scores = score_prediction(scorers, prediction, item)
+    return [clean_score(score, redactor) for score in scores]
 
 
 # What it is worth, and where it is kept -----------------------------------------------------------

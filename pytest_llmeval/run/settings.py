@@ -18,7 +18,7 @@ from pytest_llmeval.inputs.overrides import parse_overrides
 from pytest_llmeval.inputs.suites import load_suite, suite_from_marker
 from pytest_llmeval.records import Condition, Prediction, Sampling, Score, Suite, Trial
 from pytest_llmeval.run.bench import Bench
-from pytest_llmeval.run.cleaning import redactor_of
+from pytest_llmeval.run.cleaning import clean_score, redactor_of
 from pytest_llmeval.run.judge_plan import check_judging, check_references, model_scorers
 from pytest_llmeval.running.plan import (
     NamedSampling,
@@ -157,7 +157,11 @@ class Settings:
 
     def score(self, trial: Trial, prediction: Prediction) -> tuple[Score, ...]:
         """Judge a prediction with the suite's scorers, the headline first."""
-        return score_prediction(self._scorers_of(trial.suite), prediction, trial.item)
+        return self.cleaned(score_prediction(self._scorers_of(trial.suite), prediction, trial.item))
+
+    def cleaned(self, scores: Iterable[Score]) -> tuple[Score, ...]:
+        """Scores without secrets in their words; who gives them may be the user's own code."""
+        return tuple(clean_score(score, self.redactor) for score in scores)
 
     def can_score(self, suite: Suite) -> bool:
         """Whether this process knows the suite's scorers; some only a worker's conftest knows."""

@@ -23,11 +23,17 @@ SPENT = (
     "the template computes too much: 1,048,576 turns of loops, or 16 Mi characters on the way, are "
     "the most for one rendering"
 )
+NO_LISTS = "sum adds numbers here; write lists together with +"
 ENDLESS = "the template calls itself without end, or is nested too deep"
 
 END = "{% endfor %}"
 DOUBLED = (
     "{%% set n = namespace(a='aa') %%}{%% for i in range(40) %%}%s{%% endfor %%}{{ n.a|length }}"
+)
+# Each holds the one before it twice: nothing to hold, and no end to look at.
+TREES = (
+    "{% set n = namespace(a=(1,), b=(1,)) %}"
+    "{% for i in range(40) %}{% set n.a = (n.a, n.a) %}{% set n.b = (n.b, n.b) %}{% endfor %}"
 )
 
 
@@ -125,6 +131,24 @@ def test_no_template_loads_another_file(tmp_path: Path, statement: str) -> None:
         ("{{ ([[0] * 1000000] * 1000000)|sum(start=[]) }}", LONG),
         ("{{ ('{0}' * 1000).format('a' * 1000000) }}", LONG),
         ("{{ ('%s' * 1000) % (('a' * 1000000,) * 1000) }}", LONG),
+        ("{{ range(99999)|map('string')|join('x' * 100000) }}", LONG),
+        ("{{ ('x' * 100000).join(range(99999)|map('string')) }}", LONG),
+        ("{{ ('x' * 100000).join(dict.fromkeys(range(99999)|map('string'))) }}", LONG),
+        ("{{ range(99999)|map(attribute='a', default='x' * 100000)|join }}", SPENT),
+        ("{{ range(999)|map(attribute='a', default=[1])|sum(start=[]) }}", NO_LISTS),
+        ("{{ ('a\n' * 100000)|wordwrap(1, wrapstring='x' * 100000) }}", LONG),
+        ("{{ ('a.org ' * 100000)|urlize(rel='x' * 100000) }}", LONG),
+        ("{{ ('a' * 100000).translate({97: 'x' * 100000}) }}", LONG),
+        ("{{ ([q] * 100000)|tojson('x' * 100000) }}", LONG),
+        (TREES + "{{ n.a == n.b }}", LONG),
+        (TREES + "{{ n.a in [n.b] }}", LONG),
+        (TREES + "{{ n.a is lt n.b }}", LONG),
+        (TREES + "{{ [n.a, n.b]|sort }}", LONG),
+        (TREES + "{{ [n.a].count(n.b) }}", LONG),
+        (TREES + "{{ {n.a: 1} }}", LONG),
+        (TREES + "{{ {}[n.a] }}", LONG),
+        (TREES + "{{ {}.get(n.a) }}", LONG),
+        ("{% set r = range(99999)|list %}{{ r|select('in', r)|list }}", SPENT),
         (DOUBLED % "{% set n.a = n.a + n.a %}", LONG),
         (DOUBLED % "{% set n.a = n.a ~ n.a %}", LONG),
         (DOUBLED % "{% set x %}{{ n.a }}{{ n.a }}{% endset %}{% set n.a = x %}", SPENT),
@@ -187,6 +211,10 @@ def test_each_rendering_has_a_budget_of_its_own() -> None:
         ("{{ [3, 1]|sort|join(', ') }}{{ [1, 2]|sum }}{{ 'abc'|replace('b', 'xx') }}", "1, 33axxc"),
         ("{{ 123456789|string }} {{ 1234567.891|round(1) }}", "123456789 1234567.9"),
         ("{{ [{'a': 1}, {'a': 2}]|map(attribute='a')|list|tojson }}", "[1, 2]"),
+        ("{{ q == 'x' and 1 in [1, 2] and 2 < 3 and q is in ['x'] }}", "true"),
+        ("{{ {q: 1}['x'] }}{{ {'a': 2}.get('a') }}{{ [1, 1].count(1) }}", "122"),
+        ("{{ 'ab'.translate({97: 'x'}) }}{{ 'a b'|wordwrap(1) }}", "xba\nb"),
+        ("{{ {'a': 1, 'b': 2}.values()|join('+') }}{{ [1, 2]|map('string')|first }}", "1+21"),
     ],
 )
 def test_what_prompts_do_is_as_it_was(template: str, text: str) -> None:

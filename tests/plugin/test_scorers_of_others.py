@@ -149,3 +149,40 @@ def test_a_scorer_whose_package_is_missing_is_told_before_anything_is_sent(
     assert 'pip install "pytest-llmeval-local[metrics]"' in words
     assert "llmeval: nothing was sent" in words
     assert not (project.root / "runs").exists()
+
+
+TELLS = """
+import os, warnings
+
+def test_that_tells_too_much(llm_run, record_property):
+    record_property("key", os.environ["JUDGE_API_KEY"])
+    warnings.warn("refused: " + os.environ["JUDGE_API_KEY"])
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise RuntimeError('no judge: ' + __import__('os').environ['JUDGE_API_KEY'])",
+        "return Score('theirs', 'wrong', 0.0, __import__('os').environ['JUDGE_API_KEY'])",
+    ],
+)
+def test_a_key_in_the_words_of_a_scorer_or_of_a_test_is_in_nothing_that_a_run_leaves(
+    project: Project, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "open sesame 123")
+    conftest(project, body)
+    project.suite("s", [project.wrong("a")], score="theirs")
+    project.write("test_own.py", TELLS)
+    shown = project.run("-rA", "-vv", "--junitxml=junit.xml", "suites", "test_own.py").stdout.str()
+    run = project.latest_run()
+    left = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (*run.rglob("*"), project.root / "junit.xml")
+        if path.is_file()
+    }
+    assert not [name for name, text in left.items() if "open sesame" in text]
+    assert "open sesame" not in shown
+    assert "[redacted]" in left["per_item_scores.csv"]
+    assert left["junit.xml"].count("[redacted]") >= 2
+    assert "UserWarning: refused: [redacted]" in shown

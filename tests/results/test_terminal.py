@@ -214,6 +214,12 @@ def test_a_pair_tells_how_many_items_it_rests_on_where_some_are_missing(
     assert max(map(len, lines)) <= width
 
 
+def test_no_wrapped_line_begins_like_a_command_to_a_runner(samples: Any) -> None:
+    lines = summary_lines(samples.report(warnings=("word " * 16 + "::add-mask::word " * 9,)), 80)
+    assert not any(line.lstrip().startswith("::") for line in lines)
+    assert any(line.lstrip().startswith(r"\x3a:add-mask") for line in lines)
+
+
 def test_a_command_in_a_gate_s_message_is_never_wrapped(samples: Any) -> None:
     command = f"pytest --llm-config {'long/' * 20}local.yaml suites/x.yaml --snapshot-update"
     gate = samples.gate_of("inconclusive", f"there is no baseline yet; accept one with\n{command}")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, TokenLogprob, ToolCall
-from pytest_llmeval.redaction import REDACTED
-from pytest_llmeval.run.cleaning import cleaner_of, redactor_of
+from pytest_llmeval.records import (
+    Answer,
+    Attempt,
+    Failure,
+    Prediction,
+    Score,
+    TokenLogprob,
+    ToolCall,
+)
+from pytest_llmeval.redaction import REDACTED, Redactor
+from pytest_llmeval.run.cleaning import clean_score, cleaner_of, redactor_of
 
 if TYPE_CHECKING:
     from tests.run.conftest import Workbench
@@ -72,3 +81,10 @@ def test_with_redact_predictions_nothing_that_a_model_writes_has_a_secret(
     assert SECRET not in repr(answer)
     assert answer.tool_calls[0].arguments == {"key": REDACTED}
     assert answer.logprobs == ()
+
+
+def test_a_score_tells_no_secret_but_what_it_has_taken_out_of_an_answer_stays() -> None:
+    score = Score("x", "wrong", 0.0, f"asked with {SECRET}", extracted=SECRET, stages=("said",))
+    assert clean_score(score, Redactor()) == replace(score, reason=f"asked with {REDACTED}")
+    failed = Score("x", "failure", None, "scorer", stages=(f"KeyError: {SECRET}",))
+    assert clean_score(failed, Redactor()).stages == (f"KeyError: {REDACTED}",)
