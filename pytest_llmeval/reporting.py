@@ -43,9 +43,6 @@ FAILURES_NODE = "llmeval::failures.at_most"
 #: The same for answers that no judge could judge.
 JUDGES_NODE = "llmeval::judges"
 
-#: Properties of what a dataset and a model say, which stays as it is.
-VERBATIM = frozenset({"llm_expected", "llm_answer"})
-
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
 
@@ -340,11 +337,8 @@ def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Re
             if clean != words:  # as plain text, which has no colours, and can leave no lines out
                 report.longrepr = clean
     report.sections = [(name, redactor.text(content)) for name, content in report.sections]
-    if isinstance(report, pytest.TestReport):
+    if isinstance(report, pytest.TestReport):  # what is ours is clean, or a model's own words
         report.user_properties = [
-            (
-                name,
-                redactor.text(value) if isinstance(value, str) and name not in VERBATIM else value,
-            )
+            (name, value if name.startswith("llm_") else redactor.data(value))
             for name, value in report.user_properties
         ]

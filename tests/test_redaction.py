@@ -183,6 +183,10 @@ def test_a_token_is_found_behind_what_stands_for_one_character(before: str) -> N
     assert redact(f"said{before}AKIAIOSFODNN7EXAMPLE") == f"said{before}{REDACTED}"
 
 
+def test_a_letter_that_is_two_in_small_letters_moves_no_secret() -> None:
+    assert redact("İ İ API_KEY=abc12345 İ") == f"İ İ API_KEY={REDACTED} İ"
+
+
 def test_a_known_secret_is_found_in_base64_too() -> None:
     secret = "correct horse battery"
     encoded = base64.b64encode(secret.encode()).decode()
