@@ -10,6 +10,7 @@ from pytest_llmeval.errors import ScorerError
 from pytest_llmeval.records import Answer, Item, Prediction, Score, ScorerSpec
 from pytest_llmeval.scoring import pattern
 from pytest_llmeval.scoring.judging import score_prediction
+from pytest_llmeval.scoring.pattern import Regex, parts_in
 from pytest_llmeval.scoring.scorer import make_scorer
 
 
@@ -63,6 +64,26 @@ def test_a_pattern_that_never_comes_back_is_a_failure_of_the_scorer(
     (score,) = score_prediction([scorer], prediction, Item("one", "one", {}, None))
     assert (score.outcome, score.value, score.reason) == ("failure", None, "scorer")
     assert "took longer than 0.05 s on an answer of 5,001 characters" in score.stages[-1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        (r"\d+ (a|b){2}", 9),
+        (r"[a{9}]{3}x{0,99999}\{7}", 7),
+        (r".{1,100000}", 1),
+        (r"(?:(?:a){500}b){500}", 250_500),
+        (r")(", 1),
+    ],
+)
+def test_the_parts_of_a_pattern_are_counted_with_its_repeats(pattern: str, parts: int) -> None:
+    assert parts_in(pattern) == parts
+
+
+@pytest.mark.parametrize("pattern", [r"(?:(?:a){3000}){3000}", r"a{999999999999}", "a" * 300_000])
+def test_a_pattern_that_takes_for_ever_to_compile_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"too large a regular expression: .* at most 250,000 are"):
+        Regex(pattern)
 
 
 def test_a_broken_pattern_in_a_suite_is_an_error_in_its_line() -> None:
