@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,19 @@ class Deadly:
 """
 EXIT = "os._exit(3)"
 KILL = "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))"
+
+#: Two that end their workers once, when both have begun.
+PAIR = """
+import time
+TOGETHER = ("r0", "r1")
+
+def die_together(item):
+    if not (HERE / item).exists():
+        (HERE / item).touch()
+        while not all((HERE / each).exists() for each in TOGETHER):
+            time.sleep(0.01)
+        os._exit(3)
+"""
 
 GATE = {"only": "m/plain", "metric": "deadly", "at_least": 0.2}
 DEADLY_TEST = "suites/one.yaml::m/plain::r3"
@@ -107,6 +121,52 @@ def test_a_trial_whose_worker_crashed_is_run_again(project: Project, dist: str, 
     asked_once(project, 20)
     assert scores(project) == dict.fromkeys((f"r{n}" for n in range(20)), ("right", ""))
     assert project.manifest()["exit_reason"] == "finished"
+
+
+def test_a_test_in_a_group_of_its_own_is_run_again_though_all_others_are_through(
+    project: Project,
+) -> None:
+    """What its worker had done already is handed out with it, and holds nothing up."""
+    deadly(project, 1)
+    items = [project.right(f"r{n}") for n in (*range(3), *range(4, 9), 3)]
+    project.suite("one", items, score="deadly")
+    process = project.spawn("-n2", "--dist=loadgroup")
+    output = all_it_says(process)
+    assert "= 9 passed, 1 crashed in " in output
+    asked_once(project, 9)
+
+
+def test_workers_that_crash_together_lose_no_group(project: Project) -> None:
+    """The place of one is not taken yet when the other one ends."""
+    once = DEADLY.replace('item.id == "r3"', "item.id in TOGETHER").replace("END", "pass")
+    project.write(
+        "conftest.py", once.replace("die_sometimes(TIMES)", "die_together(item.id)") + PAIR
+    )
+    project.suite("one", [project.right(f"r{n}") for n in range(12)], score="deadly")
+    process = project.spawn("-n2", "--dist=loadgroup")
+    output = all_it_says(process)
+    assert "= 12 passed, 2 crashed in " in output
+    asked_once(project, 12)
+
+
+def all_it_says(process: subprocess.Popen[str]) -> str:
+    """The output of a session that once waited for ever: then it is ended, and the test fails."""
+    try:
+        return process.communicate(timeout=120)[0]
+    finally:
+        process.kill()
+
+
+def test_workers_that_have_all_answers_hear_that_a_test_is_withdrawn(project: Project) -> None:
+    deadly(project, 99, trials=40)
+    path = project.root / "conftest.py"
+    slow = path.read_text(encoding="utf-8").replace(
+        "        return score_of", "        time.sleep(0.02)\n        return score_of"
+    )
+    project.write("conftest.py", f"import time\n{slow}")
+    result = project.run("-n5")
+    result.stdout.fnmatch_lines(["the test ended the workers gw?, gw? and is not run again"])
+    result.stdout.fnmatch_lines(["*= 40 passed, 1 error, 2 crashed in *"])
 
 
 @pytest.mark.parametrize("dist", ["load", "loadscope"])
