@@ -50,7 +50,7 @@ class ControllerHooks:
         """See to it that what a crashed worker leaves is handed out again in every mode."""
         scheduler = yield
         if hasattr(scheduler, "workqueue"):  # loadscope, loadfile, loadgroup
-            _hand_out_enough(scheduler)
+            hand_out_enough(scheduler)
         return scheduler
 
     @pytest.hookimpl(optionalhook=True)
@@ -155,7 +155,7 @@ def _outlive(node: Any) -> None:
     node.sendcommand = sendcommand
 
 
-def _hand_out_enough(scheduler: Any) -> None:
+def hand_out_enough(scheduler: Any) -> None:
     """Have a worker that takes a crashed one's place get as much as it needs to go on.
 
     xdist gives it one unit: it may be done already, or hold a single test, which a worker does not

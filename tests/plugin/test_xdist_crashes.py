@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import textwrap
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped] # it has no types
+
+from pytest_llmeval.controller import hand_out_enough
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
@@ -43,19 +47,6 @@ class Deadly:
 """
 EXIT = "os._exit(3)"
 KILL = "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))"
-
-#: Two that end their workers once, when both have begun.
-PAIR = """
-import time
-TOGETHER = ("r0", "r1")
-
-def die_together(item):
-    if not (HERE / item).exists():
-        (HERE / item).touch()
-        while not all((HERE / each).exists() for each in TOGETHER):
-            time.sleep(0.01)
-        os._exit(3)
-"""
 
 GATE = {"only": "m/plain", "metric": "deadly", "at_least": 0.2}
 DEADLY_TEST = "suites/one.yaml::m/plain::r3"
@@ -136,17 +127,41 @@ def test_a_test_in_a_group_of_its_own_is_run_again_though_all_others_are_through
     asked_once(project, 9)
 
 
-def test_workers_that_crash_together_lose_no_group(project: Project) -> None:
-    """The place of one is not taken yet when the other one ends."""
-    once = DEADLY.replace('item.id == "r3"', "item.id in TOGETHER").replace("END", "pass")
-    project.write(
-        "conftest.py", once.replace("die_sometimes(TIMES)", "die_together(item.id)") + PAIR
-    )
-    project.suite("one", [project.right(f"r{n}") for n in range(12)], score="deadly")
-    process = project.spawn("-n2", "--dist=loadgroup")
-    output = all_it_says(process)
-    assert "= 12 passed, 2 crashed in " in output
-    asked_once(project, 12)
+class Node:
+    """A worker as xdist's schedulers see it: which tests it was given."""
+
+    def __init__(self) -> None:
+        self.gateway = SimpleNamespace(id="gw")
+        self.given: list[int] = []
+        self.shutting_down = False
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def test_no_group_is_lost_where_a_worker_crashes_while_another_one_collects(
+    pytester: pytest.Pytester,
+) -> None:
+    scheduler = LoadGroupScheduling(pytester.parseconfig("--tx=2*popen"))
+    hand_out_enough(scheduler)
+    tests = [f"suites/one.yaml::m/plain::r{n}" for n in range(8)]
+    first, second, late = Node(), Node(), Node()
+    nodes: list[Any] = [first, second, late]
+    for node in nodes[:2]:
+        scheduler.add_node(node)
+        scheduler.add_node_collection(node, tests)
+    scheduler.schedule()
+    scheduler.add_node(nodes[2])
+    assert scheduler.remove_node(nodes[0]) == tests[first.given[0]]
+    assert not late.given
+    scheduler.add_node_collection(nodes[2], tests)
+    scheduler.schedule()
+    assert len(late.given) >= 2
+    waiting = {test for unit in scheduler.workqueue.values() for test in unit}
+    assert waiting | {tests[n] for n in second.given + late.given} == set(tests)
 
 
 def all_it_says(process: subprocess.Popen[str]) -> str:
