@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -26,6 +26,10 @@ PATIENCE = Patience()
 DEATHS = 2
 
 
+#: Tests that a worker has to know of to go on: the one it is at, and the next.
+LEAST = 2
+
+
 class ControllerHooks:
     """Hooks of xdist. `refuse` raises pytest's usage error if the user made a mistake."""
 
@@ -40,6 +44,14 @@ class ControllerHooks:
         self._died: list[str] = []
         self._finished: set[str] = set()
         self.crashes = Crashes()
+
+    @pytest.hookimpl(optionalhook=True, wrapper=True)
+    def pytest_xdist_make_scheduler(self) -> Generator[None, Any, Any]:
+        """See to it that what a crashed worker leaves is handed out again in every mode."""
+        scheduler = yield
+        if hasattr(scheduler, "workqueue"):  # loadscope, loadfile, loadgroup
+            hand_out_enough(scheduler)
+        return scheduler
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -141,6 +153,28 @@ def _outlive(node: Any) -> None:
             send(name, **kwargs)
 
     node.sendcommand = sendcommand
+
+
+def hand_out_enough(scheduler: Any) -> None:
+    """Have a worker that takes a crashed one's place get as much as it needs to go on.
+
+    xdist gives it one unit: it may be done already, or hold a single test, which a worker does not
+    begin before it knows what follows. And to one that still collects, it can give nothing.
+    """
+    give = scheduler._reschedule  # noqa: SLF001 - xdist has no other way in
+
+    def reschedule(node: Any) -> None:
+        if node not in scheduler.registered_collections:
+            return  # it gets its share once it has collected
+        give(node)
+        while scheduler.workqueue and not node.shutting_down and has_too_little(node):
+            give(node)
+
+    def has_too_little(node: Any) -> bool:
+        units = scheduler.assigned_work[node].values()
+        return sum(not done for unit in units for done in unit.values()) < LEAST
+
+    scheduler._reschedule = reschedule  # noqa: SLF001
 
 
 def _last_line(error: object) -> str:

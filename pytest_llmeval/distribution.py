@@ -49,9 +49,18 @@ def _refusal_of(spec: str) -> str | None:
             "have another folder: leave chdir out"
         )
     python = given.get("python")
-    if python and shutil.which(shlex.split(python, posix=sys.platform != "win32")[0]) is None:
+    if python and shutil.which(_program(python)) is None:
         return f"--tx {spec}: there is no program {python}: name a Python interpreter"
     return None
+
+
+def _program(python: str) -> str:
+    """The program of a `python=`, which execnet splits like a shell's line; "" for none."""
+    line = python.replace("\\", "/") if sys.platform == "win32" else python
+    try:
+        return next(iter(shlex.split(line)), "")
+    except ValueError:  # a quotation without its end
+        return ""
 
 
 def version() -> str:

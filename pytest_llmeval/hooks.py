@@ -349,8 +349,8 @@ class WorkerHooks(Hooks):
         """As without xdist, but that pytest has its say about a test that ended workers."""
         if isinstance(item, TrialTest) or functions.trial_of(item) is not None:
             self._heart.at = item.nodeid, time.perf_counter()
-        if item.nodeid in self.evaluation.client.withdrawn:
-            return None
+            if self.evaluation.client.is_withdrawn(item.nodeid):
+                return None
         return super().pytest_runtest_protocol(item, nextitem)
 
     def pytest_runtest_logfinish(self) -> None:

@@ -48,6 +48,9 @@ from pytest_llmeval.reporting import NotJudged
 from pytest_llmeval.run import Selection, Settings
 from pytest_llmeval.servers.identity import identity_of
 
+#: So many seconds a worker goes on without a word from the controller about withdrawn tests.
+FRESH = 0.01
+
 #: How long a worker waits for a reply before it looks around, so that Ctrl-C is quick.
 SLICE = 0.2
 
@@ -186,6 +189,16 @@ class BrokerClient:
         except ParcelError as error:
             mistakes = [*selection.mistakes, words_for(selection, error)]
             self._call(Collected(Selection(mistakes=mistakes)))
+
+    def is_withdrawn(self, nodeid: str) -> bool:
+        """Whether a test has ended two workers meanwhile. Who has all answers already asks for
+        none, and would not hear of it.
+        """
+        if self.seconds_since(0.0) > FRESH:
+            with contextlib.suppress(LlmevalError):  # the test itself says that the run has gone
+                welcome: Welcome = self._call(HasBegun())
+                self.withdrawn = welcome.withdrawn
+        return nodeid in self.withdrawn
 
     def wait(self, trial_id: str) -> Settled | None:
         """As the scheduler's wait, and nothing is kept of a prediction that was handed out."""

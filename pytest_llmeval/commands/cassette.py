@@ -6,14 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.results.cassettes import read_recording, write_cassette
-from pytest_llmeval.results.folder import find_run
+from pytest_llmeval.results.cassettes import find_asking_run, read_recording, write_cassette
 from pytest_llmeval.results.ownership import is_being_written
 
 
 def record(name: str, path: Path, *, run_dir: Path) -> str:
     """Write the cassette of a run, and say what is on it. Raises RunError."""
-    run = find_run(run_dir, name)
+    run = find_asking_run(run_dir, name)
     if is_being_written(run):
         raise RunError(f"the run {run.name} is being written: record it when it has ended")
     recording = read_recording(run)

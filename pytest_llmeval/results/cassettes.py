@@ -17,7 +17,7 @@ from typing import Any
 from pytest_llmeval.atomic import plain, replacing
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction
-from pytest_llmeval.results.folder import MANIFEST
+from pytest_llmeval.results.folder import MANIFEST, find_run, list_runs
 from pytest_llmeval.results.journal import read_requests, read_run
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
 from pytest_llmeval.results.manifest import Manifest, ModelFacts, read_manifest
@@ -186,6 +186,19 @@ def _recorded(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         else replace(prediction, answer=replace(prediction.answer, origin="recording"))
         for trial_id, prediction in predictions.items()
     }
+
+
+def find_asking_run(base: Path, name: str) -> Path:
+    """As `find_run`, but that `last` is the newest run that has asked models itself.
+
+    One that has played a recording may have played a part of it, or another question. Raises
+    `RunError`.
+    """
+    for path in reversed(list_runs(base)) if name == "last" else ():
+        manifest = read_manifest(path)
+        if manifest.replayed_from is None and not manifest.is_dry_run:
+            return path
+    return find_run(base, name)
 
 
 def is_recording(path: Path) -> bool:

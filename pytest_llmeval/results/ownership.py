@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.redaction import PLAIN
 
 LOCK = ".journal.lock"
 OWNER = ".journal.owner"
@@ -77,7 +78,7 @@ def is_being_written(run: Path) -> bool:
 
 
 def _ourselves() -> dict[str, object]:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = PLAIN.text(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     return {
         "pid": os.getpid(),
         "host": platform.node(),

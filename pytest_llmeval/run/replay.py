@@ -11,11 +11,11 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Answer, Prediction, Trial
 from pytest_llmeval.results.cassettes import (
     Recording,
+    find_asking_run,
     is_recording,
     question_hash,
     read_recording,
 )
-from pytest_llmeval.results.folder import find_run
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.second_wave import SecondWave
@@ -81,7 +81,7 @@ def _find(name: str, settings: Settings) -> Path:
         if is_recording(place):
             return place
     try:
-        return find_run(settings.options.run_dir, name)
+        return find_asking_run(settings.options.run_dir, name)
     except RunError as error:
         looked = " and ".join(map(str, dict.fromkeys(places)))
         raise RunError(f"replay: no cassette at {looked}, and {error}") from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmeval import distribution
 from pytest_llmeval.distribution import refusal, version, version_refusal
 
 if TYPE_CHECKING:
@@ -32,6 +35,18 @@ def test_workers_on_this_machine_are_fine(dist: str, specs: list[str]) -> None:
     assert refusal(dist, specs) is None
 
 
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_an_interpreter_in_a_folder_with_blanks_may_be_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    """As execnet reads it, on Windows as elsewhere."""
+    monkeypatch.setattr(distribution, "sys", SimpleNamespace(platform=platform))
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    python = shutil.copy(sys.executable, folder)
+    assert refusal("load", [f'popen//python="{Path(python).as_posix()}"']) is None
+
+
 @pytest.mark.parametrize(
     ("dist", "spec", "words"),
     [
@@ -42,6 +57,8 @@ def test_workers_on_this_machine_are_fine(dist: str, specs: list[str]) -> None:
         ("load", "vagrant_ssh=box", "on this machine"),
         ("load", "popen//chdir=elsewhere", "cannot have another folder: leave chdir out"),
         ("load", "popen//python=no-such-python", "there is no program no-such-python"),
+        ("load", "popen//python='half", "there is no program 'half: name a Python interpreter"),
+        ("load", "popen//python= ", "there is no program  : name a Python interpreter"),
     ],
 )
 def test_what_cannot_work_is_refused(dist: str, spec: str, words: str) -> None:

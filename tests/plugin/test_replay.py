@@ -75,6 +75,19 @@ def test_a_recording_is_scored_and_gated_as_the_run_was(recorded: Project, repla
     assert recorded.manifest()["replayed_from"] == first
 
 
+def test_last_is_the_newest_run_that_has_asked_not_one_that_played_a_part_of_it(
+    recorded: Project,
+) -> None:
+    first = recorded.latest_run().name
+    recorded.run("--llm-set", "replay=last", "--llm-limit", "2")
+    recorded.run("--llm-dry-run")
+    recorded.run("--llm-set", "replay=last")
+    assert outcomes(recorded)["a"] == ("right", "")
+    assert "not_recorded" not in {reason for _, reason in outcomes(recorded).values()}
+    said = cassette(recorded, "last", "again.jsonl")
+    assert f"5 predictions of the run {first}, 1 of them failures" in said
+
+
 def test_a_reader_of_the_report_learns_that_no_model_was_asked(recorded: Project) -> None:
     first = recorded.latest_run().name
     recorded.run("--llm-set", "replay=smoke.jsonl")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped] # it has no types
+
+from pytest_llmeval.controller import hand_out_enough
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
@@ -107,6 +112,76 @@ def test_a_trial_whose_worker_crashed_is_run_again(project: Project, dist: str, 
     asked_once(project, 20)
     assert scores(project) == dict.fromkeys((f"r{n}" for n in range(20)), ("right", ""))
     assert project.manifest()["exit_reason"] == "finished"
+
+
+def test_a_test_in_a_group_of_its_own_is_run_again_though_all_others_are_through(
+    project: Project,
+) -> None:
+    """What its worker had done already is handed out with it, and holds nothing up."""
+    deadly(project, 1)
+    items = [project.right(f"r{n}") for n in (*range(3), *range(4, 9), 3)]
+    project.suite("one", items, score="deadly")
+    process = project.spawn("-n2", "--dist=loadgroup")
+    output = all_it_says(process)
+    assert "= 9 passed, 1 crashed in " in output
+    asked_once(project, 9)
+
+
+class Node:
+    """A worker as xdist's schedulers see it: which tests it was given."""
+
+    def __init__(self) -> None:
+        self.gateway = SimpleNamespace(id="gw")
+        self.given: list[int] = []
+        self.shutting_down = False
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def test_no_group_is_lost_where_a_worker_crashes_while_another_one_collects(
+    pytester: pytest.Pytester,
+) -> None:
+    scheduler = LoadGroupScheduling(pytester.parseconfig("--tx=2*popen"))
+    hand_out_enough(scheduler)
+    tests = [f"suites/one.yaml::m/plain::r{n}" for n in range(8)]
+    first, second, late = Node(), Node(), Node()
+    nodes: list[Any] = [first, second, late]
+    for node in nodes[:2]:
+        scheduler.add_node(node)
+        scheduler.add_node_collection(node, tests)
+    scheduler.schedule()
+    scheduler.add_node(nodes[2])
+    assert scheduler.remove_node(nodes[0]) == tests[first.given[0]]
+    assert not late.given
+    scheduler.add_node_collection(nodes[2], tests)
+    scheduler.schedule()
+    assert len(late.given) >= 2
+    waiting = {test for unit in scheduler.workqueue.values() for test in unit}
+    assert waiting | {tests[n] for n in second.given + late.given} == set(tests)
+
+
+def all_it_says(process: subprocess.Popen[str]) -> str:
+    """The output of a session that once waited for ever: then it is ended, and the test fails."""
+    try:
+        return process.communicate(timeout=120)[0]
+    finally:
+        process.kill()
+
+
+def test_workers_that_have_all_answers_hear_that_a_test_is_withdrawn(project: Project) -> None:
+    deadly(project, 99, trials=40)
+    path = project.root / "conftest.py"
+    slow = path.read_text(encoding="utf-8").replace(
+        "        return score_of", "        time.sleep(0.02)\n        return score_of"
+    )
+    project.write("conftest.py", f"import time\n{slow}")
+    result = project.run("-n5")
+    result.stdout.fnmatch_lines(["the test ended the workers gw?, gw? and is not run again"])
+    result.stdout.fnmatch_lines(["*= 40 passed, 1 error, 2 crashed in *"])
 
 
 @pytest.mark.parametrize("dist", ["load", "loadscope"])

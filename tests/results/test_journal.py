@@ -27,7 +27,7 @@ from pytest_llmeval.results.journal import (
     write_requests,
 )
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.ownership import OWNER, is_being_written
+from pytest_llmeval.results.ownership import OWNER, Ownership, is_being_written
 
 NOW = datetime(2026, 11, 23, 4, 12, 59, tzinfo=timezone.utc)
 
@@ -333,3 +333,17 @@ def test_a_holder_that_was_killed_before_it_said_who_it_is_is_still_a_holder(
             (folder.path / OWNER).write_text(left, encoding="utf-8")
             with pytest.raises(RunError, match="it has not said which"):
                 Journal(folder)
+
+
+def test_who_is_told_of_the_holder_sees_no_secret_of_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["pytest", "--db-password=hunter2secret", "--llm-set", "x=sk-proj-abc123DEF456ghi"]
+    monkeypatch.setattr(sys, "argv", given)
+    holder = Ownership(tmp_path)
+    with pytest.raises(RunError, match=r": pytest --db-password=\[redacted\] --llm-set ") as told:
+        Ownership(tmp_path)
+    written = (tmp_path / OWNER).read_text(encoding="utf-8")
+    holder.give_up()
+    assert "hunter2" not in written + str(told.value)
+    assert "abc123DEF456ghi" not in written + str(told.value)
