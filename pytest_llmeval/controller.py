@@ -25,7 +25,6 @@ PATIENCE = Patience()
 #: How many workers may die while they collect, before anything is run.
 DEATHS = 2
 
-
 #: Tests that a worker has to know of to go on: the one it is at, and the next.
 LEAST = 2
 
@@ -125,6 +124,17 @@ class ControllerHooks:
         if self._broker is not None:
             self._finished.add(nodeid)
             self.crashes.settle(nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Leave tests that crashed, and were run again, out of JUnit's file: for each worker that
+        a test has ended pytest has an element there, which nothing was told to.
+        """
+        plugins = session.config.pluginmanager.get_plugins() if self._broker is not None else ()
+        for plugin in plugins:
+            tests: list[Any] = getattr(plugin, "node_reporters_ordered", [])
+            # One that is written already has no attributes any more.
+            tests[:] = [each for each in tests if getattr(each, "attrs", True)]
 
     def cut_short(self) -> str:
         """Why not all tests have run although nobody stopped them; "" when they have."""
