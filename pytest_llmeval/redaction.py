@@ -139,7 +139,9 @@ class Redactor:
         for form in self._known:
             text = text.replace(form, REDACTED)
         text = _without(text, own_rules())
-        return _without(text, library_rules()) if self._thorough else text
+        if self._thorough:
+            text = _without(text, library_rules())
+        return _without_ends(text, self._known) if _CUT in text else text
 
     def data(self, value: Any) -> Any:
         """Mappings and sequences as JSON has them, with every text in them redacted."""
@@ -251,6 +253,38 @@ def _in_small(text: str) -> str:
     """The text in small letters, as long as it is: there are letters that become two."""
     small = text.lower()
     return small if len(small) == len(text) else text.translate(_SMALL)
+
+
+_CUT = "..."
+"""What pytest puts in the place of the middle of a long text."""
+
+_END_OF_A_TOKEN = re.compile(r"(\[redacted\]\.\.\.)[\w+/=-]+")
+
+
+def _without_ends(text: str, known: Sequence[str]) -> str:
+    """The text without the beginnings and ends of secrets whose middle was cut out of it."""
+    cuts = [found.start() for found in re.finditer(re.escape(_CUT), text)]
+    for cut in reversed(cuts):
+        after = cut + len(_CUT)
+        head = max((_common(form, text, cut, head=True) for form in known), default=0)
+        tail = max((_common(form, text, after, head=False) for form in known), default=0)
+        text = text[:after] + (REDACTED if tail else "") + text[after + tail :]
+        text = text[: cut - head] + (REDACTED if head else "") + text[cut:]
+    return _END_OF_A_TOKEN.sub(r"\1", text)
+
+
+def _common(secret: str, text: str, place: int, *, head: bool) -> int:
+    """How many characters of a secret's beginning (`head`) end at a place of a text, or of its end
+    begin there; 0 for so few that they may be chance.
+    """
+    for size in range(len(secret) - 1, _SHORTEST - 1, -1):
+        if (
+            text.endswith(secret[:size], 0, place)
+            if head
+            else text.startswith(secret[-size:], place)
+        ):
+            return size
+    return 0
 
 
 def _is_random(value: str, least: float) -> bool:

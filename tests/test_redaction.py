@@ -187,6 +187,14 @@ def test_a_letter_that_is_two_in_small_letters_moves_no_secret() -> None:
     assert redact("İ İ API_KEY=abc12345 İ") == f"İ İ API_KEY={REDACTED} İ"
 
 
+def test_what_is_left_of_a_secret_whose_middle_was_cut_out_goes_too() -> None:
+    known = ["hunter2hunter2xyz"]
+    assert redact("['hunter2hunt...ter2xyz', ...]", known) == f"['{REDACTED}...{REDACTED}', ...]"
+    assert redact("'sk-proj-Zx81mQp0...dRc7HsJ2uEa5G'") == f"'{REDACTED}...'"
+    assert redact("hun... and ...xyz, wait... so", known) == "hun... and ...xyz, wait... so"
+    assert redact("..." * 2000 + "x", known) == "..." * 2000 + "x"
+
+
 def test_a_known_secret_is_found_in_base64_too() -> None:
     secret = "correct horse battery"
     encoded = base64.b64encode(secret.encode()).decode()

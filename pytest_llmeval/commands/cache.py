@@ -21,6 +21,7 @@ from pytest_llmeval.running.cache_file import (
     FILE_NAME,
     WAIT_SECONDS,
     Stock,
+    aside,
     removed,
     shrink,
     stock_of,
@@ -64,6 +65,8 @@ def clear() -> None:
     path = answers_file()
     with _in_words(path):
         count = _count(path)
+        if count == 0 and aside(path).exists():
+            count = None
         removed(path)
     say("no answers are kept" if count == 0 else f"{_answers(count)} let go")
 
@@ -79,7 +82,7 @@ def stock_lines(stock: Stock | None) -> Iterator[str]:
         yield "answers   0"
         return
     yield f"answers   {stock.answers:,} in {shown_size(stock.size)}"
-    yield f"last use  {_day(stock.newest)}; of the one that goes first: {_day(stock.oldest)}"
+    yield f"last use  {_hour(stock.newest)}; of the one that goes first: {_hour(stock.oldest)}"
 
 
 def _looked_at(path: Path) -> Stock | None:
@@ -119,5 +122,8 @@ def _answers(count: int | None) -> str:
     return "all answers" if count is None else f"{count:,} answers"
 
 
-def _day(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
+def _hour(seconds: int) -> str:
+    """A use is written down once an hour, so it may have been used again since."""
+    return (
+        f"within the hour from {datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    )

@@ -11,8 +11,10 @@ from typing import Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
-from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import RunPlan, read_manifest
+from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.journal import read_journal, read_requests
+from pytest_llmeval.results.manifest import PartFacts, RunPlan, read_manifest, settle_part
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.wording import likelihood_lines
@@ -89,20 +91,37 @@ def find(run: Path, wanted: Wanted) -> Found:
 
 
 def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
-    """A line for each part of a run, or of one of its conditions, as its manifest has it by now;
-    then how far those are who judge its answers.
+    """A line for each part of a run, or of one of its conditions, as it is by now; then how far
+    those are who judge its answers, and how to go on with a run that was killed.
 
     Raises `RunError` when the run has no such condition.
     """
     manifest = read_manifest(run)
     _check("condition", condition, [each.name for each in manifest.plan.conditions])
     chosen = [part for part in manifest.parts if condition in (None, part.condition)]
+    cut_short: list[str] = []
+    if manifest.exit_reason is None:
+        folder = RunFolder(run, {each.name: each.folder for each in manifest.plan.conditions})
+        chosen = [_by_now(folder, part) for part in chosen]
+        is_left = any(part.job_status in {"pending", "running"} for part in chosen)
+        if is_left and not is_being_written(run):
+            cut_short = [f"it was killed; go on: the same command with --llm-resume {manifest.id}"]
     judging = [
         replace(part, condition=f"judges of {part.condition}")
         for part in manifest.second_wave
         if condition in (None, part.condition)
     ]
-    return [visible(line) for line in (*part_lines(chosen), *part_lines(judging))]
+    lines = *part_lines(chosen), *part_lines(judging), *cut_short
+    return [visible(line) for line in lines]
+
+
+def _by_now(run: RunFolder, part: PartFacts) -> PartFacts:
+    """A part of a run that has not ended, by its journal: the manifest has it as of its last
+    change of status.
+    """
+    path = run.results(part.condition, part.number)
+    found = read_journal(path).values() if path.exists() else ()
+    return settle_part(part, found, not_needed=part.not_needed, ended=False)
 
 
 def _check(kind: str, name: str | None, known: list[str]) -> None:

@@ -14,7 +14,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.adapters import Adapter
-from pytest_llmeval.inputs.credentials import find_secrets
+from pytest_llmeval.inputs.credentials import find_secrets, refuse_secret
 from pytest_llmeval.inputs.documents import Document, read_document
 from pytest_llmeval.inputs.mistakes import Mistakes, did_you_mean, shown, unknown
 from pytest_llmeval.inputs.models import (
@@ -309,10 +309,14 @@ def _resolved(
 
     def resolved(name: str, key: str, value: Any) -> Any:
         try:
-            return _resolve(key, value, folder, environment)
+            found = _resolve(key, value, folder, environment)
+            if key == "sent_name":  # it is written into every request
+                refuse_secret(found, environment.get(settings[name].get("api_key_env") or ""))
         except ValueError as problem:
-            mistakes.add(("models", name, key), f"models.{name}.{key}: {problem}")
+            written = "name" if key == "sent_name" else key
+            mistakes.add(("models", name, written), f"models.{name}.{written}: {problem}")
             return None
+        return found
 
     return {
         name: ModelConfig(

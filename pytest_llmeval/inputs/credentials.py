@@ -26,6 +26,12 @@ def find_secrets(value: Any, mistakes: Mistakes, keys: KeyPath = ()) -> None:
             find_secrets(inner, mistakes, place)
 
 
+def refuse_secret(value: Any, key: str | None) -> None:
+    """Raise ValueError where a variable has put a secret into a setting; `key` is the model's."""
+    if isinstance(value, str) and (value == key or looks_secret(value)):
+        raise ValueError(f"a variable gives it what looks like a secret, no name; {_WAY_OUT}")
+
+
 def must_not_be_shown(key: str, value: str) -> bool:
     """Whether `value` is, or was perhaps meant as, the secret that `key` is about."""
     name = key.rpartition(".")[2]

@@ -50,4 +50,6 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     system's own place for such things.
     """
     named = environment.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("pytest-llmeval", appauthor=False)
+    if named:
+        return located(named, Path.cwd())  # servers' guards work in other folders
+    return user_cache_path("pytest-llmeval", appauthor=False)

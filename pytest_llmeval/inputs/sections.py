@@ -95,24 +95,36 @@ Share = Annotated[
 """A fraction from 0 to 1, also written as a percentage."""
 
 
+FEW = 5
+"""So many keys of a section are listed where something else stands in its place."""
+
 _UNITS = {
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9
-}  # fmt: skip
-_SIZE = r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|KB|MB|GB)$"
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|[kK]B|MB|GB)$"
 
 
 def size_in_bytes(value: Any) -> int:
     """Read an amount of memory with its unit as bytes; raises ValueError for anything else."""
     if not isinstance(value, str) or not re.fullmatch(_SIZE, value):
-        raise ValueError(f"expected a size with its unit, such as 6 GiB, found {shown(value)}")
-    number, unit = value.rstrip("BGKMi").strip(), value.lstrip("0123456789. ")
+        raise ValueError(
+            f"expected a size with its unit (kB, MB, GB, KiB, MiB or GiB), such as 6 GiB, found "
+            f"{shown(value)}"
+        )
+    number, unit = value.rstrip("BGKMki").strip(), value.lstrip("0123456789. ")
     return int(float(number) * _UNITS[unit])
 
 
 SIZE_SCHEMA = {"type": "string", "pattern": _SIZE}
 
 Size = Annotated[int, PlainValidator(size_in_bytes), WithJsonSchema(SIZE_SCHEMA)]
-"""Bytes, written with a unit: KiB, MiB, GiB (of 1024), KB, MB, GB (of 1000)."""
+"""Bytes, written with a unit: KiB, MiB, GiB (of 1024), kB, MB, GB (of 1000)."""
 
 
 def _gpu_layers(value: Any) -> int | Literal["all"] | None:
@@ -176,7 +188,9 @@ def _message(section: type[Section], error: Mapping[str, Any], place: KeyPath) -
     if kind == "literal_error":
         allowed = re.findall("'([^']*)'", context["expected"])
         return f"{name}: {unknown('value', str(found), allowed)}"
-    return f"{name}: {_expectation(kind, context) or error['msg']}, found {shown(found)}"
+    keys = _allowed_keys(section, error["loc"]) if kind == "model_type" else []
+    hint = f"; its keys are {', '.join(keys)}" if 0 < len(keys) <= FEW else ""
+    return f"{name}: {_expectation(kind, context) or error['msg']}, found {shown(found)}{hint}"
 
 
 _EXPECTED = {

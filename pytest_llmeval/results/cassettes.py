@@ -61,7 +61,9 @@ def read_recording(path: Path) -> Recording:
 
 
 def write_cassette(recording: Recording, path: Path) -> int:
-    """Write a recording as one file, in the order of its trials' ids; how many there are."""
+    """Write a recording as one file, in the order of its trials' ids; how many there are. Its
+    folder is made where there is none.
+    """
     header = {
         _HEADER: FORMAT,
         "run": recording.run,
@@ -69,6 +71,7 @@ def write_cassette(recording: Recording, path: Path) -> int:
         "rotation": recording.rotation,
         "trials": len(recording.predictions),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as handle:
         handle.write(_line(plain(header)))
         for trial_id in sorted(recording.predictions):

@@ -38,6 +38,9 @@ def check_resumable(
     before = manifest.plan
     found += _config_changed(_of_the_asked(before.config), _of_the_asked(plan.config))
     found += _config_changed(before.seeds, plan.seeds, "seeds.")
+    if before.limit != plan.limit:  # all other items, and what follows from it
+        was, now = (_shown(each) if each else "not given" for each in (before.limit, plan.limit))
+        return [f"--llm-limit was {was}, is {now}", *found]
     return found + questions_changed(before, plan)
 
 

@@ -14,7 +14,7 @@ from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.resume import check_resumable
 from pytest_llmeval.run.settings import Options
 
-#: So many runs that were looked at in vain are told of.
+#: So many runs that were looked at in vain are told of, and so many differences of each.
 TOLD = 3
 
 TAKE_OVER = "--llm-set resume.changed=take_over"
@@ -120,7 +120,14 @@ def _never(manifest: Manifest, wanted: Wanted) -> str | None:
 
 
 def _asked_else(earlier: Earlier) -> str:
-    return f"the run {earlier.manifest.id} asked something else: {'; '.join(earlier.differences)}"
+    return f"the run {earlier.manifest.id} asked something else: {brief(earlier.differences)}"
+
+
+def brief(differences: Sequence[str]) -> str:
+    """The first of some differences, and how many more there are."""
+    more = len(differences) - TOLD
+    told = "; ".join(differences[:TOLD])
+    return f"{told}; and {more:,} more" if more > 0 else told
 
 
 _WAYS_OUT = (

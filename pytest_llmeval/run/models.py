@@ -334,7 +334,8 @@ def shared_words(name: str) -> str:
     """What a reader of a run's times should know."""
     return (
         f"{name}: another run has used its server at the same time, so that both waited for each "
-        f"other's requests: times, tok/s and slots busy are of both (server.shared: false)"
+        f"other's requests: times, tok/s and slots busy are of both. One of its own has a run with "
+        "--llm-set server.shared=false"
     )
 
 

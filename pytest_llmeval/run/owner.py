@@ -471,7 +471,7 @@ class Run:
             lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
         if self._ledger is not None and (self._cut_short or not self._ended):
             run_id = self._ledger.folder.id
-            lines.append(f"llmeval: continue with --llm-resume {run_id}, and the same --llm-config")
+            lines.append(f"llmeval: continue with --llm-resume {run_id}, and else the same command")
         elif self._report is None and self._ledger is not None:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines

@@ -10,7 +10,7 @@ from pytest_llmeval.results.cassettes import question_hash, questions_of
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan
 from pytest_llmeval.results.resume import weights_changed
-from pytest_llmeval.run.going_back import Earlier, Wanted
+from pytest_llmeval.run.going_back import Earlier, Wanted, brief
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 
@@ -32,7 +32,7 @@ class TakenOver:
         kept = sum(trial.id in self.known for trial in trials)
         return (
             f"the run {self.earlier.manifest.id} asked something else: "
-            f"{'; '.join(self.earlier.differences)}. A new run takes over its answers to "
+            f"{brief(self.earlier.differences)}. A new run takes over its answers to "
             f"{kept:,} of {len(trials):,} trials, and asks the others"
         )
 

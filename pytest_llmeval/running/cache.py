@@ -38,6 +38,9 @@ BATCH = 500
 USED_AGAIN = 3600
 """Seconds after which a use is written down again: who is used last is not known more exactly."""
 
+CLEAR = " (llmeval cache clear begins a new one; the variable LLMEVAL_CACHE names another folder)"
+"""The way out where a file is there and of no use, or none can be made."""
+
 Work = tuple[bytes, bytes | None]
 """A key and the answer to keep; None where it was only used."""
 
@@ -121,7 +124,7 @@ class AnswerStore:
             self._reader = None
         damage, self._damage = self._damage, None
         if damage is not None:
-            self._say_why(f"{damage}{set_aside(self._path)}")
+            self._say_why(f"{damage}{set_aside(self._path) or CLEAR}")
 
     # The writer's thread --------------------------------------------------------------------------
 
@@ -189,10 +192,10 @@ class AnswerStore:
         if is_damage(error):
             self._damage = error  # dealt with in the end: Windows renames nothing that is open
         else:
-            self._say_why(str(error))
+            self._say_why(f"{error}{CLEAR}")
 
     def _say_why(self, why: str) -> None:
         self._tell(
             f"the cache of answers is not used: {self._path}: {why}. The run goes on and asks for "
-            "everything; llmeval cache clear begins a new one"
+            "everything"
         )

@@ -97,15 +97,21 @@ def _size(connection: sqlite3.Connection) -> int:
 
 
 def removed(path: Path) -> None:
-    """Have the file gone, and what belongs to it."""
+    """Have the file gone, what belongs to it, and one that was set aside."""
     with FileLock(f"{path}.lock", timeout=WAIT_SECONDS):
-        for suffix in ("-wal", "-shm", ""):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        for file in (path, aside(path)):
+            for suffix in ("-wal", "-shm", ""):
+                Path(f"{file}{suffix}").unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """Where a damaged file goes: it may still be read by who knows how."""
+    return path.with_name(f"{path.name}.damaged")
 
 
 def set_aside(path: Path) -> str:
     """Rename a damaged file, unless somebody has done so before; what became of it, in words."""
-    kept = path.with_name(f"{path.name}.damaged")
+    kept = aside(path)
     try:
         with FileLock(f"{path}.lock", timeout=WAIT_SECONDS):
             if _is_sound(path):
@@ -118,7 +124,7 @@ def set_aside(path: Path) -> str:
         Timeout,
     ):  # Windows renames nothing that is open, with another run for instance
         return ""
-    return f" (it is damaged, and kept as {kept.name})"
+    return f" (it is damaged, and kept as {kept.name}; the next run begins a new one)"
 
 
 def _is_sound(path: Path) -> bool:

@@ -41,8 +41,8 @@ def test_stats_say_how_many_answers_lie_where_and_when_they_were_used(said: Said
     assert first == f"file      {answers_file()}"
     assert answers.startswith("answers   1,200 in ")
     assert answers.endswith(" MB")
-    day = "2023-11-14 22:13 UTC"
-    assert use == f"last use  {day}; of the one that goes first: {day}"
+    hour = "within the hour from 2023-11-14 22:13 UTC"
+    assert use == f"last use  {hour}; of the one that goes first: {hour}"
 
 
 def test_the_variable_says_where_answers_are_kept(
@@ -50,6 +50,9 @@ def test_the_variable_says_where_answers_are_kept(
 ) -> None:
     monkeypatch.setenv("LLMEVAL_CACHE", str(tmp_path / "other"))
     assert str(tmp_path / "other" / "answers") in said("stats")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMEVAL_CACHE", "relative")  # servers' guards work in other folders
+    assert str(tmp_path / "relative" / "answers") in said("stats")
 
 
 def test_prune_leaves_no_more_than_the_size(said: Said) -> None:
@@ -71,10 +74,21 @@ def test_clear_lets_all_go_a_damaged_file_too(said: Said) -> None:
     answers_file().write_bytes(b"no database" * 1000)
     assert "llmeval cache clear begins a new one" in said("stats", status=1)
     assert said("clear") == "all answers let go\n"
+    answers_file().with_name("answers-1.sqlite3.damaged").write_bytes(b"set aside by a run")
+    assert said("clear") == "all answers let go\n"
     assert said("clear") == "no answers are kept\n"
+    assert not list(answers_file().parent.glob("*.damaged"))
 
 
 def test_a_size_without_its_unit_is_told(said: Said) -> None:
     assert said("prune", "200", status=1) == (
-        "llmeval: SIZE: expected a size with its unit, such as 6 GiB, found '200'\n"
+        "llmeval: SIZE: expected a size with its unit (kB, MB, GB, KiB, MiB or GiB), such as "
+        "6 GiB, found '200'\n"
     )
+
+
+def test_sizes_are_read_as_they_are_shown(said: Said) -> None:
+    keep(3)
+    shown = said("stats").splitlines()[1].partition(" in ")[2]
+    assert shown.endswith(" kB")
+    assert said("prune", shown).startswith("0 answers let go; 3 are left")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from pytest_llmeval.commands.llmeval import app
+from pytest_llmeval.results.ownership import Ownership
 
 
 def show(run: Path, *words: str) -> Result:
@@ -198,9 +199,22 @@ def test_each_part_is_told_in_a_line_with_its_first_failure(run: Path) -> None:
     assert show(run, "last", "--parts", "--condition", "m/plain").stdout.startswith("m/plain: 4 in")
 
 
+def test_parts_of_a_run_that_has_not_ended_are_told_by_its_journal(stopped: Path) -> None:
+    (journal,) = stopped.glob("l--plain/parts/*.results.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:9])
+    killed = "it was killed; go on: the same command with --llm-resume 2026-11-24-0412\n"
+    told = show(stopped, "last", "--parts", "--condition", "l/plain").stdout
+    assert told == f"l/plain: 4 in, 2 answered, running\n{killed}"
+    owner = Ownership(stopped)
+    told = show(stopped, "last", "--parts", "--condition", "l/plain").stdout
+    owner.give_up()
+    assert told == "l/plain: 4 in, 2 answered, running\n"
+
+
 def test_a_run_without_tables_tells_of_its_parts_too(stopped: Path) -> None:
     found = show(stopped, "last", "--parts", "--condition", "l/plain")
     assert found.exit_code == 0
-    assert "running" in found.stdout
+    assert found.stdout.splitlines()[0].startswith("l/plain: 4 in, 3 answered, 1 failed")
     wrong = show(stopped, "last", "--parts", "--condition", "l/plai")
     assert (wrong.exit_code, "did you mean l/plain?" in wrong.output) == (1, True)

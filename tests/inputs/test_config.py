@@ -366,6 +366,10 @@ def test_a_config_that_is_nowhere_is_told_with_the_nearest(tmp_path: Path) -> No
             FAKE + "server: {port: 1}",
             "local.yaml:2: unknown key 'port' (allowed: executable, slots,",
         ),
+        (
+            FAKE + "cache: off",
+            "local.yaml:2: cache: expected a mapping, found 'off'; its keys are mode, size",
+        ),
         (FAKE + "server: 4", "local.yaml:2: server: expected a mapping, found 4"),
         (FAKE + "server:\n  args: --x", "local.yaml:3: server.args: expected a list, found '--x'"),
         (
@@ -477,6 +481,17 @@ def test_a_path_is_no_token_although_a_part_of_it_looks_like_one(
     path = tmp_path / "local.yaml"
     path.write_text(f"models:\n  m:\n    engine: embedded\n    {entry}\n{more}", encoding="utf-8")
     assert load_config(path).models["m"].gguf is not None
+
+
+@pytest.mark.parametrize("variable", ["SERVED_KEY", "OTHER"])
+def test_a_name_that_a_variable_makes_a_secret_is_refused(tmp_path: Path, variable: str) -> None:
+    environment = {"SERVED_KEY": "plain-but-secret", "OTHER": "sk-proj-abcdefabcdef"}
+    keys = f"name: '${{{variable}}}', api_key_env: SERVED_KEY"
+    model = f"{{engine: openai, url: 'http://127.0.0.1:9', {keys}}}"
+    words = refusal(tmp_path, f"models:\n  m: {model}\n", **environment)
+    assert "models.m.name: a variable gives it what looks like a secret, no name; put it" in words
+    assert "plain-but-secret" not in words
+    assert "abcdef" not in words
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,21 @@ def test_where_there_is_no_run_of_the_plan_each_of_the_newest_says_why_it_is_non
     assert f". Before it: the run {second} was a dry run, and this is none" in words
     assert f". Before it: the run {first} asked something else: config: sampling" in words
     assert "let a new run take over the answers to what is still asked the same: --llm-set" in words
+
+
+def test_another_limit_is_told_as_such_and_not_as_other_datasets(half: Project) -> None:
+    result = half.run("--llm-resume", "last", "--llm-limit", "1")
+    assert result.ret == 4
+    words = result.stderr.str()
+    assert "asked something else: --llm-limit was not given, is 1. Undo that" in words
+    assert "dataset" not in words
+
+
+def test_of_many_differences_some_are_told_and_the_rest_counted(half: Project) -> None:
+    changes = [f"sampling.{key}" for key in ("max_tokens=9", "top_p=0.5", "top_k=3", "min_p=0.1")]
+    result = half.run("--llm-resume", "last", *(x for c in changes for x in ("--llm-set", c)))
+    assert result.ret == 4
+    assert re.search(r"asked something else: .*; .*; .*; and \d more\. Undo", result.stderr.str())
 
 
 # Taking over --------------------------------------------------------------------------------------

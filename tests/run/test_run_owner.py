@@ -212,7 +212,7 @@ def test_an_interrupt_while_the_run_concludes_is_told_and_the_run_can_be_continu
             run.finish("")
     folder = Path(run.describe(None)["folder"])
     assert run.summary(80, colour=False, encoding="utf-8") == [
-        f"llmeval: continue with --llm-resume {folder.name}, and the same --llm-config"
+        f"llmeval: continue with --llm-resume {folder.name}, and else the same command"
     ]
     manifest = read_manifest(folder)
     assert (manifest.exit_reason, manifest.status) == ("interrupted", "completed")

@@ -168,8 +168,7 @@ def test_a_damaged_file_is_told_once_set_aside_and_begun_anew_by_the_next(tmp_pa
         assert store.get(key(1)) is None
     (words,) = told
     assert words.startswith(f"the cache of answers is not used: {file}: file is not a database")
-    assert f"it is damaged, and kept as {FILE_NAME}.damaged" in words
-    assert "llmeval cache clear begins a new one" in words
+    assert f"it is damaged, and kept as {FILE_NAME}.damaged; the next run begins a new" in words
     with opened(tmp_path) as (store, told):
         store.put(key(1), b"one")
     assert told == []
@@ -263,7 +262,8 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> Non
     assert len(told) == 1
     assert told[0].startswith("the cache of answers is not used: ")
     assert told[0].endswith(
-        "The run goes on and asks for everything; llmeval cache clear begins a new one"
+        "(llmeval cache clear begins a new one; the variable LLMEVAL_CACHE names another folder). "
+        "The run goes on and asks for everything"
     )
 
 
