@@ -24,7 +24,7 @@ from pytest_llmeval.distribution import refusal, version_refusal
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.lean import pass_over, run_lean
 from pytest_llmeval.namesakes import namesake_lines
-from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.redaction import Redactor, shown_error
 from pytest_llmeval.reporting import EndedWorkers
 from pytest_llmeval.run import Evaluation, Options, Run, Selection, Settings
 from pytest_llmeval.selecting import (
@@ -55,7 +55,7 @@ def register(config: pytest.Config, face: Any) -> None:
     try:
         settings = Settings.read(_options(config))
     except LlmevalError as error:
-        raise pytest.UsageError(visible(str(error))) from error
+        raise pytest.UsageError(visible(shown_error(error, os.environ))) from error
     gc.unfreeze()  # what an earlier session in this process kept
     workerinput = getattr(config, "workerinput", None)
     hooks: Hooks
@@ -289,7 +289,8 @@ class OwnerHooks(Hooks):
         if mistakes:
             # Nothing ran, so that to syrupy every snapshot would look unused, and be deleted.
             self.config.option.update_snapshots = False
-            raise pytest.UsageError(*map(visible, mistakes), "llmeval: nothing was sent")
+            words = [visible(self.redactor.text(each)) for each in mistakes]
+            raise pytest.UsageError(*words, "llmeval: nothing was sent")
 
     def _conclude(self, *, stopped: str) -> None:
         self.evaluation.finish(stopped, self.skipped, self.controller.crashes.trials())

@@ -181,6 +181,11 @@ def known_secrets(environ: Mapping[str, str], named: Iterable[str] = ()) -> list
     ]
 
 
+def shown_error(error: Exception, environ: Mapping[str, str]) -> str:
+    """An error's words: what a shell has put into an argument may be a variable's secret value."""
+    return redact(str(error), known_secrets(environ))
+
+
 def looks_secret(text: str, *, is_path: bool = False) -> bool:
     """Whether a setting, as somebody has written it, holds what looks like a secret.
 

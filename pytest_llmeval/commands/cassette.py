@@ -6,7 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.results.cassettes import find_asking_run, read_recording, write_cassette
+from pytest_llmeval.results.cassettes import (
+    find_asking_run,
+    is_cassette,
+    read_recording,
+    write_cassette,
+)
 from pytest_llmeval.results.ownership import is_being_written
 
 
@@ -15,6 +20,8 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
     run = find_asking_run(run_dir, name)
     if is_being_written(run):
         raise RunError(f"the run {run.name} is being written: record it when it has ended")
+    if path.exists() and not is_cassette(path):
+        raise RunError(f"{path} is there and is no cassette: it is not overwritten")
     recording = read_recording(run)
     if not recording.predictions:
         raise RunError(f"the run {run.name} has no answers: there is nothing to record")

@@ -25,6 +25,7 @@ from pytest_llmeval.commands.cache import app as cache_app
 from pytest_llmeval.commands.faults import faults
 from pytest_llmeval.commands.saying import say
 from pytest_llmeval.errors import LlmevalError
+from pytest_llmeval.redaction import shown_error
 
 RunDir = Annotated[
     Path, typer.Option("--run-dir", metavar="DIR", help="Where runs are kept, as --llm-run-dir.")
@@ -39,7 +40,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LlmevalError as error:
-            say(f"llmeval: {error}", err=True)
+            say(f"llmeval: {shown_error(error, os.environ)}", err=True)
             raise typer.Exit(1) from error
 
 

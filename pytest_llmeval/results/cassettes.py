@@ -204,6 +204,16 @@ def find_asking_run(base: Path, name: str) -> Path:
     return find_run(base, name)
 
 
+def is_cassette(path: Path) -> bool:
+    """Whether a file begins as a cassette does, whatever version has written it."""
+    begin = b'{"%s":' % _HEADER.encode("ascii")
+    try:
+        with path.open("rb") as handle:
+            return handle.read(len(begin)) == begin
+    except OSError:
+        return False
+
+
 def is_recording(path: Path) -> bool:
     """Whether there is something at a place that could be one: a run's folder, or a file."""
     return path.is_file() or (path / MANIFEST).is_file()

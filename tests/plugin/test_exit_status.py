@@ -127,3 +127,13 @@ def _wait_for_an_answer(project: Project) -> None:
             return
         time.sleep(0.05)
     pytest.fail("no answer was written down within a minute")
+
+
+def test_a_secret_that_the_shell_has_put_into_an_option_is_not_shown(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "correct-horse-77")
+    result = project.run("--llm-set", "models.m.slots=correct-horse-77")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "models.m.slots: expected a whole number, found '[redacted]'" in result.stderr.str()
+    assert "correct-horse" not in result.stdout.str() + result.stderr.str()

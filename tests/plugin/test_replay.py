@@ -250,7 +250,10 @@ def test_a_dry_run_is_no_recording(project: Project) -> None:
 
 def test_the_command_says_what_is_on_the_cassette_and_how_to_play_it(recorded: Project) -> None:
     run = recorded.latest_run().name
-    said = cassette(recorded, run, "again.jsonl")
+    assert "no cassette: it is not overwritten" in cassette(recorded, run, "local.yaml")
+    assert "models" in (recorded.root / "local.yaml").read_text(encoding="utf-8")
+    cassette(recorded, run, "new/again.jsonl")
+    said = cassette(recorded, run, "new/again.jsonl")
     assert f"again.jsonl: 5 predictions of the run {run}, 1 of them failures, " in said
     assert "--llm-set replay=" in said
     shutil.rmtree(recorded.root / "runs" / run)
