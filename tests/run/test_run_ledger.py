@@ -245,7 +245,8 @@ def test_going_on_with_another_dataset_is_refused(bench: Workbench, now: datetim
 def test_going_on_with_other_items_is_refused(bench: Workbench, now: datetime) -> None:
     with ledger_of(bench, now):
         pass
-    assert "4 trials then, 2 now" in refusal_of_resume(bench, now, limit=2)
+    words = refusal_of_resume(bench, now, limit=2)
+    assert "asked something else: --llm-limit was not given, is 2. Undo that" in words
 
 
 def test_going_on_with_another_prompt_is_refused(bench: Workbench, now: datetime) -> None:
