@@ -174,9 +174,15 @@ class Client:
     def up(self, name: str) -> InstanceView:
         """Have it running; one that runs already is left alone, whatever its config says now."""
         self._loaded(name)
-        if not self._is_up(self._state.row(name)):
-            self._bring_about(name, "up")
-        return self.view(name)
+        if self._is_up(self._state.row(name)):
+            view = self.view(name)
+            if view.ready:  # else its end was written down between these two looks
+                return view
+        view = self._have_up(name)
+        if view.wanted == "up" and view.pid is None:
+            # The daemon took for running what had ended, and has noticed only now.
+            view = self._have_up(name)
+        return view
 
     def down(self, name: str) -> InstanceView:
         """Have it stopped, and back when its process is gone."""
@@ -201,6 +207,10 @@ class Client:
         """Ask its server for its health now, and note the answer; one without is left as it is."""
         self._require(name)
         self._ask(name, "check", lambda _: None)
+        return self.view(name)
+
+    def _have_up(self, name: str) -> InstanceView:
+        self._bring_about(name, "up")
         return self.view(name)
 
     def _bring_about(self, name: str, wish: Wish) -> None:

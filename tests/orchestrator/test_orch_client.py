@@ -30,6 +30,7 @@ from pytest_llmeval.orchestrator.configs import fingerprint
 from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Request, Wish
 from pytest_llmeval.orchestrator.state import State
+from pytest_llmeval.orchestrator.views import Wanted
 from pytest_llmeval.orchestrator.waiting import Asked, wait_for
 from pytest_llmeval.servers.health import HealthState
 from pytest_llmeval.servers.identity import Identity, identity_of
@@ -182,6 +183,49 @@ def test_up_asks_again_when_the_server_is_gone_or_on_its_way_down(
     client.up("alpha")
 
     assert daemon.asked == [("up", "alpha")] * 3
+
+
+def test_up_asks_again_when_the_servers_end_is_written_down_while_it_looks(
+    client: Client, daemon: StandInDaemon, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.up("alpha")
+    running = daemon.running
+
+    def when_it_is_noted() -> Identity | None:
+        monkeypatch.setattr(daemon, "running", running)
+        row = state.row("alpha")
+        assert row is not None
+        state.put(replace(row, health="unknown", detail="it ended", server=None, url=None))
+        return running()
+
+    monkeypatch.setattr(daemon, "running", when_it_is_noted)
+    view = client.up("alpha")
+
+    assert (view.ready, view.url) == (True, "http://x")
+    assert daemon.asked == [("up", "alpha")] * 2
+
+
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_up_asks_again_when_the_daemon_had_not_noticed_yet_that_the_server_has_ended(
+    client: Client, daemon: StandInDaemon, monkeypatch: pytest.MonkeyPatch, then: Wanted
+) -> None:
+    """Not so if somebody has it brought down in the meantime: who came later has the last word."""
+    do = daemon._do
+
+    def too_late(state: State, request: Request) -> Outcome:
+        monkeypatch.setattr(daemon, "_do", do)
+        row = state.row("alpha")
+        assert row is not None
+        state.put(replace(row, health="unknown", detail="it ended", server=None, url=None))
+        if then == "down":
+            state.ask("alpha", "down")
+        return Outcome()
+
+    monkeypatch.setattr(daemon, "_do", too_late)
+    view = client.up("alpha")
+
+    assert (view.wanted, view.ready) == (then, then == "up")
+    assert daemon.asked.count(("up", "alpha")) == (2 if then == "up" else 1)
 
 
 def test_nothing_is_asked_of_the_daemon_when_the_config_has_a_mistake(

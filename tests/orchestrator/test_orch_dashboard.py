@@ -342,7 +342,7 @@ def test_a_log_that_cannot_be_found_is_told_where_it_would_stand(tmp_path: Path)
         await seen.until(lambda: log_lines(seen))
         assert log_lines(seen) == ["llama-orch: no instance is called broken"]
 
-    play(tmp_path, script)
+    play(tmp_path, script, look_seconds=3600)  # or its row would go before the key comes
 
 
 @pytest.mark.parametrize("keys", [["q"], ["ctrl+c"], ["h", "ctrl+c"], ["l", "q", "q"]])

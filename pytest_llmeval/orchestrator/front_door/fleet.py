@@ -20,6 +20,9 @@ from pytest_llmeval.visible import visible
 LOOK_SECONDS = 1.0
 """How often the instances are looked at: others start, stop and edit them, too."""
 
+LOST_LOOK_SECONDS = 0.05
+"""How often to see whether a server's death has been noticed."""
+
 FAILURE_SECONDS = 5.0
 """How long a start that failed is not tried again; who asks meanwhile gets the same answer."""
 
@@ -117,7 +120,8 @@ class Fleet:
         if lane.state in {"starting", "stopping"} or lane.since > asked_at:
             return
         if view.ready:
-            if lane.state != "ready" or lane.pid != view.pid:
+            known = lane.state == "ready" and lane.pid == view.pid
+            if not known and not lane.is_lost(view.pid):
                 await self._adopt(lane, view)
         elif lane.state == "ready" and not (view.pid == lane.pid and view.health == "unreachable"):
             lane.became_down()
@@ -134,7 +138,7 @@ class Fleet:
 
     def _ready(self, lane: Lane, view: InstanceView, terms: Terms) -> None:
         if view.url is None:
-            raise NotServedError(f"{lane.name} runs, but does not say where")
+            raise NotServedError(f"it was up, and is not any more: {view.detail or view.health}")
         wire = make_wire(Endpoint(view.url, timeout=terms.timeout, api_key=terms.api_key))
         assert isinstance(wire, PlainWire)  # instances are on this machine, without TLS
         # Requests on the old wire end with the old server.
@@ -211,7 +215,7 @@ class Fleet:
     async def _start(self, lane: Lane) -> None:
         lane.counts.starts += 1
         try:
-            view, terms = await self._keeping.up(lane.name)
+            view, terms = await self._have_up(lane)
             self.views = {**self.views, lane.name: view}
             self._ready(lane, view, terms)
         except (LlmevalError, NotServedError) as error:
@@ -219,6 +223,16 @@ class Fleet:
         except Exception as error:  # noqa: BLE001 # who waits must hear of it, whatever it is
             _log.exception("%s cannot be started", lane.name)
             self._start_failed(lane, f"{lane.name} cannot be started: {error!r}")
+
+    async def _have_up(self, lane: Lane) -> tuple[InstanceView, Terms]:
+        """Have a lane's instance running: not by a server that was lost a moment ago, which the
+        daemon takes for running until it notices.
+        """
+        while True:
+            view, terms = await self._keeping.up(lane.name)
+            if not lane.is_lost(view.pid):
+                return view, terms
+            await asyncio.sleep(LOST_LOOK_SECONDS)
 
     def _start_failed(self, lane: Lane, why: str) -> None:
         self._failed[lane.name] = (self._clock() + FAILURE_SECONDS, why)

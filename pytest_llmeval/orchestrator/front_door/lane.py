@@ -14,6 +14,11 @@ from pytest_llmeval.engines.wire import PlainWire
 UNMEASURED_SECONDS = 5.0
 """What a request is taken to last before one has been measured."""
 
+LOST_SECONDS = 1.0
+"""How long a server where nobody listens any more is not believed to run: by then its death, which
+is noticed within a quarter of that, has been written down.
+"""
+
 LaneState = Literal["down", "wanted", "starting", "ready", "stopping"]
 """Whether the instance of a lane can be asked.
 
@@ -119,6 +124,7 @@ class Lane:
         self._last_of_turn: int | None = None
         self._leaves = False
         self._service: float | None = None
+        self._lost_at = -math.inf
 
     @property
     def queued(self) -> int:
@@ -171,7 +177,12 @@ class Lane:
     def lost(self, wire: PlainWire) -> None:
         """Nobody listens where this wire leads: it must be started again."""
         if self.state == "ready" and self.wire is wire:
+            self._lost_at = self._clock()
             self.became_down()
+
+    def is_lost(self, pid: int | None) -> bool:
+        """Whether this server has just been lost, although it may still be said to run."""
+        return pid == self.pid and self._clock() - self._lost_at < LOST_SECONDS
 
     def move(self, state: LaneState) -> None:
         """Note what the instance has become, and when."""

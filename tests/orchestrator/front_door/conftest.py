@@ -127,7 +127,7 @@ class DoorStandIn(StandIn):
 
     def up(self, name: str) -> InstanceView:
         super().up(name)
-        self.set(name, url=self.urls[name])
+        self.set(name, url=self.urls[name], pid=5000 + len(self.calls))  # a new server
         return self.view(name)
 
     def ups(self) -> list[str]:

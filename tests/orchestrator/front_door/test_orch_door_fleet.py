@@ -389,6 +389,73 @@ def test_what_others_do_is_followed() -> None:
     with_fleet(machine, use)
 
 
+def test_a_server_where_nobody_listens_is_not_asked_again_before_its_death_is_noticed() -> None:
+    """No look at it brings it back, nor the daemon, which takes it for running for a moment."""
+    machine = Machine("a")
+
+    async def up(name: str) -> tuple[InstanceView, Terms]:
+        machine.calls.append("up")
+        if asyncio.get_running_loop().time() > noticed_at:
+            machine._be(name, health="healthy", pid=8, url="http://127.0.0.1:9")
+        return machine.views[name], await machine.terms(name)
+
+    machine.up = up  # type: ignore[method-assign]
+    machine._be("a", health="healthy", pid=7, url="http://127.0.0.1:9")
+    noticed_at = 0.25
+
+    async def use(fleet: Fleet) -> None:
+        lane = fleet.lane("a")
+        assert lane.wire is not None
+        lane.lost(lane.wire)
+        await fleet.look()
+        assert lane.state == "down"
+        await ask(fleet, "a")
+        assert lane.pid == 8
+        assert 5 <= len(machine.calls) <= 7  # every 50 ms
+
+    with_fleet(machine, use)
+
+
+def test_a_server_that_goes_on_to_run_after_it_was_lost_is_asked_again() -> None:
+    """Perhaps it has only turned one connection away."""
+    machine = Machine("a")
+
+    async def up(name: str) -> tuple[InstanceView, Terms]:
+        return machine.views[name], await machine.terms(name)
+
+    machine.up = up  # type: ignore[method-assign]
+    machine._be("a", health="healthy", pid=7, url="http://127.0.0.1:9")
+
+    async def use(fleet: Fleet) -> None:
+        lane = fleet.lane("a")
+        assert lane.wire is not None
+        lane.lost(lane.wire)
+        assert 2.0 <= await ask(fleet, "a") < 2.1  # a second each: not believed, and the answer
+        assert lane.pid == 7
+
+    with_fleet(machine, use)
+
+
+def test_one_that_ends_as_soon_as_it_is_up_is_told_as_such() -> None:
+    machine = Machine("a")
+
+    async def up(name: str) -> tuple[InstanceView, Terms]:
+        machine._be(name, detail="the server ended: killed by signal 9")
+        return machine.views[name], await machine.terms(name)
+
+    machine.up = up  # type: ignore[method-assign]
+
+    async def use(fleet: Fleet) -> None:
+        with pytest.raises(NotServedError) as told:
+            await ask(fleet, "a")
+        assert str(told.value) == (
+            "a cannot be started: it was up, and is not any more: "
+            "the server ended: killed by signal 9"
+        )
+
+    with_fleet(machine, use)
+
+
 def test_a_lane_of_a_removed_instance_is_forgotten_with_its_queue_told() -> None:
     machine = Machine("a", "b", room_for=1)
 
