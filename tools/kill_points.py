@@ -15,6 +15,7 @@ broke a promise; the exit status is 1 if one did.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -27,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+import psutil
+
 from tools.forked_pytest import Disk, ForkedSession, get_ready, within
 from tools.kill_worlds import WORLDS, Stub
 from tools.same_run import differences, doubled
@@ -38,6 +41,10 @@ HARMS: tuple[Harm, ...] = get_args(Harm)
 
 SHARES = {"fake": 0.45, "stopping": 0.15, "stub": 0.32, "real": 0.08}
 """How often each world is drawn: sessions with real servers take longer."""
+
+
+TOLD = 100
+"""After so many rounds each it is told how far it is."""
 
 
 class LostPromiseError(Exception):
@@ -177,13 +184,14 @@ class Points:
         if harm == "torn":
             self._tear(root)
 
-    def _kill_one(self, candidates: Sequence[object]) -> None:
+    def _kill_one(self, candidates: Sequence[psutil.Process]) -> None:
         if candidates:
-            self.draw.choice(list(candidates)).kill()  # type: ignore[attr-defined] # psutil's
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                self.draw.choice(candidates).kill()
 
     def _see_nothing_left(self, session: ForkedSession) -> None:
         gone = within(20, lambda: not session.started())
-        left = [] if gone else [process.cmdline() for process in session.started()]
+        left = [] if gone else [process.info["cmdline"] for process in session.started()]
         session.end()
         promise(gone, f"left running: {left}")
 
@@ -240,6 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for number in range(1, options.rounds + 1):
             points.round(number, points.plan(options.world, options.harm))
+            if number % TOLD == 0:
+                print(f"{number:,} rounds, {len(points.broken)} broken", flush=True)
     finally:
         points.stub.end()
     for line in points.summary():

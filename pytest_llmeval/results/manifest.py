@@ -30,6 +30,7 @@ from pytest_llmeval.records import (
 from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.enclosed import refuse_ways_out
 from pytest_llmeval.results.folder import MANIFEST, condition_slugs
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 
 SCHEMA = 1
@@ -454,15 +455,18 @@ def write_manifest(run: Path, manifest: Manifest, redactor: Redactor = PLAIN) ->
 
 def lacking(run: Path, what: str) -> RunError:
     """The error of a run without what is written at its end: why, and how it comes to it."""
+    again = f"the same command with --llm-resume {run.name}"
+    if is_being_written(run):
+        return RunError(
+            f"the run {run.name} has no {what} yet: it is under way, and makes them at its end. "
+            f"How far it is: llmeval show {run.name} --parts"
+        )
     if read_manifest(run).exit_reason == "finished":
         return RunError(
-            f"the run {run.name} has no {what}, although it has ended. "
-            f"pytest --llm-resume {run.name} writes all of it again, and asks no answered trial"
+            f"the run {run.name} has no {what}, although it has ended: {again} writes all of it "
+            "anew, and asks no answered trial"
         )
-    return RunError(
-        f"the run {run.name} has no {what}: it has not ended. "
-        f"Continue it with pytest --llm-resume {run.name}"
-    )
+    return RunError(f"the run {run.name} has no {what}: it was cut short. Go on with it: {again}")
 
 
 def read_manifest(run: Path) -> Manifest:

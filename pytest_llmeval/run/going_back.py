@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
@@ -32,12 +32,14 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The run to go on with. `differences` say what it asked otherwise: then it is not continued
-    itself, and a new run takes over what both ask alike.
+    itself, and a new run takes over what both ask alike. `passed_over` says of each newer run why
+    it is not the one, newest first.
     """
 
     path: Path
     manifest: Manifest
     differences: Sequence[str] = ()
+    passed_over: Sequence[str] = ()
 
 
 def find_earlier(options: Options, wanted: Wanted, *, take_over: bool) -> Earlier:
@@ -68,11 +70,12 @@ def _last(base: Path, wanted: Wanted, *, take_over: bool) -> Earlier:
         looked = _look_at(path, wanted)
         if isinstance(looked, str):
             reasons.append(looked)
-        elif not looked.differences and is_unfinished(looked.manifest):
+            continue
+        looked = replace(looked, passed_over=tuple(reasons))
+        if not looked.differences and is_unfinished(looked.manifest):
             return looked
-        else:
-            found.append(looked)
-            reasons += [_asked_else(looked)] if looked.differences else []
+        found.append(looked)
+        reasons.append(_asked_else(looked) if looked.differences else _all_answered(looked))
     of_this_plan = [earlier for earlier in found if not earlier.differences]
     for usable in of_this_plan or (found if take_over else []):
         return usable
@@ -123,10 +126,14 @@ def _asked_else(earlier: Earlier) -> str:
     return f"the run {earlier.manifest.id} asked something else: {brief(earlier.differences)}"
 
 
-def brief(differences: Sequence[str]) -> str:
-    """The first of some differences, and how many more there are."""
-    more = len(differences) - TOLD
-    told = "; ".join(differences[:TOLD])
+def _all_answered(earlier: Earlier) -> str:
+    return f"the run {earlier.manifest.id} has all its answers"
+
+
+def brief(told_of: Sequence[str]) -> str:
+    """The first of some differences or runs, and how many more there are."""
+    more = len(told_of) - TOLD
+    told = "; ".join(told_of[:TOLD])
     return f"{told}; and {more:,} more" if more > 0 else told
 
 
@@ -147,21 +154,20 @@ def _none_found(base: Path, reasons: Sequence[str], way_out: str) -> str:
     return f"--llm-resume: {looked}{rest}. {way_out}"
 
 
-def found_words(
-    manifest: Manifest, trials: Sequence[Trial], known: Mapping[str, Prediction]
-) -> str:
-    """What was found of a run that goes on, in a line."""
+def found_words(earlier: Earlier, trials: Sequence[Trial], known: Mapping[str, Prediction]) -> str:
+    """What was found of a run that goes on, in a line, and which newer ones were passed over."""
     found = [known[trial.id] for trial in trials if trial.id in known]
     answered = sum(prediction.answer is not None for prediction in found)
     failed = len(found) - answered
     again = f", {failed:,} failed and are asked again" if failed else ""
     left = len(trials) - len(found)
     rest = f", {left:,} were not asked" if left else ""
-    ended = manifest.exit_reason or "it was killed"
+    ended = earlier.manifest.exit_reason or "it was killed"
     how = "" if ended == "finished" else f"; it ended: {ended}"
     if answered == len(trials):
         how = ", so none is asked; tables and reports are written again"
+    newer = f". Passed over: {brief(earlier.passed_over)}" if earlier.passed_over else ""
     return (
-        f"going on with the run {manifest.id}: {answered:,} of {len(trials):,} trials are "
-        f"answered{again}{rest}{how}"
+        f"going on with the run {earlier.manifest.id}: {answered:,} of {len(trials):,} trials are "
+        f"answered{again}{rest}{how}{newer}"
     )

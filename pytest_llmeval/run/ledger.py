@@ -121,7 +121,7 @@ class Ledger:
             # How answers are scored may have changed: what is written down is what holds now.
             manifest = dataclasses.replace(earlier.manifest, plan=plan, plan_hash=plan_hash(plan))
             ledger = cls._begun(settings, folder, parts, manifest, judged, before=earlier.manifest)
-            ledger.found = found_words(earlier.manifest, trials, ledger.known)
+            ledger.found = found_words(earlier, trials, ledger.known)
             return ledger
         if place is None:
             folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)

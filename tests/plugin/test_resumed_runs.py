@@ -62,8 +62,13 @@ def test_last_passes_over_newer_runs_of_other_plans_and_finished_ones(half: Proj
     (first,) = ids(half)
     half.run("--llm-limit", "1")
     half.run()
+    _, other, whole = ids(half)
     result = half.run("--llm-resume", "last")
-    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: 2 of 3*"])
+    words = (
+        f"Passed over: the run {whole} has all its answers; "
+        f"the run {other} asked something else: --llm-limit was 1, is not given"
+    )
+    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: 2 of 3*. {words}"])
 
 
 def test_where_nothing_is_left_to_ask_the_newest_run_of_the_plan_is_written_again(
@@ -93,7 +98,8 @@ def test_last_passes_over_a_run_that_is_being_written(half: Project) -> None:
     owner = Ownership(newest)
     result = half.run("--llm-resume", "last")
     owner.give_up()
-    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: *"])
+    words = f"Passed over: the run {newest.name} is being written by another process"
+    result.stdout.fnmatch_lines([f"llmeval: going on with the run {first}: *. {words}"])
 
 
 def test_where_there_is_no_run_of_the_plan_each_of_the_newest_says_why_it_is_none(

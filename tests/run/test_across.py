@@ -12,6 +12,7 @@ import pytest
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import FinishedRun
+from pytest_llmeval.results.ownership import Ownership
 from pytest_llmeval.results.tables import read_table
 from pytest_llmeval.run.across import Across, Pairing, Unpaired, Wanted, hold_against
 from pytest_llmeval.statistics.multiplicity import holm
@@ -558,8 +559,8 @@ def rewrite(path: Path, **keys: Any) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("interrupted", "it has not ended. Continue it with pytest --llm-resume RUN"),
-        ("finished", "although it has ended. pytest --llm-resume RUN writes all of it again"),
+        ("interrupted", "it was cut short. Go on with it: the same command with --llm-resume RUN"),
+        ("finished", "has ended: the same command with --llm-resume RUN writes all of it anew"),
     ],
 )
 def test_a_run_without_tables_says_how_it_comes_to_them(
@@ -570,6 +571,20 @@ def test_a_run_without_tables_says_how_it_comes_to_them(
     rewrite(run.path / "manifest.json", exit_reason=reason)
     with pytest.raises(RunError, match=words.replace("RUN", run.id)):
         FinishedRun(run.path)
+
+
+def test_a_run_that_is_under_way_says_how_far_it_is(ask: Asker) -> None:
+    run = ask(range(4))
+    (run.path / "m" / "predictions.csv").unlink()
+    rewrite(run.path / "manifest.json", exit_reason=None)
+    owner = Ownership(run.path)
+    with pytest.raises(RunError) as told:
+        FinishedRun(run.path)
+    owner.give_up()
+    assert str(told.value) == (
+        f"the run {run.id} has no tables yet: it is under way, and makes them at its end. "
+        f"How far it is: llmeval show {run.id} --parts"
+    )
 
 
 @pytest.mark.parametrize("cell", ["nan", "1.5", "-1", "right"])
