@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,7 @@ def _stand_before(
     with FaultProxy(url, *faults, seed=seed, port=port, tell=tell) as proxy:
         names = ", ".join(fault.text for fault in faults)
         with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # it says its count then, too
             say(f"before {url}, seed {seed}: {names}. Ctrl-C ends it.", err=True)
             say(proxy.url)
             while True:

@@ -65,8 +65,9 @@ def test_an_endpoint_that_is_not_there_is_a_message(dead_port: int) -> None:
     assert f"llmeval: nothing answers at 127.0.0.1:{dead_port} (" in text
 
 
-def test_it_stands_before_an_endpoint_until_ctrl_c_and_tells_what_it_injects(
-    upstream: Upstream, tmp_path: Path
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM"])
+def test_it_stands_before_an_endpoint_until_it_is_ended_and_tells_what_it_injects(
+    upstream: Upstream, tmp_path: Path, ending: str
 ) -> None:
     script = tmp_path / "faults.yaml"
     script.write_text("seed: 7\nfaults:\n  - loading: {after: 1, times: 1}\n", encoding="utf-8")
@@ -85,7 +86,7 @@ def test_it_stands_before_an_endpoint_until_ctrl_c_and_tells_what_it_injects(
     if sys.platform == "win32":
         process.terminate()  # a console's Ctrl-C cannot be sent to one child
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, ending))
     _, said = process.communicate()
     lines = said.splitlines()
     assert lines[0] == (

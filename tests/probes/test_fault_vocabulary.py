@@ -57,6 +57,11 @@ def test_attributes_and_what_chooses_requests_stand_behind_the_name() -> None:
             "loading: unknown key 'retry_after'; did you mean 'after'? (allowed: times",
         ),
         ("latency:latency", "'latency' is no key=value; write it as name:key=value,key=value"),
+        (
+            "latency=200",
+            "a colon must follow 'latency'; write it as name:key=value,key=value, for instance",
+        ),
+        ("loading,times=3", "fault 'loading,times=3': a colon must follow 'loading'; write it as"),
         ("latency:", "'' is no key=value"),
         ("latency:jitter=1,jitter=2", "jitter is given twice"),
         ("latency:latency=-1", "latency must be a whole number from 0 to 86400000, not '-1'"),

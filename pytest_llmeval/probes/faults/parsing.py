@@ -15,6 +15,8 @@ from .vocabulary import KINDS, ONLY, SELECTORS, Attribute, Fault, Kind, Only, Va
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _DECIMAL = re.compile(r"[0-9]{0,15}\.?[0-9]{1,15}")
 
+_SPELLING = "write it as name:key=value,key=value, for instance latency:latency=200,jitter=50"
+
 SCRIPT_KEYS = ("seed", "faults")
 
 
@@ -24,14 +26,14 @@ def parse_fault(text: str) -> Fault:
     Raises FaultError for a name or key that there is not, and for a value out of its range.
     """
     name, colon, rest = text.strip().partition(":")
+    begun = re.match(r"\s*(\w+)\s*[=,]", name)
+    if begun and begun[1] in KINDS:
+        raise FaultError(f"fault {text!r}: a colon must follow {begun[1]!r}; {_SPELLING}")
     given: dict[str, Any] = {}
     for part in rest.split(",") if colon else ():
         key, equals, value = (each.strip() for each in part.partition("="))
         if not equals or not key:
-            raise FaultError(
-                f"fault {text!r}: {part.strip()!r} is no key=value; write it as "
-                "name:key=value,key=value, for instance latency:latency=200,jitter=50"
-            )
+            raise FaultError(f"fault {text!r}: {part.strip()!r} is no key=value; {_SPELLING}")
         if key in given:
             raise FaultError(f"fault {text!r}: {key} is given twice")
         given[key] = value
