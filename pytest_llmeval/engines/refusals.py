@@ -17,6 +17,7 @@ from pytest_llmeval.errors import (
     UnknownModel,
     WrongKey,
 )
+from pytest_llmeval.redaction import REDACTED
 
 _QUOTED = 200
 _LOOKED_AT = 64 * 1024
@@ -125,7 +126,7 @@ def words_of(data: Mapping[str, Any]) -> str:
 
 def without(text: str, secret: str | None) -> str:
     """Return a text with the secret taken out."""
-    return text.replace(secret, "[API key]") if secret else text
+    return text.replace(secret, REDACTED) if secret else text
 
 
 def _kind_of_refusal(status: int, data: Mapping[str, Any], words: str) -> type[RequestRefused]:

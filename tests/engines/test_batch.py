@@ -91,7 +91,7 @@ def test_of_two_results_that_differ_none_counts() -> None:
 
 def test_a_key_that_a_service_repeats_is_taken_out() -> None:
     _, outcome = result_of_line(line("a", error={"message": "bad key sk-1"}), secret="sk-1")
-    assert str(outcome) == "bad key [API key]"
+    assert str(outcome) == "bad key [redacted]"
     assert "sk-1" not in "".join(read_results([b"{sk-1"], secret="sk-1").unreadable)
 
 

@@ -381,7 +381,7 @@ def test_no_quotation_shows_the_api_key() -> None:
     with pytest.raises(BadAnswer) as told:
         answer_from_chat(body, secret="sk-secret")
     assert "sk-secret" not in str(told.value)
-    assert str(told.value).count("bad key [API key]") == 2
+    assert str(told.value).count("bad key [redacted]") == 2
 
 
 JSON = st.recursive(

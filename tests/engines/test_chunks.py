@@ -197,7 +197,7 @@ def test_a_stream_without_a_finish_reason_was_cut(chunks: list[Any]) -> None:
         ({"type": "overloaded_error", "message": "Overloaded"}, EndpointBusy, "Overloaded"),
         ({"type": "rate_limit_exceeded", "message": "slow down"}, EndpointBusy, "slow down"),
         ("out of memory", RequestRefused, "out of memory"),
-        ({"message": "bad key sk-secret"}, RequestRefused, "bad key [API key]"),
+        ({"message": "bad key sk-secret"}, RequestRefused, "bad key [redacted]"),
         (
             {"type": "exceed_context_size_error", "message": "n", "n_prompt_tokens": 9, "n_ctx": 8},
             ContextOverflow,
@@ -243,5 +243,5 @@ def test_without_its_last_piece_it_was_cut() -> None:
 def test_what_is_no_piece_is_named_and_an_error_is_what_it_stands_for() -> None:
     with pytest.raises(Unexpected, match="it has no content"):
         pieces_of({"stop": False})
-    with pytest.raises(EndpointBusy, match=r"an error in the stream: no, \[API key\]"):
+    with pytest.raises(EndpointBusy, match=r"an error in the stream: no, \[redacted\]"):
         pieces_of({"error": {"code": 503, "message": "no, sk-secret"}})

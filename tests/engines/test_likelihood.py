@@ -386,7 +386,7 @@ def test_a_key_is_taken_out_of_a_reply_that_is_quoted() -> None:
 
     with pytest.raises(BadAnswer) as told:
         asyncio.run(LikelihoodAsker(post, secret="sk-secret").likelihoods(text("?", "x")))
-    assert str(told.value).endswith("It begins: who is [API key]?")
+    assert str(told.value).endswith("It begins: who is [redacted]?")
 
 
 def test_a_server_that_tells_no_times_has_unknown_tokens() -> None:

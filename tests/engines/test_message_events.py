@@ -174,7 +174,7 @@ def test_an_error_in_the_middle_is_what_it_stands_for(type_: str, kind: type[Eng
     with pytest.raises(kind) as told:
         events_of(START, *TEXT, error)
     assert type(told.value) is kind
-    assert "an error in the stream: no, [API key]" in str(told.value)
+    assert "an error in the stream: no, [redacted]" in str(told.value)
 
 
 def test_an_unknown_model_may_show_in_the_middle_too() -> None:

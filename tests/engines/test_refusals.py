@@ -178,13 +178,14 @@ def test_the_servers_words_are_found_in_every_shape(body: object, words: str) ->
 def test_a_refused_key_points_to_the_config_and_is_not_shown() -> None:
     error = error_of(401, {"error": {"message": "Incorrect API key provided: sk-secret."}})
     assert str(error) == (
-        "HTTP 401: Incorrect API key provided: [API key]. (check the API key that the config names)"
+        "HTTP 401: Incorrect API key provided: [redacted]. "
+        "(check the API key that the config names)"
     )
 
 
 @pytest.mark.parametrize("body", [b"key sk-secret", {"error": "key sk-secret"}])
 def test_the_key_is_never_shown(body: object) -> None:
-    assert str(error_of(500, body)) == "HTTP 500: key [API key]"
+    assert str(error_of(500, body)) == "HTTP 500: key [redacted]"
 
 
 def test_a_missing_page_points_to_the_url() -> None:
