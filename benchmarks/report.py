@@ -35,8 +35,8 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.results.html import html_report
-from pytest_llmeval.results.manifest import plan_of
 from pytest_llmeval.results.markdown import markdown_report
+from pytest_llmeval.results.plan import plan_of
 from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.run.conclusion import Worth, worth_of

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from pytest_llmeval.results.wording import counted, difference_words, p_words, percent, procedure
+from pytest_llmeval.results.rounding import counted, difference_words, p_words, percent
+from pytest_llmeval.results.wording import procedure
 from pytest_llmeval.statistics.decline import Decline, decline
 
 _OUTCOMES = {"right": 1.0, "wrong": 0.0, "no_answer": 0.0}

@@ -9,17 +9,10 @@ from typing import Any
 from pytest_llmeval.atomic import plain
 from pytest_llmeval.results.finished import FinishedRun
 from pytest_llmeval.results.folder import find_run
+from pytest_llmeval.results.pairs import sensitivity_words
+from pytest_llmeval.results.rounding import counted, difference_words, p_words, percent, whole
 from pytest_llmeval.results.significance import comparison_data
-from pytest_llmeval.results.wording import (
-    counted,
-    difference_words,
-    p_words,
-    percent,
-    procedure,
-    procedures,
-    sensitivity_words,
-    whole,
-)
+from pytest_llmeval.results.wording import procedure, procedures
 from pytest_llmeval.run.across import Across, Pairing, Unpaired, Wanted, hold_against
 from pytest_llmeval.visible import visible
 

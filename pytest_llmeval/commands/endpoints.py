@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.records import Check, CheckName
-from pytest_llmeval.results.wording import duration
+from pytest_llmeval.results.rounding import duration
 from pytest_llmeval.run.examining import ExaminedModel, examine_models
 from pytest_llmeval.run.settings import Options, Settings
 from pytest_llmeval.visible import visible

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_llmeval.results.wording import UNKNOWN, bounds, percent
+from pytest_llmeval.results.rounding import UNKNOWN, bounds, percent
 from pytest_llmeval.run.judge_check import Agreement, JudgeReport, check_judge
 from pytest_llmeval.run.settings import Options, Settings
 from pytest_llmeval.scoring.judge import Judge

@@ -15,7 +15,8 @@ from pytest_llmeval.commands.planning import (
     reach_of,
     unpaired_of,
 )
-from pytest_llmeval.results.wording import bounds, counted, pair_label, percent
+from pytest_llmeval.results.pairs import pair_label
+from pytest_llmeval.results.rounding import bounds, counted, percent
 from pytest_llmeval.visible import visible
 
 

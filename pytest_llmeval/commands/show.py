@@ -13,11 +13,13 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import read_journal, read_requests
-from pytest_llmeval.results.manifest import PartFacts, RunPlan, read_manifest, settle_part
+from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.part_words import part_lines
+from pytest_llmeval.results.parts import PartFacts, settle_part
+from pytest_llmeval.results.plan import RunPlan
+from pytest_llmeval.results.rounding import likelihood_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
-from pytest_llmeval.results.wording import likelihood_lines
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 from pytest_llmeval.visible import visible

@@ -23,8 +23,9 @@ from pytest_llmeval.atomic import plain, write_text
 from pytest_llmeval.depth import TOO_DEEP, too_deep_at
 from pytest_llmeval.errors import BaselineError, DamagedBaselineError
 from pytest_llmeval.results.folder import condition_slugs
-from pytest_llmeval.results.manifest import ScorerPlan
-from pytest_llmeval.results.wording import counted, json_words
+from pytest_llmeval.results.plan import ScorerPlan
+from pytest_llmeval.results.rounding import counted
+from pytest_llmeval.results.wording import json_words
 
 FOLDER = "baselines"
 """Where they are, from pytest's rootdir."""

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pytest_llmeval.atomic import plain
-from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan
+from pytest_llmeval.results.manifest import Manifest, ModelFacts
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.resume import questions_changed
 from pytest_llmeval.results.wording import scorer_words
 

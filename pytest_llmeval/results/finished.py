@@ -12,7 +12,8 @@ from typing import Any
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import AskedPlan, Manifest, SuitePlan, lacking, read_manifest
+from pytest_llmeval.results.manifest import Manifest, lacking, read_manifest
+from pytest_llmeval.results.plan import AskedPlan, SuitePlan
 from pytest_llmeval.results.significance import read_significance
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.results.trust import trust_warnings

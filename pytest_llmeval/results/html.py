@@ -15,7 +15,7 @@ from importlib import resources
 
 from pytest_llmeval.atomic import plain
 from pytest_llmeval.records import Comparison, Metric
-from pytest_llmeval.results import wording
+from pytest_llmeval.results import pairs, rounding, wording
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows
 from pytest_llmeval.results.part_words import part_lines, shows_parts
 from pytest_llmeval.results.report import Example, RunReport
@@ -51,18 +51,18 @@ def html_report(report: RunReport) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": wording.percent,
-        "whole": wording.whole,
-        "duration": wording.duration,
-        "counted": wording.counted,
+        "percent": rounding.percent,
+        "whole": rounding.whole,
+        "duration": rounding.duration,
+        "counted": rounding.counted,
         "reasons": wording.reasons,
         "gate_words": wording.gate_words,
         "judged_words": wording.judged_words,
         "right_words": wording.right_words,
-        "fixed_set_words": wording.fixed_set_words,
+        "fixed_set_words": rounding.fixed_set_words,
         "preflight_words": preflight_words,
         "procedure": wording.procedure,
-        "likelihood_lines": wording.likelihood_lines,
+        "likelihood_lines": rounding.likelihood_lines,
         "scorer_words": wording.scorer_words,
         "verdict": _VERDICTS.__getitem__,
         "size": megabytes,
@@ -84,7 +84,7 @@ def html_report(report: RunReport) -> str:
         several_scorers=any(not metric.headline for metric in report.metrics),
         saved=wording.stopped_words(report.stopped),
         note=wording.incomplete_note(wording.headline(report.metrics)),
-        pairs=[(wording.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
+        pairs=[(pairs.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
         scale=scale,
         fixed_set=wording.FIXED_SET,
         how=wording.procedures(report.comparisons),
@@ -125,7 +125,7 @@ def difference_scale(comparisons: Iterable[Comparison]) -> int:
 
 def difference_bar(comparison: Comparison, scale: int) -> Bar | None:
     """Draw a difference's interval with zero in the middle, the better side first."""
-    pair = wording.pair_words(comparison)
+    pair = pairs.pair_words(comparison)
     if pair.low is None or pair.high is None or pair.difference is None:
         return None
     return Bar(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_llmeval.results.manifest import RunPlan
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.report import JudgeFigures, RunReport
-from pytest_llmeval.results.wording import UNKNOWN, bounds, counted, percent
+from pytest_llmeval.results.rounding import UNKNOWN, bounds, counted, percent
 
 #: What no reader of a judge's scores should have to find out.
 JUDGES_ERR = (

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_llmeval.records import GateVerdict, Metric
-from pytest_llmeval.results import wording
+from pytest_llmeval.results import pairs, rounding, wording
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_head, judge_rows, judge_trials_words
-from pytest_llmeval.results.manifest import RunPlan
 from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.report import Example, RunReport
 from pytest_llmeval.results.trust import preflight_words
 from pytest_llmeval.visible import visible
@@ -94,15 +94,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) ->
 
 def _overview(report: RunReport) -> str:
     facts = [
-        wording.counted(report.plan.trials, "trial"),
+        rounding.counted(report.plan.trials, "trial"),
         *judge_trials_words(report.plan),
-        wording.counted(len(report.models), "model"),
-        wording.counted(len(report.plan.suites), "suite"),
+        rounding.counted(len(report.models), "model"),
+        rounding.counted(len(report.plan.suites), "suite"),
         f"{report.wrong:,} wrong",
         f"{report.no_answer:,} no answer",
         f"{report.failed:,} failed",
-        wording.counted(report.tokens, "token"),
-        wording.duration(report.seconds),
+        rounding.counted(report.tokens, "token"),
+        rounding.duration(report.seconds),
         *([wording.kept_words(report.kept, report.answers)] if report.kept else []),
     ]
     saved = wording.stopped_words(report.stopped)
@@ -147,14 +147,14 @@ def _score_row(
         metric.condition,
         metric.scorer,
         wording.right_words(metric),
-        *([wording.whole(metric.items)] if items else []),
-        wording.percent(metric.mean) + ("*" if metric.incomplete else ""),
+        *([rounding.whole(metric.items)] if items else []),
+        rounding.percent(metric.mean) + ("*" if metric.incomplete else ""),
         wording.interval_words(metric.interval, named=named),
-        *([wording.fixed_set_words(metric.fixed_set)] if repeated else []),
+        *([rounding.fixed_set_words(metric.fixed_set)] if repeated else []),
         wording.judged_words(metric),
         _with_reasons(metric.no_answer.values(), wording.reasons(metric.no_answer)),
         _with_reasons(metric.failures.values(), wording.reasons(metric.failures)),
-        wording.whole(figures.tokens_per_second if figures else None),
+        rounding.whole(figures.tokens_per_second if figures else None),
     ]
 
 
@@ -171,7 +171,7 @@ def _pairs(report: RunReport) -> Iterator[str]:
     repeated = any(comparison.fixed_set for comparison in report.comparisons)
     rows = []
     for comparison in report.comparisons:
-        pair = wording.pair_words(comparison)
+        pair = pairs.pair_words(comparison)
         difference = "-" if pair.difference is None else f"{pair.difference:+.1f}"
         limits = "-"
         if pair.low is not None and pair.high is not None:
@@ -239,7 +239,7 @@ def _example(example: Example) -> Iterator[str]:
     for message in example.prompt:
         yield f"{inline(message.role)}:\n\n{fenced(message.content)}"
     if example.likelihoods:
-        lines = wording.likelihood_lines(example.likelihoods)
+        lines = rounding.likelihood_lines(example.likelihoods)
         told = "log likelihoods", "\n".join(lines)
     else:
         said = WENT_WRONG if example.without_answer else "answer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pytest_llmeval.results.manifest import PartFacts
+from pytest_llmeval.results.parts import PartFacts
 
 
 def part_lines(parts: Sequence[PartFacts], some: Sequence[PartFacts] | None = None) -> list[str]:

@@ -20,7 +20,9 @@ from pytest_llmeval.records import (
     Score,
     Trial,
 )
-from pytest_llmeval.results.manifest import ModelFacts, PartFacts, RunPlan, moment
+from pytest_llmeval.results.manifest import ModelFacts, moment
+from pytest_llmeval.results.parts import PartFacts
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.rows import answer_text, in_order, outcome_of, target_text
 
 EXAMPLES = 200

@@ -7,14 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_llmeval.atomic import plain
-from pytest_llmeval.results.manifest import (
-    AskedPlan,
-    Manifest,
-    ModelFacts,
-    RunPlan,
-    SuitePlan,
-    plan_hash,
-)
+from pytest_llmeval.results.manifest import Manifest, ModelFacts
+from pytest_llmeval.results.plan import AskedPlan, RunPlan, SuitePlan, plan_hash
 
 _HASHED = {
     "prompt_hash": "prompt has",

@@ -8,31 +8,25 @@ from typing import Literal
 
 from pytest_llmeval.records import Corpus, GateResult, GateVerdict, Metric
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_lines, judge_trials_words
+from pytest_llmeval.results.pairs import PairWords, basis_words, pair_words, telling_pairs
 from pytest_llmeval.results.part_words import telling_lines
 from pytest_llmeval.results.report import RunReport
+from pytest_llmeval.results.rounding import counted, duration, percent, whole
 from pytest_llmeval.results.wording import (
     CORPUS_HEAD,
-    PairWords,
-    basis_words,
     corpus_words,
-    counted,
-    duration,
     gate_words,
     headline,
     incomplete_note,
     interval_words,
     kept_words,
     method_words,
-    pair_words,
-    percent,
     procedures,
     right_words,
     scorers_note,
     several_methods,
     shows_items,
     stopped_words,
-    telling_pairs,
-    whole,
 )
 from pytest_llmeval.visible import visible
 

@@ -1,26 +1,30 @@
-"""How numbers and names are said: the only place where anything is rounded."""
+"""How metrics, gates and what is missing are said."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_llmeval.atomic import plain
-from pytest_llmeval.records import Comparison, Corpus, GateResult, Interval, Metric, Sensitivity
-from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.records import Comparison, Corpus, GateResult, Interval, Metric
+from pytest_llmeval.results.plan import ScorerPlan
 from pytest_llmeval.results.report import StoppedSuite
-
-SHOWN_PAIRS = 3
-"""So many pairs stand in the terminal; the report has them all."""
-
-UNKNOWN = "-"
+from pytest_llmeval.results.rounding import (
+    AS_GOOD_AS_NONE,
+    UNKNOWN,
+    bounds,
+    counted,
+    percent,
+    significant,
+    significant_bounds,
+    whole,
+)
 
 FIXED_SET = "these items, asked again"
 """What an interval speaks of that holds run-to-run noise only."""
+
 
 _NAMES = {
     "wilson": "Wilson",
@@ -34,171 +38,6 @@ _NAMES = {
     "robbins": "Robbins",
 }
 """Procedures named after people; what is missing here is called as the records call it."""
-
-_AS_GOOD_AS_NONE = 1e-9
-"""A share this near to 0 or 1 got there by rounding: no run has so many trials."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairWords:
-    """A comparison told with the better side first. Figures are in points, None where undefined.
-
-    `label` names what differs, then what both share: `tiny-l over tiny-s, plain`.
-    """
-
-    suite: str
-    label: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: str
-    verdict: str
-    advice: str
-    real: bool
-    only_first: int | None
-    only_second: int | None
-    fixed_set: str = ""
-    sensitivity: str = ""
-
-
-def pair_words(comparison: Comparison) -> PairWords:
-    """Turn a comparison so that the better condition comes first, and put it into words."""
-    turned = comparison.difference is not None and comparison.difference < 0
-    first, second = comparison.first, comparison.second
-    low, high = comparison.interval.low, comparison.interval.high
-    difference = comparison.difference
-    alone = comparison.only_first, comparison.only_second
-    fixed = comparison.fixed_set
-    if turned:
-        first, second = second, first
-        alone = alone[1], alone[0]
-        low, high = _negated(high), _negated(low)
-        difference = _negated(difference)
-        fixed = fixed and replace(fixed, low=_negated(fixed.high), high=_negated(fixed.low))
-    return PairWords(
-        suite=comparison.suite,
-        label=pair_label(first, second, "level with" if difference == 0 else "over"),
-        difference=_points(difference),
-        low=_points(low),
-        high=_points(high),
-        p=p_words(comparison.p_adjusted),
-        verdict=_verdict(comparison),
-        advice=_advice(comparison),
-        real=comparison.real,
-        only_first=alone[0],
-        only_second=alone[1],
-        fixed_set=fixed_set_words(fixed, signed=True),
-        sensitivity=sensitivity_words(comparison.sensitivity),
-    )
-
-
-def _verdict(comparison: Comparison) -> str:
-    if comparison.real:
-        return "REAL"
-    return "not shown" if comparison.p_adjusted is not None else "no test possible"
-
-
-def _advice(comparison: Comparison) -> str:
-    """What a difference that is not shown would need; why an interval seems to deny one that is."""
-    needed, interval = comparison.items_needed, comparison.interval
-    if not comparison.real:
-        return f"needs about {needed:,} items" if needed else ""
-    if interval.method != "betting" or interval.low is None or interval.high is None:
-        return ""
-    return "its interval is of a wider procedure" if interval.low <= 0 <= interval.high else ""
-
-
-def difference_words(difference: float | None, interval: Interval) -> str:
-    """A difference in points with its interval: `+2.5 [-3.8, +9.1]`."""
-    points, low, high = map(_points, (difference, interval.low, interval.high))
-    if points is None:
-        return UNKNOWN
-    if low is None or high is None:
-        return f"{points:+.1f}"
-    return f"{points:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def sensitivity_words(sensitivity: Sensitivity | None) -> str:
-    """Whether the items without a judged answer could change a verdict; "" where there are none."""
-    if sensitivity is None:
-        return ""
-    unjudged = f"{counted(sensitivity.missing, 'item')} without a judged answer on some side"
-    if sensitivity.conclusion_robust:
-        return f"holds whatever became of the {unjudged}"
-    if sensitivity.tipping_count is None:
-        return f"its sign hangs on the {unjudged}"
-    return f"{sensitivity.tipping_count:,} of the {unjudged} could change it"
-
-
-def basis_words(comparison: Comparison, items: int | None) -> str:
-    """On how many of its suite's `items` a pair rests, "" where it is on all of them.
-
-    Dropped are those that only one side has answered.
-    """
-    answered = comparison.items + comparison.dropped
-    told = [f"{comparison.items:,} of {items:,} items"] if items not in (None, answered) else []
-    if comparison.dropped:
-        told.append(f"{comparison.dropped:,} of {answered:,} items dropped")
-    return ", ".join(told)
-
-
-def _negated(value: float | None) -> float | None:
-    return None if value is None else -value
-
-
-def _points(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def pair_label(first: str, second: str, between: str = "over") -> str:
-    """Name two conditions by what differs, and after a comma by what they share."""
-    left, right = first.split("/"), second.split("/")
-    if len(left) != len(right):
-        return f"{first} {between} {second}"
-    parts = list(zip(left, right, strict=True))
-    better = "/".join(a for a, b in parts if a != b)
-    worse = "/".join(b for a, b in parts if a != b)
-    shared = "/".join(a for a, b in parts if a == b)
-    return f"{better} {between} {worse}" + (f", {shared}" if shared else "")
-
-
-def p_words(p: float | None) -> str:
-    """Say a p value with two digits that mean something."""
-    if p is None:
-        return "p " + UNKNOWN
-    if p < 0.001:
-        return "p < 0.001"
-    return f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
-
-
-def telling_pairs(
-    comparisons: Sequence[Comparison], limit: int = SHOWN_PAIRS
-) -> tuple[Comparison, ...]:
-    """Choose the pairs to show where not all fit: the best of each suite, then the next best.
-
-    Within a suite models under the same prompt come before prompts under the same model, those
-    before pairs that differ in both; within these the smaller p first. What could not be tested
-    comes last.
-    """
-    ranked = sorted(range(len(comparisons)), key=lambda place: _rank(comparisons[place]))
-    turn_of: Counter[str] = Counter()
-    turns = []
-    for place in ranked:
-        suite = comparisons[place].suite
-        turns.append((turn_of[suite], place))
-        turn_of[suite] += 1
-    chosen = [place for _, place in sorted(turns, key=lambda turn: turn[0])][:limit]
-    return tuple(comparisons[place] for place in sorted(chosen))
-
-
-def _rank(comparison: Comparison) -> tuple[int, float]:
-    left, right = comparison.first.split("/"), comparison.second.split("/")
-    p = comparison.p_adjusted
-    if p is None:
-        return 3, 0.0
-    if left[1:] == right[1:]:
-        return 0, p
-    return (1, p) if left[0] == right[0] else (2, p)
 
 
 def headline(metrics: Iterable[Metric]) -> list[Metric]:
@@ -255,7 +94,7 @@ def _is_graded(metric: Metric) -> bool:
     """Whether some score lies between right and wrong: the mean is then not right of answered."""
     if metric.mean is None or metric.items != metric.answered:
         return False
-    return abs(metric.mean * metric.answered - metric.right) > _AS_GOOD_AS_NONE
+    return abs(metric.mean * metric.answered - metric.right) > AS_GOOD_AS_NONE
 
 
 def several_methods(metrics: Iterable[Metric]) -> bool:
@@ -267,17 +106,6 @@ def interval_words(interval: Interval, *, named: bool) -> str:
     """An interval's bounds, and behind them its method where it has to be `named`."""
     told = bounds(interval)
     return f"{told} {procedure(interval.method)}" if named and told != UNKNOWN else told
-
-
-def fixed_set_words(interval: Interval | None, *, signed: bool = False) -> str:
-    """The interval for these very items, in percent or signed points; "" without repeats."""
-    if interval is None:
-        return ""
-    if interval.low is None or interval.high is None:
-        return "no repeat differed"
-    if signed:
-        return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-    return bounds(interval)
 
 
 def right_words(metric: Metric) -> str:
@@ -332,50 +160,9 @@ def gate_words(result: GateResult) -> str:
     )
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage without its sign.
-
-    What is neither 0 nor 100 is not rounded to them: 2999 of 3000 are `99.97`.
-    """
-    if share is None:
-        return UNKNOWN
-    if _AS_GOOD_AS_NONE < share < 1 - _AS_GOOD_AS_NONE:
-        while float(f"{100 * share:.{digits}f}") in (0.0, 100.0):
-            digits += 1
-    return f"{100 * share:.{digits}f}"
-
-
-def bounds(interval: Interval) -> str:
-    """An interval of shares in percent: `89.8..96.5`."""
-    if interval.low is None or interval.high is None:
-        return UNKNOWN
-    return f"{percent(interval.low)}..{percent(interval.high)}"
-
-
-def whole(number: float | None) -> str:
-    """A whole number with its thousands set apart."""
-    return UNKNOWN if number is None else f"{round(number):,}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time as one says it: `0.8 s`, `41 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest} s"
-
-
 def kept_words(kept: int, answers: int) -> str:
     """How many of the answers nobody was asked for."""
     return f"{kept:,} of {counted(answers, 'answer')} from the cache"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: `1 model`, `2 models`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def reasons(counts: Mapping[str, int]) -> str:
@@ -392,34 +179,11 @@ def corpus_words(corpus: Corpus) -> list[str]:
     """The figures of a corpus in the order of `CORPUS_HEAD`."""
     return [
         significant(corpus.perplexity),
-        _significant_bounds(corpus.perplexity_interval),
+        significant_bounds(corpus.perplexity_interval),
         significant(corpus.bits_per_byte),
-        _significant_bounds(corpus.bits_per_byte_interval),
+        significant_bounds(corpus.bits_per_byte_interval),
         whole(corpus.tokens),
     ]
-
-
-def significant(number: float | None, digits: int = 4) -> str:
-    """A positive number with so many digits that mean something: `12.34`, `1,234`, `0.01234`."""
-    if number is None:
-        return UNKNOWN
-    behind = digits - 1 - math.floor(math.log10(number)) if number > 0 else 0
-    return f"{number:,.{max(0, behind)}f}"
-
-
-def _significant_bounds(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return UNKNOWN
-    return f"{significant(interval.low)}..{significant(interval.high)}"
-
-
-def likelihood_lines(likelihoods: Iterable[tuple[str, float]]) -> list[str]:
-    """Texts with their log likelihoods in nats, in their order: `-0.6142  Paris`."""
-    told = list(likelihoods)
-    figures = [f"{total:.4f}" for _, total in told]
-    width = max(map(len, figures), default=0)
-    texts = [" ".join(text.split()) or repr(text) for text, _ in told]
-    return [f"{f.rjust(width)}  {text}" for f, text in zip(figures, texts, strict=True)]
 
 
 def incomplete_note(metrics: Iterable[Metric]) -> str:

@@ -22,7 +22,8 @@ from pytest_llmeval.results.baselines import (
     stranger,
     write_baseline,
 )
-from pytest_llmeval.results.manifest import Manifest, plan_of
+from pytest_llmeval.results.manifest import Manifest
+from pytest_llmeval.results.plan import plan_of
 from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.judge_plan import who_judges
 from pytest_llmeval.run.selection import Selection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmeval.records import Prediction, Request, Trial
-from pytest_llmeval.results.manifest import PartFacts
+from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.run.assembly import AnyLane, in_turns, lane_of
 from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.models import LiveModel, close_all

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pytest_llmeval.errors import RunError, SuiteError
 from pytest_llmeval.records import Trial
-from pytest_llmeval.results.manifest import PartFacts
+from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.run.assembly import refuse_the_impossible
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import by_model
 
@@ -32,7 +32,7 @@ def build(
         raise RunError("; ".join(settings.mistakes))
     refuse_the_impossible(settings, trials)
     ordered = [trial for its in by_model(trials, settings.models).values() for trial in its]
-    ledger = Ledger.open(settings, ordered, now, place=place)
+    ledger = open_ledger(settings, ordered, now, place=place)
     ledger.close({}, now, BUILT)
     return ledger.manifest.parts
 

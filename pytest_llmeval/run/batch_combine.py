@@ -13,15 +13,9 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
 from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.manifest import (
-    Manifest,
-    ModelFacts,
-    PartFacts,
-    read_manifest,
-    settle_part,
-    write_manifest,
-)
+from pytest_llmeval.results.manifest import Manifest, ModelFacts, read_manifest, write_manifest
 from pytest_llmeval.results.ownership import is_being_written
+from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.results_file import results_path
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 

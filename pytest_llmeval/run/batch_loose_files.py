@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.records import Prediction, Trial
-from pytest_llmeval.results.manifest import PartFacts, count_part
+from pytest_llmeval.results.parts import PartFacts, count_part
 from pytest_llmeval.results.results_file import ResultsFile, results_path
 from pytest_llmeval.run.assembly import (
     backings_of,

@@ -9,8 +9,9 @@ from pathlib import Path
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Prediction, Trial
 from pytest_llmeval.results.folder import find_run, list_runs
-from pytest_llmeval.results.manifest import Manifest, RunPlan, read_manifest
+from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.resume import check_resumable
 from pytest_llmeval.run.settings import Options
 

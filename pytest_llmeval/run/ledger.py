@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pytest_llmeval import __version__
-from pytest_llmeval.atomic import sweep, write_json
+from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import Doubt, JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import Doubt, Prediction, Trial
 from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
-from pytest_llmeval.results.manifest import (
-    DRY_RUN,
-    Manifest,
-    ModelFacts,
-    PartFacts,
-    RunPlan,
-    plan_hash,
-    plan_of,
-    settle_part,
-)
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest, ModelFacts
+from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.results.strays import NO_STRAYS, Strays
 from pytest_llmeval.run.backing import what_computes
-from pytest_llmeval.run.cleaning import cleaner_of
-from pytest_llmeval.run.going_back import Earlier, Wanted, find_earlier, found_words
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part, Progress
-from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.soon import Soon
-from pytest_llmeval.run.take_over import TakenOver, take_over
-from pytest_llmeval.running.plan import split_into_parts
 
 #: Seconds between two syncs of the journal: so much of the answers a loss of power may cost.
 SYNC_PAUSE = 1.0
@@ -82,104 +68,6 @@ class Ledger:
         self._strays: dict[tuple[str, int], Strays] = {}
 
     @classmethod
-    def open(
-        cls,
-        settings: Settings,
-        trials: Sequence[Trial],
-        now: datetime,
-        digests: Callable[[], Mapping[str, str | None]] = dict,
-        place: Path | None = None,
-        judged: Sequence[JudgeTrial] = (),
-        replay: Replay | None = None,
-    ) -> Ledger:
-        """Make the folder of a new run, at `place` if it is given, or go back to the one that
-        --llm-resume names.
-
-        `digests` gives those of the models' weights; a run is only resumed on the same ones.
-        `judged` are the trials of judges; the recorded predictions of `replay` are written down as
-        the run's own.
-        Every request is rendered and written before anything is sent. Raises RunError when the
-        folder cannot be used, TemplateError when a prompt cannot be rendered.
-        """
-        plan = plan_of(
-            settings.config.canonical,
-            trials,
-            _seeds(settings),
-            limit=settings.options.limit,
-            scorer_versions=settings.scorer_versions(
-                {t.suite.name: t.suite for t in trials}.values()
-            ),
-            judged=judged,
-        )
-        conditions = {trial.condition.name: None for trial in trials}
-        earlier, kept = _earlier(settings, plan, digests, trials, judged)
-        given: Replay | TakenOver | None = replay or kept
-        if earlier is not None and not earlier.differences:
-            folder = RunFolder.open(earlier.path, conditions)
-            count = max((part.number for part in earlier.manifest.parts), default=1)
-            parts = list(_parts(trials, count))
-            # How answers are scored may have changed: what is written down is what holds now.
-            manifest = dataclasses.replace(earlier.manifest, plan=plan, plan_hash=plan_hash(plan))
-            ledger = cls._begun(settings, folder, parts, manifest, judged, before=earlier.manifest)
-            ledger.found = found_words(earlier, trials, ledger.known)
-            return ledger
-        if place is None:
-            folder = RunFolder.create(settings.options.run_dir, now.astimezone(), conditions)
-        else:
-            folder = RunFolder.at(place, conditions)
-        parts = list(_parts(trials, settings.options.parts))
-        manifest = _new_manifest(folder, plan, parts, settings, now)
-        if given is not None:
-            manifest = given.mark(manifest)
-        try:
-            ledger = cls._begun(settings, folder, parts, manifest, judged, given)
-        except BaseException:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise
-        if isinstance(given, TakenOver):
-            ledger.found = given.words(trials)
-        return ledger
-
-    @classmethod
-    def _begun(
-        cls,
-        settings: Settings,
-        folder: RunFolder,
-        parts: Sequence[Part],
-        manifest: Manifest,
-        judged: Sequence[JudgeTrial],
-        given: Replay | TakenOver | None = None,
-        before: Manifest | None = None,
-    ) -> Ledger:
-        """Take the folder, and write down what is asked; what is `given` is the run's own now.
-
-        `before` is the manifest that a run had which goes on.
-        """
-        part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
-        journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
-        try:
-            sweep(folder.path)
-            clean = cleaner_of(settings.config, settings.redactor)
-            for prediction in given.known.values() if given else ():
-                journal.append(clean(prediction))  # it may have been written where others hold
-            second_wave = list(_parts(judged, 1))
-            ledger = cls(
-                folder,
-                journal,
-                parts,
-                manifest,
-                read_run(folder.path),
-                second_wave,
-                settings.redactor,
-            )
-            ledger._write_what_is_asked(settings, before)
-            ledger.begin(settings.options.root)
-        except BaseException:
-            journal.close()
-            raise
-        return ledger
-
-    @classmethod
     def of_folder(
         cls, path: Path, manifest: Manifest, parts: Sequence[Part], redactor: Redactor
     ) -> Ledger:
@@ -192,6 +80,20 @@ class Ledger:
         except BaseException:
             journal.close()
             raise
+
+    def write_what_is_asked(self, settings: Settings, before: Manifest | None) -> None:
+        """Render all requests into files, but for those that are there: `before` is the manifest
+        that a run had which goes on.
+        """
+        now = self.manifest
+        is_same = before is not None and (before.plan_hash, _ours(before)) == (
+            now.plan_hash,
+            versions_here()[_PACKAGE],
+        )
+        for part in self.parts:
+            path = self.folder.requests(part.condition, part.number)
+            if not (is_same and path.exists()):  # 100,000 of them take a second
+                write_requests(path, request_bodies(part.trials, settings.config.models))
 
     def begin(self, root: Path, **changes: object) -> None:
         """Write down what it runs on, and that it is at work; a resumed run goes on.
@@ -336,52 +238,10 @@ class Ledger:
             odd=dataclasses.replace(odd, missing=missing),
         )
 
-    def _write_what_is_asked(self, settings: Settings, before: Manifest | None) -> None:
-        now = self.manifest
-        is_same = before is not None and (before.plan_hash, _ours(before)) == (
-            now.plan_hash,
-            versions_here()[_PACKAGE],
-        )
-        for part in self.parts:
-            path = self.folder.requests(part.condition, part.number)
-            if not (is_same and path.exists()):  # 100,000 of them take a second
-                write_requests(path, request_bodies(part.trials, settings.config.models))
-
 
 def _ours(manifest: Manifest) -> str | None:
     """The version of this package that has written a run's requests."""
     return manifest.versions.get(_PACKAGE)
-
-
-def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
-    by_condition: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_condition.setdefault(trial.condition.name, []).append(trial)
-    for condition, its_trials in by_condition.items():
-        for number, some in enumerate(split_into_parts(its_trials, count), start=1):
-            yield Part(condition, number, some)
-
-
-def _seeds(settings: Settings) -> dict[str, int]:
-    seeds = {
-        f"sampling.{name}" if name else "sampling": named.sampling.seed
-        for name, named in settings.config.samplings.items()
-    }
-    return {name: seed for name, seed in seeds.items() if seed is not None}
-
-
-def _new_manifest(
-    folder: RunFolder, plan: RunPlan, parts: Sequence[Part], settings: Settings, now: datetime
-) -> Manifest:
-    return Manifest(
-        id=folder.id,
-        started=now.isoformat(),
-        plan=plan,
-        plan_hash=plan_hash(plan),
-        versions=versions_here(),
-        parts=tuple(PartFacts(p.condition, p.number, len(p.trials)) for p in parts),
-        warnings=(DRY_RUN,) if settings.options.dry_run else (),
-    )
 
 
 def versions_here() -> dict[str, str | None]:
@@ -393,25 +253,6 @@ def versions_here() -> dict[str, str | None]:
         except PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def _earlier(
-    settings: Settings,
-    plan: RunPlan,
-    digests: Callable[[], Mapping[str, str | None]],
-    trials: Sequence[Trial],
-    judged: Sequence[JudgeTrial],
-) -> tuple[Earlier | None, TakenOver | None]:
-    """The run that --llm-resume means, and what a new one takes over; None without either."""
-    options = settings.options
-    if options.resume is None:
-        return None, None
-    wanted = Wanted(plan, digests(), options.dry_run)
-    may_take = settings.config.resume_changed == "take_over"
-    earlier = find_earlier(options, wanted, take_over=may_take)
-    if not earlier.differences:
-        return earlier, None
-    return earlier, take_over(earlier, wanted, trials, judged, settings)
 
 
 def size_of(path: Path | None) -> int | None:

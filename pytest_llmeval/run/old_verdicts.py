@@ -10,7 +10,8 @@ from pathlib import Path
 from pytest_llmeval.errors import RunError, ScorerError
 from pytest_llmeval.records import JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.folder import RunFolder
-from pytest_llmeval.results.manifest import Manifest, PartFacts, settle_part
+from pytest_llmeval.results.manifest import Manifest
+from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.run.bench import Bench
 from pytest_llmeval.run.second_wave import SecondWave
 

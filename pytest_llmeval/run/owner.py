@@ -6,25 +6,16 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import (
-    Answer,
-    GateResult,
-    Prediction,
-    Request,
-    Score,
-    Settled,
-    Trial,
-)
-from pytest_llmeval.results.report import RunReport, end_of
+from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Settled
+from pytest_llmeval.results.report import end_of
 from pytest_llmeval.results.terminal import summary_lines
-from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
 from pytest_llmeval.run.assembly import (
     AnyLane,
     backings_of,
@@ -35,22 +26,15 @@ from pytest_llmeval.run.assembly import (
     turns_of,
 )
 from pytest_llmeval.run.backing import fewer_slots, what_computes
-from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.caching import AnswerCache, cache_of
 from pytest_llmeval.run.cleaning import cleaner_of
-from pytest_llmeval.run.conclusion import (
-    FailureCount,
-    count_failures,
-    judge_failure_words,
-    selected_parts,
-    worth_of,
-)
-from pytest_llmeval.run.crashed import scores_of_crashed
+from pytest_llmeval.run.conclusion import FailureCount
+from pytest_llmeval.run.ending import Ended, Ending, conclude
 from pytest_llmeval.run.in_process import forced_slots
-from pytest_llmeval.run.judge_figures import judge_figures
-from pytest_llmeval.run.judge_lanes import judge_bodies, refuse_the_impossible_of_judges
+from pytest_llmeval.run.judge_lanes import refuse_the_impossible_of_judges
 from pytest_llmeval.run.ledger import Ledger
-from pytest_llmeval.run.models import LiveModel, close_all, shared_words
+from pytest_llmeval.run.models import Backing, LiveModel, close_all, shared_words
+from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.run.preview import preview_lines
 from pytest_llmeval.run.replay import ASKS_NO_MODEL, Replay, replay_of, replay_turns
 from pytest_llmeval.run.second_wave import SecondWave
@@ -58,8 +42,7 @@ from pytest_llmeval.run.selection import SelectedGate, Selection
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.run.starting import refuse_if_none_can_start
 from pytest_llmeval.run.stopping import stopping_of
-from pytest_llmeval.run.validity import doubts_of, explained
-from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
+from pytest_llmeval.run.verdicts import decide_all
 from pytest_llmeval.run.watching import Watch
 from pytest_llmeval.running.scheduler import Scheduler
 from pytest_llmeval.running.stopping import Stopping
@@ -87,8 +70,8 @@ class Run:
         self._warned: list[str] = []
         self._models: dict[str, LiveModel] = {}
         self._scores: dict[str, tuple[Score, ...]] = {}
-        self._gates: list[tuple[SelectedGate, GateResult]] = []
-        self._report: RunReport | None = None
+        self._gates: Sequence[tuple[SelectedGate, GateResult]] = ()
+        self._result: Ended | None = None
         self._ended = False
         self._cut_short = False
         self._began = time.perf_counter()
@@ -129,24 +112,21 @@ class Run:
                 self.settings.mistakes.append(f"the run's folder cannot be written: {error}")
 
     def _begin(self, selection: Selection) -> None:
-        trials = selection.trials
         self._began = time.perf_counter()
-        wave = self._wave = SecondWave(trials, self.settings.bench)
-        replay = self._replay = replay_of(self.settings, trials, wave)
-        if replay is not None:
-            self._play(replay, trials, wave)
-            return
-        backings = backings_of(self.settings, self._say, [*trials, *wave.trials])
-        for words in forced_slots(self.settings.config):
-            self.warn(words)
-        refuse_the_impossible(self.settings, trials)
-        refuse_the_impossible_of_judges(self.settings, wave)
-        if self.settings.options.resume is None and not selection.fixtures:
-            asked = dict.fromkeys(trial.condition.model for trial in trials)
-            refuse_if_none_can_start(self.settings.config, backings, asked)
+        self._wave = SecondWave(selection.trials, self.settings.bench)
+        self._replay = replay_of(self.settings, selection.trials, self._wave)
+        if self._replay is None:
+            self._ask(selection)
+        else:
+            self._play(self._replay, selection)
+
+    def _ask(self, selection: Selection) -> None:
+        """Have the models asked what is not known from earlier sessions of this run."""
+        settings, trials, wave = self.settings, selection.trials, self._wave
+        backings = self._checked_backings(selection)
         now = datetime.now(timezone.utc)
-        ledger = self._ledger = Ledger.open(
-            self.settings,
+        ledger = self._ledger = open_ledger(
+            settings,
             trials,
             now,
             digests=lambda: {name: made.weights(_never) for name, made in backings.items()},
@@ -155,64 +135,84 @@ class Run:
         if ledger.found:
             self._say(f"llmeval: {ledger.found}")
         self._models = live_models(
-            self.settings,
+            settings,
             backings,
             ledger.folder.path / "logs",
             self._say,
             self._opened,
-            first_requests(self.settings, trials),
+            first_requests(settings, trials),
             now,
             judged=wave.trials,
         )
-        self._stopping = stopping_of(self.settings, trials, ledger, self.warn)
         self._elapsed = max(map(end_of, ledger.known.values()), default=0.0)
-        found = wave.without_stale(ledger.known)
-        known = {trial_id: each for trial_id, each in found.items() if is_answered(each)}
-        answers = partial(self._told_by_now, known)
-        cache = self._cache = cache_of(
-            self.settings.config, dry_run=self.settings.options.dry_run, tell=self.warn
+        self._cache = cache_of(settings.config, dry_run=settings.options.dry_run, tell=self.warn)
+        self._schedule(
+            selection,
+            ledger,
+            lambda answers: turns_of(
+                settings, self._models, trials, ledger, self._say, wave, answers, self._cache
+            ),
+            is_kept=is_answered,
         )
-        turns = turns_of(
-            self.settings, self._models, trials, ledger, self._say, wave, answers, cache
-        )
-        self._scheduler = self._schedule(turns, ledger, known)
-        if self.settings.config.telemetry and not self.settings.options.dry_run:
-            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self.warn)
-        self._scheduler.start()
 
-    def _play(self, replay: Replay, trials: Sequence[Trial], wave: SecondWave) -> None:
+    def _checked_backings(self, selection: Selection) -> dict[str, Backing]:
+        """What stands behind each model, after all that can be refused without a server was."""
+        settings, trials = self.settings, selection.trials
+        backings = backings_of(settings, self._say, [*trials, *self._wave.trials])
+        for words in forced_slots(settings.config):
+            self.warn(words)
+        refuse_the_impossible(settings, trials)
+        refuse_the_impossible_of_judges(settings, self._wave)
+        if settings.options.resume is None and not selection.fixtures:
+            asked = dict.fromkeys(trial.condition.model for trial in trials)
+            refuse_if_none_can_start(settings.config, backings, asked)
+        return backings
+
+    def _play(self, replay: Replay, selection: Selection) -> None:
         """Take what was recorded for the predictions of this run, and let what was not fail."""
         self.warn(replay.words)
-        now = datetime.now(timezone.utc)
-        ledger = self._ledger = Ledger.open(
-            self.settings, trials, now, judged=wave.trials, replay=replay
+        trials, wave = selection.trials, self._wave
+        ledger = self._ledger = open_ledger(
+            self.settings, trials, datetime.now(timezone.utc), judged=wave.trials, replay=replay
         )
-        self._stopping = stopping_of(self.settings, trials, ledger, self.warn)
-        known = wave.without_stale(ledger.known)
-        turns = replay_turns(replay, trials, wave, partial(self._told_by_now, known))
-        self._scheduler = self._schedule(turns, ledger, known)
-        self._scheduler.start()
-
-    def _told_by_now(self, known: Mapping[str, Prediction]) -> Mapping[str, Prediction]:
-        """All predictions there are: those of earlier sessions until the scheduler has more."""
-        return known if self._scheduler is None else self._scheduler.predictions
+        self._schedule(
+            selection,
+            ledger,
+            lambda answers: replay_turns(replay, trials, wave, answers),
+            is_kept=lambda _: True,
+        )
 
     def _schedule(
         self,
-        turns: Sequence[Sequence[AnyLane]],
+        selection: Selection,
         ledger: Ledger,
-        known: Mapping[str, Prediction],
-    ) -> Scheduler:
-        return Scheduler(
-            turns,
+        turns: Callable[[Callable[[], Mapping[str, Prediction]]], Sequence[Sequence[AnyLane]]],
+        is_kept: Callable[[Prediction], bool],
+    ) -> None:
+        """Start sending. `turns` makes the models' lanes, given what tells all predictions by now;
+        of those known before, the ones that are not kept are asked for again.
+        """
+        settings = self.settings
+        self._stopping = stopping_of(settings, selection.trials, ledger, self.warn)
+        found = self._wave.without_stale(ledger.known)
+        known = {trial_id: each for trial_id, each in found.items() if is_kept(each)}
+        self._scheduler = Scheduler(
+            turns(partial(self._told_by_now, known)),
             ledger.record,
             self._shut_down,
             known=known.values(),
             elapsed=self._elapsed,
             stopping=self._stopping,
             sending=ledger.sending,
-            clean=cleaner_of(self.settings.config, self.settings.redactor),
+            clean=cleaner_of(settings.config, settings.redactor),
         )
+        if settings.config.telemetry and self._replay is None and not settings.options.dry_run:
+            self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self.warn)
+        self._scheduler.start()
+
+    def _told_by_now(self, known: Mapping[str, Prediction]) -> Mapping[str, Prediction]:
+        """All predictions there are: those of earlier sessions until the scheduler has more."""
+        return known if self._scheduler is None else self._scheduler.predictions
 
     def _opened(self, live: LiveModel, model: ModelConfig) -> None:
         assert self._ledger is not None, "models are opened after it"
@@ -368,138 +368,57 @@ class Run:
         for live in self._models.values():
             if live.was_shared:
                 self.warn(shared_words(live.name))
-        everything, predictions = self._everything(), self._predictions()
-        unneeded = self._stopping.unneeded
-        self._scores.update(self._stopping.scores)  # what has decided is what is told
-        needed = [trial for trial in self._selection.trials if trial.id not in unneeded]
-        self._scores |= scores_of_crashed(needed, predictions, crashed)
-        self._score_the_rest(needed, predictions)
-        dry_run = self.settings.options.dry_run
-        self._scores |= self._wave.complete_all(needed, everything, self._scores)
-        if not dry_run:
-            self._scores = explained(needed, predictions, self._scores)
-        now = datetime.now(timezone.utc)
-        self._ledger.close(
-            everything,
-            now,
-            stopped,
-            warnings=self._warnings(),
-            doubts=() if dry_run else doubts_of(needed, predictions, self._scores),
-            unneeded=unneeded | self._wave.not_due(everything),
-        )
-        worth = worth_of(needed, self._scores, self._stopping.suites)
-        grounds = Grounds(
-            needed,
-            predictions,
-            self._scores,
-            worth,
-            Baselines(
-                self.settings.options,
-                self.settings.scorer_versions,
-                weights_of(self._ledger.manifest),
-                self.settings.bench,
-            ).decide,
-        )
-        self._gates = decide_all(self._selection, grounds, self.settings.options, stopped)
-        if not self._selection.trials:
-            return  # only fixtures needed the run: there is nothing to report
-        outcome = Outcome(
-            self._selection.trials,
-            predictions,
-            self._scores,
-            worth,
-            in_order(self._gates),
-            time.perf_counter() - self._began + self._elapsed,
-            unneeded,
-            self._stopping.suites,
-            judges=judge_figures(self._wave, everything, self._scores, self._slots()),
-            prices=prices_of(self.settings.config),
-            parts=self._ledger.predictions_by_part(predictions) if self._watch else {},
-        )
-        folder, options = self._ledger.folder, self.settings.options
-        self._ledger.keep_what_judges_were_asked(
-            judge_bodies(self._wave, everything, self.settings.config.models)
-        )
-        report = report_of(folder, self._ledger.manifest, outcome, options.root)
-        for problem in write_artifacts(
-            folder,
-            outcome,
-            report,
-            archive=options.archive,
-            step_summary=options.step_summary,
-        ):
-            self._say(f"llmeval: {problem}")
-        self._report = report
+        self._result = conclude(self._ending(stopped, crashed))
+        self._gates = self._result.gates
 
-    def _warnings(self) -> list[str]:
-        """What a reader should know: picked trials, servers that died, baselines without a gate."""
-        selection = self._selection or Selection()
-        restarted = [
-            f"the server of {name} ended in mid-run and was started again, {model.restarts} times"
-            for name, model in self._models.items()
-            if model.restarts
-        ]
-        unused = unused_baselines(self.settings.options.root, selection)
-        return self._warned + selected_parts(selection.trials) + restarted + unused
+    def _ending(self, stopped: str, crashed: Mapping[str, str]) -> Ending:
+        assert self._selection is not None
+        assert self._ledger is not None
+        return Ending(
+            self.settings,
+            self._selection,
+            self._ledger,
+            models=self._models,
+            wave=self._wave,
+            stopping=self._stopping,
+            everything=self._everything(),
+            told=self._scores,
+            crashed=crashed,
+            warned=self._warned,
+            say=self._say,
+            stopped=stopped,
+            seconds=lambda: time.perf_counter() - self._began + self._elapsed,
+            watched=self._watch is not None,
+        )
 
-    def gate_results(self) -> list[tuple[SelectedGate, GateResult]]:
+    def gate_results(self) -> Sequence[tuple[SelectedGate, GateResult]]:
         """The selected gates with their verdicts."""
         return self._gates
 
     def failure_count(self) -> FailureCount | None:
         """How many trials failed, against the config's limit; None where every one is an error."""
-        if self._report is None or not self.settings.tolerate_failures:
-            return None
-        at_most = self.settings.config.failures_at_most or 0.0
-        # A run that was stopped has not come to some judgements, which is nobody's failure.
-        open_ = self._stopping.unneeded | self._wave.waiting(self._everything())
-        asked = {id_: p for id_, p in self._predictions().items() if id_ not in open_}
-        return count_failures(asked, self._scores, at_most)
+        return None if self._result is None else self._result.failure_count
 
     def judge_failures(self) -> str:
-        """How many answers no judge could judge, in words; "" where none, and where the config's
-        limit on failures counts them, or the run was cut short.
-        """
-        if self._report is None or self.settings.tolerate_failures or self._cut_short:
-            return ""
-        return judge_failure_words(self._predictions(), self._scores)
+        """How many answers no judge could judge, in words; "" where none."""
+        return "" if self._result is None else self._result.judge_failures
 
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
         lines: list[str] = []
-        if self._report is not None:
-            lines += summary_lines(self._report, width, colour=colour, encoding=encoding)
+        report = None if self._result is None else self._result.report
+        if report is not None:
+            lines += summary_lines(report, width, colour=colour, encoding=encoding)
         if self._ledger is not None and (self._cut_short or not self._ended):
             run_id = self._ledger.folder.id
             lines.append(f"llmeval: continue with --llm-resume {run_id}, and else the same command")
-        elif self._report is None and self._ledger is not None:
+        elif report is None and self._ledger is not None:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
 
     def _everything(self) -> dict[str, Prediction]:
         """All predictions, those of judges too."""
         return self._live().predictions
-
-    def _predictions(self) -> dict[str, Prediction]:
-        judged = {trial.id for trial in self._wave.trials}
-        return {id_: found for id_, found in self._everything().items() if id_ not in judged}
-
-    def _slots(self) -> dict[str, int]:
-        models = self.settings.config.models
-        told = {name: live.slots for name, live in self._models.items()}
-        return {name: told.get(name) or model.slots for name, model in models.items()}
-
-    def _score_the_rest(
-        self, trials: Iterable[Trial], predictions: Mapping[str, Prediction]
-    ) -> None:
-        """Trials whose test did not run, or whose worker crashed, are scored here."""
-        for trial in trials:
-            prediction = predictions.get(trial.id)
-            if prediction is not None and trial.id not in self._scores and trial.suite.scorers:
-                try:
-                    self._scores[trial.id] = self.settings.score(trial, prediction)
-                except LlmevalError as error:  # a scorer that only the worker's conftest knows
-                    self._say(f"llmeval: {trial.id} has no score: {error}")
 
 
 def _never() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_llmeval.records import Prediction, Trial
-from pytest_llmeval.results.manifest import JobStatus, PartFacts, first_failure
+from pytest_llmeval.results.parts import JobStatus, PartFacts, first_failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,11 @@ class SecondWave:
         }
         return {id_: found for id_, found in predictions.items() if id_ not in stale}
 
+    def without_replies(self, predictions: Predictions) -> dict[str, Prediction]:
+        """Predictions without those of judges."""
+        judged = {trial.id for trial in self.trials}
+        return {id_: found for id_, found in predictions.items() if id_ not in judged}
+
     def not_due(self, predictions: Predictions) -> frozenset[str]:
         """The trials that there was nothing to ask in, and that were not asked."""
         return frozenset(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pytest_llmeval.records import JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.cassettes import question_hash, questions_of
 from pytest_llmeval.results.journal import read_run
-from pytest_llmeval.results.manifest import Manifest, ModelFacts, RunPlan
+from pytest_llmeval.results.manifest import Manifest, ModelFacts
+from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.run.going_back import Earlier, Wanted, brief
 from pytest_llmeval.run.requests import request_bodies

@@ -28,15 +28,9 @@ from pytest_llmeval.records import (
 )
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, write_requests
-from pytest_llmeval.results.manifest import (
-    Manifest,
-    PartFacts,
-    plan_hash,
-    plan_of,
-    read_manifest,
-    settle_part,
-    write_manifest,
-)
+from pytest_llmeval.results.manifest import Manifest, read_manifest, write_manifest
+from pytest_llmeval.results.parts import PartFacts, settle_part
+from pytest_llmeval.results.plan import plan_hash, plan_of
 from pytest_llmeval.results.tables import write_tables
 from pytest_llmeval.run import Options, Run, Selection, Settings
 

@@ -141,7 +141,9 @@ def test_a_run_that_is_not_there_gets_a_hint_and_no_traceback(run: Path) -> None
 def test_a_run_that_has_not_ended_says_how_to_continue_it(stopped: Path) -> None:
     found = show(stopped, "last")
     assert found.exit_code == 1
-    assert f"Continue it with pytest --llm-resume {stopped.name}" in found.output
+    assert f"Go on with it: the same command with --llm-resume {stopped.name}" in " ".join(
+        found.output.split()
+    )
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback(run: Path) -> None:

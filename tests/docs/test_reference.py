@@ -34,7 +34,7 @@ from pytest_llmeval.records import (
     ScorerSpec,
     ToolCall,
 )
-from pytest_llmeval.results.manifest import JobStatus
+from pytest_llmeval.results.parts import JobStatus
 from pytest_llmeval.results.rows import PREDICTION_COLUMNS, SCORE_COLUMNS
 from pytest_llmeval.run.crashed import CRASHED
 from pytest_llmeval.run.validity import SAME_ANSWER

@@ -29,7 +29,8 @@ from pytest_llmeval.records import (
     Trial,
     Usage,
 )
-from pytest_llmeval.results.manifest import ModelFacts, plan_of
+from pytest_llmeval.results.manifest import ModelFacts
+from pytest_llmeval.results.plan import plan_of
 from pytest_llmeval.results.report import ConditionFigures, Example, RunReport
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_llmeval.records import Corpus, Interval
-from pytest_llmeval.results.manifest import PartFacts
+from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.results.report import JudgeFigures, RunReport, StoppedSuite
 
 #: Words of ours by which reports choose others, and times.

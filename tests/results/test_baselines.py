@@ -22,7 +22,7 @@ from pytest_llmeval.results.baselines import (
     stranger,
     write_baseline,
 )
-from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.plan import ScorerPlan
 
 BASELINE = Baseline(
     suite="arithmetic",

@@ -17,7 +17,7 @@ from pytest_llmeval.results.html import (
     megabytes,
     metric_bar,
 )
-from pytest_llmeval.results.manifest import plan_of
+from pytest_llmeval.results.plan import plan_of
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></pre></article>&amp;{{ 7*7 }}"

@@ -11,8 +11,8 @@ import pytest
 from pytest_llmeval.records import Interval
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.judges import JUDGES_ERR, judge_lines, steadiness_words
-from pytest_llmeval.results.manifest import JudgePlan
 from pytest_llmeval.results.markdown import markdown_report, markdown_summary
+from pytest_llmeval.results.plan import JudgePlan
 from pytest_llmeval.results.report import JudgeFigures, RunReport
 from pytest_llmeval.results.terminal import summary_lines
 

@@ -13,9 +13,9 @@ from pytest_llmeval.records import Corpus, Interval
 from pytest_llmeval.results.html import html_report
 from pytest_llmeval.results.markdown import markdown_report, markdown_summary
 from pytest_llmeval.results.report import Example
+from pytest_llmeval.results.rounding import likelihood_lines, significant
 from pytest_llmeval.results.significance import significance_schema, write_significance
 from pytest_llmeval.results.terminal import summary_lines
-from pytest_llmeval.results.wording import likelihood_lines, significant
 
 NO_BOUNDS = Interval(None, None, "bootstrap")
 CORPORA = (

@@ -11,17 +11,9 @@ import pytest
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import ScorerSpec
-from pytest_llmeval.results.manifest import (
-    Manifest,
-    ModelFacts,
-    PartFacts,
-    ScorerPlan,
-    plan_hash,
-    plan_of,
-    read_manifest,
-    settle_part,
-    write_manifest,
-)
+from pytest_llmeval.results.manifest import Manifest, ModelFacts, read_manifest, write_manifest
+from pytest_llmeval.results.parts import PartFacts, settle_part
+from pytest_llmeval.results.plan import ScorerPlan, plan_hash, plan_of
 
 
 @pytest.fixture

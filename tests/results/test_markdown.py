@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from pytest_llmeval.records import Interval, ScorerSpec
-from pytest_llmeval.results.manifest import plan_of
 from pytest_llmeval.results.markdown import fenced, inline, markdown_report
+from pytest_llmeval.results.plan import plan_of
 
 
 def test_the_report_tells_scores_pairs_gates_and_where_they_come_from(samples: Any) -> None:

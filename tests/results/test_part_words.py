@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_llmeval.results.html import html_report
-from pytest_llmeval.results.manifest import PartFacts
 from pytest_llmeval.results.markdown import markdown_report, markdown_summary
 from pytest_llmeval.results.part_words import part_lines, shows_parts, telling_lines
+from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.results.terminal import summary_lines
 
 WELL = PartFacts("tiny-l/plain", 1, 50, "completed", answered=50)

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import PromptVariant, StopSpec
-from pytest_llmeval.results.manifest import (
-    AdapterFacts,
-    Manifest,
-    ModelFacts,
-    RunPlan,
-    plan_hash,
-    plan_of,
-    weights_digest,
-)
+from pytest_llmeval.results.manifest import AdapterFacts, Manifest, ModelFacts, weights_digest
+from pytest_llmeval.results.plan import RunPlan, plan_hash, plan_of
 from pytest_llmeval.results.resume import check_resumable
 
 CONFIG = {"models": {"m": {"engine": "embedded"}}, "sampling": {"max_tokens": 64, "seed": 7}}

@@ -7,23 +7,12 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.records import Interval
-from pytest_llmeval.results import wording
-from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results import pairs, rounding, wording
+from pytest_llmeval.results.pairs import basis_words, pair_label, pair_words, telling_pairs
+from pytest_llmeval.results.plan import ScorerPlan
 from pytest_llmeval.results.report import StoppedSuite
-from pytest_llmeval.results.wording import (
-    basis_words,
-    difference_words,
-    duration,
-    judged_words,
-    method_words,
-    p_words,
-    pair_label,
-    pair_words,
-    percent,
-    scorer_words,
-    stopped_words,
-    telling_pairs,
-)
+from pytest_llmeval.results.rounding import difference_words, duration, p_words, percent
+from pytest_llmeval.results.wording import judged_words, method_words, scorer_words, stopped_words
 from pytest_llmeval.statistics import unsupported_sensitivity
 
 
@@ -207,10 +196,10 @@ def test_a_pair_says_on_what_it_rests_where_that_is_not_everything(
 def test_the_interval_for_these_items_is_turned_with_its_pair(samples: Any) -> None:
     fixed = Interval(-0.31, -0.05, "t of repeats")
     pair = samples.comparison_of("s", "a", "b", difference=-0.2, fixed_set=fixed)
-    assert wording.pair_words(pair).fixed_set == "+5.0 to +31.0"
-    assert wording.fixed_set_words(Interval(0.801, 0.9, "t of repeats")) == "80.1..90.0"
-    assert wording.fixed_set_words(Interval(None, None, "t of repeats")) == "no repeat differed"
-    assert wording.fixed_set_words(None) == ""
+    assert pairs.pair_words(pair).fixed_set == "+5.0 to +31.0"
+    assert rounding.fixed_set_words(Interval(0.801, 0.9, "t of repeats")) == "80.1..90.0"
+    assert rounding.fixed_set_words(Interval(None, None, "t of repeats")) == "no repeat differed"
+    assert rounding.fixed_set_words(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -232,7 +221,7 @@ def test_a_pair_says_what_the_unjudged_items_could_do(
 ) -> None:
     second = {item: score and 0.0 for item, score in first.items()}
     made = unsupported_sensitivity(first, second) if None in first.values() else None
-    told = wording.pair_words(samples.comparison_of("s", "a", "b", sensitivity=made)).sensitivity
+    told = pairs.pair_words(samples.comparison_of("s", "a", "b", sensitivity=made)).sensitivity
     assert told.startswith(words)
     assert bool(told) == bool(words)
 

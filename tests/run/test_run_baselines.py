@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmeval.results.baselines import Baseline, baseline_path, write_baseline
-from pytest_llmeval.results.manifest import ScorerPlan
+from pytest_llmeval.results.plan import ScorerPlan
 from pytest_llmeval.run import Selection
 from pytest_llmeval.run.baselines import accepting, unused_baselines
 

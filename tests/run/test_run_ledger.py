@@ -22,6 +22,7 @@ from pytest_llmeval.run import Settings
 from pytest_llmeval.run.backing import fake_backing
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.opening import open_ledger
 
 if TYPE_CHECKING:
     from tests.run.conftest import Make, Workbench
@@ -34,7 +35,7 @@ def ledger_of(
     """A session's ledger, closed at its end as one that was cut short."""
     settings = bench.settings(**options)
     trials = bench.trials(settings, *(suites or (bench.suite(),)))
-    ledger = Ledger.open(settings, trials, now)
+    ledger = open_ledger(settings, trials, now)
     try:
         yield ledger, trials
     finally:
@@ -306,7 +307,7 @@ def test_going_on_with_other_weights_is_refused_with_both_digests(
         opened(ledger, bench.settings(), "d" * 64)
     settings = bench.settings(resume="last")
     with pytest.raises(RunError) as refusal:
-        Ledger.open(settings, trials, now, digests=lambda: dict.fromkeys(settings.models, "e" * 64))
+        open_ledger(settings, trials, now, digests=lambda: dict.fromkeys(settings.models, "e" * 64))
     assert f"was {'d' * 64}, is {'e' * 64}" in str(refusal.value)
     assert read_manifest(ledger.folder.path).models[0].digest == "d" * 64
 
@@ -314,6 +315,6 @@ def test_going_on_with_other_weights_is_refused_with_both_digests(
 def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now: datetime) -> None:
     with ledger_of(bench, now) as (ledger, trials):
         opened(ledger, bench.settings(), "d" * 64)
-    resumed = Ledger.open(bench.settings(resume="last"), trials, now, digests=lambda: {"m": None})
+    resumed = open_ledger(bench.settings(resume="last"), trials, now, digests=lambda: {"m": None})
     assert resumed.manifest.models[0].digest == "d" * 64
     resumed.close({}, now, "interrupted")

@@ -16,9 +16,9 @@ from pytest_llmeval.records import Trial
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.ownership import is_being_written
-from pytest_llmeval.run import Run, Selection, assembly, owner
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run import Run, Selection, assembly, ending, owner
 from pytest_llmeval.run.managed import memory_of
+from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.running.lanes import Lane
 from tests.standins.nvml import Driver
 
@@ -110,7 +110,7 @@ def test_trials_that_were_answered_are_not_asked_again(
 ) -> None:
     settings = bench.settings()
     trials = bench.trials(settings, bench.suite())
-    ledger = Ledger.open(settings, trials, now)
+    ledger = open_ledger(settings, trials, now)
     ledger.record(make.answer(trials[0].id))
     ledger.record(make.failure(trials[1].id))
     ledger.close({}, now, "interrupted")
@@ -207,7 +207,7 @@ def test_an_interrupt_while_the_run_concludes_is_told_and_the_run_can_be_continu
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(owner, moment, interrupt)
+        patched.setattr(ending, moment, interrupt)
         with pytest.raises(KeyboardInterrupt):
             run.finish("")
     folder = Path(run.describe(None)["folder"])
@@ -219,7 +219,7 @@ def test_an_interrupt_while_the_run_concludes_is_told_and_the_run_can_be_continu
     assert not is_being_written(folder)
     run.abort()  # as pytest does when it ends
     assert read_manifest(folder) == manifest
-    with pytest.raises(RunError, match=f"Continue it with pytest --llm-resume {folder.name}"):
+    with pytest.raises(RunError, match=f"the same command with --llm-resume {folder.name}"):
         require_tables(folder)
     bench.run(bench.root / "suites" / "sums.yaml", resume=folder.name)
     require_tables(folder)

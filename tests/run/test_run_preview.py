@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_llmeval.results.manifest import ModelFacts, read_manifest, write_manifest
-from pytest_llmeval.run.ledger import Ledger, size_of
+from pytest_llmeval.run.ledger import size_of
+from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.run.preview import preview_lines
 from tests.run.conftest import MODELS
 
@@ -68,7 +69,7 @@ def test_memory_is_told_for_models_that_we_load(bench: Workbench) -> None:
 def measured(bench: Workbench, now: datetime, speed: float, *, dry_run: bool = False) -> None:
     """An earlier run that wrote so many tokens per second."""
     settings = bench.settings(dry_run=dry_run)
-    ledger = Ledger.open(settings, bench.trials(settings, bench.suite()), now)
+    ledger = open_ledger(settings, bench.trials(settings, bench.suite()), now)
     ledger.close({}, now, "")
     rows = [{"condition": "m", "tokens_per_second": speed}]
     model = settings.config.models["m"]

@@ -13,7 +13,7 @@ from pytest_llmeval.records import Prediction, Trial, Unneeded
 from pytest_llmeval.results.manifest import DRY_RUN, read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
 from pytest_llmeval.run.conclusion import worth_of
-from pytest_llmeval.run.ledger import Ledger
+from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.run.stopping import stopping_of, wishes_of
 from pytest_llmeval.run.verdicts import Grounds, decide
 from pytest_llmeval.statistics.gates import Decision
@@ -84,7 +84,7 @@ def test_a_gate_of_its_own_lets_the_first_model_of_a_rotation_stop(two: Workbenc
 def test_a_suite_without_stop_is_not_followed(two: Workbench, now: datetime) -> None:
     trials = trials_of(two, stop=None)
     settings = two.settings()
-    ledger = Ledger.open(settings, trials, now)
+    ledger = open_ledger(settings, trials, now)
     warned: list[str] = []
     stopping = stopping_of(settings, trials, ledger, warned.append)
     ledger.close({}, now, "")
@@ -94,7 +94,7 @@ def test_a_suite_without_stop_is_not_followed(two: Workbench, now: datetime) -> 
 
 def test_the_manifest_names_the_suites_that_may_stop(two: Workbench, now: datetime) -> None:
     trials, settings = trials_of(two), two.settings()
-    ledger = Ledger.open(settings, trials, now)
+    ledger = open_ledger(settings, trials, now)
     stopping_of(settings, trials, ledger, print)
     ledger.close({}, now, "")
     assert read_manifest(ledger.folder.path).stopping == ("sums",)
@@ -104,7 +104,7 @@ def test_a_session_warns_of_itself_and_of_a_dry_run_only(two: Workbench, now: da
     """What an earlier session has warned of is said again where it still holds."""
     for resume in (None, "last", "last"):
         trials, settings = trials_of(two), two.settings(resume=resume, dry_run=True)
-        ledger = Ledger.open(settings, trials, now)
+        ledger = open_ledger(settings, trials, now)
         ledger.close({}, now, "interrupted", warnings=["a server was started again"])
     assert ledger.manifest.warnings == (DRY_RUN, "a server was started again")
 
@@ -258,7 +258,7 @@ def test_the_alpha_of_the_suite_is_that_of_its_figures(two: Workbench, make: typ
 def test_a_part_counts_what_was_never_asked(two: Workbench, now: datetime) -> None:
     settings = two.settings()
     trials = trials_of(two)
-    ledger = Ledger.open(settings, trials, now)
+    ledger = open_ledger(settings, trials, now)
     answered = {t.id: Prediction(t.id, None, None) for t in trials[:15]}
     unneeded = {t.id for t in trials[10:]}  # five of them were under way
     ledger.close(answered, now, "", unneeded=unneeded)
