@@ -7,6 +7,7 @@ owns the run (pytest's own, or xdist's controller), `WorkerHooks` in xdist's wor
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -276,9 +277,10 @@ class OwnerHooks(Hooks):
 
     def pytest_unconfigure(self) -> None:
         """Whatever happened, leave no process."""
-        self.evaluation.abort()
-        self.evaluation.settings.close()
-        self.controller.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.controller.close)
+            stack.callback(self.evaluation.settings.close)
+            self.evaluation.abort()
 
     def _begin(self, selection: Selection) -> None:
         self.evaluation.begin(selection)
@@ -298,8 +300,8 @@ class OwnerHooks(Hooks):
             self.config.hook.pytest_runtest_logreport(report=report)
 
     def _last_reports(self) -> Iterator[pytest.TestReport]:
-        """What is known only after the last test: the gates, whether too much has failed, and what
-        no judge could judge.
+        """What is known only after the last test: the gates, whether too much has failed, what no
+        judge could judge, and what could not be written.
         """
         for nodeid, words in self.controller.crashes.unsettled():
             yield from reporting.crash_reports(nodeid, words)
@@ -311,6 +313,9 @@ class OwnerHooks(Hooks):
         words = self.evaluation.judge_failures()
         if words:
             yield from reporting.judge_failure_reports(words)
+        troubles = self.evaluation.troubles()
+        if troubles:
+            yield from reporting.trouble_reports(troubles)
 
 
 class WorkerHooks(Hooks):

@@ -18,7 +18,7 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -306,7 +306,22 @@ def _forms(secrets: Iterable[str]) -> list[str]:
     known = [secret for secret in secrets if len(secret) >= _SHORTEST]
     forms = {form for s in known for form in (s, json.dumps(s)[1:-1], quote(s, safe=""))}
     forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in known}
+    forms |= {form for s in known for form in _inside_base64(s.encode())}
     return sorted(forms, key=lambda form: (-len(form), form))
+
+
+def _inside_base64(secret: bytes) -> Iterator[str]:
+    """What base64 of a longer text has of a secret in it, such as of `user:secret`.
+
+    Three bytes become four characters, so that there are three ways it may lie in it. Characters
+    that it shares with its neighbours are left out.
+    """
+    for before, shared in enumerate((0, 2, 3)):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            whole = (before + len(secret)) * 8 // 6
+            form = encode(bytes(before) + secret).decode()[shared:whole]
+            if len(form) >= _SHORTEST_BY_NAME:
+                yield form
 
 
 PLAIN = Redactor()

@@ -7,8 +7,8 @@ request is never a wrong answer: it is an error, `E`, with the server's own word
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -42,6 +42,7 @@ FAILURES_NODE = "llmeval::failures.at_most"
 
 #: The same for answers that no judge could judge.
 JUDGES_NODE = "llmeval::judges"
+RUN_NODE = "llmeval::run"
 
 #: Longest text of an answer that a report carries; the whole is in the run's folder.
 ANSWER_SHOWN = 500
@@ -262,6 +263,12 @@ def judge_failure_reports(words: str) -> Iterator[pytest.TestReport]:
     yield from _silent_reports(JUDGES_NODE, location, "failed", visible(words))
 
 
+def trouble_reports(words: Sequence[str]) -> Iterator[pytest.TestReport]:
+    """The reports of a run that is not whole, although every test may have passed."""
+    told = visible("\n".join(words))
+    yield from _silent_reports(RUN_NODE, ("llmeval", None, "llmeval run"), "failed", told)
+
+
 def _silent_reports(
     nodeid: str, location: tuple[str, int | None, str], outcome: Any, longrepr: Any
 ) -> Iterator[pytest.TestReport]:
@@ -316,11 +323,12 @@ def spell_out(report: pytest.CollectReport | pytest.TestReport, *, colours: bool
         path, line, reason = report.longrepr
         report.longrepr = path, line, visible(reason)
         return
-    words = str(report.longrepr)
-    parts = _COLOUR.split(words) if colours else [words]
-    clean = "".join(part if at % 2 else visible(part) for at, part in enumerate(parts))
-    if clean != words:  # as plain text, and only where it must be
-        report.longrepr = clean
+
+    def spelt_out(words: str) -> str:
+        parts = _COLOUR.split(words) if colours else [words]
+        return "".join(part if at % 2 else visible(part) for at, part in enumerate(parts))
+
+    report.longrepr = _changed(report.longrepr, spelt_out)
 
 
 def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Redactor) -> None:
@@ -332,13 +340,35 @@ def redact_report(report: pytest.CollectReport | pytest.TestReport, redactor: Re
             path, line, reason = report.longrepr
             report.longrepr = path, line, redactor.text(reason)
         else:
-            words = str(report.longrepr)
-            clean = redactor.text(words)
-            if clean != words:  # as plain text, which has no colours, and can leave no lines out
-                report.longrepr = clean
+            report.longrepr = _changed(report.longrepr, redactor.text)
     report.sections = [(name, redactor.text(content)) for name, content in report.sections]
     if isinstance(report, pytest.TestReport):  # what is ours is clean, or a model's own words
         report.user_properties = [
             (name, value if name.startswith("llm_") else redactor.data(value))
             for name, value in report.user_properties
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A traceback as plain text, which has no colours, and can leave no lines out. `reprcrash` says
+    in which line the test ended and by what: the short summary and JUnit quote it.
+    """
+
+    words: str
+    reprcrash: Any
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def _changed(longrepr: Any, change: Callable[[str], str]) -> Any:
+    """A traceback with its words changed; the same object where there is nothing to change."""
+    words = str(longrepr)
+    clean = change(words)
+    crash = getattr(longrepr, "reprcrash", None)
+    if clean == words:
+        return longrepr
+    if crash is None:
+        return clean
+    return _Plain(clean, replace(crash, message=change(crash.message)))

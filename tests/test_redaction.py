@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -199,6 +199,19 @@ def test_a_known_secret_is_found_in_base64_too() -> None:
     secret = "correct horse battery"
     encoded = base64.b64encode(secret.encode()).decode()
     assert redact(f"Basic realm {encoded}", [secret]) == f"Basic realm {REDACTED}"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:", "Bearer "])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_known_secret_is_found_in_base64_of_what_stands_around_it(
+    before: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """But for what single characters of it share with their neighbours."""
+    secret = "correct ~~~horse???battery"
+    encoded = encode(f"{before}{secret}:end".encode()).decode()
+    left = redact(f"bad token {encoded}", [secret])
+    assert re.fullmatch(r"bad token \S{0,13}\[redacted\]\S{0,8}", left)
+    assert len(left) < len(encoded)
 
 
 def test_texts_within_data_are_redacted_and_the_rest_is_as_it_was() -> None:

@@ -41,8 +41,8 @@ class RunFacts:
             return "rescored"
         if self.manifest.replayed_from is not None:
             return "replayed"
-        status = self.manifest.status
-        return status if status in ("completed", "failed") else "stopped"
+        status, has_ended = self.manifest.status, self.manifest.exit_reason == "finished"
+        return status if has_ended and status in ("completed", "failed") else "stopped"
 
 
 def look_at(run_dir: Path) -> list[RunFacts]:

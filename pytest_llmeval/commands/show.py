@@ -20,6 +20,8 @@ from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.rounding import likelihood_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
+from pytest_llmeval.run.batch_build import BUILT
+from pytest_llmeval.run.batch_folder import IN_PART
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
 from pytest_llmeval.visible import visible
@@ -102,26 +104,25 @@ def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
     _check("condition", condition, [each.name for each in manifest.plan.conditions])
     chosen = [part for part in manifest.parts if condition in (None, part.condition)]
     cut_short: list[str] = []
+    judging = [part for part in manifest.second_wave if condition in (None, part.condition)]
+    folder = RunFolder(run, {each.name: each.folder for each in manifest.plan.conditions})
     if manifest.exit_reason is None:
-        folder = RunFolder(run, {each.name: each.folder for each in manifest.plan.conditions})
-        chosen = [_by_now(folder, part) for part in chosen]
-        is_left = any(part.job_status in {"pending", "running"} for part in chosen)
-        if is_left and not is_being_written(run):
-            cut_short = [f"it was killed; go on: the same command with --llm-resume {manifest.id}"]
-    judging = [
-        replace(part, condition=f"judges of {part.condition}")
-        for part in manifest.second_wave
-        if condition in (None, part.condition)
-    ]
+        chosen = [_by_now(folder.results(part.condition, part.number), part) for part in chosen]
+        judging = [_by_now(folder.judge_results(part.condition), part) for part in judging]
+    asks_itself = manifest.rescored_from is None and manifest.replayed_from is None
+    has_ended = manifest.exit_reason in {"finished", BUILT, IN_PART}
+    if asks_itself and not has_ended and not is_being_written(run):
+        ended = "it was killed" if manifest.exit_reason is None else "it was cut short"
+        cut_short = [f"{ended}; go on: the same command with --llm-resume {manifest.id}"]
+    judging = [replace(part, condition=f"judges of {part.condition}") for part in judging]
     lines = *part_lines(chosen), *part_lines(judging), *cut_short
     return [visible(line) for line in lines]
 
 
-def _by_now(run: RunFolder, part: PartFacts) -> PartFacts:
+def _by_now(path: Path, part: PartFacts) -> PartFacts:
     """A part of a run that has not ended, by its journal: the manifest has it as of its last
     change of status.
     """
-    path = run.results(part.condition, part.number)
     found = read_journal(path).values() if path.exists() else ()
     return settle_part(part, found, not_needed=part.not_needed, ended=False)
 

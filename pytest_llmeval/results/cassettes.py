@@ -21,6 +21,7 @@ from pytest_llmeval.results.folder import MANIFEST, find_run, list_runs
 from pytest_llmeval.results.journal import read_requests, read_run
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
 from pytest_llmeval.results.manifest import Manifest, ModelFacts, read_manifest
+from pytest_llmeval.results.ownership import is_being_written
 
 FORMAT = 1
 """The version of a cassette's shape; a reader refuses a newer one."""
@@ -192,14 +193,16 @@ def _recorded(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
 
 
 def find_asking_run(base: Path, name: str) -> Path:
-    """As `find_run`, but that `last` is the newest run that has asked models itself.
+    """As `find_run`, but that `last` is the newest run that has asked models itself, and does so no
+    more.
 
     One that has played a recording may have played a part of it, or another question. Raises
     `RunError`.
     """
     for path in reversed(list_runs(base)) if name == "last" else ():
         manifest = read_manifest(path)
-        if manifest.replayed_from is None and not manifest.is_dry_run:
+        has_asked = manifest.replayed_from is None and not manifest.is_dry_run
+        if has_asked and not is_being_written(path):
             return path
     return find_run(base, name)
 

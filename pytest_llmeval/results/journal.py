@@ -42,7 +42,9 @@ class Journal:
     """The one writer of a run's journals.
 
     `part_of` says which part of its condition a trial belongs to. Raises `RunError` when another
-    process writes this run. What a kill has left half-written is cut off.
+    process writes this run. What a kill has left half-written is cut off. `trouble` is the first
+    time that the disk did not confirm what was written: the system tells of it once, and what was
+    lost then stays so.
     """
 
     def __init__(self, folder: RunFolder, part_of: Callable[[str], int] = lambda _: 1):
@@ -53,6 +55,7 @@ class Journal:
         self._made: set[_Key] = set()
         self._syncing = threading.Lock()
         self._ownership = Ownership(folder.path)
+        self.trouble: OSError | None = None
         for path in folder.path.glob("*/parts/*.results.jsonl"):
             drop_torn_line(path)
 
@@ -87,14 +90,13 @@ class Journal:
                     if key in self._made:
                         sync_folder(self._path(key).parent)
                         self._made.discard(key)
-                except OSError:
+                except OSError as error:
                     self._unsynced.add(key)
+                    self.trouble = self.trouble or error
                     raise
 
-    def close(self) -> None:
-        """Sync, close the files and let the next writer in. May be called twice."""
-        if not self._ownership.is_held:
-            return
+    def end(self) -> None:
+        """Sync and close the files; the run is still ours. May be called twice."""
         try:
             self.sync()
         finally:
@@ -102,6 +104,14 @@ class Journal:
                 for handle in self._files.values():
                     handle.close()
                 self._files = {}
+
+    def close(self) -> None:
+        """End, and let the next writer in. May be called twice."""
+        if not self._ownership.is_held:
+            return
+        try:
+            self.end()
+        finally:
             self._ownership.give_up()
 
     def _key_of(self, prediction: Prediction) -> _Key:

@@ -142,13 +142,21 @@ def write_manifest(run: Path, manifest: Manifest, redactor: Redactor = PLAIN) ->
 
 def lacking(run: Path, what: str) -> RunError:
     """The error of a run without what is written at its end: why, and how it comes to it."""
-    again = f"the same command with --llm-resume {run.name}"
     if is_being_written(run):
         return RunError(
             f"the run {run.name} has no {what} yet: it is under way, and makes them at its end. "
             f"How far it is: llmeval show {run.name} --parts"
         )
-    if read_manifest(run).exit_reason == "finished":
+    manifest = read_manifest(run)
+    again = f"the same command with --llm-resume {run.name}"
+    if manifest.rescored_from is not None:
+        again = f"llmeval rescore {manifest.rescored_from}"
+        return RunError(f"the run {run.name} has no {what}: judge its answers again with {again}")
+    if manifest.replayed_from is not None:
+        return RunError(
+            f"the run {run.name} has no {what}: play {manifest.replayed_from} again with replay"
+        )
+    if manifest.exit_reason == "finished":
         return RunError(
             f"the run {run.name} has no {what}, although it has ended: {again} writes all of it "
             "anew, and asks no answered trial"

@@ -25,6 +25,11 @@ from pytest_llmeval.redaction import PLAIN
 LOCK = ".journal.lock"
 OWNER = ".journal.owner"
 
+PATIENCE = 0.5
+"""Seconds that who wants to write waits for the lock: who only looks whether a run is being written
+holds it for a moment.
+"""
+
 _LONGEST_COMMAND = 120
 
 
@@ -37,9 +42,9 @@ class Ownership:
     def __init__(self, run: Path):
         self._run = run
         # The run may be closed by another thread than the one that opened it.
-        self._lock = FileLock(run / LOCK, timeout=0, thread_local=False)
+        self._lock = FileLock(run / LOCK, timeout=PATIENCE, thread_local=False)
         try:
-            self._lock.acquire()
+            self._lock.acquire(poll_interval=0.02)
         except Timeout:
             raise RunError(
                 f"the run {run.name} is being written by another process ({_holder(run)}; {run}): "

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,13 @@ from pytest_llmeval.results.rows import (
 _LONGEST_CELL = 2**31 - 1
 
 
+TABLES = ("predictions.csv", "per_item_scores.csv", "results_combined.jsonl")
+"""What each condition of a run has in its folder, when the run has ended."""
+
+Work = tuple[Path, Callable[[], object]]
+"""A file, and what writes it."""
+
+
 def write_tables(
     folder: RunFolder,
     trials: Sequence[Trial],
@@ -37,7 +45,21 @@ def write_tables(
     unneeded: Collection[str] = (),
     hashes: Mapping[tuple[str, str], str] | None = None,
 ) -> None:
-    """Write predictions.csv, per_item_scores.csv and results_combined.jsonl of every condition.
+    """Write the tables of every condition; for the arguments see `tables_of`. Raises OSError."""
+    for _, write in tables_of(folder, trials, predictions, scores, unneeded, hashes):
+        write()
+
+
+def tables_of(
+    folder: RunFolder,
+    trials: Sequence[Trial],
+    predictions: Mapping[str, Prediction],
+    scores: Mapping[str, Sequence[Score]],
+    unneeded: Collection[str] = (),
+    hashes: Mapping[tuple[str, str], str] | None = None,
+) -> Iterator[Work]:
+    """The tables of every condition, each with what writes it: one that cannot be written must not
+    cost the others.
 
     `predictions` and `scores` go by trial id; a trial's first score is its headline. `unneeded`
     trials may have a prediction, and have no outcome. `hashes` are those of the items, by suite and
@@ -47,10 +69,10 @@ def write_tables(
     for trial in in_order(trials):
         by_condition.setdefault(trial.condition.name, []).append(trial)
     for condition, rows in by_condition.items():
-        path = folder.condition(condition)
-        _write_predictions(path / "predictions.csv", rows, predictions, scores, unneeded)
-        _write_scores(path / "per_item_scores.csv", rows, scores, hashes or {})
-        _write_combined(path / "results_combined.jsonl", rows, predictions)
+        told, scored, combined = (folder.condition(condition) / name for name in TABLES)
+        yield told, partial(_write_predictions, told, rows, predictions, scores, unneeded)
+        yield scored, partial(_write_scores, scored, rows, scores, hashes or {})
+        yield combined, partial(_write_combined, combined, rows, predictions)
 
 
 def _write_predictions(

@@ -200,7 +200,7 @@ def incomplete_note(metrics: Iterable[Metric]) -> str:
     failed = sum(failures.values())
     told = [f"{failed:,} failed ({reasons(failures)})"] if failed else []
     if missing > failed:
-        told.append(f"{missing - failed:,} never asked")
+        told.append(f"{missing - failed:,} not asked or not scored")
     return (
         f"incomplete: of {trials:,} trials {' and '.join(told)}. That says nothing about the "
         "model: they are left out of the number, not counted as wrong."

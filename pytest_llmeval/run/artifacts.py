@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pytest_llmeval.atomic import write_text
@@ -28,12 +30,14 @@ from pytest_llmeval.results.report import (
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.results.significance import write_significance
 from pytest_llmeval.results.step_summary import append_step_summary
-from pytest_llmeval.results.tables import write_tables
+from pytest_llmeval.results.tables import TABLES, Work, tables_of
 from pytest_llmeval.results.telemetry import PartKey, part_loads, read_telemetry
 from pytest_llmeval.results.trust import trust_warnings
 from pytest_llmeval.run.conclusion import Worth, has_failed, slots_busy
 from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
+
+COSTS = "costs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +136,18 @@ def _stopped_suite(trials: Sequence[Trial], outcome: Outcome) -> StoppedSuite:
 
 
 def write_artifacts(
-    folder: RunFolder,
-    outcome: Outcome,
-    report: RunReport,
-    *,
-    archive: bool = False,
-    step_summary: Path | None = None,
+    folder: RunFolder, outcome: Outcome, report: RunReport, questions: Iterable[Work] = ()
 ) -> list[str]:
     """Write all files that follow from predictions and scores; say which could not be written.
 
-    One that another program holds open, as Windows allows, must not cost the others. To
-    `step_summary` the report is appended in short.
+    One that another program holds open, as Windows allows, or that a full disk has no room for,
+    must not cost the others. `questions` are files with what judges were asked, and what writes
+    them.
     """
-    worth = outcome.worth
-    works: list[Callable[[], object]] = [
-        lambda: write_tables(
+    significance = folder.path / "significance.json"
+    works: tuple[Work, ...] = (
+        *questions,
+        *tables_of(
             folder,
             outcome.trials,
             outcome.predictions,
@@ -154,32 +155,74 @@ def write_artifacts(
             outcome.unneeded,
             _item_hashes(outcome.trials),
         ),
-        lambda: _write_costs(folder, outcome, report),
-        lambda: write_significance(
-            folder.path / "significance.json",
-            folder.id,
-            worth.metrics,
-            worth.comparisons,
-            outcome.gates,
-            stopped=report.stopped,
-            doubts=report.doubts,
-            corpora=report.corpora,
-            seed=SEED,
+        (folder.path / COSTS, lambda: _write_costs(folder, outcome, report)),
+        (significance, lambda: _write_significance(significance, folder.id, outcome, report)),
+        *(
+            (path, partial(_write_report, path, words, report))
+            for path, words in _reports(folder).items()
         ),
-        lambda: write_text(folder.reports / "report.md", markdown_report(report)),
-        lambda: write_text(folder.reports / "report.html", html_report(report)),
-    ]
-    if step_summary is not None:
-        works.append(lambda: append_step_summary(step_summary, report))
-    if archive:
-        works.append(lambda: _archive(folder.path))
-    problems = []
-    for work in works:
+    )
+    return list(_problems(works))
+
+
+def archive(folder: RunFolder) -> str:
+    """Zip the run's folder beside itself, whole or not at all; why that could not be, "" if it was.
+
+    For when all is written: it is a copy of the run.
+    """
+    path = Path(f"{folder.path}.zip")
+    return next(_problems([(path, partial(_archive, folder.path))]), "")
+
+
+def add_step_summary(path: Path, report: RunReport) -> str:
+    """Show the report in short with a workflow's step; why that could not be, "" if it was."""
+    return next(_problems([(path, partial(append_step_summary, path, report))]), "")
+
+
+def remove_artifacts(folder: RunFolder) -> None:
+    """Take away what an earlier session has made of its answers: there will be more of them.
+
+    What cannot be deleted, because a program has it open, is replaced in the end.
+    """
+    made = [folder.path / COSTS, folder.path / "significance.json", *_reports(folder)]
+    made += [place / name for place in folder.path.iterdir() for name in TABLES if place.is_dir()]
+    for path in made:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _problems(works: Iterable[Work]) -> Iterator[str]:
+    for path, work in works:
         try:
             work()
         except OSError as error:
-            problems.append(f"an artifact could not be written: {error}")
-    return problems
+            yield f"{path} could not be written: {error.strerror or error}"
+
+
+def _reports(folder: RunFolder) -> dict[Path, Callable[[RunReport], str]]:
+    return {
+        folder.reports / "report.md": markdown_report,
+        folder.reports / "report.html": html_report,
+    }
+
+
+def _write_report(path: Path, words: Callable[[RunReport], str], report: RunReport) -> None:
+    write_text(path, words(report))
+
+
+def _write_significance(path: Path, run: str, outcome: Outcome, report: RunReport) -> None:
+    worth = outcome.worth
+    write_significance(
+        path,
+        run,
+        worth.metrics,
+        worth.comparisons,
+        outcome.gates,
+        stopped=report.stopped,
+        doubts=report.doubts,
+        corpora=report.corpora,
+        seed=SEED,
+    )
 
 
 def prices_of(config: Config) -> dict[str, Prices]:
@@ -191,7 +234,7 @@ def prices_of(config: Config) -> dict[str, Prices]:
 def _write_costs(folder: RunFolder, outcome: Outcome, report: RunReport) -> None:
     models = {trial.condition.name: trial.condition.model for trial in outcome.trials}
     write_costs(
-        folder.path / "costs.json",
+        folder.path / COSTS,
         report.figures,
         prices={
             condition: outcome.prices[model]
@@ -212,8 +255,13 @@ def _item_hashes(trials: Sequence[Trial]) -> dict[tuple[str, str], str]:
 
 def _archive(run: Path) -> None:
     """Zip the run's folder beside it, whole or not at all."""
-    unfinished = shutil.make_archive(f"{run}.unfinished", "zip", run.parent, run.name)
-    Path(unfinished).replace(f"{run}.zip")
+    unfinished = Path(f"{run}.unfinished.zip")
+    try:
+        shutil.make_archive(str(unfinished.with_suffix("")), "zip", run.parent, run.name)
+        unfinished.replace(f"{run}.zip")
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _outcomes(outcome: Outcome) -> Counter[str]:

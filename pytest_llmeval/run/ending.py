@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.records import GateResult, Prediction, Score, Trial
+from pytest_llmeval.results.folder import MANIFEST
+from pytest_llmeval.results.journal import write_requests
 from pytest_llmeval.results.report import RunReport
-from pytest_llmeval.run.artifacts import Outcome, prices_of, report_of, write_artifacts
+from pytest_llmeval.results.tables import Work
+from pytest_llmeval.run.artifacts import (
+    Outcome,
+    add_step_summary,
+    archive,
+    prices_of,
+    report_of,
+    write_artifacts,
+)
 from pytest_llmeval.run.baselines import Baselines, unused_baselines, weights_of
 from pytest_llmeval.run.conclusion import (
     FailureCount,
@@ -79,12 +89,17 @@ class Ending:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that is concluded; without a report if no trial was selected."""
+    """A run that is concluded; without a report if no trial was selected. `unwritten` says what
+    could not be written down, and why: to go on with the run writes it. `not_archived` says why the
+    archive that was asked for is not there, "" if it is.
+    """
 
     ending: Ending
     scores: Scores
     gates: Sequence[tuple[SelectedGate, GateResult]]
     report: RunReport | None
+    unwritten: Sequence[str] = ()
+    not_archived: str = ""
 
     @property
     def failure_count(self) -> FailureCount | None:
@@ -109,19 +124,29 @@ class Ended:
 
 
 def conclude(ending: Ending) -> Ended:
-    """Score the rest, close journals and manifest, decide the gates, write tables and reports.
+    """Score the rest, decide the gates, write tables and reports, and that the run has ended.
 
-    Journals are closed first: a run that is killed after that has lost nothing that was asked.
+    That comes last: a run that is killed before it, or whose disk is full, can go on, and asks no
+    answered trial. Until then nobody else writes it.
     """
     scores = _all_scores(ending)
-    _close(ending, scores)
+    unwritten = [words for words in [_settle(ending, scores)] if words]
     worth = worth_of(ending.needed, scores, ending.stopping.suites)
     options = ending.settings.options
     gates = decide_all(ending.selection, _grounds(ending, scores, worth), options, ending.stopped)
-    if not ending.selection.trials:
-        return Ended(ending, scores, gates, None)  # only fixtures needed the run
-    outcome = _outcome(ending, scores, worth, in_order(gates))
-    return Ended(ending, scores, gates, _write(ending, outcome))
+    report = None
+    if ending.selection.trials:  # else only fixtures needed the run
+        outcome = _outcome(ending, scores, worth, in_order(gates))
+        report = report_of(ending.ledger.folder, ending.ledger.manifest, outcome, options.root)
+        unwritten += write_artifacts(ending.ledger.folder, outcome, report, _questions(ending))
+    unwritten += _finish(ending, unwritten)
+    not_archived = archive(ending.ledger.folder) if report is not None and options.archive else ""
+    ending.ledger.give_up()
+    if report is not None and options.step_summary is not None:
+        problem = add_step_summary(options.step_summary, report)
+        if problem:
+            ending.say(f"llmeval: {problem}")
+    return Ended(ending, scores, gates, report, tuple(unwritten), not_archived)
 
 
 # Scores -------------------------------------------------------------------------------------------
@@ -153,12 +178,11 @@ def _scores_of_the_rest(ending: Ending, known: Scores) -> dict[str, tuple[Score,
 # What is kept -------------------------------------------------------------------------------------
 
 
-def _close(ending: Ending, scores: Scores) -> None:
+def _settle(ending: Ending, scores: Scores) -> str:
     predictions = ending.predictions
-    ending.ledger.close(
+    return ending.ledger.settle(
         ending.everything,
-        datetime.now(timezone.utc),
-        ending.stopped,
+        ended=not ending.stopped,
         warnings=_warnings(ending),
         doubts=() if ending.is_dry else doubts_of(ending.needed, predictions, scores),
         unneeded=ending.stopping.unneeded | ending.wave.not_due(ending.everything),
@@ -213,15 +237,19 @@ def _slots(ending: Ending) -> dict[str, int]:
     return {name: told.get(name) or model.slots for name, model in configured.items()}
 
 
-def _write(ending: Ending, outcome: Outcome) -> RunReport:
-    ledger, options = ending.ledger, ending.settings.options
-    ledger.keep_what_judges_were_asked(
-        judge_bodies(ending.wave, ending.everything, ending.settings.config.models)
-    )
-    report = report_of(ledger.folder, ledger.manifest, outcome, options.root)
-    problems = write_artifacts(
-        ledger.folder, outcome, report, archive=options.archive, step_summary=options.step_summary
-    )
-    for problem in problems:
-        ending.say(f"llmeval: {problem}")
-    return report
+def _finish(ending: Ending, unwritten: Sequence[str]) -> list[str]:
+    """Write down how the run has ended; what could not be written is a reason to go on with it."""
+    reason = ending.stopped or (f"not all could be written: {unwritten[0]}" if unwritten else "")
+    try:
+        ending.ledger.finish(datetime.now(timezone.utc), reason)
+    except OSError as error:
+        return [f"{MANIFEST} could not be written: {error.strerror or error}"]
+    return []
+
+
+def _questions(ending: Ending) -> Iterator[Work]:
+    """The files with what judges were asked, by the condition that was judged."""
+    bodies = judge_bodies(ending.wave, ending.everything, ending.settings.config.models)
+    for condition, its in bodies.items():
+        path = ending.ledger.folder.judge_requests(condition)
+        yield path, partial(write_requests, path, its)

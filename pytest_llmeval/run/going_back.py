@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.folder import find_run, list_runs
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
@@ -155,18 +155,31 @@ def _none_found(base: Path, reasons: Sequence[str], way_out: str) -> str:
     return f"--llm-resume: {looked}{rest}. {way_out}"
 
 
-def found_words(earlier: Earlier, trials: Sequence[Trial], known: Mapping[str, Prediction]) -> str:
-    """What was found of a run that goes on, in a line, and which newer ones were passed over."""
+def found_words(
+    earlier: Earlier,
+    trials: Sequence[Trial],
+    judged: Sequence[JudgeTrial],
+    known: Mapping[str, Prediction],
+) -> str:
+    """What was found of a run that goes on, in a line, and which newer ones were passed over.
+
+    `judged` are the trials of judges; how many of them there is nothing to ask in is not known yet.
+    """
     found = [known[trial.id] for trial in trials if trial.id in known]
     answered = sum(prediction.answer is not None for prediction in found)
     failed = len(found) - answered
-    again = f", {failed:,} failed and are asked again" if failed else ""
+    may_stop = any(trial.suite.stop is not None for trial in trials)
+    needed = " where they are still needed" if may_stop else ""
+    again = f", {failed:,} failed and are asked again{needed}" if failed else ""
     left = len(trials) - len(found)
     rest = f", {left:,} were not asked" if left else ""
     ended = earlier.manifest.exit_reason or "it was killed"
     how = "" if ended == "finished" else f"; it ended: {ended}"
-    if answered == len(trials):
-        how = ", so none is asked; tables and reports are written again"
+    verdicts = sum(trial.id in known and known[trial.id].answer is not None for trial in judged)
+    if verdicts < len(judged):
+        rest += f"; judges have given {verdicts:,} of at most {len(judged):,} verdicts"
+    elif answered == len(trials):
+        rest = ", so none is asked; tables and reports are written again"
     newer = f". Passed over: {brief(earlier.passed_over)}" if earlier.passed_over else ""
     return (
         f"going on with the run {earlier.manifest.id}: {answered:,} of {len(trials):,} trials are "

@@ -32,19 +32,20 @@ class KeptManifest:
 
     def write(self, **changes: object) -> None:
         """Change it and write it down."""
-        self._change(**changes)
+        self.change(**changes)
         self._write_latest()
 
     def write_soon(self, **changes: object) -> None:
         """Change it and have a thread write it down: the scheduler's loop has no time for that."""
-        self._change(**changes)
+        self.change(**changes)
         self._soon.do()
 
     def settle(self) -> None:
         """Let the thread end; from now on only `write` writes."""
         self._soon.end()
 
-    def _change(self, **changes: object) -> None:
+    def change(self, **changes: object) -> None:
+        """Change it, for the next time that it is written."""
         with self._changing:
             self._manifest = dataclasses.replace(self._manifest, **changes)  # type: ignore[arg-type] # its own fields
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pytest_llmeval import __version__
 from pytest_llmeval.atomic import write_json
@@ -173,50 +173,75 @@ class Ledger:
             for part in self.parts
         }
 
+    def settle(
+        self,
+        predictions: Mapping[str, Prediction],
+        *,
+        ended: bool,
+        warnings: Iterable[str] = (),
+        doubts: Iterable[Doubt] = (),
+        unneeded: Collection[str] = (),
+    ) -> str:
+        """Close the journals and count what came out of each part; why they could not be closed, ""
+        if they were. The run is still ours, and its manifest says so until `finish`: whoever kills
+        us before that finds a run to go on with.
+
+        `ended` says that nothing more will come; `warnings` are what a reader of the numbers should
+        know, `doubts` why they may not mean what they seem to; `unneeded` trials may be without a
+        prediction.
+        """
+        self._manifest.settle()
+        self._syncing.end()
+        problem = ""
+        try:
+            self._journal.end()
+        except OSError as error:
+            problem = f"the journal could not be closed: {error}"
+        # What an earlier session has warned of holds no more, or is said again.
+        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
+
+        def settled(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
+            return tuple(self._settled(p, predictions, unneeded, ended=ended) for p in parts)
+
+        self._manifest.change(
+            parts=settled(self.parts),
+            second_wave=settled(self.second_wave),
+            warnings=(*lasting, *warnings, *self._trouble()),
+            doubts=tuple(doubts),
+        )
+        return problem
+
+    def finish(self, now: datetime, reason: str) -> None:
+        """Write down that the session has ended; `reason` says why it was cut short, "" if it was
+        not. Raises OSError.
+        """
+        self._manifest.write(finished=now.isoformat(), exit_reason=reason or "finished")
+
+    def give_up(self) -> None:
+        """Let the next writer in: nothing of the run is written any more."""
+        with contextlib.suppress(OSError):
+            self._journal.close()
+
     def close(
         self,
         predictions: Mapping[str, Prediction],
         now: datetime,
         reason: str,
-        *,
-        warnings: Iterable[str] = (),
-        doubts: Iterable[Doubt] = (),
         unneeded: Collection[str] = (),
     ) -> None:
-        """Settle the parts and close the journal.
-
-        `reason` says why the session was cut short, "" if it was not; `warnings` are what a reader
-        of the numbers should know, `doubts` why they may not mean what they seem to; `unneeded`
-        trials may be without a prediction.
-        """
-        self._manifest.settle()
-        self._syncing.end()
+        """Settle, finish and give up in one, where nothing is made of the answers."""
         try:
-            self._journal.close()
-        except OSError as error:
-            reason = reason or f"the journal could not be closed: {error}"
-        # What an earlier session has warned of holds no more, or is said again.
-        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
+            problem = self.settle(predictions, ended=not reason, unneeded=unneeded)
+            self.finish(now, reason or problem)
+        finally:
+            self.give_up()
 
-        def settled(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
-            ended = not reason
-            return tuple(self._settled(p, predictions, unneeded, ended=ended) for p in parts)
-
-        self._manifest.write(
-            parts=settled(self.parts),
-            second_wave=settled(self.second_wave),
-            finished=now.isoformat(),
-            exit_reason=reason or "finished",
-            warnings=(*lasting, *warnings),
-            doubts=tuple(doubts),
-        )
-
-    def keep_what_judges_were_asked(
-        self, bodies: Mapping[str, Iterable[tuple[str, Mapping[str, Any]]]]
-    ) -> None:
-        """Write down the questions that were made of answers, by the condition that was judged."""
-        for condition, its in bodies.items():
-            write_requests(self.folder.judge_requests(condition), its)
+    def _trouble(self) -> list[str]:
+        error = self._journal.trouble
+        if error is None:
+            return []
+        why = error.strerror or error
+        return [f"the disk did not confirm all answers at once ({why}): it may have lost some"]
 
     def _settled(
         self,

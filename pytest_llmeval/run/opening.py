@@ -12,9 +12,11 @@ from pytest_llmeval.atomic import sweep
 from pytest_llmeval.records import JudgeTrial, Trial
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run
-from pytest_llmeval.results.manifest import DRY_RUN, Manifest
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest, write_manifest
 from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.results.plan import RunPlan, plan_hash, plan_of
+from pytest_llmeval.results.rows import in_order
+from pytest_llmeval.run.artifacts import remove_artifacts
 from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.going_back import Earlier, Wanted, find_earlier, found_words
 from pytest_llmeval.run.ledger import Ledger, versions_here
@@ -74,7 +76,7 @@ def _go_on(
     # How answers are scored may have changed: what is written down is what holds now.
     manifest = dataclasses.replace(before, plan=plan, plan_hash=plan_hash(plan))
     ledger = _begun(settings, folder, list(_parts(trials, count)), manifest, judged, before=before)
-    ledger.found = found_words(earlier, trials, ledger.known)
+    ledger.found = found_words(earlier, trials, judged, ledger.known)
     return ledger
 
 
@@ -123,6 +125,11 @@ def _begun(
     journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
     try:
         sweep(folder.path)
+        if before is None:
+            # First of all: a run that is killed from here on is listed, and can go on.
+            write_manifest(folder.path, manifest, settings.redactor)
+        else:
+            remove_artifacts(folder)  # they are of fewer answers
         clean = cleaner_of(settings.config, settings.redactor)
         for prediction in given.known.values() if given else ():
             journal.append(clean(prediction))  # it may have been written where others hold
@@ -147,7 +154,8 @@ def _parts(trials: Iterable[Trial], count: int) -> Iterable[Part]:
     for trial in trials:
         by_condition.setdefault(trial.condition.name, []).append(trial)
     for condition, its_trials in by_condition.items():
-        for number, some in enumerate(split_into_parts(its_trials, count), start=1):
+        ordered = in_order(its_trials) if count > 1 else its_trials
+        for number, some in enumerate(split_into_parts(ordered, count), start=1):
             yield Part(condition, number, some)
 
 

@@ -314,15 +314,17 @@ class Run:
         """
         if self._scheduler is None or self._ledger is None or self._ended:
             return
-        self._cut_short = True
+        self._cut_short = self._ended = True
         self._scheduler.stop()
-        self._ledger.close(
-            self._everything(),
-            datetime.now(timezone.utc),
-            "interrupted",
-            unneeded=self._stopping.unneeded,
-        )
-        self._ended = True
+        try:
+            self._ledger.close(
+                self._everything(),
+                datetime.now(timezone.utc),
+                "interrupted",
+                unneeded=self._stopping.unneeded,
+            )
+        except OSError as error:  # such as a full disk: what was answered is in the journals
+            self._say(f"llmeval: the manifest could not be written: {error}")
 
     def finish(
         self, stopped: str, skipped: Collection[str] = (), crashed: Mapping[str, str] = {}
@@ -370,6 +372,7 @@ class Run:
                 self.warn(shared_words(live.name))
         self._result = conclude(self._ending(stopped, crashed))
         self._gates = self._result.gates
+        self._cut_short = self._cut_short or bool(self._result.unwritten)
 
     def _ending(self, stopped: str, crashed: Mapping[str, str]) -> Ending:
         assert self._selection is not None
@@ -403,6 +406,17 @@ class Run:
         """How many answers no judge could judge, in words; "" where none."""
         return "" if self._result is None else self._result.judge_failures
 
+    def troubles(self) -> Sequence[str]:
+        """Why the run is not what it seems although no test may have failed: it broke off, or
+        something could not be written.
+        """
+        broken = self._scheduler.broken if self._scheduler is not None else None
+        # A test that waits for an answer when it breaks off is an error, and says so itself.
+        told = [f"the run broke off: {broken}"] if broken is not None and self._all_told() else []
+        if self._result is not None:
+            told += [*self._result.unwritten, self._result.not_archived]
+        return [words for words in told if words]
+
     def summary(self, width: int, *, colour: bool, encoding: str) -> list[str]:
         """The lines that end the session; how to resume when it was cut short."""
         lines: list[str] = []
@@ -410,15 +424,29 @@ class Run:
         if report is not None:
             lines += summary_lines(report, width, colour=colour, encoding=encoding)
         if self._ledger is not None and (self._cut_short or not self._ended):
-            run_id = self._ledger.folder.id
-            lines.append(f"llmeval: continue with --llm-resume {run_id}, and else the same command")
+            lines.append(f"llmeval: {self._way_on(self._ledger.folder.id)}")
         elif report is None and self._ledger is not None:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
 
+    def _all_told(self) -> bool:
+        trials = self._selection.trials if self._selection is not None else ()
+        everything, unneeded = self._everything(), self._stopping.unneeded
+        return all(trial.id in everything or trial.id in unneeded for trial in trials)
+
+    def _way_on(self, run: str) -> str:
+        if self._replay is not None:
+            return "the recording was not played to its end; play it again with the same command"
+        return f"continue with --llm-resume {run}, and else the same command"
+
     def _everything(self) -> dict[str, Prediction]:
-        """All predictions, those of judges too."""
-        return self._live().predictions
+        """All predictions, those of judges too, and earlier failures that nobody needs any more:
+        these were not asked again.
+        """
+        found = self._live().predictions
+        known = {} if self._ledger is None else self._ledger.known
+        in_vain = (id_ for id_ in self._stopping.unneeded if id_ in known and id_ not in found)
+        return {**found, **{id_: known[id_] for id_ in in_vain}}
 
 
 def _never() -> bool:

@@ -49,13 +49,14 @@ def take_over(
 
     A trial's request must be the same to the last byte, and its model must be set and weigh the
     same. Nothing is taken over in a suite that may stop early and is not the same as a whole: which
-    of its items were asked depends on all answers. Judges' verdicts carry the hash of what was
-    asked, which the second wave checks. Failures are asked again.
+    of its items were asked depends on all answers. Nor is what was kept without secrets (`redact:
+    predictions`) where that is no longer wanted. Judges' verdicts carry the hash of what was asked,
+    which the second wave checks. Failures are asked again.
     """
     models = tuple(_same_models(earlier, wanted))
     same = {model.name for model in models}
     changed = _changed_rules(earlier.manifest.plan, wanted.plan)
-    answers = {id_: p for id_, p in read_run(earlier.path).items() if p.answer is not None}
+    answers = _answers(earlier, settings)
     asked_then, kept = questions_of(earlier.path), {}
     mine = [t for t in trials if t.condition.model in same and t.suite.name not in changed]
     for trial_id, body in request_bodies(mine, settings.config.models):
@@ -65,6 +66,16 @@ def take_over(
         if trial.condition.model in same and trial.id in answers:
             kept[trial.id] = answers[trial.id]
     return TakenOver(earlier, kept, models)
+
+
+def _answers(earlier: Earlier, settings: Settings) -> dict[str, Prediction]:
+    """Those of the earlier run, by trial id; none where it has taken parts out of them that this
+    one is to keep.
+    """
+    was_redacted = earlier.manifest.plan.config.get("redact") == "predictions"
+    if was_redacted and not settings.config.redact_predictions:
+        return {}
+    return {id_: p for id_, p in read_run(earlier.path).items() if p.answer is not None}
 
 
 def _same_models(earlier: Earlier, wanted: Wanted) -> list[ModelFacts]:

@@ -107,7 +107,16 @@ def _manifest(
         )
         for name in folder.slugs
     )
-    return Manifest(folder.id, started.isoformat(), plan, plan_hash(plan), {}, parts)
+    return Manifest(
+        folder.id,
+        started.isoformat(),
+        plan,
+        plan_hash(plan),
+        {},
+        parts,
+        finished=started.isoformat(),
+        exit_reason="finished",
+    )
 
 
 @pytest.fixture
@@ -122,7 +131,8 @@ def stopped(make_run: MakeRun) -> Path:
     path = make_run(datetime(2026, 11, 24, 4, 12, tzinfo=timezone.utc))
     manifest = read_manifest(path)
     parts = tuple(dataclasses.replace(p, job_status="running") for p in manifest.parts)
-    write_manifest(path, dataclasses.replace(manifest, parts=parts))
+    killed = dataclasses.replace(manifest, parts=parts, finished=None, exit_reason=None)
+    write_manifest(path, killed)
     for table in path.glob("*/*.csv"):
         table.unlink()
     return path

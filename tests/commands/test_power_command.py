@@ -265,7 +265,7 @@ def test_a_run_without_pairs_says_what_a_pair_takes(run: Path) -> None:
 def test_a_run_that_has_not_ended_says_how_to_go_on(run: Path) -> None:
     found = from_run(run)
     assert found.exit_code == 1
-    assert "has no significance.json: it was cut short" in found.stderr
+    assert "has no significance.json, although it has ended" in found.stderr
     assert f"the same command with --llm-resume {run.name}" in found.stderr
 
 

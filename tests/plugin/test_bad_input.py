@@ -42,6 +42,18 @@ def _a_good_suite(project: Project) -> None:
 
 
 class TestConfig:
+    def test_models_whose_files_are_missing_are_each_named_and_nothing_is_sent(
+        self, project: Project
+    ) -> None:
+        models = {name: {"engine": "embedded", "gguf": f"{name}.gguf"} for name in ("one", "two")}
+        path = project.config(models=models)
+        words = refusal(project)
+        for name in models:
+            file = project.root / f"{name}.gguf"
+            assert f"{path}:" in words
+            assert f"models: {name}: {file}: there is no such file" in words
+        assert "llmeval: nothing was sent" in words
+
     def test_a_config_that_is_not_there_is_named_with_its_places_and_the_nearest_name(
         self, project: Project
     ) -> None:
@@ -307,12 +319,21 @@ class TestModel:
 
         return run
 
-    def test_a_model_file_that_is_not_there_is_named(
-        self, project: Project, errors: Callable[..., str]
+    def test_a_model_whose_file_is_not_there_is_named_and_the_others_are_asked(
+        self, project: Project
     ) -> None:
-        words = errors(gguf="nowhere/tiny.gguf")
+        models = {
+            "m": {"engine": "fake", "script": "script.json"},
+            "gone": {"engine": "embedded", "gguf": "nowhere/tiny.gguf"},
+        }
+        project.config(models=models)
+        result = project.run()
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        words = words_of(result)
         assert str(project.root / "nowhere" / "tiny.gguf") in words
-        assert re.search(r"local\.yaml:\d+: models: \w+: ", words), "and where it was written"
+        assert re.search(r"local\.yaml:\d+: models: gone: ", words), "and where it was written"
+        answers = {row["text"] for row in project.rows("predictions") if row["model"] == "m"}
+        assert answers == {"yes", "no"}
 
     def test_a_download_that_was_cut_short_is_recognised(
         self, project: Project, errors: Callable[..., str]

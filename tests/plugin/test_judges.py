@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmeval.commands.show import lines_of_parts
+
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
@@ -551,3 +553,21 @@ def test_show_says_what_the_judge_has_said(judged: Project) -> None:
             "1 in *",
         ]
     )
+
+
+def test_a_run_that_was_killed_while_judges_worked_says_how_far_they_are(slow: Project) -> None:
+    process = slow.spawn()
+    wait_for_verdicts(slow, 2, process)
+    process.kill()
+    process.communicate(timeout=60)
+    given = len(asked_of_the_judge(slow))
+    run = slow.latest_run()
+    parts = lines_of_parts(run)
+    assert parts[0] == "m/plain: 6 in, 6 answered"
+    assert parts[1] == f"judges of m/plain: 6 in, {given} answered, running"
+    assert parts[2] == f"it was killed; go on: the same command with --llm-resume {run.name}"
+    slow.write("wise.json", json.dumps([{"text": '{"verdict": "fail"}'}]))
+    result = slow.run("--llm-resume", "last")
+    words = f"6 of 6 trials are answered; judges have given {given} of at most 6 verdicts; it ended"
+    result.stdout.fnmatch_lines([f"*{words}: it was killed"])
+    assert lines_of_parts(run)[1:] == ["judges of m/plain: 6 in, 6 answered"]

@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pytest_llmeval.commands.llmeval import app
+from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.ownership import Ownership
 from tests.plugin.conftest import SCRIPT
 
 if TYPE_CHECKING:
@@ -86,6 +88,23 @@ def test_last_is_the_newest_run_that_has_asked_not_one_that_played_a_part_of_it(
     assert "not_recorded" not in {reason for _, reason in outcomes(recorded).values()}
     said = cassette(recorded, "last", "again.jsonl")
     assert f"5 predictions of the run {first}, 1 of them failures" in said
+
+
+def test_last_is_no_run_that_is_still_being_asked(recorded: Project) -> None:
+    first = recorded.latest_run().name
+    recorded.run("--llm-limit", "1")
+    owner = Ownership(recorded.latest_run())
+    recorded.run("--llm-set", "replay=last")
+    owner.give_up()
+    played = max(recorded.root.glob("runs/*/manifest.json"))
+    assert read_manifest(played.parent).replayed_from == first
+
+
+def test_a_replay_that_was_cut_short_is_played_again_and_not_resumed(recorded: Project) -> None:
+    result = recorded.run("--llm-set", "replay=last", "-x")
+    words = "the recording was not played to its end; play it again with the same command"
+    result.stdout.fnmatch_lines([f"llmeval: {words}"])
+    result.stdout.no_fnmatch_line("*--llm-resume*")
 
 
 def test_a_reader_of_the_report_learns_that_no_model_was_asked(recorded: Project) -> None:

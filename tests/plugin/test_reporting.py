@@ -356,3 +356,29 @@ def test_durations_show_the_requests_time_and_not_the_waiting(project: Project) 
 def test_progress_can_be_counted(every_outcome: Project) -> None:
     result = every_outcome.run("-o", "console_output_style=count")
     result.stdout.fnmatch_lines(["suites/arithmetic.yaml .wnE *4/4]"])
+
+
+def test_a_test_whose_traceback_had_to_be_changed_says_in_short_by_what_it_has_failed(
+    project: Project,
+) -> None:
+    """In the summary's line, in JUnit and with --tb=line, as any other test."""
+    project.write(
+        "test_own.py",
+        "def test_secret():\n"
+        "    key = 'sk-proj-Ab3dEf6hIj9lMn2pQr5tUv8x'\n"
+        "    raise ValueError('refused: ' + key)\n"
+        "def test_escape():\n"
+        "    raise ValueError('it said \\x1b[31m')\n",
+    )
+    result = project.run("test_own.py", "--junitxml=junit.xml")
+    result.stdout.fnmatch_lines(
+        [
+            "FAILED test_own.py::test_secret - ValueError: refused: [[]redacted[]]",
+            r"FAILED test_own.py::test_escape - ValueError: it said \x1b[[]31m",
+        ]
+    )
+    tree = ET.parse(project.root / "junit.xml")
+    told = {node.get("message") for node in tree.iter("failure")}
+    assert told == {"ValueError: refused: [redacted]", r"ValueError: it said \x1b[31m"}
+    in_lines = project.run("test_own.py", "--tb=line")
+    in_lines.stdout.fnmatch_lines(["*test_own.py:3: ValueError: refused: [[]redacted[]]"])

@@ -235,3 +235,14 @@ def test_answers_that_are_taken_over_lose_their_secrets_where_predictions_are_re
     project.run("--llm-resume", "last", *TAKE_OVER, "--llm-set", "redact=predictions")
     assert texts(project) == {"a": "[redacted]"}
     assert "abc123DEF456ghi" not in str(project.journal())
+
+
+def test_answers_whose_secrets_were_taken_out_are_not_taken_over_as_if_they_were_whole(
+    project: Project,
+) -> None:
+    item = {"id": "a", "question": "say sk-proj-abc123DEF456ghi", "answer": "yes"}
+    project.suite(items=[item])
+    project.run("--llm-set", "redact=predictions")
+    result = project.run("--llm-resume", "last", *TAKE_OVER)
+    result.stdout.fnmatch_lines(["*takes over its answers to 0 of 1 trials*"])
+    assert texts(project) == {"a": "sk-proj-abc123DEF456ghi"}

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import RunFolder
@@ -27,7 +29,7 @@ from pytest_llmeval.results.journal import (
     write_requests,
 )
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.ownership import OWNER, Ownership, is_being_written
+from pytest_llmeval.results.ownership import LOCK, OWNER, Ownership, is_being_written
 
 NOW = datetime(2026, 11, 23, 4, 12, 59, tzinfo=timezone.utc)
 
@@ -347,3 +349,14 @@ def test_who_is_told_of_the_holder_sees_no_secret_of_its_command(
     holder.give_up()
     assert "hunter2" not in written + str(told.value)
     assert "abc123DEF456ghi" not in written + str(told.value)
+
+
+def test_who_only_looks_whether_a_run_is_being_written_keeps_no_writer_out(
+    folder: RunFolder,
+) -> None:
+    looking = FileLock(folder.path / LOCK, thread_local=False)
+    looking.acquire()
+    timer = threading.Timer(0.1, looking.release)
+    timer.start()
+    Ownership(folder.path).give_up()
+    timer.join()

@@ -87,10 +87,10 @@ def test_a_number_with_failures_is_marked_and_explained_and_long_names_get_lines
     assert max(map(len, lines)) <= 80
 
 
-def test_trials_never_asked_are_counted_apart_from_those_that_failed(samples: Any) -> None:
+def test_trials_without_a_score_are_counted_apart_from_those_that_failed(samples: Any) -> None:
     metric = samples.metric_of("s", "m", 5, 10, trials=30, failures={"timeout": 4})
     text = " ".join(" ".join(summary_lines(samples.report(metrics=(metric,)), 300)).split())
-    assert "of 30 trials 4 failed (timeout 4) and 16 never asked" in text
+    assert "of 30 trials 4 failed (timeout 4) and 16 not asked or not scored" in text
 
 
 def test_without_comparisons_gates_or_figures_their_parts_are_left_out(samples: Any) -> None:

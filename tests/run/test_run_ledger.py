@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ import pytest
 from pytest_llmeval.engines.engine import EndpointFacts
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Trial
-from pytest_llmeval.results.journal import read_run
+from pytest_llmeval.results.journal import read_journal, read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.strays import Strays
 from pytest_llmeval.run import Settings
@@ -318,3 +320,59 @@ def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now
     resumed = open_ledger(bench.settings(resume="last"), trials, now, digests=lambda: {"m": None})
     assert resumed.manifest.models[0].digest == "d" * 64
     resumed.close({}, now, "interrupted")
+
+
+def test_parts_stay_what_they_were_when_suites_are_named_in_another_order(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    one, two = bench.suite("one"), bench.suite("two")
+    with ledger_of(bench, now, one, two, parts=2) as (ledger, trials):
+        ledger.record(make.answer(trials[0].id))
+    asked = request_ids(ledger)
+    with ledger_of(bench, now, two, one, resume="last") as (resumed, _):
+        for trial in trials[1:]:
+            resumed.record(make.answer(trial.id))
+    assert {f"part-{p.number:04}": [t.id for t in p.trials] for p in resumed.parts} == asked
+    for number, ids in asked.items():
+        (path,) = resumed.folder.path.glob(f"*/parts/{number}.results.jsonl")
+        assert sorted(read_journal(path)) == sorted(ids)
+
+
+def test_a_run_can_be_listed_and_gone_on_with_from_its_first_file_on(
+    bench: Workbench, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of many trials take seconds to write, and in these it may be killed."""
+    seen = []
+
+    def look(ledger: Ledger, *_: object) -> None:
+        seen.append(read_manifest(ledger.folder.path).exit_reason)
+
+    monkeypatch.setattr(Ledger, "write_what_is_asked", look)
+    with ledger_of(bench, now):
+        assert seen == [None]
+
+
+def test_a_disk_that_once_did_not_confirm_an_answer_is_told_of_although_it_does_so_now(
+    bench: Workbench, now: datetime, make: type[Make], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells of pages that it could not write once, and never again."""
+    sync = os.fsync
+    failed: list[int] = []
+
+    def once(handle: int) -> None:
+        if not failed:
+            failed.append(handle)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(handle)
+
+    settings = bench.settings()
+    trials = bench.trials(settings, bench.suite())
+    ledger = open_ledger(settings, trials, now)
+    monkeypatch.setattr(os, "fsync", once)
+    ledger.record(make.answer(trials[0].id))
+    while not failed:
+        time.sleep(0.01)
+    ledger.close(read_run(ledger.folder.path), now, "interrupted")
+    why = os.strerror(errno.EIO)
+    words = f"the disk did not confirm all answers at once ({why}): it may have lost some"
+    assert ledger.manifest.warnings == (words,)

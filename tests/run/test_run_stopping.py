@@ -10,6 +10,7 @@ import pytest
 from pytest_llmeval.errors import SuiteError
 from pytest_llmeval.machine.memory import Memory
 from pytest_llmeval.records import Prediction, Trial, Unneeded
+from pytest_llmeval.results.journal import read_journal
 from pytest_llmeval.results.manifest import DRY_RUN, read_manifest
 from pytest_llmeval.run import Run, Selection, assembly
 from pytest_llmeval.run.conclusion import worth_of
@@ -105,7 +106,9 @@ def test_a_session_warns_of_itself_and_of_a_dry_run_only(two: Workbench, now: da
     for resume in (None, "last", "last"):
         trials, settings = trials_of(two), two.settings(resume=resume, dry_run=True)
         ledger = open_ledger(settings, trials, now)
-        ledger.close({}, now, "interrupted", warnings=["a server was started again"])
+        ledger.settle({}, ended=False, warnings=["a server was started again"])
+        ledger.finish(now, "interrupted")
+        ledger.give_up()
     assert ledger.manifest.warnings == (DRY_RUN, "a server was started again")
 
 
@@ -157,6 +160,24 @@ def test_the_rotation_of_the_first_session_holds_for_the_next(
     monkeypatch.undo()
     again = finished(two, trials_of(two), resume="last")
     assert needed(again) == needed(run)
+
+
+def test_failures_that_nobody_needs_any_more_are_not_asked_again_and_stay_counted(
+    two: Workbench, now: datetime, make: type[Make]
+) -> None:
+    settings, trials = two.settings(), trials_of(two)
+    ledger = open_ledger(settings, trials, now)
+    stopping_of(settings, trials, ledger, print)
+    last = {trial.item.id for trial in trials[-2:]}
+    for trial in trials:
+        in_vain = trial.item.id in last
+        text = "right" if trial.condition.model == "l" else "wrong"
+        ledger.record(make.failure(trial.id) if in_vain else make.answer(trial.id, text))
+    ledger.close({}, now, "interrupted")
+    finished(two, trials, resume="last")
+    manifest = read_manifest(ledger.folder.path)
+    assert [(part.answered, part.failed) for part in manifest.parts] == [(18, 2), (18, 2)]
+    assert len(read_journal(ledger.folder.results("l"))) == 20
 
 
 def test_a_model_without_a_gate_is_asked_as_many_items_as_the_gates_took(
