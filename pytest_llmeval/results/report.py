@@ -142,7 +142,8 @@ class JudgeFigures:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """Everything the end of a run says. `path` is the HTML report as the terminal shows it.
+    """Everything the end of a run says. `path` is the HTML report as the terminal shows it, "" if
+    it could not be written.
 
     `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
     score. Metrics come in the order in which they are to be shown. `warnings` say all that a reader

@@ -301,7 +301,7 @@ def _footer(report: RunReport, width: int) -> list[str]:
         lines.append(f"{words}; asked again with --llm-set cache.mode=refresh")
     lines += _wrapped([stopped_words(report.stopped)], width)
     # A path is never wrapped: it is there to be clicked or copied.
-    return [*lines, f"report: {visible(report.path)}"]
+    return [*lines, *([f"report: {visible(report.path)}"] if report.path else [])]
 
 
 def _hint(report: RunReport) -> str:

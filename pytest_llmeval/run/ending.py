@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property, partial
 
@@ -139,6 +139,8 @@ def conclude(ending: Ending) -> Ended:
         outcome = _outcome(ending, scores, worth, in_order(gates))
         report = report_of(ending.ledger.folder, ending.ledger.manifest, outcome, options.root)
         unwritten += write_artifacts(ending.ledger.folder, outcome, report, _questions(ending))
+        if not (ending.ledger.folder.reports / "report.html").is_file():
+            report = replace(report, path="")  # so that nobody is sent there
     unwritten += _finish(ending, unwritten)
     not_archived = archive(ending.ledger.folder) if report is not None and options.archive else ""
     ending.ledger.give_up()

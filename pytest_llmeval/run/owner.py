@@ -436,7 +436,7 @@ class Run:
 
     def _way_on(self, run: str) -> str:
         if self._replay is not None:
-            return "the recording was not played to its end; play it again with the same command"
+            return "this is not all of the recording; play it again with the same command"
         return f"continue with --llm-resume {run}, and else the same command"
 
     def _everything(self) -> dict[str, Prediction]:

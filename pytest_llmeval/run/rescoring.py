@@ -83,13 +83,15 @@ def rescore(
         manifest = fill(folder, run, judged, now)
         report = report_of(folder, manifest, judged.outcome, root)
         problems = write_artifacts(folder, judged.outcome, report)
+        if problems:  # it asks nothing, so that there is nothing to go on with
+            raise RunError("; ".join(problems))  # noqa: TRY301
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
         if isinstance(error, OSError):
             raise RunError(f"the run's folder cannot be written: {error}") from error
         raise
     otherwise = judged_otherwise(origin.plan, judged.plan)
-    return Rescored(origin.id, folder, report, (*otherwise, *questions.left_out, *problems))
+    return Rescored(origin.id, folder, report, (*otherwise, *questions.left_out))
 
 
 def _judge(

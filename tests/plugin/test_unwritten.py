@@ -95,6 +95,7 @@ def test_a_full_disk_at_the_end_leaves_the_numbers_on_the_screen_and_a_run_to_go
         result.stdout.fnmatch_lines([each])
     result.stdout.fnmatch_lines(["llmeval: continue with --llm-resume *"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert ("report: " in result.stdout.str()) == (place != "report")
     assert project.manifest()["exit_reason"] != "finished"
     assert project.run(*RESUME).ret == 0
     assert project.manifest()["exit_reason"] == "finished"

@@ -301,6 +301,19 @@ def test_what_breaks_off_while_it_writes_leaves_no_half_made_run(
 # Other questions ----------------------------------------------------------------------------------
 
 
+def test_a_table_that_has_no_room_is_told_and_leaves_no_run_without_it(
+    asked: Workbench, again: Again, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    first = asked.run(suite(asked))
+    monkeypatch.setattr("pytest_llmeval.results.tables._write_scores", full)
+    with pytest.raises(RunError, match=r"per_item_scores.csv could not be written: No space left"):
+        again(first)
+    assert [path.name for path in (asked.root / "runs").iterdir() if path.is_dir()] == [first.name]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
