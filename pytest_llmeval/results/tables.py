@@ -37,19 +37,6 @@ Work = tuple[Path, Callable[[], object]]
 """A file, and what writes it."""
 
 
-def write_tables(
-    folder: RunFolder,
-    trials: Sequence[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
-    unneeded: Collection[str] = (),
-    hashes: Mapping[tuple[str, str], str] | None = None,
-) -> None:
-    """Write the tables of every condition; for the arguments see `tables_of`. Raises OSError."""
-    for _, write in tables_of(folder, trials, predictions, scores, unneeded, hashes):
-        write()
-
-
 def tables_of(
     folder: RunFolder,
     trials: Sequence[Trial],

@@ -31,7 +31,7 @@ from pytest_llmeval.results.journal import Journal, write_requests
 from pytest_llmeval.results.manifest import Manifest, read_manifest, write_manifest
 from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.plan import plan_hash, plan_of
-from pytest_llmeval.results.tables import write_tables
+from pytest_llmeval.results.tables import tables_of
 from pytest_llmeval.run import Options, Run, Selection, Settings
 
 MakeRun = Callable[[datetime], Path]
@@ -88,7 +88,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             ]
             write_requests(folder.requests(name), bodies)
         scores = {t.id: (SCORES[t.item.id],) for t in trials if t.item.id in SCORES}
-        write_tables(folder, trials, predictions, scores)
+        for _, write in tables_of(folder, trials, predictions, scores):
+            write()
         write_manifest(folder.path, _manifest(folder, trials, predictions, started))
         return folder.path
 

@@ -28,10 +28,15 @@ from pytest_llmeval.results.rows import (
 from pytest_llmeval.results.tables import (
     read_predictions,
     read_table,
-    write_tables,
+    tables_of,
 )
 
 NOW = datetime(2026, 11, 23, 4, 12, tzinfo=timezone.utc)
+
+
+def write_tables(*given: Any, **named: Any) -> None:
+    for _, write in tables_of(*given, **named):
+        write()
 
 
 @pytest.fixture
