@@ -131,12 +131,14 @@ class Redactor:
     """
 
     def __init__(self, known: Iterable[str] = (), *, thorough: bool = False):
-        self._known = _forms(known)
+        secrets = [secret for secret in known if len(secret) >= _SHORTEST]
+        self._known = _forms(secrets)
+        self._within = _forms_within(secrets)
         self._thorough = thorough
 
     def text(self, text: str) -> str:
         """The text with every secret replaced by `[redacted]`; twice changes nothing more."""
-        for form in self._known:
+        for form in itertools.chain(self._known, self._within):
             text = text.replace(form, REDACTED)
         text = _without(text, own_rules())
         if self._thorough:
@@ -301,13 +303,21 @@ def _is_random(value: str, least: float) -> bool:
     return bits >= least
 
 
-def _forms(secrets: Iterable[str]) -> list[str]:
+def _forms(secrets: Sequence[str]) -> list[str]:
     """The ways a secret may be written, the longest first, so that none is left cut in half."""
-    known = [secret for secret in secrets if len(secret) >= _SHORTEST]
-    forms = {form for s in known for form in (s, json.dumps(s)[1:-1], quote(s, safe=""))}
-    forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in known}
-    forms |= {form for s in known for form in _inside_base64(s.encode())}
-    return sorted(forms, key=lambda form: (-len(form), form))
+    forms = {form for s in secrets for form in (s, json.dumps(s)[1:-1], quote(s, safe=""))}
+    forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in secrets}
+    return sorted(forms, key=_longest_first)
+
+
+def _forms_within(secrets: Sequence[str]) -> list[str]:
+    """The same for secrets within base64 of a longer text."""
+    forms = {form for secret in secrets for form in _inside_base64(secret.encode())}
+    return sorted(forms, key=_longest_first)
+
+
+def _longest_first(form: str) -> tuple[int, str]:
+    return -len(form), form
 
 
 def _inside_base64(secret: bytes) -> Iterator[str]:

@@ -361,6 +361,10 @@ class _Plain:
     def __str__(self) -> str:
         return self.words
 
+    def toterminal(self, writer: Any) -> None:
+        """Write it as pytest writes its own, which is also how it knows that it can be sent on."""
+        writer.line(self.words)
+
 
 def _changed(longrepr: Any, change: Callable[[str], str]) -> Any:
     """A traceback with its words changed; the same object where there is nothing to change."""

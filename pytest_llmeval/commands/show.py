@@ -21,6 +21,7 @@ from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.rounding import likelihood_lines
 from pytest_llmeval.results.tables import read_predictions, read_table
 from pytest_llmeval.run.batch_build import BUILT
+from pytest_llmeval.run.batch_combine import UNBALANCED
 from pytest_llmeval.run.batch_folder import IN_PART
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import MODEL_SCORERS
@@ -110,7 +111,7 @@ def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
         chosen = [_by_now(folder.results(part.condition, part.number), part) for part in chosen]
         judging = [_by_now(folder.judge_results(part.condition), part) for part in judging]
     asks_itself = manifest.rescored_from is None and manifest.replayed_from is None
-    has_ended = manifest.exit_reason in {"finished", BUILT, IN_PART}
+    has_ended = manifest.exit_reason in {"finished", BUILT, IN_PART, UNBALANCED}
     if asks_itself and not has_ended and not is_being_written(run):
         ended = "it was killed" if manifest.exit_reason is None else "it was cut short"
         cut_short = [f"{ended}; go on: the same command with --llm-resume {manifest.id}"]

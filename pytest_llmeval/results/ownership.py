@@ -78,6 +78,8 @@ def is_being_written(run: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
+    except OSError:  # who may not write here cannot tell, and has only come to read
+        return False
     lock.release()
     return False
 

@@ -21,6 +21,8 @@ from pytest_llmeval.results.strays import NO_STRAYS, Strays
 
 COMBINED = "results_combined.jsonl"
 
+UNBALANCED = "combined, and in is not out"
+
 
 @dataclass(frozen=True, slots=True)
 class Combined:
@@ -108,7 +110,7 @@ def _finished(manifest: Manifest, combined: Combined, now: datetime) -> Manifest
         parts=combined.parts,
         models=tuple(sorted((*manifest.models, *unseen), key=lambda facts: facts.name)),
         finished=now.isoformat(),
-        exit_reason="finished" if combined.is_balanced else "combined, and in is not out",
+        exit_reason="finished" if combined.is_balanced else UNBALANCED,
     )
 
 

@@ -142,8 +142,8 @@ def conclude(ending: Ending) -> Ended:
         if not (ending.ledger.folder.reports / "report.html").is_file():
             report = replace(report, path="")  # so that nobody is sent there
     unwritten += _finish(ending, unwritten)
+    ending.ledger.give_up()  # before the archive: Windows reads no locked file
     not_archived = archive(ending.ledger.folder) if report is not None and options.archive else ""
-    ending.ledger.give_up()
     if report is not None and options.step_summary is not None:
         problem = add_step_summary(options.step_summary, report)
         if problem:

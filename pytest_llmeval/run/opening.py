@@ -99,7 +99,10 @@ def _open_new(
     if given is not None:
         manifest = given.mark(manifest)
     try:
-        ledger = _begun(settings, folder, parts, manifest, judged, given)
+        # A run is listed from its first file on, and can go on. Not so before it has the answers
+        # that it was given: others have them all. Nor where it is made to be asked by hand.
+        listed = given is None and place is None
+        ledger = _begun(settings, folder, parts, manifest, judged, given, listed=listed)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
@@ -116,20 +119,20 @@ def _begun(
     judged: Sequence[JudgeTrial],
     given: Given | None = None,
     before: Manifest | None = None,
+    *,
+    listed: bool = False,
 ) -> Ledger:
     """Take the folder, and write down what is asked; what is `given` is the run's own now.
 
-    `before` is the manifest that a run had which goes on.
+    `before` is the manifest that a run had which goes on; a new one that is `listed` has its own
+    before anything else.
     """
     part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
     journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
     try:
         sweep(folder.path)
-        if before is None:
-            # First of all: a run that is killed from here on is listed, and can go on.
+        if listed:
             write_manifest(folder.path, manifest, settings.redactor)
-        else:
-            remove_artifacts(folder)  # they are of fewer answers
         clean = cleaner_of(settings.config, settings.redactor)
         for prediction in given.known.values() if given else ():
             journal.append(clean(prediction))  # it may have been written where others hold
@@ -138,6 +141,8 @@ def _begun(
         ledger = Ledger(folder, journal, parts, manifest, known, second_wave, settings.redactor)
         ledger.write_what_is_asked(settings, before)
         ledger.begin(settings.options.root)
+        if before is not None:
+            remove_artifacts(folder)  # they are of fewer answers, and the manifest says so by now
     except BaseException:
         journal.close()
         raise

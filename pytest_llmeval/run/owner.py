@@ -163,7 +163,8 @@ class Run:
             self.warn(words)
         refuse_the_impossible(settings, trials)
         refuse_the_impossible_of_judges(settings, self._wave)
-        if settings.options.resume is None and not selection.fixtures:
+        options = settings.options
+        if options.resume is None and not options.dry_run and not selection.fixtures:
             asked = dict.fromkeys(trial.condition.model for trial in trials)
             refuse_if_none_can_start(settings.config, backings, asked)
         return backings
@@ -314,8 +315,9 @@ class Run:
         """
         if self._scheduler is None or self._ledger is None or self._ended:
             return
-        self._cut_short = self._ended = True
-        self._scheduler.stop()
+        self._cut_short = True
+        self._scheduler.stop()  # an interrupt in here leaves it to the next call
+        self._ended = True
         try:
             self._ledger.close(
                 self._everything(),
@@ -436,7 +438,7 @@ class Run:
 
     def _way_on(self, run: str) -> str:
         if self._replay is not None:
-            return "this is not all of the recording; play it again with the same command"
+            return "play the recording again with the same command"
         return f"continue with --llm-resume {run}, and else the same command"
 
     def _everything(self) -> dict[str, Prediction]:

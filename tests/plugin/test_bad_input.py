@@ -54,6 +54,10 @@ class TestConfig:
             assert f"models: {name}: {file}: there is no such file" in words
         assert "llmeval: nothing was sent" in words
 
+    def test_a_dry_run_does_without_the_models_files(self, project: Project) -> None:
+        project.config(models={"m": {"engine": "embedded", "gguf": "none.gguf"}})
+        assert project.run("--llm-dry-run").ret == 0
+
     def test_a_config_that_is_not_there_is_named_with_its_places_and_the_nearest_name(
         self, project: Project
     ) -> None:

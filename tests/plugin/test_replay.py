@@ -102,7 +102,7 @@ def test_last_is_no_run_that_is_still_being_asked(recorded: Project) -> None:
 
 def test_a_replay_that_was_cut_short_is_played_again_and_not_resumed(recorded: Project) -> None:
     result = recorded.run("--llm-set", "replay=last", "-x")
-    words = "this is not all of the recording; play it again with the same command"
+    words = "play the recording again with the same command"
     result.stdout.fnmatch_lines([f"llmeval: {words}"])
     result.stdout.no_fnmatch_line("*--llm-resume*")
 

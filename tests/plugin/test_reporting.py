@@ -380,5 +380,12 @@ def test_a_test_whose_traceback_had_to_be_changed_says_in_short_by_what_it_has_f
     tree = ET.parse(project.root / "junit.xml")
     told = {node.get("message") for node in tree.iter("failure")}
     assert told == {"ValueError: refused: [redacted]", r"ValueError: it said \x1b[31m"}
+    project.write(
+        "conftest.py",
+        "import json\n"
+        "def pytest_runtest_logreport(report):\n"
+        "    json.dumps(report._to_json())  # as plugins do that send reports on\n",
+    )
     in_lines = project.run("test_own.py", "--tb=line")
+    in_lines.assert_outcomes(failed=2)
     in_lines.stdout.fnmatch_lines(["*test_own.py:3: ValueError: refused: [[]redacted[]]"])

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.ownership import Ownership
 
 if TYPE_CHECKING:
+    from pytest_llmeval.records import Prediction
     from tests.plugin.conftest import Project
 
 TAKE_OVER = ("--llm-set", "resume.changed=take_over")
@@ -246,3 +248,19 @@ def test_answers_whose_secrets_were_taken_out_are_not_taken_over_as_if_they_were
     result = project.run("--llm-resume", "last", *TAKE_OVER)
     result.stdout.fnmatch_lines(["*takes over its answers to 0 of 1 trials*"])
     assert texts(project) == {"a": "sk-proj-abc123DEF456ghi"}
+
+
+def test_a_run_that_was_killed_while_it_took_answers_over_leaves_them_to_the_next(
+    half: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not all of them, and must not be taken for the run to go on with."""
+    seen = []
+
+    def look(run: Path) -> dict[str, Prediction]:
+        seen.append((run / "manifest.json").exists())
+        return read_run(run)
+
+    monkeypatch.setattr("pytest_llmeval.run.opening.read_run", look)
+    half.suite(items=[half.right("a"), half.wrong("b"), half.broken("c"), half.right("d")])
+    half.run("--llm-resume", "last", *TAKE_OVER)
+    assert seen == [False]

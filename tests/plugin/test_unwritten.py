@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,3 +153,23 @@ def test_an_archive_that_has_no_room_leaves_no_half_of_it(
     assert result.ret == 1
     result.stdout.fnmatch_lines([f"*{project.latest_run().name}.zip could not be written: *"])
     assert not list((project.root / "runs").glob("*.zip"))
+
+
+def test_what_refuses_to_go_on_takes_nothing_away(half: Project) -> None:
+    run = half.latest_run()
+    (journal_file, *_) = run.glob("m--plain/parts/*.results.jsonl")
+    with journal_file.open("a", encoding="utf-8") as handle:
+        handle.write("no prediction\n")
+    before = {path for path in run.rglob("*") if path.is_file()}
+    assert half.run(*RESUME).ret == 4
+    assert {path for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_an_archive_holds_nothing_of_the_runs_lock_but_its_name(project: Project) -> None:
+    """Windows reads no locked file, so that it is zipped when nobody writes the run any more."""
+    project.suite(items=[project.right("a")])
+    assert project.run("--llm-archive").ret == 0
+    with zipfile.ZipFile(f"{project.latest_run()}.zip") as zipped:
+        assert not [name for name in zipped.namelist() if name.endswith(".journal.owner")]
+        manifest = json.loads(zipped.read(f"{project.latest_run().name}/manifest.json"))
+    assert manifest["exit_reason"] == "finished"

@@ -360,3 +360,15 @@ def test_who_only_looks_whether_a_run_is_being_written_keeps_no_writer_out(
     timer.start()
     Ownership(folder.path).give_up()
     timer.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no folders that only some write")
+def test_who_may_not_write_a_run_can_look_at_it(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    Ownership(folder.path).give_up()
+    monkeypatch.setattr(FileLock, "_acquire", refuse)  # root may write everywhere
+    assert not is_being_written(folder.path)

@@ -20,6 +20,7 @@ from pytest_llmeval.run import Run, Selection, assembly, ending, owner
 from pytest_llmeval.run.managed import memory_of
 from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.running.lanes import Lane
+from pytest_llmeval.running.scheduler import Scheduler
 from tests.standins.nvml import Driver
 
 if TYPE_CHECKING:
@@ -224,3 +225,23 @@ def test_an_interrupt_while_the_run_concludes_is_told_and_the_run_can_be_continu
     bench.run(bench.root / "suites" / "sums.yaml", resume=folder.name)
     require_tables(folder)
     assert read_manifest(folder).exit_reason == "finished"
+
+
+def test_an_interrupt_while_servers_end_leaves_the_end_to_the_next_call(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = bench.settings()
+    run = Run(settings, print)
+    run.begin(Selection(bench.trials(settings, bench.suite())))
+
+    def interrupt(_: Scheduler) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scheduler, "stop", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.abort()
+    run.abort()
+    folder = Path(run.describe(None)["folder"])
+    assert read_manifest(folder).exit_reason == "interrupted"
+    assert not is_being_written(folder)
