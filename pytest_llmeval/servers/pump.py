@@ -31,11 +31,11 @@ LONGEST_LINE = 2**16
 RETRY_SECONDS = 1.0
 """How often to try to tell a loss while the server is silent."""
 
-DRAIN_SECONDS = 0.2
+DRAIN_SECONDS = 0.5
 """How long to wait for the end of a pipe whose server is gone: what got away from a wrapper may
 hold it open for ever."""
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
 """How long the disk gets for what it is behind with."""
 
 NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -241,7 +241,7 @@ class Pump:
         self._writer = _start_thread(_write_out, self._backlog, log, pieces)
 
     def finish(self) -> None:
-        """See to it that the log is whole, now that the server is gone; takes a second at most."""
+        """See to it that the log is whole, now that the server is gone; takes 1.5 s at most."""
         self._drainer.join(DRAIN_SECONDS)
         self._backlog.end()
         self._writer.join(FLUSH_SECONDS)

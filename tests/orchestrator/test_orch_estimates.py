@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ def test_weights_and_cache_are_within_a_tenth_of_what_llama_server_logs(
     server = Server(spec, lambda url, key: fetch(url, 5, key).answer())
     try:
         server.start()
-        use = read_use(spec.log_path.read_text(encoding="utf-8").splitlines())
+        while "listening" not in (log := spec.log_path.read_text(encoding="utf-8")):
+            time.sleep(0.05)  # the guard writes it a moment later
+        use = read_use(log.splitlines())
     finally:
         server.stop(0)
     assert sum(use.weights.values()) * MIB == pytest.approx(need.weights.ram, rel=0.1)

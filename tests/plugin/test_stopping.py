@@ -78,9 +78,9 @@ def test_an_interrupt_after_the_last_test_says_how_to_continue_and_does(project:
     project.suite("arithmetic", [project.right(name) for name in "abc"])
     project.write(
         "conftest.py",
-        "from pytest_llmeval.run import owner\n"
+        "from pytest_llmeval.run import ending\n"
         "def interrupt(*_): raise KeyboardInterrupt\n"
-        "owner.worth_of = interrupt\n",
+        "ending.worth_of = interrupt\n",
     )
     process = project.spawn()  # a process of its own, which may be interrupted
     output, _ = process.communicate()
