@@ -25,9 +25,10 @@ from pytest_llmeval.redaction import PLAIN
 LOCK = ".journal.lock"
 OWNER = ".journal.owner"
 
-PATIENCE = 0.5
-"""Seconds that who wants to write waits for the lock: who only looks whether a run is being written
-holds it for a moment.
+PATIENCE = 2.0
+"""Seconds that who wants to write waits for the lock. Who only looks whether a run is being written
+holds it for a moment. And that of a killed process may outlive it: what it was just starting has
+all its files open until it has become a program of its own.
 """
 
 _LONGEST_COMMAND = 120
@@ -69,13 +70,13 @@ class Ownership:
             self._lock.release()
 
 
-def is_being_written(run: Path) -> bool:
-    """Somebody holds this run's lock right now."""
+def is_being_written(run: Path, patience: float = 0.0) -> bool:
+    """Somebody holds this run's lock right now, and for so many seconds."""
     if not (run / LOCK).exists():
         return False
-    lock = FileLock(run / LOCK, timeout=0, thread_local=False)
+    lock = FileLock(run / LOCK, timeout=patience, thread_local=False)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.02)
     except Timeout:
         return True
     except OSError:  # who may not write here cannot tell, and has only come to read

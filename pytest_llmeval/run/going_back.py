@@ -10,7 +10,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import JudgeTrial, Prediction, Trial
 from pytest_llmeval.results.folder import find_run, list_runs
 from pytest_llmeval.results.manifest import Manifest, read_manifest
-from pytest_llmeval.results.ownership import is_being_written
+from pytest_llmeval.results.ownership import PATIENCE, is_being_written
 from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.resume import check_resumable
 from pytest_llmeval.run.settings import Options
@@ -90,7 +90,7 @@ def _look_at(path: Path, wanted: Wanted) -> Earlier | str:
     except RunError as error:
         return str(error)
     never = _never(manifest, wanted)
-    if never is None and is_being_written(path):
+    if never is None and is_being_written(path, PATIENCE):
         never = f"the run {manifest.id} is being written by another process"
     if never is not None:
         return never

@@ -29,7 +29,7 @@ from pytest_llmeval.results.journal import (
     write_requests,
 )
 from pytest_llmeval.results.lines import prediction_to_line
-from pytest_llmeval.results.ownership import LOCK, OWNER, Ownership, is_being_written
+from pytest_llmeval.results.ownership import LOCK, OWNER, PATIENCE, Ownership, is_being_written
 
 NOW = datetime(2026, 11, 23, 4, 12, 59, tzinfo=timezone.utc)
 
@@ -372,3 +372,19 @@ def test_who_may_not_write_a_run_can_look_at_it(
     Ownership(folder.path).give_up()
     monkeypatch.setattr(FileLock, "_acquire", refuse)  # root may write everywhere
     assert not is_being_written(folder.path)
+
+
+def test_the_lock_of_a_killed_process_is_waited_for_until_what_it_was_starting_lets_go(
+    folder: RunFolder,
+) -> None:
+    """A child has its parent's files open until it becomes another program."""
+    for take in (
+        lambda: not is_being_written(folder.path, PATIENCE),
+        lambda: Ownership(folder.path),
+    ):
+        child = FileLock(folder.path / LOCK, thread_local=False)
+        child.acquire()
+        timer = threading.Timer(0.7, child.release)
+        timer.start()
+        assert take()
+        timer.join()
