@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.folder import SIGNIFICANCE
 from pytest_llmeval.results.manifest import read_manifest
 from pytest_llmeval.results.significance import read_significance
 from pytest_llmeval.results.tables import read_table
@@ -68,7 +69,7 @@ def pairs_of(run: Path) -> list[Pair]:
         told = _told(run, data)
         found = [_pair(row, told) for row in data["comparisons"] if row["items"] > 1]
     except (KeyError, TypeError) as error:
-        raise RunError(f"{run / 'significance.json'}: is none of ours: {error!r}") from error
+        raise RunError(f"{run / SIGNIFICANCE}: is none of ours: {error!r}") from error
     if not found:
         raise RunError(
             f"the run {run.name} has no pairs to plan by: that takes two conditions (models, "

@@ -202,3 +202,9 @@ class Scored:
 
 Settled = Prediction | Scored | Unneeded
 """How a trial ends for whoever waits for it."""
+
+Predictions = Mapping[str, Prediction]
+"""What came back of each trial, by trial id."""
+
+Scores = Mapping[str, tuple[Score, ...]]
+"""How each trial was judged, by trial id."""

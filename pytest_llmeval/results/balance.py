@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction
+from pytest_llmeval.records import Prediction, Predictions
 from pytest_llmeval.results.lines import prediction_from_line
 from pytest_llmeval.results.strays import Strays, strays
 
@@ -27,7 +27,7 @@ class Balance:
     """
 
     asked: tuple[str, ...]
-    outcomes: Mapping[str, Prediction]
+    outcomes: Predictions
     odd: Strays
 
     def of(self, some: Sequence[str]) -> list[Prediction]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_llmeval.atomic import plain, replacing
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction
+from pytest_llmeval.records import Prediction, Predictions
 from pytest_llmeval.results.folder import MANIFEST, find_run, list_runs
 from pytest_llmeval.results.journal import read_requests, read_run
 from pytest_llmeval.results.lines import prediction_from_line, prediction_to_line
@@ -42,7 +42,7 @@ class Recording:
     place: Path
     models: tuple[ModelFacts, ...]
     rotation: tuple[tuple[str, ...], ...]
-    predictions: Mapping[str, Prediction]
+    predictions: Predictions
     questions: Mapping[str, str]
 
 
@@ -182,7 +182,7 @@ def _broken(path: Path, number: int, why: str) -> RunError:
     )
 
 
-def _recorded(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+def _recorded(predictions: Predictions) -> dict[str, Prediction]:
     """The same, saying of every answer that it was recorded."""
     return {
         trial_id: prediction

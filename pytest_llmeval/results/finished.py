@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.folder import ENVIRONMENT
 from pytest_llmeval.results.journal import read_requests
 from pytest_llmeval.results.manifest import Manifest, lacking, read_manifest
 from pytest_llmeval.results.plan import AskedPlan, SuitePlan
@@ -173,7 +174,7 @@ def _question(body: Mapping[str, Any]) -> str:
 def _read_environment(run: Path) -> dict[str, Any]:
     """Read environment.json; empty where it is missing or is none."""
     try:
-        found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+        found = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -18,12 +18,16 @@ from pytest_llmeval.errors import RunError
 MANIFEST = "manifest.json"
 """The file that makes a folder a run."""
 
+ENVIRONMENT = "environment.json"
+SIGNIFICANCE = "significance.json"
+COSTS = "costs.json"
+
 _ID = re.compile(r"(\d{4}-\d{2}-\d{2}-\d{4})(?:-(\d+))?")
 _ID_FORMAT = "%Y-%m-%d-%H%M"
 _SLUG_LENGTH = 80
 _TAKEN = frozenset(
     {"con", "prn", "aux", "nul"}
-    | {MANIFEST, "environment.json", "significance.json", "costs.json", "reports", "logs"}
+    | {MANIFEST, ENVIRONMENT, SIGNIFICANCE, COSTS, "reports", "logs"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
 """What no condition's folder may be called: Windows' device names, with any ending, and ours."""
@@ -84,8 +88,33 @@ class RunFolder:
 
     @property
     def reports(self) -> Path:
-        """The folder of `report.md` and `report.html`."""
+        """The folder of both reports."""
         return self.path / "reports"
+
+    @property
+    def markdown_report(self) -> Path:
+        """The report for a terminal, a pull request or a language model."""
+        return self.reports / "report.md"
+
+    @property
+    def html_report(self) -> Path:
+        """The report for a browser, on a phone, too."""
+        return self.reports / "report.html"
+
+    @property
+    def environment(self) -> Path:
+        """What the run was made on."""
+        return self.path / ENVIRONMENT
+
+    @property
+    def significance(self) -> Path:
+        """Metrics, comparisons and gates in numbers."""
+        return self.path / SIGNIFICANCE
+
+    @property
+    def costs(self) -> Path:
+        """What the run took."""
+        return self.path / COSTS
 
     def condition(self, name: str) -> Path:
         """The folder of one condition."""

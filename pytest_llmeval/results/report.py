@@ -17,7 +17,9 @@ from pytest_llmeval.records import (
     Metric,
     Outcome,
     Prediction,
+    Predictions,
     Score,
+    Scores,
     Trial,
 )
 from pytest_llmeval.results.manifest import ModelFacts, moment
@@ -212,9 +214,7 @@ class RunReport:
 
 
 def condition_figures(
-    trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    slots_busy: Mapping[str, float] | None = None,
+    trials: Iterable[Trial], predictions: Predictions, slots_busy: Mapping[str, float] | None = None
 ) -> tuple[ConditionFigures, ...]:
     """Sum up tokens and time for each suite and condition, in the order of the trials.
 
@@ -279,8 +279,8 @@ def end_of(prediction: Prediction) -> float:
 
 def select_examples(
     trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
+    predictions: Predictions,
+    scores: Scores,
     prompt_of: Callable[[Trial], Sequence[Message]],
     limit: int = EXAMPLES,
 ) -> tuple[Example, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_llmeval.atomic import plain, write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import Comparison, Corpus, Doubt, GateResult, Metric
+from pytest_llmeval.results.folder import SIGNIFICANCE
 from pytest_llmeval.results.manifest import lacking
 from pytest_llmeval.results.report import StoppedSuite
 
@@ -59,7 +60,7 @@ def write_significance(  # noqa: PLR0913 - a part of the file each
 
 def read_significance(run: Path) -> dict[str, Any]:
     """Read a run's significance.json. Raises `RunError` when it is missing, broken or too new."""
-    path = run / "significance.json"
+    path = run / SIGNIFICANCE
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if int(data["schema"]) > SCHEMA:
@@ -68,7 +69,7 @@ def read_significance(run: Path) -> dict[str, Any]:
                 f"to {SCHEMA}); upgrade pytest-llmeval-local to read it"
             )
     except FileNotFoundError:
-        raise lacking(run, "significance.json") from None
+        raise lacking(run, SIGNIFICANCE) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     return data

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pytest_llmeval.atomic import replacing, replacing_text
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, Score, Trial
+from pytest_llmeval.records import Predictions, Scores, Trial
 from pytest_llmeval.results.cells import harmless, original
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import prediction_to_line
@@ -40,8 +40,8 @@ Work = tuple[Path, Callable[[], object]]
 def tables_of(
     folder: RunFolder,
     trials: Sequence[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
+    predictions: Predictions,
+    scores: Scores,
     unneeded: Collection[str] = (),
     hashes: Mapping[tuple[str, str], str] | None = None,
 ) -> Iterator[Work]:
@@ -65,8 +65,8 @@ def tables_of(
 def _write_predictions(
     path: Path,
     trials: Sequence[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
+    predictions: Predictions,
+    scores: Scores,
     unneeded: Collection[str],
 ) -> None:
     with replacing_text(path) as handle:
@@ -80,10 +80,7 @@ def _write_predictions(
 
 
 def _write_scores(
-    path: Path,
-    trials: Sequence[Trial],
-    scores: Mapping[str, Sequence[Score]],
-    hashes: Mapping[tuple[str, str], str],
+    path: Path, trials: Sequence[Trial], scores: Scores, hashes: Mapping[tuple[str, str], str]
 ) -> None:
     with replacing_text(path) as handle:
         writer = _writer(handle)
@@ -94,9 +91,7 @@ def _write_scores(
             writer.writerows(map(_cells, rows))
 
 
-def _write_combined(
-    path: Path, trials: Sequence[Trial], predictions: Mapping[str, Prediction]
-) -> None:
+def _write_combined(path: Path, trials: Sequence[Trial], predictions: Predictions) -> None:
     with replacing(path) as handle:
         for trial in trials:
             if trial.id in predictions:

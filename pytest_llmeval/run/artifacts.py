@@ -14,7 +14,7 @@ from pytest_llmeval.atomic import write_text
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.inputs.datasets import item_hash
 from pytest_llmeval.inputs.prompts import render
-from pytest_llmeval.records import GateResult, Message, Prediction, Score, Trial
+from pytest_llmeval.records import GateResult, Message, Prediction, Predictions, Scores, Trial
 from pytest_llmeval.results.costs import Prices, write_costs
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.html import html_report
@@ -37,8 +37,6 @@ from pytest_llmeval.run.conclusion import Worth, has_failed, slots_busy
 from pytest_llmeval.run.corpora import corpora_of
 from pytest_llmeval.statistics.comparisons import SEED
 
-COSTS = "costs.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -51,8 +49,8 @@ class Outcome:
     """
 
     trials: Sequence[Trial]
-    predictions: Mapping[str, Prediction]
-    scores: Mapping[str, Sequence[Score]]
+    predictions: Predictions
+    scores: Scores
     worth: Worth
     gates: tuple[GateResult, ...]
     seconds: float
@@ -71,7 +69,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         id=folder.id,
         started=manifest.started,
         seconds=outcome.seconds,
-        path=_shown_path(root, folder.reports / "report.html"),
+        path=_shown_path(root, folder.html_report),
         plan=manifest.plan,
         models=manifest.models,
         versions=manifest.versions,
@@ -144,7 +142,6 @@ def write_artifacts(
     must not cost the others. `questions` are files with what judges were asked, and what writes
     them.
     """
-    significance = folder.path / "significance.json"
     works: tuple[Work, ...] = (
         *questions,
         *tables_of(
@@ -155,8 +152,8 @@ def write_artifacts(
             outcome.unneeded,
             _item_hashes(outcome.trials),
         ),
-        (folder.path / COSTS, lambda: _write_costs(folder, outcome, report)),
-        (significance, lambda: _write_significance(significance, folder.id, outcome, report)),
+        (folder.costs, lambda: _write_costs(folder, outcome, report)),
+        (folder.significance, lambda: _write_significance(folder, outcome, report)),
         *(
             (path, partial(_write_report, path, words, report))
             for path, words in _reports(folder).items()
@@ -184,7 +181,7 @@ def remove_artifacts(folder: RunFolder) -> None:
 
     What cannot be deleted, because a program has it open, is replaced in the end.
     """
-    made = [folder.path / COSTS, folder.path / "significance.json", *_reports(folder)]
+    made = [folder.costs, folder.significance, *_reports(folder)]
     made += [place / name for place in folder.path.iterdir() for name in TABLES if place.is_dir()]
     for path in made:
         with contextlib.suppress(OSError):
@@ -201,8 +198,8 @@ def _problems(works: Iterable[Work]) -> Iterator[str]:
 
 def _reports(folder: RunFolder) -> dict[Path, Callable[[RunReport], str]]:
     return {
-        folder.reports / "report.md": markdown_report,
-        folder.reports / "report.html": html_report,
+        folder.markdown_report: markdown_report,
+        folder.html_report: html_report,
     }
 
 
@@ -210,11 +207,11 @@ def _write_report(path: Path, words: Callable[[RunReport], str], report: RunRepo
     write_text(path, words(report))
 
 
-def _write_significance(path: Path, run: str, outcome: Outcome, report: RunReport) -> None:
+def _write_significance(folder: RunFolder, outcome: Outcome, report: RunReport) -> None:
     worth = outcome.worth
     write_significance(
-        path,
-        run,
+        folder.significance,
+        folder.id,
         worth.metrics,
         worth.comparisons,
         outcome.gates,
@@ -234,7 +231,7 @@ def prices_of(config: Config) -> dict[str, Prices]:
 def _write_costs(folder: RunFolder, outcome: Outcome, report: RunReport) -> None:
     models = {trial.condition.name: trial.condition.model for trial in outcome.trials}
     write_costs(
-        folder.path / COSTS,
+        folder.costs,
         report.figures,
         prices={
             condition: outcome.prices[model]

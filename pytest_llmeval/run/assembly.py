@@ -14,7 +14,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.inputs.paths import cache_folder
 from pytest_llmeval.machine.environment import computing_cores
 from pytest_llmeval.machine.memory import Memory, free_now
-from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Predictions, Request, Trial
 from pytest_llmeval.run.backing import backing_of, fake_backing, in_flight
 from pytest_llmeval.run.batch_lanes import AT_ONCE, Asking, batch_lane
 from pytest_llmeval.run.caching import AnswerCache, Through, ask_anew, through_cache
@@ -42,7 +42,7 @@ from pytest_llmeval.servers.made_of import files_named
 
 AnyLane = Lane | BatchLane
 
-Answers = Callable[[], Mapping[str, Prediction]]
+Answers = Callable[[], Predictions]
 """All predictions that count by now, of both waves."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_llmeval.engines.batch import BatchEngine, BatchResults, BatchStatus
 from pytest_llmeval.errors import EngineError, JobGone, ResultMissing, Unsupported
-from pytest_llmeval.records import Answer, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, Predictions, Request, Trial
 from pytest_llmeval.results.jobs import BatchJob, read_jobs, write_jobs
 from pytest_llmeval.results.strays import Strays
 from pytest_llmeval.run.honesty import refuse_dishonest
@@ -91,7 +91,7 @@ class JobBook:
 
 
 def split_by_job(
-    jobs: Sequence[BatchJob], trials: Sequence[Trial], known: Mapping[str, Prediction]
+    jobs: Sequence[BatchJob], trials: Sequence[Trial], known: Predictions
 ) -> tuple[list[Trial], list[Trial]]:
     """Which of the trials left the newest job still asks, and which need a new one.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_llmeval.errors import ConfigError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import Prediction, Predictions, Trial
 from pytest_llmeval.results.parts import PartFacts, count_part
 from pytest_llmeval.results.results_file import ResultsFile, results_path
 from pytest_llmeval.run.assembly import (
@@ -123,7 +123,7 @@ def _tell_of(say: Callable[[str], None]) -> Callable[[LiveModel, ModelConfig], N
     return tell
 
 
-def _facts(work: FileWork, outcomes: Mapping[str, Prediction]) -> PartFacts:
+def _facts(work: FileWork, outcomes: Predictions) -> PartFacts:
     asked = [work.custom_ids[trial.id] for trial in work.trials]
     part = PartFacts(work.path.name, 1, len(asked), "completed")
     return count_part(part, [outcomes[id_] for id_ in asked if id_ in outcomes])

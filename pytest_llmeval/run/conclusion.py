@@ -14,7 +14,9 @@ from pytest_llmeval.records import (
     Interval,
     Metric,
     Prediction,
+    Predictions,
     Score,
+    Scores,
     Sensitivity,
     Suite,
     Trial,
@@ -89,9 +91,7 @@ class FailureCount:
         )
 
 
-def count_failures(
-    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]], at_most: float
-) -> FailureCount:
+def count_failures(predictions: Predictions, scores: Scores, at_most: float) -> FailureCount:
     """Count the trials without an outcome, be it for their request or for the headline scorer."""
     reasons = [
         f"{trial_id}: {_why_failed(prediction, scores.get(trial_id, ()))}"
@@ -106,9 +106,7 @@ def has_failed(prediction: Prediction, scores: Sequence[Score]) -> bool:
     return prediction.failure is not None or (bool(scores) and scores[0].outcome == "failure")
 
 
-def judge_failure_words(
-    predictions: Mapping[str, Prediction], scores: Mapping[str, Sequence[Score]]
-) -> str:
+def judge_failure_words(predictions: Predictions, scores: Scores) -> str:
     """How many answers have no headline score because nobody could judge them; "" for none."""
     answered = [id_ for id_, found in predictions.items() if found.answer is not None]
     failed = [
@@ -131,11 +129,7 @@ def _why_failed(prediction: Prediction, scores: Sequence[Score]) -> str:
     return "".join(scores[0].stages[-1:]) or scores[0].reason
 
 
-def worth_of(
-    trials: Sequence[Trial],
-    scores: Mapping[str, Sequence[Score]],
-    stopping: Collection[str] = (),
-) -> Worth:
+def worth_of(trials: Sequence[Trial], scores: Scores, stopping: Collection[str] = ()) -> Worth:
     """Measure every condition and compare every pair; `scores` go by trial id.
 
     A trial without scores was planned and not judged: it makes its metric incomplete. `stopping`
@@ -194,9 +188,7 @@ def slots_busy(predictions: Iterable[Prediction], slots: int) -> float | None:
     return min(1.0, sum(known) / 1000 / (slots * seconds))
 
 
-def _cells(
-    trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]], stopping: Collection[str]
-) -> Iterator[Cell]:
+def _cells(trials: Sequence[Trial], scores: Scores, stopping: Collection[str]) -> Iterator[Cell]:
     for (suite, condition), group in _by_suite(item_by_item(trials)).items():
         stop = group[0].suite.stop if suite in stopping else None
         columns: dict[str, list[ItemScore]] = {spec.name: [] for spec in group[0].suite.scorers}

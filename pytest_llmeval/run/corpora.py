@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from pytest_llmeval.records import Corpus, Prediction, Trial
+from pytest_llmeval.records import Corpus, Prediction, Predictions, Trial
 from pytest_llmeval.scoring.likelihood import measured_text
 from pytest_llmeval.statistics.corpus import TextMeasure, measure_corpus
 
@@ -12,9 +12,7 @@ from pytest_llmeval.statistics.corpus import TextMeasure, measure_corpus
 OF_TEXTS = frozenset(("token_likelihood", "byte_likelihood"))
 
 
-def corpora_of(
-    trials: Iterable[Trial], predictions: Mapping[str, Prediction]
-) -> tuple[Corpus, ...]:
+def corpora_of(trials: Iterable[Trial], predictions: Predictions) -> tuple[Corpus, ...]:
     """Measure the texts of every suite and condition, in the order of the trials.
 
     A text that was not asked, or failed, is left out; the metric beside it counts such.

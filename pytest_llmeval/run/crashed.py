@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pytest_llmeval.records import Prediction, Score, Trial
+from pytest_llmeval.records import Predictions, Score, Trial
 
 #: Why a trial has no outcome but a failure whose test ended workers.
 CRASHED = "crashed"
@@ -17,7 +17,7 @@ def crash_scores(trial: Trial, words: str) -> tuple[Score, ...]:
 
 
 def scores_of_crashed(
-    trials: Iterable[Trial], predictions: Mapping[str, Prediction], crashed: Mapping[str, str]
+    trials: Iterable[Trial], predictions: Predictions, crashed: Mapping[str, str]
 ) -> dict[str, tuple[Score, ...]]:
     """The scores of those trials that have an answer, by trial id; `crashed` are their words."""
     found = {}

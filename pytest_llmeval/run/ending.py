@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from functools import cached_property, partial
 
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.records import GateResult, Prediction, Score, Trial
+from pytest_llmeval.records import GateResult, Prediction, Predictions, Score, Scores, Trial
 from pytest_llmeval.results.folder import MANIFEST
 from pytest_llmeval.results.journal import write_requests
 from pytest_llmeval.results.report import RunReport
@@ -42,9 +42,6 @@ from pytest_llmeval.run.validity import doubts_of, explained
 from pytest_llmeval.run.verdicts import Grounds, decide_all, in_order
 from pytest_llmeval.running.stopping import Stopping
 
-Scores = Mapping[str, tuple[Score, ...]]
-"""Scores by trial id."""
-
 
 @dataclass(frozen=True)
 class Ending:
@@ -62,7 +59,7 @@ class Ending:
     models: Mapping[str, LiveModel]
     wave: SecondWave
     stopping: Stopping
-    everything: Mapping[str, Prediction]
+    everything: Predictions
     told: Scores
     crashed: Mapping[str, str]
     warned: Sequence[str]
@@ -139,7 +136,7 @@ def conclude(ending: Ending) -> Ended:
         outcome = _outcome(ending, scores, worth, in_order(gates))
         report = report_of(ending.ledger.folder, ending.ledger.manifest, outcome, options.root)
         unwritten += write_artifacts(ending.ledger.folder, outcome, report, _questions(ending))
-        if not (ending.ledger.folder.reports / "report.html").is_file():
+        if not ending.ledger.folder.html_report.is_file():
             report = replace(report, path="")  # so that nobody is sent there
     unwritten += _finish(ending, unwritten)
     ending.ledger.give_up()  # before the archive: Windows reads no locked file

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import JudgeTrial, Predictions, Trial
 from pytest_llmeval.results.folder import find_run, list_runs
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.ownership import PATIENCE, is_being_written
@@ -156,10 +156,7 @@ def _none_found(base: Path, reasons: Sequence[str], way_out: str) -> str:
 
 
 def found_words(
-    earlier: Earlier,
-    trials: Sequence[Trial],
-    judged: Sequence[JudgeTrial],
-    known: Mapping[str, Prediction],
+    earlier: Earlier, trials: Sequence[Trial], judged: Sequence[JudgeTrial], known: Predictions
 ) -> str:
     """What was found of a run that goes on, in a line, and which newer ones were passed over.
 

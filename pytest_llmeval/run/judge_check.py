@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pytest_llmeval.records import (
     Item,
     Message,
     Prediction,
+    Predictions,
     Sampling,
     ScorerSpec,
     Suite,
@@ -149,7 +150,7 @@ def _ask(
     settings: Settings,
     live: LiveModel,
     wave: SecondWave,
-    known: Mapping[str, Prediction],
+    known: Predictions,
     say: Callable[[str], None],
 ) -> dict[str, Prediction]:
     say(f"{live.name} judges: {len(wave.trials)} questions")
@@ -172,7 +173,7 @@ def _report(
     digest: str | None,
     trials: Sequence[Trial],
     wave: SecondWave,
-    predictions: Mapping[str, Prediction],
+    predictions: Predictions,
 ) -> JudgeReport:
     by_id = {(t.suite.name, t.item.id): t for t in trials if t.condition.name == _ONE}
 

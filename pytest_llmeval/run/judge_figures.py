@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_llmeval.records import Answer, JudgeTrial, Score
+from pytest_llmeval.records import Answer, JudgeTrial, Predictions, Scores
 from pytest_llmeval.results.report import JudgeFigures, seconds_under_way
 from pytest_llmeval.run.conclusion import slots_busy
-from pytest_llmeval.run.second_wave import Predictions, SecondWave
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.scoring.pairwise import Pairwise
 from pytest_llmeval.scoring.second_wave import JUDGE
 from pytest_llmeval.statistics.agreement import PositionConsistency, position_consistency
 from pytest_llmeval.statistics.metrics import interval_of
-
-Scores = Mapping[str, Sequence[Score]]
 
 
 def judge_figures(
@@ -30,10 +28,7 @@ def judge_figures(
 
 
 def _figures(
-    wave: SecondWave,
-    predictions: Predictions,
-    scores: Scores,
-    busy: Mapping[str, float | None],
+    wave: SecondWave, predictions: Predictions, scores: Scores, busy: Mapping[str, float | None]
 ) -> Iterator[JudgeFigures]:
     groups: dict[tuple[str, str], list[list[JudgeTrial]]] = {}
     for trials in wave.by_answer():

@@ -11,7 +11,7 @@ from pytest_llmeval.engines.embeddings import embeddings_body
 from pytest_llmeval.engines.engine import refuse_embedding, refuse_request
 from pytest_llmeval.errors import ConfigError, EngineError, Unsupported
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
+from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Predictions, Request, Trial
 from pytest_llmeval.run.backing import in_flight
 from pytest_llmeval.run.caching import AnswerCache, through_cache
 from pytest_llmeval.run.embedding import BATCH, Cosines
@@ -19,7 +19,7 @@ from pytest_llmeval.run.honesty import refuse_dishonest
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.preflight import JudgesGatekeeper
 from pytest_llmeval.run.requests import body_of
-from pytest_llmeval.run.second_wave import Predictions, SecondWave
+from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.lanes import Lane
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
-from pytest_llmeval.records import Doubt, Prediction, Trial
+from pytest_llmeval.records import Doubt, Prediction, Predictions, Trial
 from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -50,7 +50,7 @@ class Ledger:
         journal: Journal,
         parts: Sequence[Part],
         manifest: Manifest,
-        known: Mapping[str, Prediction],
+        known: Predictions,
         second_wave: Sequence[Part] = (),
         redactor: Redactor = PLAIN,
     ):
@@ -101,7 +101,7 @@ class Ledger:
         `changes` are to other fields of the manifest.
         """
         about = self._redactor.data(describe_environment(root))
-        write_json(self.folder.path / "environment.json", about)
+        write_json(self.folder.environment, about)
         self._manifest.write(
             parts=self._progress.facts,
             second_wave=self._judging.facts,
@@ -163,7 +163,7 @@ class Ledger:
         self._manifest.write(stopping=tuple(sorted(suites)))
 
     def predictions_by_part(
-        self, predictions: Mapping[str, Prediction]
+        self, predictions: Predictions
     ) -> dict[tuple[str, int], list[Prediction]]:
         """The predictions of each part, by its condition and number."""
         return {
@@ -175,7 +175,7 @@ class Ledger:
 
     def settle(
         self,
-        predictions: Mapping[str, Prediction],
+        predictions: Predictions,
         *,
         ended: bool,
         warnings: Iterable[str] = (),
@@ -223,11 +223,7 @@ class Ledger:
             self._journal.close()
 
     def close(
-        self,
-        predictions: Mapping[str, Prediction],
-        now: datetime,
-        reason: str,
-        unneeded: Collection[str] = (),
+        self, predictions: Predictions, now: datetime, reason: str, unneeded: Collection[str] = ()
     ) -> None:
         """Settle, finish and give up in one, where nothing is made of the answers."""
         try:
@@ -244,12 +240,7 @@ class Ledger:
         return [f"the disk did not confirm all answers at once ({why}): it may have lost some"]
 
     def _settled(
-        self,
-        part: Part,
-        predictions: Mapping[str, Prediction],
-        unneeded: Collection[str],
-        *,
-        ended: bool,
+        self, part: Part, predictions: Predictions, unneeded: Collection[str], *, ended: bool
     ) -> PartFacts:
         out = [predictions[trial.id] for trial in part.trials if trial.id in predictions]
         absent = [trial.id for trial in part.trials if trial.id not in predictions]

@@ -18,10 +18,11 @@ from pytest_llmeval.records import (
     Doubt,
     DoubtKind,
     Item,
-    Prediction,
+    Predictions,
     Request,
     Score,
     ScorerSpec,
+    Scores,
     Trial,
 )
 from pytest_llmeval.run.honesty import words_in
@@ -124,8 +125,8 @@ class Group:
     """
 
     trials: Sequence[Trial]
-    predictions: Mapping[str, Prediction]
-    scores: Mapping[str, Sequence[Score]]
+    predictions: Predictions
+    scores: Scores
     judged: Sequence[Judged]
     firsts: Sequence[Judged]
 

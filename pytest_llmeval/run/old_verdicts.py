@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError, ScorerError
-from pytest_llmeval.records import JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import JudgeTrial, Prediction, Predictions, Trial
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.manifest import Manifest
 from pytest_llmeval.results.parts import PartFacts, settle_part
@@ -23,7 +23,7 @@ class OldVerdicts:
     """
 
     wave: SecondWave
-    predictions: Mapping[str, Prediction]
+    predictions: Predictions
 
     @property
     def replies(self) -> list[Prediction]:
@@ -49,7 +49,7 @@ class OldVerdicts:
 
 
 def old_verdicts(
-    origin: Manifest, trials: Sequence[Trial], known: Mapping[str, Prediction], bench: Bench
+    origin: Manifest, trials: Sequence[Trial], known: Predictions, bench: Bench
 ) -> OldVerdicts:
     """Take the verdicts of a run for those of its suites as they are now; no model is asked.
 

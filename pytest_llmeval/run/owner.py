@@ -13,7 +13,15 @@ from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Answer, GateResult, Prediction, Request, Score, Settled
+from pytest_llmeval.records import (
+    Answer,
+    GateResult,
+    Prediction,
+    Predictions,
+    Request,
+    Score,
+    Settled,
+)
 from pytest_llmeval.results.report import end_of
 from pytest_llmeval.results.terminal import summary_lines
 from pytest_llmeval.run.assembly import (
@@ -187,7 +195,7 @@ class Run:
         self,
         selection: Selection,
         ledger: Ledger,
-        turns: Callable[[Callable[[], Mapping[str, Prediction]]], Sequence[Sequence[AnyLane]]],
+        turns: Callable[[Callable[[], Predictions]], Sequence[Sequence[AnyLane]]],
         is_kept: Callable[[Prediction], bool],
     ) -> None:
         """Start sending. `turns` makes the models' lanes, given what tells all predictions by now;
@@ -211,7 +219,7 @@ class Run:
             self._watch = Watch(ledger.folder.path, self._scheduler.seconds, self.warn)
         self._scheduler.start()
 
-    def _told_by_now(self, known: Mapping[str, Prediction]) -> Mapping[str, Prediction]:
+    def _told_by_now(self, known: Predictions) -> Predictions:
         """All predictions there are: those of earlier sessions until the scheduler has more."""
         return known if self._scheduler is None else self._scheduler.predictions
 

@@ -11,7 +11,7 @@ from pytest_llmeval.atomic import plain
 from pytest_llmeval.inputs.config import Config
 from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
-from pytest_llmeval.results.folder import list_runs
+from pytest_llmeval.results.folder import COSTS, list_runs
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
 from pytest_llmeval.run.ledger import size_of
 from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
@@ -153,7 +153,7 @@ def _speeds(settings: Settings) -> Mapping[str, float]:
     """Tokens written per second by model, from the newest run that measured the very same one."""
     speeds: dict[str, float] = {}
     for path in list_runs(settings.options.run_dir):
-        costs = path / "costs.json"
+        costs = path / COSTS
         if not costs.is_file() or DRY_RUN in (manifest := read_manifest(path)).warnings:
             continue
         for row in json.loads(costs.read_text(encoding="utf-8"))["conditions"]:

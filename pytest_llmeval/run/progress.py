@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_llmeval.records import Prediction, Trial
+from pytest_llmeval.records import Prediction, Predictions, Trial
 from pytest_llmeval.results.parts import JobStatus, PartFacts, first_failure
 
 
@@ -27,7 +27,7 @@ class Progress:
     to nothing. Its methods belong to one thread.
     """
 
-    def __init__(self, parts: Sequence[Part], known: Mapping[str, Prediction]):
+    def __init__(self, parts: Sequence[Part], known: Predictions):
         self._tallies = [_Tally(part) for part in parts]
         self._of = {trial.id: tally for tally in self._tallies for trial in tally.part.trials}
         for prediction in known.values():

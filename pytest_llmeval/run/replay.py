@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_llmeval.errors import NotRecorded, RunError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Answer, Prediction, Trial
+from pytest_llmeval.records import Answer, Prediction, Predictions, Trial
 from pytest_llmeval.results.cassettes import (
     Recording,
     find_asking_run,
@@ -41,7 +41,7 @@ class Replay:
     """
 
     recording: Recording
-    known: Mapping[str, Prediction]
+    known: Predictions
     lacking: Mapping[str, str]
 
     def mark(self, manifest: Manifest) -> Manifest:
@@ -115,10 +115,7 @@ _RECORD_AGAIN = "Run it with its models, and record that: llmeval cassette RUN F
 
 
 def replay_turns(
-    replay: Replay,
-    trials: Sequence[Trial],
-    wave: SecondWave,
-    answers: Callable[[], Mapping[str, Prediction]],
+    replay: Replay, trials: Sequence[Trial], wave: SecondWave, answers: Callable[[], Predictions]
 ) -> list[list[Lane]]:
     """Lanes in which each trial that the recording does not answer fails, and says why."""
     lanes = [_lane(model, its, replay) for model, its in _left(trials, answers()).items()]
@@ -129,7 +126,7 @@ def replay_turns(
     return [lanes]
 
 
-def _left(trials: Sequence[Trial], told: Mapping[str, Prediction]) -> dict[str, list[Trial]]:
+def _left(trials: Sequence[Trial], told: Predictions) -> dict[str, list[Trial]]:
     """The trials of each model that nothing was recorded of, in the order of items."""
     models = dict.fromkeys(trial.condition.model for trial in trials)
     return by_model([trial for trial in trials if trial.id not in told], tuple(models))
@@ -147,7 +144,7 @@ def _judges(
     trials: Sequence[Trial],
     replay: Replay,
     wave: SecondWave,
-    answers: Callable[[], Mapping[str, Prediction]],
+    answers: Callable[[], Predictions],
 ) -> Lane:
     by_id = {trial.id: trial for trial in wave.trials}
 

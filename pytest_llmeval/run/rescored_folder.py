@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_llmeval import __version__
-from pytest_llmeval.records import Prediction, Trial
-from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.records import Prediction, Predictions, Trial
+from pytest_llmeval.results.folder import ENVIRONMENT, RunFolder
 from pytest_llmeval.results.journal import Journal, write_requests
 from pytest_llmeval.results.manifest import Manifest, write_manifest
 from pytest_llmeval.results.parts import PartFacts, settle_part
@@ -21,8 +21,6 @@ from pytest_llmeval.run.artifacts import Outcome
 from pytest_llmeval.run.conclusion import selected_parts
 from pytest_llmeval.run.old_questions import OldQuestions
 from pytest_llmeval.run.old_verdicts import OldVerdicts, copy_questions
-
-ENVIRONMENT = "environment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def fill(folder: RunFolder, run: Path, judged: Judged, now: datetime) -> Manifes
             journal.append(prediction)
     copy_questions(judged.origin, run, folder)
     if (run / ENVIRONMENT).is_file():
-        shutil.copyfile(run / ENVIRONMENT, folder.path / ENVIRONMENT)
+        shutil.copyfile(run / ENVIRONMENT, folder.environment)
     manifest = _manifest(folder, judged, tuple(_parts(judged, by_condition)), now)
     write_manifest(folder.path, manifest)
     return manifest
@@ -75,7 +73,7 @@ def _parts(judged: Judged, by_condition: Mapping[str, Sequence[Trial]]) -> Itera
         )
 
 
-def _of(trials: Sequence[Trial], predictions: Mapping[str, Prediction]) -> Iterator[Prediction]:
+def _of(trials: Sequence[Trial], predictions: Predictions) -> Iterator[Prediction]:
     return (predictions[trial.id] for trial in trials if trial.id in predictions)
 
 

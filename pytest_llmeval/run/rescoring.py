@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Doubt, GateResult, Item, Prediction, Score, Trial
+from pytest_llmeval.records import (
+    Doubt,
+    GateResult,
+    Item,
+    Prediction,
+    Predictions,
+    Score,
+    Scores,
+    Trial,
+)
 from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import read_run
@@ -40,8 +49,6 @@ from pytest_llmeval.scoring.scorer import Scorer
 
 #: What stands for the config in a command that has one: a run does not keep its file's name.
 CONFIG = "CONFIG.yaml"
-
-Scores = Mapping[str, tuple[Score, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,7 @@ def rescore(
     return Rescored(origin.id, folder, report, (*otherwise, *questions.left_out))
 
 
-def _judge(
-    questions: OldQuestions, known: Mapping[str, Prediction], root: Path, run_dir: Path
-) -> Judged:
+def _judge(questions: OldQuestions, known: Predictions, root: Path, run_dir: Path) -> Judged:
     """Score what is known of the trials, and say what that is worth."""
     origin, trials = questions.origin, questions.trials
     bench = Bench.of_canonical(origin.plan.config, dry_run=DRY_RUN in origin.warnings)
@@ -131,9 +136,7 @@ def _judge(
     return Judged(dataclasses.replace(origin, doubts=doubts), questions, verdicts, plan, outcome)
 
 
-def _scores(
-    questions: OldQuestions, predictions: Mapping[str, Prediction], verdicts: OldVerdicts
-) -> Scores:
+def _scores(questions: OldQuestions, predictions: Predictions, verdicts: OldVerdicts) -> Scores:
     """The new scores of all trials that have a prediction, with the old verdicts of judges."""
     models = questions.origin.plan.config["models"].values()
     redactor = redactor_for(model.get("api_key_env") for model in models)
@@ -163,10 +166,7 @@ def _slots(origin: Manifest) -> dict[str, int]:
 
 
 def _not_needed(
-    origin: Manifest,
-    trials: Sequence[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Scores,
+    origin: Manifest, trials: Sequence[Trial], predictions: Predictions, scores: Scores
 ) -> set[str]:
     """The trials that the suites which might stop did not need, each by its id.
 

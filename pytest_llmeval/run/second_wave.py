@@ -8,7 +8,7 @@ would be asked: a verdict on another answer, or by another rubric, is none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from pytest_llmeval.errors import EngineError, LlmevalError
@@ -18,8 +18,10 @@ from pytest_llmeval.records import (
     Item,
     JudgeTrial,
     Prediction,
+    Predictions,
     Request,
     Score,
+    Scores,
     Trial,
 )
 from pytest_llmeval.run.bench import Bench
@@ -40,9 +42,6 @@ from pytest_llmeval.scoring.second_wave import (
     in_their_order,
     unjudged,
 )
-
-Predictions = Mapping[str, Prediction]
-"""What has been answered so far, by trial id; of both waves."""
 
 
 class SecondWave:
@@ -149,10 +148,7 @@ class SecondWave:
     # Scoring --------------------------------------------------------------------------------------
 
     def complete_all(
-        self,
-        trials: Sequence[Trial],
-        predictions: Predictions,
-        scores: Mapping[str, tuple[Score, ...]],
+        self, trials: Sequence[Trial], predictions: Predictions, scores: Scores
     ) -> dict[str, tuple[Score, ...]]:
         """The scores, by trial, of those that judges have a part in and that have a prediction."""
         suites = judged_suites(trials)

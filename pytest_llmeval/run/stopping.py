@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
-from pytest_llmeval.records import GateSpec, Prediction, Score, Suite, Trial
+from pytest_llmeval.records import GateSpec, Predictions, Scores, Suite, Trial
 from pytest_llmeval.run.assembly import rotation_of
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.settings import Settings
@@ -39,10 +39,7 @@ def stopping_of(
 
 
 def unneeded_of(
-    trials: Iterable[Trial],
-    rotation: Rotation,
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, tuple[Score, ...]],
+    trials: Iterable[Trial], rotation: Rotation, predictions: Predictions, scores: Scores
 ) -> frozenset[str]:
     """Which trials of one suite that might stop were not needed, as the run itself has found it.
 

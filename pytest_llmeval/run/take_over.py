@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_llmeval.records import JudgeTrial, Prediction, Trial
+from pytest_llmeval.records import JudgeTrial, Prediction, Predictions, Trial
 from pytest_llmeval.results.cassettes import question_hash, questions_of
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, ModelFacts
@@ -21,7 +21,7 @@ class TakenOver:
     """The answers that a new run begins with, by trial id, and the models that gave them."""
 
     earlier: Earlier
-    known: Mapping[str, Prediction]
+    known: Predictions
     models: tuple[ModelFacts, ...]
 
     def mark(self, manifest: Manifest) -> Manifest:

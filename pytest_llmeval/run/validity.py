@@ -8,21 +8,17 @@ is looked at, with thresholds and their error rates, is in `looks.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pytest_llmeval.records import Doubt, Prediction, Score, Trial
+from pytest_llmeval.records import Doubt, Predictions, Score, Scores, Trial
 from pytest_llmeval.run.looks import LOOKS, Group, Judged, cut_at_a_limit, same_answers
 
 PROMPT_TRUNCATED = "prompt_truncated"
 SAME_ANSWER = "same_answer"
 
 
-def doubts_of(
-    trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
-) -> Iterator[Doubt]:
+def doubts_of(trials: Iterable[Trial], predictions: Predictions, scores: Scores) -> Iterator[Doubt]:
     """Every reason not to believe a number, suite by suite and condition by condition."""
     for group in _groups(trials, predictions, scores):
         for looked_at in LOOKS:
@@ -30,9 +26,7 @@ def doubts_of(
 
 
 def explained(
-    trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, tuple[Score, ...]],
+    trials: Iterable[Trial], predictions: Predictions, scores: Scores
 ) -> dict[str, tuple[Score, ...]]:
     """The scores with what the answers together show of a single one.
 
@@ -58,11 +52,7 @@ def _the_same(score: Score) -> Score:
     return replace(score, reason=SAME_ANSWER) if unexplained else score
 
 
-def _groups(
-    trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
-) -> Iterator[Group]:
+def _groups(trials: Iterable[Trial], predictions: Predictions, scores: Scores) -> Iterator[Group]:
     grouped: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         grouped.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
@@ -72,11 +62,7 @@ def _groups(
         yield Group(its, predictions, scores, judged, firsts)
 
 
-def _judged(
-    trials: Iterable[Trial],
-    predictions: Mapping[str, Prediction],
-    scores: Mapping[str, Sequence[Score]],
-) -> Iterator[Judged]:
+def _judged(trials: Iterable[Trial], predictions: Predictions, scores: Scores) -> Iterator[Judged]:
     for trial in trials:
         prediction = predictions.get(trial.id)
         headline = next(iter(scores.get(trial.id, ())), None)

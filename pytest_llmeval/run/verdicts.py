@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_llmeval.records import GateResult, GateSpec, Prediction, Score, Suite, Trial
+from pytest_llmeval.records import (
+    GateResult,
+    GateSpec,
+    Prediction,
+    Predictions,
+    Score,
+    Scores,
+    Suite,
+    Trial,
+)
 from pytest_llmeval.results.rows import outcome_of
 from pytest_llmeval.run.conclusion import Worth, has_failed, picked
 from pytest_llmeval.run.selection import SelectedGate, Selection
@@ -31,8 +40,8 @@ class Grounds:
     """
 
     trials: Sequence[Trial]
-    predictions: Mapping[str, Prediction]
-    scores: Mapping[str, Sequence[Score]]
+    predictions: Predictions
+    scores: Scores
     worth: Worth
     against_baseline: Callable[[Sequence[Trial], GateSpec, Outcomes, str], Decision]
 
@@ -125,9 +134,7 @@ def _is_judged(scores: Sequence[Score]) -> bool:
     return bool(scores) and all(score.value is not None for score in scores)
 
 
-def _outcomes(
-    scorer: str, trials: Sequence[Trial], scores: Mapping[str, Sequence[Score]]
-) -> Outcomes:
+def _outcomes(scorer: str, trials: Sequence[Trial], scores: Scores) -> Outcomes:
     """For each item the scores of its repeats; None where the machinery broke."""
     outcomes: dict[str, list[float | None]] = {}
     for trial in trials:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmeval.records import GateKind, GateResult, GateSpec, Prediction, Score, Trial
+from pytest_llmeval.records import (
+    GateKind,
+    GateResult,
+    GateSpec,
+    Predictions,
+    Score,
+    Scores,
+    Trial,
+)
 from pytest_llmeval.run.conclusion import worth_of
 from pytest_llmeval.run.selection import SelectedGate
 from pytest_llmeval.run.verdicts import Grounds, decide, in_order
@@ -33,8 +41,8 @@ def never(_trials: Sequence[Trial], _gate: GateSpec, _outcomes: Outcomes, _gaps:
 
 def grounds(
     trials: list[Trial],
-    scores: Mapping[str, Sequence[Score]] | None = None,
-    predictions: Mapping[str, Prediction] | None = None,
+    scores: Scores | None = None,
+    predictions: Predictions | None = None,
     **more: Any,
 ) -> Grounds:
     scores = scores or {}
