@@ -75,6 +75,7 @@ def write_report(folder: Path, trials: Sequence[Trial], worth: Worth) -> None:
         id="bench",
         started=datetime.now(timezone.utc).isoformat(),
         seconds=1.0,
+        folder=".",
         path="report.html",
         plan=plan_of({}, trials, {}),
         models=(),

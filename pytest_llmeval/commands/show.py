@@ -114,7 +114,9 @@ def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
     has_ended = manifest.exit_reason in {"finished", BUILT, IN_PART, UNBALANCED}
     if asks_itself and not has_ended and not is_being_written(run):
         ended = "it was killed" if manifest.exit_reason is None else "it was cut short"
-        cut_short = [f"{ended}; go on: the same command with --llm-resume {manifest.id}"]
+        # Nothing in a folder says who was at work on it: pytest, or llmeval batch run.
+        again = f"the same command again, pytest's with --llm-resume {manifest.id}"
+        cut_short = [f"{ended}; go on: {again}"]
     judging = [replace(part, condition=f"judges of {part.condition}") for part in judging]
     lines = *part_lines(chosen), *part_lines(judging), *cut_short
     return [visible(line) for line in lines]

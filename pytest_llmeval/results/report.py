@@ -144,8 +144,8 @@ class JudgeFigures:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """Everything the end of a run says. `path` is the HTML report as the terminal shows it, "" if
-    it could not be written.
+    """Everything the end of a run says. `folder` is the run's folder as the terminal shows it, and
+    `path` its HTML report, "" if it could not be written.
 
     `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
     score. Metrics come in the order in which they are to be shown. `warnings` say all that a reader
@@ -155,6 +155,7 @@ class RunReport:
     id: str
     started: str
     seconds: float
+    folder: str
     path: str
     plan: RunPlan
     models: tuple[ModelFacts, ...]

@@ -279,8 +279,8 @@ def _parts(report: RunReport) -> list[str]:
     """The parts that did not go well, as many as fit below the scores."""
     lines = telling_lines(report.parts)
     more = len(lines) - _SHOWN_PARTS
-    rest = [f"{more:,} more parts with failures: llmeval show last --parts"] if more > 0 else []
-    return lines[:_SHOWN_PARTS] + rest
+    rest = f"{more:,} more parts with failures: {_show(report, '--parts')}"
+    return lines[:_SHOWN_PARTS] + ([rest] if more > 0 else [])
 
 
 def _footer(report: RunReport, width: int) -> list[str]:
@@ -306,10 +306,17 @@ def _footer(report: RunReport, width: int) -> list[str]:
 
 def _hint(report: RunReport) -> str:
     if report.wrong:
-        return "wrong ones: llmeval show last --wrong"
+        return f"wrong ones: {_show(report, '--wrong')}"
     if report.no_answer:
-        return "no answer: llmeval show last --no-answer"
-    return "failed ones: llmeval show last --failed" if report.failed else ""
+        return f"no answer: {_show(report, '--no-answer')}"
+    return f"failed ones: {_show(report, '--failed')}" if report.failed else ""
+
+
+def _show(report: RunReport, filter_: str) -> str:
+    """The command that shows some of this very run, which need not be the last one any more."""
+    folder = visible(report.folder)
+    run = f'"{folder}"' if " " in folder else folder
+    return f"llmeval show {run} {filter_}"
 
 
 def _wrapped(paragraphs: Iterable[str], width: int, indent: str = "  ") -> list[str]:

@@ -69,6 +69,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         id=folder.id,
         started=manifest.started,
         seconds=outcome.seconds,
+        folder=_shown_path(root, folder.path),
         path=_shown_path(root, folder.html_report),
         plan=manifest.plan,
         models=manifest.models,

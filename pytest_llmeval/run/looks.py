@@ -92,18 +92,18 @@ WORDS: Mapping[DoubtKind, str] = {
     "all_truncated": "{count:,} of {of:,} answers were cut off by max_tokens. Raise it",
     "all_right": "all {of:,} items are right: they cannot show who is better",
     "all_wrong": (
-        "not one of {of:,} items is right. Look at some answers (llmeval show last): the prompt, "
+        "not one of {of:,} items is right. Look at some answers (llmeval show): the prompt, "
         "the target's form or the scorer may not fit"
     ),
     "all_equal": "all {of:,} items have the same score: the scorer may not see the answers",
     "chance": (
         "{count:,} of {of:,} choices are right, and guessing gives {found} (exact binomial). The "
         "model cannot do this, or does not see the options as they are meant: look at some answers "
-        "(llmeval show last --wrong)"
+        "(llmeval show --wrong)"
     ),
     "same_answer": (
         "{count:,} of {of:,} items have the same answer, whatever was asked. The model may not see "
-        "the items: look at a prompt (llmeval show last)"
+        "the items: look at a prompt (llmeval show)"
     ),
 }
 """What is said of each kind of doubt: what was seen, and what to do."""

@@ -565,7 +565,8 @@ def test_a_run_that_was_killed_while_judges_worked_says_how_far_they_are(slow: P
     parts = lines_of_parts(run)
     assert parts[0] == "m/plain: 6 in, 6 answered"
     assert parts[1] == f"judges of m/plain: 6 in, {given} answered, running"
-    assert parts[2] == f"it was killed; go on: the same command with --llm-resume {run.name}"
+    again = f"the same command again, pytest's with --llm-resume {run.name}"
+    assert parts[2] == f"it was killed; go on: {again}"
     slow.write("wise.json", json.dumps([{"text": '{"verdict": "fail"}'}]))
     result = slow.run("--llm-resume", "last")
     words = f"6 of 6 trials are answered; judges have given {given} of at most 6 verdicts; it ended"

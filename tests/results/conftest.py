@@ -144,6 +144,7 @@ class Samples:
             "id": "2026-11-23-0412",
             "started": "2026-11-23T03:12:09Z",
             "seconds": 41.2,
+            "folder": "runs/2026-11-23-0412",
             "path": "runs/2026-11-23-0412/reports/report.html",
             "plan": plan,
             "models": (

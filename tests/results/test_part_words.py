@@ -92,4 +92,4 @@ def test_the_terminal_shows_a_few_of_many_parts_that_went_wrong(samples: Any) ->
     )
     lines = summary_lines(samples.report(parts=parts), 100)
     assert sum(line.startswith("part ") for line in lines) == 5
-    assert "2 more parts with failures: llmeval show last --parts" in lines
+    assert "2 more parts with failures: llmeval show runs/2026-11-23-0412 --parts" in lines

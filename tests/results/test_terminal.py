@@ -29,7 +29,7 @@ PASS          arithmetic tiny-l/plain at least 0.85: lower bound 0.898
 INCONCLUSIVE  arithmetic tiny-l/plain at least 0.92: 0.898..0.965 holds it
               more items would tell
 41 s, slots busy 97 %, prompt cache 71 %, 38,211 tokens
-wrong ones: llmeval show last --wrong
+wrong ones: llmeval show runs/2026-11-23-0412 --wrong
 report: runs/2026-11-23-0412/reports/report.html
 """
 
@@ -48,7 +48,7 @@ Gates
 PASS          arithmetic tiny-l/plain at least 0.85: lower bound 0.898
 INCONCLUSIVE  arithmetic tiny-l/plain at least 0.92: 0.898..0.965 holds it
               more items would tell
-41 s, slots busy 97 %, prompt cache 71 %, 38,211 tokens | wrong ones: llmeval show last --wrong
+41 s, slots busy 97 %, prompt cache 71 %, 38,211 tokens | wrong ones: llmeval show runs/2026-11-23-0412 --wrong
 report: runs/2026-11-23-0412/reports/report.html
 """  # noqa: E501 - it is 120 columns wide
 
@@ -114,15 +114,20 @@ def test_a_run_without_any_score_still_ends_in_words(samples: Any) -> None:
 @pytest.mark.parametrize(
     ("counts", "hint"),
     [
-        ({"wrong": 1, "failed": 1}, "wrong ones: llmeval show last --wrong"),
-        ({"wrong": 0, "no_answer": 2}, "no answer: llmeval show last --no-answer"),
-        ({"wrong": 0, "no_answer": 0, "failed": 3}, "failed ones: llmeval show last --failed"),
+        ({"wrong": 1, "failed": 1}, "wrong ones: llmeval show runs/2026-11-23-0412 --wrong"),
+        ({"wrong": 0, "no_answer": 2}, "no answer: llmeval show runs/2026-11-23-0412 --no-answer"),
+        ({"wrong": 0, "no_answer": 0, "failed": 3}, "failed ones: llmeval show runs/2026-11-23-0412 --failed"),
     ],
 )
 def test_the_hint_leads_to_what_there_is_to_see(
     samples: Any, counts: dict[str, int], hint: str
 ) -> None:
     assert hint in summary_lines(samples.report(**counts), 80)
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_hint(samples: Any) -> None:
+    lines = summary_lines(samples.report(folder="my runs/1"), 80)
+    assert 'wrong ones: llmeval show "my runs/1" --wrong' in lines
 
 
 def test_warnings_stand_before_the_end_and_are_wrapped(samples: Any) -> None:
