@@ -149,7 +149,8 @@ class RunReport:
 
     `started` is ISO 8601 in UTC; `wrong`, `no_answer` and `failed` count trials by the headline
     score. Metrics come in the order in which they are to be shown. `warnings` say all that a reader
-    should know, the `doubts` among it.
+    should know, the `doubts` among it. `asked_again` counts the answers that took more than one
+    request, by what came of the first.
     """
 
     id: str
@@ -175,6 +176,7 @@ class RunReport:
     doubts: tuple[Doubt, ...] = ()
     parts: tuple[PartFacts, ...] = ()
     corpora: tuple[Corpus, ...] = ()
+    asked_again: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def began(self) -> str:
@@ -261,6 +263,12 @@ def _figures(
         answers=len(answered),
         kept=len(answered) - len(usages),
     )
+
+
+def asked_again(predictions: Iterable[Prediction]) -> dict[str, int]:
+    """How many answers took more than one request, by what came of the first."""
+    firsts = [p.attempts[0] for p in predictions if p.answer is not None and len(p.attempts) > 1]
+    return Counter(f"HTTP {each.status}" if each.status else "no response" for each in firsts)
 
 
 def seconds_under_way(predictions: Iterable[Prediction]) -> float:

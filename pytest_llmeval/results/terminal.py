@@ -14,6 +14,7 @@ from pytest_llmeval.results.report import RunReport
 from pytest_llmeval.results.rounding import counted, duration, percent, whole
 from pytest_llmeval.results.wording import (
     CORPUS_HEAD,
+    asked_again_words,
     corpus_words,
     gate_words,
     headline,
@@ -299,7 +300,8 @@ def _footer(report: RunReport, width: int) -> list[str]:
     if report.kept:
         words = kept_words(report.kept, report.answers)
         lines.append(f"{words}; asked again with --llm-set cache.mode=refresh")
-    lines += _wrapped([stopped_words(report.stopped)], width)
+    paragraphs = asked_again_words(report.asked_again), stopped_words(report.stopped)
+    lines += _wrapped(paragraphs, width)
     # A path is never wrapped: it is there to be clicked or copied.
     return [*lines, *([f"report: {visible(report.path)}"] if report.path else [])]
 

@@ -165,6 +165,14 @@ def kept_words(kept: int, answers: int) -> str:
     return f"{kept:,} of {counted(answers, 'answer')} from the cache"
 
 
+def asked_again_words(counts: Mapping[str, int]) -> str:
+    """How many answers did not come at the first request, and what did; "" when all did."""
+    if not counts:
+        return ""
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(counts.items()))
+    return f"{counted(sum(counts.values()), 'answer')} took more than one request ({told})"
+
+
 def reasons(counts: Mapping[str, int]) -> str:
     """Counts by reason, the most frequent first: `timeout 2, error 1`."""
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -24,6 +24,7 @@ from pytest_llmeval.results.report import (
     JudgeFigures,
     RunReport,
     StoppedSuite,
+    asked_again,
     condition_figures,
     select_examples,
 )
@@ -91,6 +92,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         judges=outcome.judges,
         parts=manifest.parts,
         corpora=corpora_of(_needed(outcome), outcome.predictions),
+        asked_again=asked_again(outcome.predictions.values()),
     )
 
 

@@ -389,3 +389,12 @@ def test_a_test_whose_traceback_had_to_be_changed_says_in_short_by_what_it_has_f
     in_lines = project.run("test_own.py", "--tb=line")
     in_lines.assert_outcomes(failed=2)
     in_lines.stdout.fnmatch_lines(["*test_own.py:3: ValueError: refused: [[]redacted[]]"])
+
+
+def test_what_did_not_come_at_the_first_request_is_told_and_is_no_failure(project: Project) -> None:
+    project.config()
+    project.script([{"fail": "busy", "times": 1}, {"text": "yes"}])
+    project.suite(items=[project.right("a"), project.right("b")])
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 answer took more than one request (1 HTTP 503)"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pytest_llmeval.records import Message, Score, Trial
-from pytest_llmeval.results.report import condition_figures, select_examples
+from pytest_llmeval.records import Attempt, Failure, Message, Prediction, Score, Trial
+from pytest_llmeval.results.report import asked_again, condition_figures, select_examples
 
 
 def prompt_of(trial: Trial) -> tuple[Message, ...]:
@@ -59,6 +60,19 @@ def test_the_prompt_cache_is_rated_over_all_tokens_that_were_asked(samples: Any)
     assert report.cache_hit == pytest.approx(12 / 31)
     assert report.tokens == 160
     assert samples.report(figures=()).cache_hit is None
+
+
+def test_answers_that_took_more_than_one_request_are_counted_by_what_came_of_the_first(
+    samples: Any,
+) -> None:
+    def after(*attempts: Attempt) -> Prediction:
+        found: Prediction = replace(samples.answered("s"), attempts=attempts)
+        return found
+
+    busy, cut, good = Attempt(1, "busy", 503), Attempt(1, "reset"), Attempt(1)
+    lost = Prediction("s", None, Failure("reset", "it was reset"), (cut, cut))
+    found = [after(good), after(busy, good), after(busy, cut, good), after(cut, good), lost]
+    assert asked_again(found) == {"HTTP 503": 2, "no response": 1}
 
 
 def test_time_counts_while_a_request_is_under_way_and_overlaps_count_once(samples: Any) -> None:

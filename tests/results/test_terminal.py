@@ -116,13 +116,23 @@ def test_a_run_without_any_score_still_ends_in_words(samples: Any) -> None:
     [
         ({"wrong": 1, "failed": 1}, "wrong ones: llmeval show runs/2026-11-23-0412 --wrong"),
         ({"wrong": 0, "no_answer": 2}, "no answer: llmeval show runs/2026-11-23-0412 --no-answer"),
-        ({"wrong": 0, "no_answer": 0, "failed": 3}, "failed ones: llmeval show runs/2026-11-23-0412 --failed"),
+        (
+            {"wrong": 0, "no_answer": 0, "failed": 3},
+            "failed ones: llmeval show runs/2026-11-23-0412 --failed",
+        ),
     ],
 )
 def test_the_hint_leads_to_what_there_is_to_see(
     samples: Any, counts: dict[str, int], hint: str
 ) -> None:
     assert hint in summary_lines(samples.report(**counts), 80)
+
+
+def test_answers_that_took_more_than_one_request_are_told(samples: Any) -> None:
+    report = samples.report(asked_again={"no response": 4, "HTTP 503": 8})
+    told = "12 answers took more than one request (8 HTTP 503, 4 no response)"
+    assert told in summary_lines(report, 80)
+    assert not any("more than one" in line for line in summary_lines(samples.report(), 80))
 
 
 def test_a_folder_with_a_space_is_quoted_in_the_hint(samples: Any) -> None:
