@@ -144,7 +144,7 @@ class ControllerHooks:
         if not left or not self._collected:
             return ""
         tests = "1 test was" if left == 1 else f"{left} tests were"
-        return f"workers crashed, and none was left for what remained: {tests} not run"
+        return f"workers crashed, and pytest-xdist gave up: {tests} not run"
 
     def close(self) -> None:
         """Serve nobody any more."""
