@@ -92,6 +92,7 @@ def _options(config: pytest.Config) -> Options:
         config=option("llm_config"),
         overrides=tuple(option("llm_set")),
         root=config.rootpath,
+        here=config.invocation_params.dir,
         run_dir=config.rootpath / option("llm_run_dir"),
         limit=option("llm_limit"),
         parts=option("llm_parts"),

@@ -113,7 +113,7 @@ def _settings(config: str, *, parts: int = 1, dry_run: bool = False) -> Settings
     from pytest_llmeval.run.settings import Options, Settings
 
     root = Path.cwd()
-    return Settings.read(Options(config, root, root / "runs", parts=parts, dry_run=dry_run))
+    return Settings.read(Options(config, root, root, root / "runs", parts=parts, dry_run=dry_run))
 
 
 def _folder_of(places: Sequence[Path]) -> tuple[Path | None, list[Path]]:

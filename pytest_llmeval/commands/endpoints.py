@@ -32,7 +32,7 @@ def examine(
 
     Raises InputError for a config that cannot be read. Logs of servers go with the command.
     """
-    options = Options(config, root, root / "runs", overrides=tuple(overrides))
+    options = Options(config, root, root, root / "runs", overrides=tuple(overrides))
     settings = Settings.read(options)
     salt = f"{datetime.now(timezone.utc):%y%m%d-%H%M%S}"
 

@@ -22,7 +22,7 @@ SHOWN = 10
 
 def examine(config: str, judge: str | None, root: Path, say: Callable[[str], None]) -> JudgeReport:
     """Read the config, start the judge, and have it judge. Raises LlmevalError."""
-    settings = Settings.read(Options(config, root, root / "runs"))
+    settings = Settings.read(Options(config, root, root, root / "runs"))
     try:
         with tempfile.TemporaryDirectory(prefix="llmeval-judge-") as logs:
             return check_judge(settings, Path(logs), say, judge)

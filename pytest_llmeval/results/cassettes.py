@@ -196,15 +196,21 @@ def find_asking_run(base: Path, name: str) -> Path:
     """As `find_run`, but that `last` is the newest run that has asked models itself, and does so no
     more.
 
-    One that has played a recording may have played a part of it, or another question. Raises
-    `RunError`.
+    One that has played a recording may have played a part of it, or another question; one that was
+    judged again lacks what only pytest can judge. Raises `RunError`.
     """
-    for path in reversed(list_runs(base)) if name == "last" else ():
+    runs = list_runs(base)
+    if name != "last" or not runs:
+        return find_run(base, name)
+    for path in reversed(runs):
         manifest = read_manifest(path)
-        has_asked = manifest.replayed_from is None and not manifest.is_dry_run
-        if has_asked and not is_being_written(path):
+        is_derived = manifest.replayed_from is not None or manifest.rescored_from is not None
+        if not is_derived and not manifest.is_dry_run and not is_being_written(path):
             return path
-    return find_run(base, name)
+    raise RunError(
+        f"none of the {len(runs):,} runs in {base} has asked models itself and is through with it: "
+        "say which one by its id"
+    )
 
 
 def is_cassette(path: Path) -> bool:

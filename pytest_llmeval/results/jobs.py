@@ -10,6 +10,7 @@ from typing import Literal
 
 from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
+from pytest_llmeval.results.strays import NO_STRAYS, Strays
 
 JobOutcome = Literal["completed", "failed", "gone"]
 
@@ -20,13 +21,14 @@ class BatchJob:
 
     `name` is ours, chosen before anything is sent; `id` is the service's word for it, None until it
     has said so. `outcome` is there once the results are: a job without one is to be gone on with.
-    `gone` is one that the service knows no more.
+    `gone` is one that the service knows no more. `odd` are the results that were none of its own.
     """
 
     name: str
     trials: tuple[str, ...]
     id: str | None = None
     outcome: JobOutcome | None = None
+    odd: Strays = NO_STRAYS
 
 
 def write_jobs(path: Path, jobs: Sequence[BatchJob]) -> None:

@@ -60,6 +60,7 @@ class AskedPlan:
     `tools_hash` is over the tools that every request offers, "" without any; likewise `schema_hash`
     and `grammar_hash` over what answers are held to. `exact` requests go out without a prompt
     cache; `logprobs` is the number of alternatives they ask for, None for no log probabilities.
+    `chosen_hash` is over the items and repeats that were selected, "" where nobody wrote that down.
     """
 
     suite: str
@@ -74,6 +75,7 @@ class AskedPlan:
     schema_hash: str = ""
     grammar_hash: str = ""
     logprobs: int | None = None
+    chosen_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +136,18 @@ def plan_of(
     judges.
     """
     suites: dict[str, Suite] = {}
-    asked: dict[tuple[str, str], tuple[Condition, int]] = {}
+    asked: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         suites[trial.suite.name] = trial.suite
-        key = (trial.suite.name, trial.condition.name)
-        asked[key] = (trial.condition, asked[key][1] + 1 if key in asked else 1)
-    conditions = {condition.name: condition for condition, _ in asked.values()}
+        asked.setdefault((trial.suite.name, trial.condition.name), []).append(trial)
+    conditions = {its[0].condition.name: its[0].condition for its in asked.values()}
     slugs = condition_slugs(conditions)
     versions = scorer_versions or {}
     return RunPlan(
         config=plain(config),
         suites=tuple(_suite_plan(suites[name], versions) for name in sorted(suites)),
         conditions=tuple(_condition_plan(conditions[n], slugs[n]) for n in sorted(conditions)),
-        asked=tuple(_asked_plan(suites[key[0]], *asked[key]) for key in sorted(asked)),
+        asked=tuple(_asked_plan(suites[key[0]], asked[key]) for key in sorted(asked)),
         seeds=dict(seeds),
         limit=limit,
         judged=tuple(_judge_plans(judged)),
@@ -207,20 +208,22 @@ def _condition_plan(condition: Condition, slug: str) -> ConditionPlan:
     )
 
 
-def _asked_plan(suite: Suite, condition: Condition, trials: int) -> AskedPlan:
+def _asked_plan(suite: Suite, trials: Sequence[Trial]) -> AskedPlan:
+    condition = trials[0].condition
     return AskedPlan(
         suite=suite.name,
         condition=condition.name,
         prompt_hash=condition.prompt.hash,
         sampling=plain(condition.sampling),
         repeats=condition.repeats,
-        trials=trials,
+        trials=len(trials),
         tools_hash=_hash(suite.tools) if suite.tools else "",
         exact=suite.exact,
         form=suite.form,
         schema_hash=_hash(suite.json_schema) if suite.json_schema is not None else "",
         grammar_hash=_hash(suite.grammar) if suite.grammar is not None else "",
         logprobs=suite.logprobs,
+        chosen_hash=_hash(sorted([trial.item.id, trial.repeat] for trial in trials)),
     )
 
 

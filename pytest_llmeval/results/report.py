@@ -266,8 +266,11 @@ def _figures(
 
 
 def asked_again(predictions: Iterable[Prediction]) -> dict[str, int]:
-    """How many answers took more than one request, by what came of the first."""
-    firsts = [p.attempts[0] for p in predictions if p.answer is not None and len(p.attempts) > 1]
+    """How many answers took more than one request, by what came of the first; none of those that
+    were kept or recorded before.
+    """
+    asked = (p for p in predictions if p.answer is not None and p.answer.origin == "asked")
+    firsts = [p.attempts[0] for p in asked if len(p.attempts) > 1]
     return Counter(f"HTTP {each.status}" if each.status else "no response" for each in firsts)
 
 

@@ -35,7 +35,8 @@ def check_resumable(
     if before.limit != plan.limit:  # all other items, and what follows from it
         was, now = (_shown(each) if each else "not given" for each in (before.limit, plan.limit))
         return [f"--llm-limit was {was}, is {now}", *found]
-    return found + questions_changed(before, plan)
+    found += questions_changed(before, plan)
+    return found or list(_others_chosen(before.asked, plan.asked))
 
 
 def _of_the_asked(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +126,18 @@ def _asked_changed(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Ite
             yield f"condition {name}: repeats was {old[name].repeats}, is {new[name].repeats}"
         elif old[name].trials != new[name].trials:
             yield f"condition {name}: {old[name].trials} trials then, {new[name].trials} now"
+
+
+def _others_chosen(before: Iterable[AskedPlan], now: Iterable[AskedPlan]) -> Iterator[str]:
+    """Say in words where as many trials were selected, but not the same."""
+    chosen = {(asked.condition, asked.suite): asked.chosen_hash for asked in before}
+    for asked in now:
+        was = chosen[asked.condition, asked.suite]
+        if was and was != asked.chosen_hash:  # an older version did not write it down
+            yield (
+                f"condition {asked.condition} in suite {asked.suite}: as many trials are selected "
+                f"as then ({asked.trials:,}), but not the same"
+            )
 
 
 def _come_and_gone(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

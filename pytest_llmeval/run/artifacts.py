@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -62,16 +63,20 @@ class Outcome:
     parts: Mapping[PartKey, Sequence[Prediction]] = field(default_factory=dict)
 
 
-def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path) -> RunReport:
-    """Everything that the terminal and the reports say; paths are shown from `root`."""
+def report_of(
+    folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Path, here: Path
+) -> RunReport:
+    """Everything that the terminal and the reports say; paths below `root` are shown from `here`,
+    where the next command is given.
+    """
     busy = _slots_busy(manifest, outcome)
     counts = _outcomes(outcome)
     return RunReport(
         id=folder.id,
         started=manifest.started,
         seconds=outcome.seconds,
-        folder=_shown_path(root, folder.path),
-        path=_shown_path(root, folder.html_report),
+        folder=_shown_path(folder.path, root, here),
+        path=_shown_path(folder.html_report, root, here),
         plan=manifest.plan,
         models=manifest.models,
         versions=manifest.versions,
@@ -92,7 +97,7 @@ def report_of(folder: RunFolder, manifest: Manifest, outcome: Outcome, root: Pat
         judges=outcome.judges,
         parts=manifest.parts,
         corpora=corpora_of(_needed(outcome), outcome.predictions),
-        asked_again=asked_again(outcome.predictions.values()),
+        asked_again=asked_again(_wanted(outcome)),
     )
 
 
@@ -110,6 +115,12 @@ def _telling(outcome: Outcome) -> list[Trial]:
 
 def _needed(outcome: Outcome) -> list[Trial]:
     return [trial for trial in outcome.trials if trial.id not in outcome.unneeded]
+
+
+def _wanted(outcome: Outcome) -> list[Prediction]:
+    """What came back of the trials that somebody needed."""
+    known = outcome.predictions
+    return [known[trial.id] for trial in _needed(outcome) if trial.id in known]
 
 
 def _stopped(outcome: Outcome) -> tuple[StoppedSuite, ...]:
@@ -296,8 +307,7 @@ def _prompt_of(trial: Trial) -> tuple[Message, ...]:
     return render(trial.condition.prompt, trial.item)
 
 
-def _shown_path(root: Path, path: Path) -> str:
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
+def _shown_path(path: Path, root: Path, here: Path) -> str:
+    if not (path.is_relative_to(root) and here.is_relative_to(root)):
         return str(path)
+    return Path(os.path.relpath(path, here)).as_posix()

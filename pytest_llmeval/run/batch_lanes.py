@@ -164,8 +164,9 @@ class PartJob:
         results = await self._engine().fetch(self._job.id)
         odd = strays_of(results, self._job.trials)
         if odd:
-            self._asking.ledger.note_strays(self._part.condition, self._part.number, odd)
-        self._change(outcome="failed" if self._status.state == "failed" else "completed")
+            odd = self._asking.ledger.note_strays(self._part.condition, self._part.number, odd)
+        outcome = "failed" if self._status.state == "failed" else "completed"
+        self._change(outcome=outcome, odd=odd)
         lost = ResultMissing(
             f"the batch job {self._job.id} ended ({self._status.told()}) without a result for it"
         )

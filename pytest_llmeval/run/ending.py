@@ -134,7 +134,8 @@ def conclude(ending: Ending) -> Ended:
     report = None
     if ending.selection.trials:  # else only fixtures needed the run
         outcome = _outcome(ending, scores, worth, in_order(gates))
-        report = report_of(ending.ledger.folder, ending.ledger.manifest, outcome, options.root)
+        folder, manifest = ending.ledger.folder, ending.ledger.manifest
+        report = report_of(folder, manifest, outcome, options.root, options.here)
         unwritten += write_artifacts(ending.ledger.folder, outcome, report, _questions(ending))
         if not ending.ledger.folder.html_report.is_file():
             report = replace(report, path="")  # so that nobody is sent there

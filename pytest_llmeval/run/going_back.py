@@ -85,13 +85,13 @@ def _last(base: Path, wanted: Wanted, *, take_over: bool) -> Earlier:
 
 def _look_at(path: Path, wanted: Wanted) -> Earlier | str:
     """A run that may be the one, or why it never is."""
+    if is_being_written(path, PATIENCE):
+        return f"the run {path.name} is being written by another process"
     try:
-        manifest = read_manifest(path)
+        manifest = read_manifest(path)  # only now: its last words may just have been written
     except RunError as error:
         return str(error)
     never = _never(manifest, wanted)
-    if never is None and is_being_written(path, PATIENCE):
-        never = f"the run {manifest.id} is being written by another process"
     if never is not None:
         return never
     return Earlier(path, manifest, check_resumable(manifest, wanted.plan, wanted.digests))

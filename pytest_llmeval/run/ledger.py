@@ -17,6 +17,7 @@ from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, Prediction, Predictions, Trial
 from pytest_llmeval.redaction import PLAIN, Redactor
 from pytest_llmeval.results.folder import RunFolder
+from pytest_llmeval.results.jobs import read_jobs
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, ModelFacts
 from pytest_llmeval.results.parts import PartFacts, settle_part
@@ -65,7 +66,11 @@ class Ledger:
         self._syncing = Soon(journal.sync, SYNC_PAUSE, "llmeval-sync")
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
+        self._has_finished = False
         self._strays: dict[tuple[str, int], Strays] = {}
+        for part in parts:
+            for job in read_jobs(folder.jobs(part.condition, part.number)):
+                self._add_strays(part.condition, part.number, job.odd)
 
     @classmethod
     def of_folder(
@@ -131,11 +136,23 @@ class Ledger:
         elif self._judging.sending(trial):
             self._manifest.write_soon(second_wave=self._judging.facts)
 
-    def note_strays(self, condition: str, number: int, odd: Strays) -> None:
-        """Keep by which ids what came back for a part differs from what it had asked."""
+    def note_strays(self, condition: str, number: int, odd: Strays) -> Strays:
+        """Keep by which ids what came back for a part differs from what it had asked; they are
+        given back without secrets, for later sessions.
+        """
+        clean = Strays(
+            doubled=tuple(map(self._redactor.text, odd.doubled)),
+            unknown=tuple(map(self._redactor.text, odd.unknown)),
+        )
+        self._add_strays(condition, number, clean)
+        return clean
+
+    def _add_strays(self, condition: str, number: int, odd: Strays) -> None:
+        """Those of a job that is fetched again are the same ones."""
         before = self._strays.get((condition, number), NO_STRAYS)
         self._strays[condition, number] = Strays(
-            doubled=before.doubled + odd.doubled, unknown=before.unknown + odd.unknown
+            doubled=tuple(dict.fromkeys(before.doubled + odd.doubled)),
+            unknown=tuple(dict.fromkeys(before.unknown + odd.unknown)),
         )
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
@@ -216,6 +233,7 @@ class Ledger:
         not. Raises OSError.
         """
         self._manifest.write(finished=now.isoformat(), exit_reason=reason or "finished")
+        self._has_finished = True
 
     def give_up(self) -> None:
         """Let the next writer in: nothing of the run is written any more."""
@@ -225,7 +243,13 @@ class Ledger:
     def close(
         self, predictions: Predictions, now: datetime, reason: str, unneeded: Collection[str] = ()
     ) -> None:
-        """Settle, finish and give up in one, where nothing is made of the answers."""
+        """Settle, finish and give up in one, where nothing is made of the answers.
+
+        A run that has finished is left as it is: another process may write it by now.
+        """
+        if self._has_finished:
+            self.give_up()
+            return
         try:
             problem = self.settle(predictions, ended=not reason, unneeded=unneeded)
             self.finish(now, reason or problem)

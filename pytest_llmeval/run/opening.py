@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_llmeval.atomic import sweep
+from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import JudgeTrial, Trial
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run
-from pytest_llmeval.results.manifest import DRY_RUN, Manifest, write_manifest
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest, write_manifest
 from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.results.plan import RunPlan, plan_hash, plan_of
 from pytest_llmeval.results.rows import in_order
@@ -130,6 +131,11 @@ def _begun(
     part_of = {t.id: part.number for part in parts for t in part.trials if part.number > 1}
     journal = Journal(folder, lambda trial_id: part_of.get(trial_id, 1))
     try:
+        if before is not None and read_manifest(folder.path) != before:
+            raise RunError(  # noqa: TRY301 - whatever goes wrong in here lets the folder go
+                f"--llm-resume: another process has written the run {folder.id} in this very "
+                "moment: give the command again"
+            )
         sweep(folder.path)
         if listed:
             write_manifest(folder.path, manifest, settings.redactor)

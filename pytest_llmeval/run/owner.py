@@ -118,6 +118,8 @@ class Run:
                 self.settings.mistakes.append(str(error))
             except OSError as error:  # a full disk, a folder that may not be written
                 self.settings.mistakes.append(f"the run's folder cannot be written: {error}")
+            if self._scheduler is None and self._ledger is not None:
+                self._ledger.give_up()  # a run that can go on, once that is mended
 
     def _begin(self, selection: Selection) -> None:
         self._began = time.perf_counter()
@@ -199,12 +201,14 @@ class Run:
         is_kept: Callable[[Prediction], bool],
     ) -> None:
         """Start sending. `turns` makes the models' lanes, given what tells all predictions by now;
-        of those known before, the ones that are not kept are asked for again.
+        of those known before, the ones that are not kept are asked for again. Others count nowhere:
+        a judge may have replied to what no scorer asks any more.
         """
         settings = self.settings
         self._stopping = stopping_of(settings, selection.trials, ledger, self.warn)
         found = self._wave.without_stale(ledger.known)
-        known = {trial_id: each for trial_id, each in found.items() if is_kept(each)}
+        wanted = (trial.id for trial in (*selection.trials, *self._wave.trials))
+        known = {id_: found[id_] for id_ in wanted if id_ in found and is_kept(found[id_])}
         self._scheduler = Scheduler(
             turns(partial(self._told_by_now, known)),
             ledger.record,

@@ -88,7 +88,7 @@ def rescore(
     folder = RunFolder.create(run_dir, now.astimezone(), conditions)
     try:
         manifest = fill(folder, run, judged, now)
-        report = report_of(folder, manifest, judged.outcome, root)
+        report = report_of(folder, manifest, judged.outcome, root, root)
         problems = write_artifacts(folder, judged.outcome, report)
         if problems:  # it asks nothing, so that there is nothing to go on with
             raise RunError("; ".join(problems))  # noqa: TRY301
@@ -117,7 +117,7 @@ def _judge(questions: OldQuestions, known: Predictions, root: Path, run_dir: Pat
         doubts = tuple(doubts_of(needed, predictions, scores))
     stopping = {suite.name for suite in questions.suites} & set(origin.stopping)
     worth = worth_of(needed, scores, stopping)
-    options = Options(CONFIG, root, run_dir, limit=origin.plan.limit)
+    options = Options(CONFIG, root, root, run_dir, limit=origin.plan.limit)
     versions = questions.scorer_versions
     baselines = Baselines(options, lambda _: versions, weights_of(origin), bench)
     grounds = Grounds(needed, predictions, scores, worth, baselines.decide)

@@ -54,11 +54,13 @@ class Mark(Protocol):
 class Options:
     """What the command line says, in the words of the options' help.
 
-    `step_summary` is where GitHub Actions shows a step's Markdown, None elsewhere.
+    `here` is the folder in which the command was given. `step_summary` is where GitHub Actions
+    shows a step's Markdown, None elsewhere.
     """
 
     config: str
     root: Path
+    here: Path
     run_dir: Path
     overrides: tuple[str, ...] = ()
     limit: int | None = None

@@ -186,7 +186,7 @@ class Evaluate:
             self.write(f"{model}.json", json.dumps([*failing, *its, {"text": "somewhere else"}]))
         models = {model: {"engine": "fake", "script": f"{model}.json"} for model in rules}
         self.write("local.yaml", json.dumps({"models": models, **keys}))
-        options = Options("local.yaml", root=self.root, run_dir=self.root / "runs")
+        options = Options("local.yaml", root=self.root, here=self.root, run_dir=self.root / "runs")
         settings = Settings.read(options)
         paths = sorted((self.root / "suites").glob("*.yaml"))
         suites = [settings.load_suite(p, p.relative_to(self.root).as_posix()) for p in paths]

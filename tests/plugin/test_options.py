@@ -225,3 +225,18 @@ def _kill_after(project: Project, answers: int, workers: str) -> None:
 def _whole_lines(project: Project) -> int:
     paths = (project.root / "runs").glob("*/*/parts/*.results.jsonl")
     return sum(path.read_bytes().count(b"\n") for path in paths)
+
+
+def test_the_summary_speaks_of_the_run_as_it_is_found_from_where_pytest_was_called(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.suite(items=[project.wrong("a")])
+    below = project.root / "suites"
+    monkeypatch.chdir(below)
+    result = project.run("--llm-config", str(project.root / "local.yaml"))
+    (line,) = [line for line in result.outlines if line.startswith("report: ")]
+    report = line.removeprefix("report: ")
+    assert report.startswith("../runs/")
+    assert (below / report).is_file()
+    shown = project.latest_run().name
+    result.stdout.fnmatch_lines([f"*llmeval show ../runs/{shown} --wrong"])

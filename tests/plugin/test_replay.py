@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pytest_llmeval.commands.llmeval import app
-from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.manifest import read_manifest, write_manifest
 from pytest_llmeval.results.ownership import Ownership
 from tests.plugin.conftest import SCRIPT
 
@@ -263,7 +264,8 @@ def test_a_recording_that_is_not_there_is_named_with_all_places(recorded: Projec
 def test_a_dry_run_is_no_recording(project: Project) -> None:
     project.suite(items=[project.right("a")])
     project.run("--llm-dry-run")
-    assert "a dry run has nothing to be played again" in cassette(project, "last", "dry.jsonl")
+    run = project.latest_run().name
+    assert "a dry run has nothing to be played again" in cassette(project, run, "dry.jsonl")
     assert not (project.root / "dry.jsonl").exists()
 
 
@@ -288,3 +290,17 @@ def test_recorded_answers_lose_their_secrets_where_predictions_are_redacted(
     project.run("--llm-set", "replay=last", "--llm-set", "redact=predictions")
     assert [row["text"] for row in project.rows("predictions")] == ["[redacted]"]
     assert "abc123DEF456ghi" not in str(project.journal())
+
+
+def test_last_is_no_run_that_was_judged_again_and_none_at_all_where_none_has_asked(
+    recorded: Project,
+) -> None:
+    asked = recorded.latest_run()
+    again = asked.with_name("2099-01-01-0000")
+    shutil.copytree(asked, again)
+    write_manifest(again, replace(read_manifest(again), id=again.name, rescored_from=asked.name))
+    assert f"5 predictions of the run {asked.name}" in cassette(recorded, "last", "again.jsonl")
+    shutil.rmtree(asked)
+    result = recorded.run("--llm-set", "replay=last")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*none of the 1 runs in * has asked models itself*"])

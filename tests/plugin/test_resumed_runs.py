@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_llmeval.results.journal import read_run
-from pytest_llmeval.results.ownership import Ownership
+from pytest_llmeval.results.manifest import write_manifest
+from pytest_llmeval.results.ownership import Ownership, is_being_written
+from pytest_llmeval.run import opening
+from pytest_llmeval.run.going_back import Earlier, find_earlier
 
 if TYPE_CHECKING:
     from pytest_llmeval.records import Prediction
@@ -264,3 +268,56 @@ def test_a_run_that_was_killed_while_it_took_answers_over_leaves_them_to_the_nex
     half.suite(items=[half.right("a"), half.wrong("b"), half.broken("c"), half.right("d")])
     half.run("--llm-resume", "last", *TAKE_OVER)
     assert seen == [False]
+
+
+def test_tests_that_were_not_selected_then_are_another_plan_although_there_are_as_many(
+    project: Project,
+) -> None:
+    project.suite(items=[project.right("first"), project.right("second")])
+    project.run("-k", "first")
+    result = project.run("-k", "second", "--llm-resume", "last")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*as many trials are selected as then (1), but not the same*"])
+    assert list(texts(project)) == ["first"]
+    project.run("-k", "first", "--llm-resume", "last").assert_outcomes(passed=1, deselected=1)
+
+
+def test_a_run_that_another_process_has_just_written_is_not_gone_on_with(
+    half: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended while its lock was waited for: what was read of it before does not hold."""
+    (name,) = ids(half)
+
+    def meanwhile(*arguments: Any) -> Earlier:
+        earlier = find_earlier(*arguments, take_over=False)
+        manifest = replace(earlier.manifest, exit_reason="finished", doubts=())
+        write_manifest(earlier.path, replace(manifest, rotation=(("m",),)))
+        return earlier
+
+    monkeypatch.setattr(opening, "find_earlier", lambda *a, **_: meanwhile(*a))
+    result = half.run("--llm-resume", name)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*another process has written the run {name} in this very*"])
+    assert not is_being_written(half.root / "runs" / name)
+
+
+def test_what_a_judge_said_that_is_no_longer_asked_does_not_count_among_the_trials(
+    project: Project,
+) -> None:
+    config = {
+        "models": {
+            "m": {"engine": "fake", "script": "script.json", "slots": 4},
+            "wise": {"engine": "fake", "script": "wise.json", "role": "judge"},
+        },
+        "judge": "wise",
+        "failures": {"at_most": 0.3},
+    }
+    project.config(**config)
+    project.write("wise.json", json.dumps([{"text": '{"verdict": "pass"}'}]))
+    items = [project.right("a"), project.right("b"), project.broken("c")]
+    project.suite(items=items, score=["exact", "judge"])
+    project.run()
+    project.suite(items=items, score="exact")
+    result = project.run("--llm-resume", "last")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*1 of 3 trials failed*"])

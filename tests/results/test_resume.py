@@ -185,3 +185,19 @@ def test_a_stop_that_is_changed_once_answers_were_seen_is_a_difference(samples: 
         f'{was}, is {{"when": "decided", "alpha": 0.1}}'
     ]
     assert check_resumable(manifest_of(before), plan(samples), {}) == [f"{was}, is null"]
+
+
+def test_as_many_other_trials_of_the_same_items_are_a_difference(samples: Any) -> None:
+    """As -k selects them: the suites are the same, and so is the count."""
+    suite = samples.suite_of("arithmetic", ["a", "b"])
+    one, other = (
+        plan_of(CONFIG, [trial], {"sampling": 7}) for trial in samples.trials_of(suite, ("m",))
+    )
+    (difference,) = check_resumable(manifest_of(one), other, {})
+    assert difference == (
+        "condition m/plain in suite arithmetic: as many trials are selected as then (1), "
+        "but not the same"
+    )
+    asked = tuple(dataclasses.replace(each, chosen_hash="") for each in one.asked)
+    old = dataclasses.replace(one, asked=asked)  # of a version that did not write it down
+    assert check_resumable(manifest_of(old), other, {}) == []

@@ -62,7 +62,13 @@ class Workbench:
     def settings(self, **options: Any) -> Settings:
         """The settings under these options of the command line."""
         return Settings.read(
-            Options(config="local.yaml", root=self.root, run_dir=self.root / "runs", **options)
+            Options(
+                config="local.yaml",
+                root=self.root,
+                here=self.root,
+                run_dir=self.root / "runs",
+                **options,
+            )
         )
 
     def script(self, rules: Sequence[dict[str, Any]], name: str = "script.json") -> dict[str, Any]:

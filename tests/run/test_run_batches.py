@@ -13,6 +13,7 @@ from pytest_llmeval.records import Trial
 from pytest_llmeval.results.jobs import BatchJob, read_jobs, write_jobs
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.run import Run, Selection
 from pytest_llmeval.run.batch_lanes import split_by_job
 from tests.standins.fireworks import ACCOUNT, KEY, MODEL, FireworksStandIn
@@ -288,3 +289,40 @@ def test_a_job_is_gone_on_with_for_what_it_still_asks(bench: Workbench, make: ty
 
 def _items(trials: list[Trial]) -> list[str]:
     return [trial.item.id for trial in trials]
+
+
+def test_what_a_job_brought_for_nobody_is_told_of_its_part_in_every_session(
+    bench: Workbench, service: FireworksStandIn
+) -> None:
+    service.faults.missing = frozenset({"sums::m::add-1"})
+    service.faults.doubled = frozenset({"sums::m::add-3"})
+    service.faults.unknown = ("who::is::this",)
+    suite = bench.suite()
+    run = bench.run(suite)
+    service.faults.missing = service.faults.doubled = frozenset()
+    service.faults.unknown = ()
+    for _ in range(2):  # one that asks again, and one with nothing to ask
+        bench.run(suite, resume="last")
+        (part,) = manifest_of(run).parts
+        assert (part.answered, part.discrepancy) == (
+            4,
+            "twice sums::m::add-3; unknown who::is::this",
+        )
+
+
+def test_a_run_whose_jobs_cannot_be_read_is_refused_and_stays_as_it_is(
+    bench: Workbench, service: FireworksStandIn
+) -> None:
+    service.faults.missing = frozenset({"sums::m::add-1"})
+    suite = bench.suite()
+    run = bench.run(suite)
+    (path,) = run.glob("*/parts/*.jobs.json")
+    path.write_text("{", encoding="utf-8")
+    before = read_manifest(run), sorted(run.rglob("*.csv"))
+    settings = bench.settings(resume="last")
+    refused = Run(settings, print)
+    refused.begin(Selection(bench.trials(settings, suite)))
+    (words,) = settings.mistakes
+    assert words.startswith(f"{path}: holds no batch jobs")
+    assert (read_manifest(run), sorted(run.rglob("*.csv"))) == before
+    assert not is_being_written(run)

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_llmeval.engines.engine import EndpointFacts
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Trial
+from pytest_llmeval.records import Doubt, Trial
 from pytest_llmeval.results.journal import read_journal, read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.strays import Strays
@@ -376,3 +376,20 @@ def test_a_disk_that_once_did_not_confirm_an_answer_is_told_of_although_it_does_
     why = os.strerror(errno.EIO)
     words = f"the disk did not confirm all answers at once ({why}): it may have lost some"
     assert ledger.manifest.warnings == (words,)
+
+
+def test_a_run_that_has_finished_is_left_as_it_is_by_an_interrupt_after_its_end(
+    bench: Workbench, now: datetime, make: type[Make]
+) -> None:
+    """Such as one while its folder is zipped; by then another process may go on with it."""
+    with ledger_of(bench, now, reason="") as (ledger, trials):
+        for trial in trials:
+            ledger.record(make.answer(trial.id))
+        doubt = Doubt("sums", "m", "all_right", 4, 4, trials[0].id, "all are right")
+        ledger.settle(read_run(ledger.folder.path), ended=True, doubts=[doubt])
+        ledger.finish(now, "")
+        ledger.give_up()
+        before = read_manifest(ledger.folder.path)
+        ledger.close({}, now, "interrupted")
+    assert before.doubts == (doubt,)
+    assert read_manifest(ledger.folder.path) == before
