@@ -152,13 +152,14 @@ class Broker:
         raise LlmevalError(f"the broker does not know what {message!r} means")
 
     def _news(self, ask: Ask) -> News:
-        found, never = None, None
+        found, never, stopped = None, None, self._stopping()
         try:
-            found = self._owner.wait(ask.trial_id)
+            # A worker goes through all that it holds when a session stops: then nothing is waited
+            # for, nor sent before its turn. What is there is among the news.
+            found = None if stopped else self._owner.wait(ask.trial_id)
         except LlmevalError as error:
             never = str(error)
-        under_way = self._owner.under_way(ask.trial_id)
-        news, stopped = self._owner.news(ask.seen), self._stopping()
+        under_way, news = self._owner.under_way(ask.trial_id), self._owner.news(ask.seen)
         return News(found, news, under_way, never, self.withdrawn, stopped)
 
 
@@ -166,7 +167,8 @@ class BrokerClient:
     """A worker's way to the run in the controller."""
 
     def __init__(self, address: tuple[str, int], key: bytes):
-        self._connection = Client(address, authkey=key)
+        self._address, self._key = address, key
+        self._connection: Connection[Any, Any] | None = Client(address, authkey=key)
         self._lock = threading.Lock()
         self._known: dict[str, Settled] = {}
         self._seen = 0
@@ -176,7 +178,8 @@ class BrokerClient:
 
     def close(self) -> None:
         """Let go of the broker."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def begin(self, selection: Selection) -> None:
         """Hand over what this worker collected, if it is the first: a selection may be large."""
@@ -209,13 +212,13 @@ class BrokerClient:
         self._seen += len(news.settled)
         self._known.update((settled.trial_id, settled) for settled in news.settled)
         self._under_way = {trial_id: news.under_way}
-        self._known.pop(trial_id, None)
+        told = self._known.pop(trial_id, None)
         self.withdrawn = news.withdrawn
         if news.never is not None:
             raise LlmevalError(news.never)
-        if news.found is None and news.stopped:
+        if told is None and news.found is None and news.stopped:
             raise NotJudged(f"not judged: {news.stopped}")
-        return news.found
+        return news.found or told
 
     def under_way(self, trial_id: str) -> float:
         """As the scheduler knew it at the last ask."""
@@ -243,19 +246,28 @@ class BrokerClient:
         return 0.0 if last is None else time.perf_counter() - max(moment, last)
 
     def _call(self, message: object) -> Any:
-        """Send, then wait for the reply in slices."""
+        """Send, then wait for the reply in slices.
+
+        A connection is only used again after a whole reply: a test's time limit may interrupt the
+        wait at any point, and the next question must not get the answer to this one.
+        """
         with self._lock:
             content = packed(message)
             self._last_reply = None
+            connection, self._connection = self._connection, None
             try:
-                self._connection.send_bytes(content)
-                while not self._connection.poll(SLICE):
+                connection = connection or Client(self._address, authkey=self._key)
+                connection.send_bytes(content)
+                while not connection.poll(SLICE):
                     pass
-                received = self._connection.recv_bytes()
-            except (EOFError, OSError) as error:
+                received = connection.recv_bytes()
+                self._connection = connection
+            except (EOFError, OSError, AuthenticationError) as error:
                 raise LlmevalError("the process that owns the run has gone") from error
             finally:
                 self._last_reply = time.perf_counter()
+                if connection is not None and self._connection is None:
+                    connection.close()
         reply = unpacked(received)
         if isinstance(reply, LlmevalError):
             raise reply

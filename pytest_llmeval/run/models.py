@@ -98,6 +98,7 @@ class LiveModel:
         self._counter = TokenCounter(backing.tokenizer)
         self._server: Server | ServerGroup | None = None
         self._ended_by: str | None = None
+        self._restarts, self._was_shared = 0, False  # of the servers of earlier turns
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
@@ -127,12 +128,13 @@ class LiveModel:
     @property
     def restarts(self) -> int:
         """How often its server was started again."""
-        return self._server.restarts if self._server is not None else 0
+        return self._restarts + (self._server.restarts if self._server is not None else 0)
 
     @property
     def was_shared(self) -> bool:
         """Whether another run has used its server at the same time."""
-        return isinstance(self._server, SharedServer) and self._server.was_shared
+        now = isinstance(self._server, SharedServer) and self._server.was_shared
+        return self._was_shared or now
 
     @property
     def spec(self) -> ServerSpec | None:
@@ -173,7 +175,10 @@ class LiveModel:
         digests = asyncio.ensure_future(asyncio.to_thread(self._digests, given_up.is_set))
         try:
             if self._backing.make_server is not None:
-                self._server = await asyncio.to_thread(self._backing.make_server, self._logs)
+                server = await asyncio.to_thread(self._backing.make_server, self._logs)
+                # What is told of this model is told of all its turns.
+                self._restarts, self._was_shared = self.restarts, self.was_shared
+                self._server = server
             if self._server is not None:
                 await asyncio.to_thread(self._server.start)
             elif self._backing.is_loading is not None:

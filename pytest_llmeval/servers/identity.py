@@ -30,7 +30,10 @@ class Identity:
     def lives(self) -> bool:
         """Whether this very process still runs; a zombie, which waits to be counted, does not."""
         if self.mark:
-            return _mark_of(self.pid) == self.mark
+            try:
+                return _mark_of(self.pid) == self.mark
+            except OSError:  # too many open files: what cannot be told dead is left alone
+                return True
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.create_time) < SAME_START
@@ -42,7 +45,9 @@ class Identity:
 
 
 def identity_of(pid: int) -> Identity | None:
-    """Who has a pid now; None if nobody has, or only a zombie."""
+    """Who has a pid now; None if nobody has, or only a zombie. Raises OSError where this process
+    can open no more files.
+    """
     mark = _mark_of(pid)
     try:
         process = psutil.Process(pid)
@@ -64,7 +69,9 @@ def neighbourhood() -> str:
 
 
 def _mark_of(pid: int) -> str:
-    """Which boot and tick a process started at; nothing where it is gone, and but on Linux."""
+    """Which boot and tick a process started at; nothing where it is gone, or somebody else's whom
+    nobody may look at, and but on Linux. Raises OSError where nothing can be told.
+    """
     boot = _boot()
     if not boot:
         return ""
@@ -72,7 +79,7 @@ def _mark_of(pid: int) -> str:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - a tenth of a Path's time
             # The name stands in brackets and may hold some itself; the state comes after it.
             state, *facts = file.read().rpartition(b")")[2].split()
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return ""
     return "" if state in b"ZX" else f"{boot}.{int(facts[18])}"
 

@@ -52,6 +52,9 @@ SWITCHES = (
     *(
         "NVIDIA_",
         "CUBLAS_",
+        "MESA_",
+        "ZE_",
+        "ZES_",
         "TZ",
         "VK_",
         "DYLD_",

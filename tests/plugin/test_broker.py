@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Listener
+from multiprocessing.connection import Connection, Listener
 from typing import Any
 
 import pytest
@@ -121,6 +121,7 @@ class TestPredictions:
             assert client.wait("a") == predicted("a")
             with pytest.raises(NotJudged, match="not judged: stopping after 1 failures"):
                 client.wait("b")
+            assert owner.waited == []  # which would have it sent next
 
     def test_one_that_will_never_come_is_told_why(self, client: BrokerClient) -> None:
         with pytest.raises(LlmevalError, match="never is not part of this run's plan"):
@@ -169,6 +170,32 @@ class TestChat:
         with pytest.raises(LlmevalError, match=r"broke off: OSError: .*No space left on device"):
             client.chat("m", REQUEST)
         assert client.describe("m") == {"model": "m"}
+
+
+def question(words: str) -> Request:
+    return Request((Message("user", words),), Sampling(max_tokens=4))
+
+
+class TestInterrupts:
+    """A test's time limit, or Ctrl-C, while a worker waits for a reply."""
+
+    def test_the_next_question_gets_its_own_answer_and_not_the_one_before(
+        self, owner: Owner, client: BrokerClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "poll", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                client.chat("m", question("first"))
+        assert client.chat("m", question("second")).text == "m: second"
+        owner.log += [predicted("a"), predicted("b")]
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "poll", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                client.wait("a")
+        assert [client.wait("b"), client.wait("a")] == [predicted("b"), predicted("a")]
 
 
 class TestStrangers:

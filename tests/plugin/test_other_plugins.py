@@ -78,6 +78,25 @@ def test_waiting_in_the_queue_does_not_count_as_time(project: Project) -> None:
     result.assert_outcomes(passed=4)
 
 
+def test_after_a_timeout_in_a_worker_the_next_test_gets_its_own_answer(project: Project) -> None:
+    pytest.importorskip("pytest_timeout", reason="pytest-timeout belongs to the dev extra")
+    if not hasattr(signal, "SIGALRM"):
+        pytest.skip("this system has no SIGALRM, and the thread method would end the worker")
+    slow = {"when": "^take your time", "text": "late", "latency": 2.5}
+    project.script([slow, {"when": "^say ?(.*)", "text": r"\1"}])
+    project.suite(items=[project.right("a")])
+    project.write(
+        "test_own.py",
+        "import time\n"
+        "def test_slow(llm): llm.chat('take your time')\n"
+        "def test_next(llm):\n"
+        "    time.sleep(0.8)  # until the late answer is there\n"
+        "    assert llm.chat('say mine').text == 'mine'\n",
+    )
+    result = project.run("test_own.py", "-n1", "--timeout=2", plugins=["timeout"])
+    result.assert_outcomes(passed=1, failed=1)
+
+
 def test_a_timeout_for_the_call_only_holds_for_trials_too(project: Project) -> None:
     pytest.importorskip("pytest_timeout", reason="pytest-timeout belongs to the dev extra")
     project.script(HANGING)

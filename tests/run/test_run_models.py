@@ -85,6 +85,7 @@ def test_a_real_model_lives_dies_comes_back_and_is_opened_again(bench: Workbench
             assert not server.alive()
             await model.open()
             assert (await model.ask(ASKED)).text == first.text
+            assert model.restarts == 1  # in a turn before this one
 
     asyncio.run(story())
 

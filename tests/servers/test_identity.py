@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_llmeval.servers import identity as identity_module
 from pytest_llmeval.servers.detached import start_detached
 from pytest_llmeval.servers.identity import Identity, identity_of
 
@@ -73,3 +75,17 @@ def test_a_detached_process_leaves_its_words_in_the_log_and_no_zombie(tmp_path: 
     while identity is not None and identity.lives():
         pass
     assert log.read_text(encoding="utf-8").split() == ["here", "there"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a start by a file")
+def test_where_no_more_files_can_be_opened_a_process_is_not_taken_for_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be a server that others use: what is dead is ended, and its files deleted."""
+    me = own_identity()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(identity_module, "open", full, raising=False)
+    assert me.lives()
