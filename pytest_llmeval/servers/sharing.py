@@ -93,7 +93,11 @@ class SharedServer(Server):
         lease = self._join()
         try:
             lease.hold()
+            began = self._clock()
             while not (self._attach(lease) or self._take_turn(lease)):
+                self._report(
+                    self._clock() - began, f"another process starts it, in {lease.files.folder}"
+                )
                 self._pause(TURN_SECONDS)
             if self._copied_to is None:
                 self._copied_to = last_section_at(lease.output.out)

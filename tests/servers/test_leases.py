@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -387,6 +389,36 @@ def test_a_stop_makes_a_start_that_waits_give_up(
         server.start()
     stopper.join()
     assert becomes_true(lambda: not server.alive(), THE_BOUND)
+
+
+def test_who_waits_for_a_server_that_another_process_starts_is_told_so(
+    tmp_path: Path,
+    share: Callable[..., SharedServer],
+    llama_server: Callable[..., str],
+    fetch: Fetch,
+    becomes_true: BecomesTrue,
+) -> None:
+    """That one may hang in a debugger, or load for minutes."""
+    executable = llama_server("exec sleep 600")
+    first = share(kind="llama-server", executable=executable)
+    told: list[str] = []
+    second = SharedServer(
+        first.spec, tmp_path / "leases", fetch, report=lambda _, w: told.append(w)
+    )
+
+    def start(server: SharedServer) -> None:
+        with contextlib.suppress(ServerStartError):
+            server.start()
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(start, first)
+        assert becomes_true(first.alive)
+        threads.submit(start, second)
+        assert becomes_true(lambda: bool(told))
+        second.stop()
+        first.stop()
+    assert told[0].startswith("another process starts it, in ")
+    assert str(tmp_path / "leases") in told[0]
 
 
 # How they agree -------------------------------------------------------------------------------
