@@ -106,7 +106,7 @@ def summary(result: pytest.RunResult) -> list[str]:
     end = next(n for n, line in enumerate(lines) if line.startswith("report: "))
     assert end < len(lines) - 1
     assert not any("= llmeval: " in line for line in lines[end:])
-    return [re.sub(r"^[0-9.]+ s, ", "", line) for line in lines[begin:end]]
+    return [re.sub(r"^[0-9.]+ s, |runs/[0-9-]+", "", line) for line in lines[begin:end]]
 
 
 @pytest.mark.parametrize(
