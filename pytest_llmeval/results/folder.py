@@ -138,7 +138,7 @@ class RunFolder:
 
     def jobs(self, condition: str, part: int = 1) -> Path:
         """Where the batch jobs of a part are written down."""
-        return self.condition(condition) / "parts" / f"part-{part:04d}.jobs.json"
+        return jobs_path(self.condition(condition), part)
 
     def _make_folders(self) -> None:
         self.reports.mkdir(exist_ok=True)
@@ -149,6 +149,11 @@ class RunFolder:
 def requests_path(condition: Path, part: int) -> Path:
     """Where a part's requests lie in the folder of its condition."""
     return condition / "parts" / f"part-{part:04d}.requests.jsonl"
+
+
+def jobs_path(condition: Path, part: int) -> Path:
+    """Where a part's batch jobs are written down in the folder of its condition."""
+    return condition / "parts" / f"part-{part:04d}.jobs.json"
 
 
 def _new_folder(base: Path, stem: str) -> Path:

@@ -32,6 +32,16 @@ class Strays:
 NO_STRAYS = Strays()
 
 
+def together(some: Iterable[Strays]) -> Strays:
+    """Those of several jobs or files as one, in their order."""
+    found = list(some)
+    return Strays(
+        missing=tuple(id_ for each in found for id_ in each.missing),
+        doubled=tuple(id_ for each in found for id_ in each.doubled),
+        unknown=tuple(id_ for each in found for id_ in each.unknown),
+    )
+
+
 def strays(asked: Iterable[str], answered: Iterable[str]) -> Strays:
     """Hold the ids that came out against those that went in; each in the order of its side."""
     wanted, found = dict.fromkeys(asked), Counter(answered)

@@ -11,13 +11,14 @@ from pathlib import Path
 from pytest_llmeval.atomic import replacing
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
-from pytest_llmeval.results.folder import MANIFEST, requests_path
+from pytest_llmeval.results.folder import MANIFEST, jobs_path, requests_path
+from pytest_llmeval.results.jobs import BatchJob, read_jobs
 from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.results.manifest import Manifest, ModelFacts, read_manifest, write_manifest
 from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.results_file import results_path
-from pytest_llmeval.results.strays import NO_STRAYS, Strays
+from pytest_llmeval.results.strays import NO_STRAYS, Strays, together
 
 COMBINED = "results_combined.jsonl"
 
@@ -62,7 +63,8 @@ def _combine_run(path: Path, now: datetime) -> Combined:
             read_results(sorted(folder.glob("parts/part-*.results.jsonl"))),
         )
         for part, ids in zip(parts, asked, strict=True):
-            settled[part.condition, part.number] = _settle(part, ids, found)
+            jobs = read_jobs(jobs_path(folder, part.number))
+            settled[part.condition, part.number] = _settle(part, ids, found, jobs)
         written.append(_write(folder / COMBINED, found))
     facts = tuple(settled[part.condition, part.number] for part in manifest.parts)
     combined = Combined(facts, tuple(written))
@@ -76,14 +78,20 @@ def _asked(requests: Path) -> list[str]:
     return read_custom_ids(requests)
 
 
-def _settle(part: PartFacts, asked: Sequence[str], found: Balance) -> PartFacts:
-    """A part as its files have it; results for nobody are told with the condition's first part."""
+def _settle(
+    part: PartFacts, asked: Sequence[str], found: Balance, jobs: Sequence[BatchJob]
+) -> PartFacts:
+    """A part as its files have it; results for nobody are told with the condition's first part.
+
+    What batch jobs brought twice or for nobody stands in no file of results.
+    """
     mine = set(asked)
-    odd = Strays(
+    of_files = Strays(
         missing=tuple(id_ for id_ in found.odd.missing if id_ in mine),
         doubled=tuple(id_ for id_ in found.odd.doubled if id_ in mine),
         unknown=found.odd.unknown if part.number == 1 else (),
     )
+    odd = together([of_files, *(job.odd for job in jobs)])
     base = PartFacts(part.condition, part.number, len(asked))
     # What a suite that stopped early did not need is not asked for again.
     spared = part.not_needed if len(odd.missing) == part.not_needed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
@@ -51,6 +52,11 @@ def run_folder(
     backings = backings_of(settings, say)
     _refuse_other_weights(path, manifest, backings)
     ledger = Ledger.of_folder(path, manifest, parts, settings.redactor)
+    if read_manifest(path) != manifest:
+        ledger.give_up()
+        raise RunError(
+            f"another process has written {path} in this very moment: give the command again"
+        )
     wanted = [part for part in parts if not only or _requests_of(ledger, part) in only]
     reason = "interrupted"
     try:
@@ -107,8 +113,20 @@ def _copy_for_dry_run(
     copy = path.with_name(f"{path.name}-dry-run")
     if not copy.exists():
         shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*.results.jsonl", ".*"))
+    _refuse_another_copy(path, copy)
     say(f"llmeval: dry run in {copy}")
     return copy, [copy / each.relative_to(path) for each in only]
+
+
+def _refuse_another_copy(path: Path, copy: Path) -> None:
+    """Raise RunError where an earlier dry run was made of other requests."""
+    for asked in path.glob("*/parts/*.requests.jsonl"):
+        copied = copy / asked.relative_to(path)
+        if not copied.is_file() or not filecmp.cmp(asked, copied, shallow=False):
+            raise RunError(
+                f"{copy} is a dry run of other requests than are in {path} now: delete it, and "
+                "give the command again"
+            )
 
 
 def _check(name: str, manifest: Manifest, settings: Settings) -> None:

@@ -163,8 +163,8 @@ class PartJob:
         assert self._job.id is not None
         results = await self._engine().fetch(self._job.id)
         odd = strays_of(results, self._job.trials)
-        if odd:
-            odd = self._asking.ledger.note_strays(self._part.condition, self._part.number, odd)
+        place = self._part.condition, self._part.number
+        odd = self._asking.ledger.note_strays(*place, self._job.name, odd)
         outcome = "failed" if self._status.state == "failed" else "completed"
         self._change(outcome=outcome, odd=odd)
         lost = ResultMissing(

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_llmeval.errors import ConfigError
+from pytest_llmeval.errors import ConfigError, RunError
 from pytest_llmeval.inputs.models import ModelConfig
-from pytest_llmeval.records import Prediction, Predictions, Trial
+from pytest_llmeval.records import Prediction, Predictions, Request, Trial
+from pytest_llmeval.results.cassettes import question_hash
 from pytest_llmeval.results.parts import PartFacts, count_part
 from pytest_llmeval.results.results_file import ResultsFile, results_path
 from pytest_llmeval.run.assembly import (
@@ -34,13 +35,14 @@ from pytest_llmeval.running.plan import by_model
 @dataclass(frozen=True, slots=True)
 class FileWork:
     """A file of requests and its results. `custom_ids` go by trial id: two files may have the same,
-    and then their trials still differ.
+    and then their trials still differ. `questions` are hashes of what is asked, and of whom.
     """
 
     path: Path
     results: ResultsFile
     trials: Sequence[Trial]
     custom_ids: Mapping[str, str]
+    questions: Mapping[str, str]
 
 
 def run_files(settings: Settings, paths: Sequence[Path], say: Callable[[str], None]) -> Ran:
@@ -63,7 +65,8 @@ def run_files(settings: Settings, paths: Sequence[Path], say: Callable[[str], No
         def record(prediction: Prediction) -> None:
             work = of[prediction.trial_id]
             custom_id = work.custom_ids[prediction.trial_id]
-            named = dataclasses.replace(prediction, trial_id=custom_id)
+            asked = work.questions[prediction.trial_id]
+            named = dataclasses.replace(prediction, trial_id=custom_id, asked=asked)
             work.results.append(named)
             outcomes[work.path][custom_id] = named
 
@@ -93,7 +96,9 @@ def _ask(
 
 def _file_work(settings: Settings, path: Path, requests: Requests, stack: ExitStack) -> FileWork:
     config, dry_run = settings.config, settings.options.dry_run
-    custom_ids, trials = {}, []
+    custom_ids: dict[str, str] = {}
+    questions: dict[str, str] = {}
+    trials = []
     for written in read_requests(path, config):
         model = model_for(written, config, path)
         if not dry_run:
@@ -107,9 +112,33 @@ def _file_work(settings: Settings, path: Path, requests: Requests, stack: ExitSt
         trial = trial_of(written.custom_id, model, f"{path}\n{written.custom_id}")
         requests[trial.id] = written.request
         custom_ids[trial.id] = written.custom_id
+        questions[trial.id] = _question(config.models[model], written.request)
         trials.append(trial)
     results = stack.enter_context(closing(ResultsFile(results_path(path, dry_run=dry_run))))
-    return FileWork(path, results, trials, custom_ids)
+    work = FileWork(path, results, trials, custom_ids, questions)
+    _refuse_other_questions(work)
+    return work
+
+
+def _question(model: ModelConfig, request: Request) -> str:
+    whom = [model.engine, model.sent_name, str(model.gguf)]
+    return question_hash({"whom": whom, "request": request})
+
+
+def _refuse_other_questions(work: FileWork) -> None:
+    """Raise RunError where a request has changed since its answer came, or who is asked: the answer
+    would be taken for one to what stands there now.
+    """
+    for trial_id, custom_id in work.custom_ids.items():
+        known = work.results.known.get(custom_id)
+        if known is None or not is_answered(known) or not known.asked:  # of an older version
+            continue
+        if known.asked != work.questions[trial_id]:
+            raise RunError(
+                f"{work.path}: the request {custom_id} is not what {work.results.path.name} has "
+                "the answer to: it, or the model that it goes to, has changed since. Move that "
+                "file away to ask anew"
+            )
 
 
 def _tell_of(say: Callable[[str], None]) -> Callable[[LiveModel, ModelConfig], None]:

@@ -22,7 +22,7 @@ from pytest_llmeval.results.journal import Journal, read_run, write_requests
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, ModelFacts
 from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.resume import weights_changed
-from pytest_llmeval.results.strays import NO_STRAYS, Strays
+from pytest_llmeval.results.strays import Strays, together
 from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.models import LiveModel
@@ -67,10 +67,12 @@ class Ledger:
         self._progress = Progress(parts, known)
         self._judging = Progress(second_wave, known)
         self._has_finished = False
-        self._strays: dict[tuple[str, int], Strays] = {}
-        for part in parts:
-            for job in read_jobs(folder.jobs(part.condition, part.number)):
-                self._add_strays(part.condition, part.number, job.odd)
+        self._strays: dict[tuple[str, int], dict[str, Strays]] = {
+            (part.condition, part.number): {
+                job.name: job.odd for job in read_jobs(folder.jobs(part.condition, part.number))
+            }
+            for part in parts
+        }
 
     @classmethod
     def of_folder(
@@ -136,24 +138,16 @@ class Ledger:
         elif self._judging.sending(trial):
             self._manifest.write_soon(second_wave=self._judging.facts)
 
-    def note_strays(self, condition: str, number: int, odd: Strays) -> Strays:
-        """Keep by which ids what came back for a part differs from what it had asked; they are
-        given back without secrets, for later sessions.
+    def note_strays(self, condition: str, number: int, job: str, odd: Strays) -> Strays:
+        """Keep by which ids what a job brought for a part differs from what it had asked; they are
+        given back without secrets, for later sessions. A job may be fetched again.
         """
         clean = Strays(
             doubled=tuple(map(self._redactor.text, odd.doubled)),
             unknown=tuple(map(self._redactor.text, odd.unknown)),
         )
-        self._add_strays(condition, number, clean)
+        self._strays[condition, number][job] = clean
         return clean
-
-    def _add_strays(self, condition: str, number: int, odd: Strays) -> None:
-        """Those of a job that is fetched again are the same ones."""
-        before = self._strays.get((condition, number), NO_STRAYS)
-        self._strays[condition, number] = Strays(
-            doubled=tuple(dict.fromkeys(before.doubled + odd.doubled)),
-            unknown=tuple(dict.fromkeys(before.unknown + odd.unknown)),
-        )
 
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
         """Write down by which weights a model's answers are made, before it gives any.
@@ -269,7 +263,7 @@ class Ledger:
         out = [predictions[trial.id] for trial in part.trials if trial.id in predictions]
         absent = [trial.id for trial in part.trials if trial.id not in predictions]
         missing = tuple(trial_id for trial_id in absent if trial_id not in unneeded)
-        odd = self._strays.get((part.condition, part.number), NO_STRAYS)
+        odd = together(self._strays.get((part.condition, part.number), {}).values())
         return settle_part(
             PartFacts(part.condition, part.number, len(part.trials)),
             out,

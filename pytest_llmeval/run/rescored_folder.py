@@ -13,10 +13,12 @@ from pathlib import Path
 from pytest_llmeval import __version__
 from pytest_llmeval.records import Prediction, Predictions, Trial
 from pytest_llmeval.results.folder import ENVIRONMENT, RunFolder
+from pytest_llmeval.results.jobs import read_jobs
 from pytest_llmeval.results.journal import Journal, write_requests
 from pytest_llmeval.results.manifest import Manifest, write_manifest
 from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.plan import RunPlan, plan_hash
+from pytest_llmeval.results.strays import together
 from pytest_llmeval.run.artifacts import Outcome
 from pytest_llmeval.run.conclusion import selected_parts
 from pytest_llmeval.run.old_questions import OldQuestions
@@ -49,7 +51,7 @@ def fill(folder: RunFolder, run: Path, judged: Judged, now: datetime) -> Manifes
     copy_questions(judged.origin, run, folder)
     if (run / ENVIRONMENT).is_file():
         shutil.copyfile(run / ENVIRONMENT, folder.environment)
-    manifest = _manifest(folder, judged, tuple(_parts(judged, by_condition)), now)
+    manifest = _manifest(folder, judged, tuple(_parts(run, judged, by_condition)), now)
     write_manifest(folder.path, manifest)
     return manifest
 
@@ -59,8 +61,11 @@ def is_finished(origin: Manifest) -> bool:
     return origin.exit_reason == "finished"
 
 
-def _parts(judged: Judged, by_condition: Mapping[str, Sequence[Trial]]) -> Iterator[PartFacts]:
-    """One part for each condition."""
+def _parts(
+    run: Path, judged: Judged, by_condition: Mapping[str, Sequence[Trial]]
+) -> Iterator[PartFacts]:
+    """One part for each condition, with what the old run's batch jobs brought for nobody."""
+    old = RunFolder(run, {each.name: each.folder for each in judged.origin.plan.conditions})
     outcome = judged.outcome
     for condition, trials in by_condition.items():
         yield settle_part(
@@ -70,6 +75,12 @@ def _parts(judged: Judged, by_condition: Mapping[str, Sequence[Trial]]) -> Itera
                 t.id in outcome.unneeded and t.id not in outcome.predictions for t in trials
             ),
             ended=is_finished(judged.origin),
+            odd=together(
+                job.odd
+                for part in judged.origin.parts
+                if part.condition == condition
+                for job in read_jobs(old.jobs(condition, part.number))
+            ),
         )
 
 

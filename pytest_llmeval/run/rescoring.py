@@ -79,9 +79,9 @@ def rescore(
     suite's tags may differ from what was asked.
     Raises RunError, InputError.
     """
-    origin = read_manifest(run)
     if is_being_written(run):
-        raise RunError(f"the run {origin.id} is being written; judge it again when it has ended")
+        raise RunError(f"the run {run.name} is being written; judge it again when it has ended")
+    origin = read_manifest(run)  # only now: its last words may just have been written
     questions = old_questions(run, origin, root, suite_files, data_roots)
     judged = _judge(questions, read_run(run), root, run_dir)
     conditions = {trial.condition.name: None for trial in questions.trials}

@@ -215,6 +215,16 @@ def test_a_dry_run_is_made_in_a_copy_whose_answers_are_never_taken_for_real(fold
     assert "out-dry-run holds a dry run, whose answers are the fake engine's" in refused.output
 
 
+def test_a_dry_run_of_other_requests_is_not_gone_on_with(folder: Path) -> None:
+    out = build()
+    assert run("--dry-run", out).exit_code == 0
+    assert run("--dry-run", out).exit_code == 0
+    part(1).write_bytes(part(1).read_bytes().replace(b"France", b"Gaul"))
+    refused = run("--dry-run", out)
+    assert refused.exit_code == 1
+    assert "out-dry-run is a dry run of other requests than are in " in refused.output
+
+
 def test_a_model_that_the_config_lacks_is_told(folder: Path) -> None:
     out = build()
     (folder / "other.yaml").write_text("models: {x: {engine: fake}}", "utf-8", newline="\n")
@@ -308,6 +318,17 @@ def test_a_batch_of_somebody_else_is_asked_and_combined(folder: Path) -> None:
     assert combined.exit_code == 0, combined.output
     assert len(Path("jobs/results_combined.jsonl").read_text("utf-8").splitlines()) == 3
     assert run("jobs/a.jsonl").stdout.splitlines() == ["a.jsonl: 2 in, 2 answered"]
+
+
+def test_an_answer_is_not_taken_for_one_to_a_request_that_has_changed(folder: Path) -> None:
+    foreign("a.jsonl", ask("1", "France?"), ask("2", "Peru?"))
+    assert run("a.jsonl").exit_code == 0
+    foreign("a.jsonl", ask("1", "France?"), ask("2", "Spain?"))
+    refused = run("a.jsonl")
+    assert refused.exit_code == 1
+    assert "a.jsonl: the request 2 is not what a.results.jsonl has the answer to" in refused.output
+    Path("a.results.jsonl").unlink()
+    assert run("a.jsonl").exit_code == 0
 
 
 def test_a_dry_run_of_files_has_results_of_its_own(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.run import Run, Selection
+from pytest_llmeval.run.batch_combine import combine
 from pytest_llmeval.run.batch_lanes import split_by_job
+from pytest_llmeval.run.rescoring import rescore
 from tests.standins.fireworks import ACCOUNT, KEY, MODEL, FireworksStandIn
 
 if TYPE_CHECKING:
@@ -308,6 +311,12 @@ def test_what_a_job_brought_for_nobody_is_told_of_its_part_in_every_session(
             4,
             "twice sums::m::add-3; unknown who::is::this",
         )
+    assert not combine(run, datetime.now(timezone.utc)).is_balanced
+    assert manifest_of(run).parts == (part,)
+    again = rescore(
+        run, run_dir=bench.root / "runs", root=bench.root, now=datetime.now(timezone.utc)
+    )
+    assert [each.discrepancy for each in manifest_of(again.folder.path).parts] == [part.discrepancy]
 
 
 def test_a_run_whose_jobs_cannot_be_read_is_refused_and_stays_as_it_is(

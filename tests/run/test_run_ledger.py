@@ -113,7 +113,7 @@ def test_what_came_back_twice_or_for_nobody_is_named_in_the_part(
     with ledger_of(bench, now, reason="") as (ledger, trials):
         for trial in trials:
             ledger.record(make.answer(trial.id))
-        ledger.note_strays("m", 1, Strays(doubled=(trials[0].id,), unknown=("a::b::c",)))
+        ledger.note_strays("m", 1, "job", Strays(doubled=(trials[0].id,), unknown=("a::b::c",)))
     (part,) = read_manifest(ledger.folder.path).parts
     assert part.job_status == "completed"
     assert part.discrepancy == f"twice {trials[0].id}; unknown a::b::c"
