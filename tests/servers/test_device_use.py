@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_llmeval.errors import ServerStartError
-from pytest_llmeval.servers.device_use import backend_of, find_device_fault, read_use
+from pytest_llmeval.servers.device_use import DeviceUse, backend_of, find_device_fault, read_use
 from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -240,7 +240,9 @@ def test_a_server_that_logs_its_card_has_it_as_its_device(
 
 
 def test_the_real_log_of_a_server_on_the_cpu_is_read(
-    make_server: Callable[..., Server], real_llama_server: Path
+    make_server: Callable[..., Server],
+    real_llama_server: Path,
+    becomes_true: Callable[..., bool],
 ) -> None:
     server = make_server(
         kind="llama-server",
@@ -250,11 +252,15 @@ def test_the_real_log_of_a_server_on_the_cpu_is_read(
     )
     server.start()
     assert server.devices is None
-    use = read_use(server.spec.log_path.read_text(encoding="utf-8").splitlines())
-    assert use.told
-    assert use.busy_devices == ()
-    assert set(use.weights) | set(use.cache) <= {"CPU", "CPU_Mapped", "CPU_REPACK"}
-    assert use.cache["CPU"] > 0
+
+    def use() -> DeviceUse:
+        return read_use(server.spec.log_path.read_text(encoding="utf-8").splitlines())
+
+    # It answers before all that it has said is written down.
+    assert becomes_true(lambda: use().told and use().cache)
+    assert use().busy_devices == ()
+    assert set(use().weights) | set(use().cache) <= {"CPU", "CPU_Mapped", "CPU_REPACK"}
+    assert use().cache["CPU"] > 0
 
 
 @pytest.mark.parametrize("layers", ["all", None])
