@@ -4,7 +4,8 @@
 
 A run on the fake engine answers every trial but the last, and is killed. Then it is resumed, and
 two moments are taken from the start of pytest's process: when it says what it found, and when the
-one trial that was left has been answered.
+one trial that was left has been answered. Beside them, what pytest alone takes to collect as many
+parametrized tests: seconds depend on the machine, their ratio hardly.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ CONFIG = """\
 models:
   m: {engine: fake, slots: 64}
 sampling: {temperature: 0, max_tokens: 8, seed: 7}
+"""
+
+PARAMETRIZED = """\
+import pytest
+
+@pytest.mark.parametrize("number", range({count}))
+def test_one(number): pass
 """
 
 
@@ -79,15 +87,35 @@ def resume(project: Path, journal: Path) -> tuple[float, float, float, int]:
     return found, answered, time.perf_counter() - began, memory
 
 
+def plain_collection(folder: Path, tests: int) -> float:
+    """Seconds that pytest takes, without this package, to collect that many parametrized tests."""
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / "test_many.py").write_text(PARAMETRIZED.format(count=tests), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:llmeval"]
+    began = time.perf_counter()
+    subprocess.run(
+        [*command, "-q", "--collect-only"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - began
+
+
 def lines(trials: int) -> Iterator[Line]:
-    """Make the run, resume it, and give the three moments and the memory."""
+    """Make the run, resume it, and give the three moments, the memory, and what to compare with."""
     with tempfile.TemporaryDirectory(prefix="llmeval-resume-") as folder:
         project = write_project(Path(folder) / "project", trials, port=0)
         (project / "local.yaml").write_text(CONFIG, encoding="utf-8")
         found, answered, ended, memory = resume(project, make_run(project, trials))
+        alone = plain_collection(Path(folder) / "plain", trials)
     what = f"resume {trials:,} trials but one"
     yield Line(f"{what}: says what it found", f"{found:.1f} s", "<= 10 s", found <= 10)
     yield Line(f"{what}: the last one is answered", f"{answered:.1f} s", "<= 10 s", answered <= 10)
+    yield Line(
+        f"{what}: answered / pytest alone collects as many tests",
+        f"{answered / alone:.2f} (of {alone:.1f} s)",
+        "",
+        reached=True,
+    )
     written = f"{ended:.1f} s, {memory / 2**20:,.0f} MiB"
     yield Line(f"{what}: all is written", written, "", reached=True)
 

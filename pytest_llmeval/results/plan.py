@@ -223,14 +223,18 @@ def _asked_plan(suite: Suite, trials: Sequence[Trial]) -> AskedPlan:
         schema_hash=_hash(suite.json_schema) if suite.json_schema is not None else "",
         grammar_hash=_hash(suite.grammar) if suite.grammar is not None else "",
         logprobs=suite.logprobs,
-        chosen_hash=_hash(sorted([trial.item.id, trial.repeat] for trial in trials)),
+        chosen_hash=_hash_of_plain(sorted([trial.item.id, trial.repeat] for trial in trials)),
     )
 
 
 def _hash(value: Any) -> str:
     # Keys stay in their order: a chat template shows tools to the model as they are written, and an
     # answer has the properties of its schema in their order.
-    text = json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
+    return _hash_of_plain(plain(value))
+
+
+def _hash_of_plain(value: Any) -> str:
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -69,7 +69,8 @@ BUILT_IN: Mapping[str, str] = {
 
 _registered: dict[str, type[Scorer]] = {}
 
-_ANY_ANSWER = Answer("-", "stop")
+#: Cut off, so that nobody looks in it for words that decline.
+_ANY_ANSWER = Answer("-", "length")
 
 
 class NeedsModelError(Exception):
