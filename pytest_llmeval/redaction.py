@@ -270,28 +270,41 @@ _END_OF_A_TOKEN = re.compile(r"(\[redacted\]\.\.\.)[\w+/=-]+")
 
 def _without_ends(text: str, known: Sequence[str]) -> str:
     """The text without the beginnings and ends of secrets whose middle was cut out of it."""
-    cuts = [found.start() for found in re.finditer(re.escape(_CUT), text)]
-    for cut in reversed(cuts):
-        after = cut + len(_CUT)
-        head = max((_common(form, text, cut, head=True) for form in known), default=0)
-        tail = max((_common(form, text, after, head=False) for form in known), default=0)
-        text = text[:after] + (REDACTED if tail else "") + text[after + tail :]
-        text = text[: cut - head] + (REDACTED if head else "") + text[cut:]
+    heads = [form for form in known if form[:_SHORTEST] in text]
+    tails = [form for form in known if form[-_SHORTEST:] in text]
+    if heads or tails:  # a model that goes round in circles may write nothing but dots
+        for found in reversed(list(re.finditer(re.escape(_CUT), text))):
+            cut, after = found.span()
+            head = max((_head(form, text, cut) for form in heads), default=0)
+            tail = max((_tail(form, text, after) for form in tails), default=0)
+            if tail:
+                text = text[:after] + REDACTED + text[after + tail :]
+            if head:
+                text = text[: cut - head] + REDACTED + text[cut:]
     return _END_OF_A_TOKEN.sub(r"\1", text)
 
 
-def _common(secret: str, text: str, place: int, *, head: bool) -> int:
-    """How many characters of a secret's beginning (`head`) end at a place of a text, or of its end
-    begin there; 0 for so few that they may be chance.
+def _head(secret: str, text: str, place: int) -> int:
+    """How many characters of a secret's beginning end at a place of a text; 0 for so few that they
+    may be chance, and for the whole.
     """
-    for size in range(len(secret) - 1, _SHORTEST - 1, -1):
-        if (
-            text.endswith(secret[:size], 0, place)
-            if head
-            else text.startswith(secret[-size:], place)
-        ):
-            return size
-    return 0
+    begins = _places(secret[:_SHORTEST], text, place - len(secret) + 1, place)
+    return next((place - begin for begin in begins if secret.startswith(text[begin:place])), 0)
+
+
+def _tail(secret: str, text: str, place: int) -> int:
+    """The same of a secret's end that begins at a place."""
+    begins = _places(secret[-_SHORTEST:], text, place, place + len(secret) - 1)
+    ends = [begin + _SHORTEST for begin in begins]
+    return next((end - place for end in reversed(ends) if secret.endswith(text[place:end])), 0)
+
+
+def _places(part: str, text: str, start: int, end: int) -> Iterator[int]:
+    """Where a part begins in a stretch of a text, from the left."""
+    at = text.find(part, max(start, 0), end)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1, end)
 
 
 def _is_random(value: str, least: float) -> bool:

@@ -195,6 +195,26 @@ def test_what_is_left_of_a_secret_whose_middle_was_cut_out_goes_too() -> None:
     assert redact("..." * 2000 + "x", known) == "..." * 2000 + "x"
 
 
+def _longest(sizes: Sequence[int], is_there: Callable[[int], bool]) -> int:
+    return max(filter(is_there, sizes), default=0)
+
+
+@given(*[st.text("ab ", max_size=12) for _ in range(3)])
+def test_as_much_of_a_beginning_and_an_end_goes_as_stands_at_the_cut(
+    middle: str, before: str, after: str
+) -> None:
+    secret = f"abba{middle}baab"
+    before, after = before.replace(secret, ""), after.replace(secret, "")
+    sizes = range(4, len(secret))
+    head = _longest(sizes, lambda size: before.endswith(secret[:size]))
+    tail = _longest(sizes, lambda size: after.startswith(secret[-size:]))
+    left = before[: len(before) - head] + (REDACTED if head else "")
+    right = (REDACTED if tail else "") + after[tail:]
+    if head and not tail:  # what follows is taken for the end of a token
+        right = right.lstrip("ab")
+    assert redact(f"{before}...{after}", [secret]) == f"{left}...{right}"
+
+
 def test_a_known_secret_is_found_in_base64_too() -> None:
     secret = "correct horse battery"
     encoded = base64.b64encode(secret.encode()).decode()
