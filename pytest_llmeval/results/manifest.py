@@ -93,6 +93,7 @@ class Manifest:
     names the suites that might: those that say so, but for what was asked in full all the same.
     `second_wave` counts the trials of judges as `parts` counts the others, by the condition judged.
     `doubts` are why some of its numbers may not mean what they seem to.
+    `built` has the sha256 of each file of requests that was written to be asked elsewhere.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Manifest:
     stopping: tuple[str, ...] = ()
     second_wave: tuple[PartFacts, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    built: Mapping[str, str] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     @property

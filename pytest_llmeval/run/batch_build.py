@@ -33,6 +33,7 @@ def build(
     refuse_the_impossible(settings, trials)
     ordered = [trial for its in by_model(trials, settings.models).values() for trial in its]
     ledger = open_ledger(settings, ordered, now, place=place)
+    ledger.seal_requests()
     ledger.close({}, now, BUILT)
     return ledger.manifest.parts
 

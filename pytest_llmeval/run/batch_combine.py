@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_llmeval.atomic import replacing
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.balance import Balance, balance, read_custom_ids, read_results
+from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import MANIFEST, jobs_path, requests_path
 from pytest_llmeval.results.jobs import BatchJob, read_jobs
 from pytest_llmeval.results.lines import prediction_to_line
@@ -52,6 +53,7 @@ def _combine_run(path: Path, now: datetime) -> Combined:
     if is_being_written(path):
         raise RunError(f"{path} is being written; combine it when that has ended")
     manifest = read_manifest(path)
+    refuse_changed(path, manifest.built)
     settled: dict[tuple[str, int], PartFacts] = {}
     written = []
     for condition in manifest.plan.conditions:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_llmeval.errors import ConfigError, RunError
 from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.records import Trial
+from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import MANIFEST, requests_path
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
@@ -49,6 +50,7 @@ def run_folder(
     _check(path.name, manifest, settings)
     requests, parts = _read_parts(path, manifest, settings)
     _refuse_strangers(path, manifest, only)
+    refuse_changed(path, manifest.built)
     backings = backings_of(settings, say)
     _refuse_other_weights(path, manifest, backings)
     ledger = Ledger.of_folder(path, manifest, parts, settings.redactor)

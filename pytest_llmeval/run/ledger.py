@@ -16,6 +16,7 @@ from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.machine.environment import describe_environment
 from pytest_llmeval.records import Doubt, Prediction, Predictions, Trial
 from pytest_llmeval.redaction import PLAIN, Redactor
+from pytest_llmeval.results.built import hashes_of_requests
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.jobs import read_jobs
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
@@ -101,6 +102,10 @@ class Ledger:
             path = self.folder.requests(part.condition, part.number)
             if not (is_same and path.exists()):  # 100,000 of them take a second
                 write_requests(path, request_bodies(part.trials, settings.config.models))
+
+    def seal_requests(self) -> None:
+        """Have the manifest say what the files of requests hold, from when it is next written."""
+        self._manifest.change(built=hashes_of_requests(self.folder.path))
 
     def begin(self, root: Path, **changes: object) -> None:
         """Write down what it runs on, and that it is at work; a resumed run goes on.

@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_llmeval.atomic import sweep
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import JudgeTrial, Trial
+from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest, write_manifest
@@ -74,8 +75,10 @@ def _go_on(
     folder = RunFolder.open(earlier.path, _conditions(trials))
     before = earlier.manifest
     count = max((part.number for part in before.parts), default=1)
-    # How answers are scored may have changed: what is written down is what holds now.
-    manifest = dataclasses.replace(before, plan=plan, plan_hash=plan_hash(plan))
+    refuse_changed(folder.path, before.built)
+    # How answers are scored may have changed: what is written down is what holds now. Requests that
+    # another version has rendered are written anew.
+    manifest = dataclasses.replace(before, plan=plan, plan_hash=plan_hash(plan), built={})
     ledger = _begun(settings, folder, list(_parts(trials, count)), manifest, judged, before=before)
     ledger.found = found_words(earlier, trials, judged, ledger.known)
     return ledger

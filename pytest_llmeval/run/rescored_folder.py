@@ -111,4 +111,5 @@ def _manifest(
         second_wave=judged.verdicts.parts(ended=is_finished(origin)),
         warnings=tuple(dict.fromkeys(warnings)),
         rescored_from=source,
+        built={},
     )

@@ -25,6 +25,7 @@ from pytest_llmeval.records import (
     Trial,
 )
 from pytest_llmeval.redaction import Redactor
+from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import read_run
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
@@ -82,6 +83,7 @@ def rescore(
     if is_being_written(run):
         raise RunError(f"the run {run.name} is being written; judge it again when it has ended")
     origin = read_manifest(run)  # only now: its last words may just have been written
+    refuse_changed(run, origin.built)
     questions = old_questions(run, origin, root, suite_files, data_roots)
     judged = _judge(questions, read_run(run), root, run_dir)
     conditions = {trial.condition.name: None for trial in questions.trials}

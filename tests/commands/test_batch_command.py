@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,35 @@ def test_requests_that_were_changed_are_refused(folder: Path) -> None:
     part(1).write_bytes(b"".join(lines[:3]))
     told = run(out)
     assert "part-0001.requests.jsonl: 3 requests, and manifest.json says 4" in told.output
+
+
+def _changed(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"France", b"Gaul"))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [run, lambda out: batch("combine", out), lambda _: CliRunner().invoke(app, ["rescore", "out"])],
+    ids=["run", "combine", "rescore"],
+)
+def test_a_folder_with_an_edited_request_is_refused(
+    ask: Callable[[Path], Result], folder: Path
+) -> None:
+    out = build()
+    _changed(part(1))
+    told = ask(out)
+    assert told.exit_code == 1
+    assert "part-0001.requests.jsonl is not as llmeval batch build wrote it" in told.output
+    assert "Put it back, or build the folder anew from changed suites" in told.output
+    assert read_run(out) == {}
+
+
+def test_a_folder_may_be_copied_with_other_ends_of_lines(folder: Path) -> None:
+    out = build()
+    part(1).write_bytes(part(1).read_bytes().replace(b"\n", b"\r\n"))
+    ran = run(out)
+    assert ran.exit_code == 0, ran.output
+    assert batch("combine", out).exit_code == 0
 
 
 # In is out ----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.strays import Strays
 from pytest_llmeval.run import Settings
 from pytest_llmeval.run.backing import fake_backing
+from pytest_llmeval.run.batch_build import build
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.opening import open_ledger
@@ -169,6 +170,24 @@ def test_a_run_has_one_writer(bench: Workbench, now: datetime) -> None:
 
 
 # Going on -----------------------------------------------------------------------------------------
+
+
+def test_a_built_folder_is_gone_on_with_unless_its_requests_were_edited(
+    bench: Workbench, now: datetime
+) -> None:
+    suite, out = bench.suite(), bench.root / "out"
+    build(bench.settings(), [suite], out, now)
+    (requests,) = out.glob("*/parts/part-0001.requests.jsonl")
+    as_built = requests.read_bytes()
+    requests.write_bytes(as_built.replace(b"3 + 1", b"3 - 1"))
+    with (
+        pytest.raises(RunError, match=r"part-0001\.requests\.jsonl is not as llmeval batch build"),
+        ledger_of(bench, now, suite, resume=str(out)),
+    ):
+        pass
+    requests.write_bytes(as_built)
+    with ledger_of(bench, now, suite, resume=str(out)) as (resumed, trials):
+        assert len(trials) == resumed.manifest.parts[0].trials
 
 
 def test_a_resumed_run_knows_what_was_answered_and_keeps_its_lines(
