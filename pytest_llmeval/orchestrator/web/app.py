@@ -253,6 +253,7 @@ def _tell_problems(app: FastAPI) -> None:
     async def internal(_request: Request, error: Exception) -> Response:
         answer = problem_answer(*problem_of(error))
         answer.headers.update(SECURITY)  # this one does not come through the gate
+        answer.headers["Connection"] = "close"  # uvicorn does it, and does not say so
         return answer
 
     async def malformed(_request: Request, error: Exception) -> Response:

@@ -253,6 +253,7 @@ def test_a_mistake_of_ours_is_told_too_and_the_next_call_is_answered(
     answer = served.call("GET", "/instances/qwen")
     assert error_of(answer) == (500, "internal", "KeyError: 'qwen'")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Connection"] == "close"
     assert served.call("GET", "/instances").status_code == 200
     assert "KeyError" in caplog.text
 
