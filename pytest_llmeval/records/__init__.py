@@ -44,7 +44,7 @@ from pytest_llmeval.records.asked import (
     Suite,
     Trial,
 )
-from pytest_llmeval.records.trial_ids import TrialId, condition_of, parse_trial_id
+from pytest_llmeval.records.trial_ids import TrialId, condition_of, is_of_judge, parse_trial_id
 from pytest_llmeval.records.trust import Check, CheckName, CheckVerdict, Doubt, DoubtKind
 from pytest_llmeval.records.worth import (
     Comparison,
@@ -110,5 +110,6 @@ __all__ = [
     "Usage",
     "UsageSource",
     "condition_of",
+    "is_of_judge",
     "parse_trial_id",
 ]

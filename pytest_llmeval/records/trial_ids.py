@@ -38,6 +38,11 @@ def condition_of(trial_id: str) -> str:
     return _parts(trial_id)[1]
 
 
+def is_of_judge(trial_id: str) -> bool:
+    """Whether an id is that of a judge's trial."""
+    return "@" in trial_id.rpartition(BETWEEN)[2]
+
+
 def _parts(text: str) -> list[str]:
     parts = text.rsplit(BETWEEN, 2)
     if len(parts) != 3 or not all(parts):

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from pytest_llmeval.atomic import replacing, sync_folder
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.records import Prediction, condition_of
+from pytest_llmeval.records import Prediction, condition_of, is_of_judge
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.lines import (
     prediction_from_line,
@@ -116,8 +116,9 @@ class Journal:
 
     def _key_of(self, prediction: Prediction) -> _Key:
         """Whose file takes it; judges have one of their own, for they are other models."""
-        part = _OF_JUDGES if prediction.asked else self._part_of(prediction.trial_id)
-        return condition_of(prediction.trial_id), part
+        trial_id = prediction.trial_id
+        part = _OF_JUDGES if is_of_judge(trial_id) else self._part_of(trial_id)
+        return condition_of(trial_id), part
 
     def _path(self, key: _Key) -> Path:
         condition, part = key
@@ -199,7 +200,7 @@ def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
     for place, prediction in itertools.chain.from_iterable(map(_lines, paths)):
         trial_id = prediction.trial_id
         earlier = predictions.get(trial_id)
-        if earlier is None or earlier.answer is None or earlier.asked != prediction.asked:
+        if earlier is None or earlier.answer is None or _is_asked_anew(earlier, prediction):
             predictions[trial_id] = prediction
         elif prediction.answer is not None:
             raise RunError(
@@ -207,6 +208,11 @@ def _merged(paths: Iterable[Path]) -> dict[str, Prediction]:
                 "Take one of the two lines out"
             )
     return predictions
+
+
+def _is_asked_anew(earlier: Prediction, later: Prediction) -> bool:
+    """Judges are, when the answer or their rubric has changed."""
+    return earlier.asked != later.asked and is_of_judge(later.trial_id)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Prediction]]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast, get_args
 
 from pytest_llmeval.records import (
     Answer,
     Attempt,
     Failure,
+    FinishReason,
     Likelihood,
+    Origin,
     Prediction,
     TokenLogprob,
     ToolCall,
     Usage,
+    UsageSource,
 )
 
 # One encoder for all lines: json.dumps with options of its own makes a new one for every call.
@@ -75,11 +78,11 @@ def prediction_from_line(line: bytes) -> Prediction:
         return Prediction(
             trial_id=_text(data["custom_id"]),
             answer=None if response is None else _answer(response["body"], ours),
-            failure=None if error is None else Failure(error["code"], error["message"]),
-            attempts=tuple(Attempt(a["ms"], a["error"], a["status"]) for a in ours["attempts"]),
-            started=ours["started"],
-            queued_ms=ours["queued_ms"],
-            total_ms=ours["total_ms"],
+            failure=None if error is None else _failure(error),
+            attempts=tuple(map(_attempt, ours["attempts"])),
+            started=_number(ours["started"]),
+            queued_ms=_number(ours["queued_ms"]),
+            total_ms=_number(ours["total_ms"]),
             asked=_text(ours.get("asked", "")),
         )
     except KeyError as missing:
@@ -133,26 +136,28 @@ def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
     choice, usage = body["choices"][0], body["usage"]
     message = choice["message"]
     asked = [call["function"] for call in message.get("tool_calls", ())]
-    calls = tuple(ToolCall(f["name"], _arguments(f["arguments"]), f["arguments"]) for f in asked)
+    calls = tuple(
+        ToolCall(_text(f["name"]), _arguments(f["arguments"]), _text(f["arguments"])) for f in asked
+    )
     if "arguments" in ours:
         pairs = zip(calls, ours["arguments"], strict=True)
         calls = tuple(ToolCall(call.name, arguments, call.raw) for call, arguments in pairs)
     return Answer(
         text=_text(message["content"]),
-        finish_reason=choice["finish_reason"],
+        finish_reason=cast("FinishReason", _text(choice["finish_reason"])),
         tool_calls=calls,
-        reasoning=message.get("reasoning_content"),
-        usage=Usage(
+        reasoning=_text_or_none(message.get("reasoning_content")),
+        usage=_usage(
             usage["prompt_tokens"],
             usage["completion_tokens"],
             usage["prompt_tokens_details"]["cached_tokens"],
             ours["usage_source"],
         ),
-        first_token_ms=ours["first_token_ms"],
-        service_ms=ours["service_ms"],
+        first_token_ms=_number_or_none(ours["first_token_ms"]),
+        service_ms=_number_or_none(ours["service_ms"]),
         logprobs=tuple(map(_token, (choice.get("logprobs") or {}).get("content", ()))),
         likelihoods=tuple(map(_likelihood, ours.get("likelihoods", ()))),
-        origin=ours.get("origin", "asked"),
+        origin=_origin(ours.get("origin", "asked")),
     )
 
 
@@ -162,8 +167,8 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
 
 
 def _token(entry: Mapping[str, Any]) -> TokenLogprob:
-    top = tuple((each["token"], each["logprob"]) for each in entry["top_logprobs"])
-    return TokenLogprob(_text(entry["token"]), entry["logprob"], top)
+    top = tuple((_text(each["token"]), _number(each["logprob"])) for each in entry["top_logprobs"])
+    return TokenLogprob(_text(entry["token"]), _number(entry["logprob"]), top)
 
 
 def _likelihood_data(likelihood: Likelihood) -> dict[str, Any]:
@@ -183,16 +188,60 @@ def _likelihood_data(likelihood: Likelihood) -> dict[str, Any]:
 def _likelihood(data: Mapping[str, Any]) -> Likelihood:
     return Likelihood(
         _text(data["continuation"]),
-        tuple(data["token_logprobs"]),
-        Usage(*data.get("usage", ())),
-        data.get("service_ms"),
+        tuple(map(_number, data["token_logprobs"])),
+        _usage(*data.get("usage", ())),
+        _number_or_none(data.get("service_ms")),
     )
+
+
+def _failure(data: Mapping[str, Any]) -> Failure:
+    return Failure(_text(data["code"]), _text(data["message"]))
+
+
+def _attempt(data: Mapping[str, Any]) -> Attempt:
+    return Attempt(_number(data["ms"]), _text_or_none(data["error"]), _count(data["status"]))
+
+
+def _usage(
+    prompt: Any = None, completion: Any = None, cached: Any = None, source: Any = "none"
+) -> Usage:
+    counts = _count(prompt), _count(completion), _count(cached)
+    return Usage(*counts, cast("UsageSource", _text(source)))
+
+
+# What a line holds must be of its kind: whoever counts with it later could not say whose it is.
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _origin(value: Any) -> Origin:
+    if value not in get_args(Origin):
+        raise TypeError(f"{value!r} is none of {', '.join(get_args(Origin))}")
+    return cast("Origin", value)
 
 
 def _arguments(raw: str) -> dict[str, Any] | None:

@@ -166,6 +166,22 @@ def test_parts_may_be_asked_elsewhere_and_their_results_brought_back(folder: Pat
     assert "4/4  100.0" in CliRunner().invoke(app, ["rescore", "out"]).stdout
 
 
+def test_results_that_were_brought_back_are_scored_as_any(folder: Path) -> None:
+    out, elsewhere = build(), folder / "elsewhere"
+    for condition in ("m--plain", "l--plain"):
+        (elsewhere / condition).mkdir(parents=True)
+        copied = elsewhere / condition / "part-0001.requests.jsonl"
+        shutil.copyfile(part(1, condition), copied)
+        assert run(copied).exit_code == 0
+        shutil.copyfile(copied.with_name("part-0001.results.jsonl"), results(1, condition))
+    assert batch("combine", out).exit_code == 0
+    assert CliRunner().invoke(app, ["rescore", "out"]).exit_code == 0
+    (scored,) = Path("runs").glob("2*")
+    combined = batch("combine", scored)
+    assert combined.exit_code == 0, combined.output
+    assert not list(scored.glob("*/parts/judge-*"))
+
+
 def test_only_parts_of_one_folder_are_taken_as_such(folder: Path) -> None:
     build("--parts", "2")
     again = batch("build", "--llm-config", "local.yaml", "-o", "other", "--parts", "2")

@@ -97,6 +97,20 @@ def test_an_answer_to_another_question_takes_the_place_of_the_earlier_one(
         read_journal(path)
 
 
+def test_an_answer_that_says_what_it_was_asked_is_no_judges(
+    folder: RunFolder, samples: Any
+) -> None:
+    """Files that were asked by themselves, and copied back, say it."""
+    answer = replace(samples.answered("s::m/p::1"), asked="hash")
+    with closing(Journal(folder)) as journal:
+        journal.append(answer)
+    assert read_journal(folder.results("m/p")) == {"s::m/p::1": answer}
+    with folder.results("m/p").open("ab") as file:
+        file.write(prediction_to_line(samples.answered("s::m/p::1")))
+    with pytest.raises(RunError, match="the trial s::m/p::1 has an answer already"):
+        read_run(folder.path)
+
+
 def test_a_run_of_many_parts_has_few_files_open_and_loses_no_line(
     folder: RunFolder, samples: Any
 ) -> None:

@@ -194,6 +194,35 @@ def test_a_line_that_is_no_result_is_refused_with_the_reason(line: bytes, words:
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("llmeval started", None, "None is no number"),
+        ("llmeval total_ms", "12", "'12' is no number"),
+        ("llmeval queued_ms", True, "True is no number"),
+        ("llmeval usage_source", 3, "3 is no text"),
+        ("llmeval origin", "dream", "'dream' is none of asked, cache, recording"),
+        ("llmeval service_ms", [], r"\[\] is no number"),
+        ("llmeval attempts 0 status", "200", "'200' is no whole number"),
+        ("response body usage completion_tokens", "x", "'x' is no whole number"),
+        ("response body usage prompt_tokens", 1.5, "1.5 is no whole number"),
+        ("response body choices 0 finish_reason", [], r"\[\] is no text"),
+        ("response body choices 0 message reasoning_content", 1, "1 is no text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(
+    path: str, value: object, words: str, samples: Any
+) -> None:
+    line = json.loads(prediction_to_line(samples.answered("s::m::1")))
+    *inner, last = [int(key) if key.isdecimal() else key for key in path.split()]
+    place = line
+    for key in inner:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(ValueError, match=words):
+        prediction_from_line(json.dumps(line).encode())
+
+
+@pytest.mark.parametrize(
     ("body", "url"),
     [({"messages": []}, "/v1/chat/completions"), ({"prompt": "a"}, "/v1/completions")],
     ids=["chat", "completion"],
