@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.cassettes import (
+    Recording,
     find_asking_run,
     is_cassette,
     read_recording,
     write_cassette,
 )
+from pytest_llmeval.results.manifest import Manifest, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
 
 
@@ -25,6 +27,8 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
     recording = read_recording(run)
     if not recording.predictions:
         raise RunError(f"the run {run.name} has no answers: there is nothing to record")
+    manifest = read_manifest(run)
+    _require_questions(manifest, recording)
     try:
         count = write_cassette(recording, path)
     except OSError as error:
@@ -33,8 +37,25 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
         ) from error
     failed = Counter(p.answer is None for p in recording.predictions.values())[True]
     beside = f", {failed:,} of them failures" if failed else ""
+    open_ = len(recording.questions.keys() - recording.predictions.keys())
+    open_ -= sum(part.not_needed for part in manifest.parts)
+    if open_ > 0:
+        beside += (
+            f" ({open_:,} of its {manifest.plan.trials:,} trials have none, and fail when played)"
+        )
     return (
         f"{path}: {count:,} predictions of the run {recording.run}{beside}, "
         f"{path.stat().st_size / 1000:,.0f} kB. Play it: pytest --llm-config FILE "
         f"--llm-set replay={path.as_posix()}"
     )
+
+
+def _require_questions(manifest: Manifest, recording: Recording) -> None:
+    """Raise RunError unless it is known what every trial was asked."""
+    missing = manifest.plan.trials - len(recording.questions)
+    if missing > 0:
+        raise RunError(
+            f"the run {manifest.id} cannot be recorded: its requests are gone "
+            f"({missing:,} of {manifest.plan.trials:,}), and they say what its answers are to. Put "
+            "<condition>/parts/*.requests.jsonl back"
+        )

@@ -132,7 +132,7 @@ def _of_cassette(path: Path) -> Recording:
     if len(predictions) != header["trials"]:
         raise RunError(
             f"{path}: {len(predictions):,} trials are there and {header['trials']:,} were written: "
-            f"it is not as it was. Write it again with llmeval cassette {header['run']} {path.name}"
+            f"it is not as it was. Write it again with llmeval cassette {header['run']} {path}"
         )
     return Recording(
         run=header["run"],

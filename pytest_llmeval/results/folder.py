@@ -231,6 +231,11 @@ def find_run(base: Path, name: str) -> Path:
     for path in (base / name, Path(name)):
         if (path / MANIFEST).is_file():
             return path
+        if name and any(path.glob("*/parts/*.jsonl")):
+            raise RunError(
+                f"{path} has no {MANIFEST}, which says what was asked there: put it back. The run "
+                "may have been killed before it was written; then delete the folder"
+            )
     raise RunError(f"there is no run {name!r} in {base}; {_hint(name, [run.name for run in runs])}")
 
 

@@ -100,6 +100,7 @@ def prediction_row(
     condition = trial.condition
     answer = prediction.answer if prediction else None
     usage = answer.usage if answer else None
+    timed = prediction if answer is None or answer.origin != "cache" else None
     total = None
     if usage and usage.prompt is not None and usage.completion is not None:
         total = usage.prompt + usage.completion
@@ -121,9 +122,9 @@ def prediction_row(
         total,
         usage.cached if usage else None,
         usage.source if usage else None,
-        prediction.queued_ms if prediction else None,
+        timed.queued_ms if timed else None,
         answer.first_token_ms if answer else None,
-        prediction.total_ms if prediction else None,
+        timed.total_ms if timed else None,
         len(prediction.attempts) if prediction else 0,
         cell(prediction.failure.message) if prediction and prediction.failure else None,
         cell(likelihoods_json(answer)) if answer and answer.likelihoods else None,

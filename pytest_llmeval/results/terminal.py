@@ -307,10 +307,11 @@ def _footer(report: RunReport, width: int) -> list[str]:
 
 
 def _hint(report: RunReport) -> str:
+    beside = "; failed ones: --failed" if report.failed else ""
     if report.wrong:
-        return f"wrong ones: {_show(report, '--wrong')}"
+        return f"wrong ones: {_show(report, '--wrong')}{beside}"
     if report.no_answer:
-        return f"no answer: {_show(report, '--no-answer')}"
+        return f"no answer: {_show(report, '--no-answer')}{beside}"
     return f"failed ones: {_show(report, '--failed')}" if report.failed else ""
 
 

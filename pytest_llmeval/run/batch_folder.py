@@ -32,6 +32,9 @@ from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.batches import PollPolicy
 from pytest_llmeval.running.plan import by_model
 
+#: What a dry run's copy has none of: answers, the jobs that bring them, and files of ours.
+_ANSWERED = shutil.ignore_patterns("*.results.jsonl", "*.jobs.json", ".*")
+
 #: How a run has ended so far of which some parts were asked.
 IN_PART = "some of its requests were not asked yet"
 
@@ -114,7 +117,7 @@ def _copy_for_dry_run(
 ) -> tuple[Path, list[Path]]:
     copy = path.with_name(f"{path.name}-dry-run")
     if not copy.exists():
-        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*.results.jsonl", ".*"))
+        shutil.copytree(path, copy, ignore=_ANSWERED)
     _refuse_another_copy(path, copy)
     say(f"llmeval: dry run in {copy}")
     return copy, [copy / each.relative_to(path) for each in only]

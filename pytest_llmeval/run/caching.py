@@ -46,6 +46,7 @@ OUR_CODE = (
     *("engines/*.py", "servers/embedded.py", "servers/llama_cpp_*.py", "records/*.py"),
     *("servers/command.py", "servers/placement.py", "servers/kinds.py", "servers/adapters.py"),
     *("run/models.py", "run/counting.py", "run/honesty.py", "results/lines.py"),
+    *("run/likelihood_answers.py", "depth.py"),
 )
 """What of our own code stands between a request and its answer, also a kept one: how the server is
 started, what is sent, what is made of the reply, and what is refused for one.

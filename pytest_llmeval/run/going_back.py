@@ -151,7 +151,10 @@ def _none_found(base: Path, reasons: Sequence[str], way_out: str) -> str:
     if not reasons:
         return f"--llm-resume: there is no run in {base} yet; the first one makes it"
     looked = ". Before it: ".join(reasons[:TOLD])
-    rest = f". And {len(reasons) - TOLD} older ones are no better" if len(reasons) > TOLD else ""
+    older = len(reasons) - TOLD
+    rest = (
+        f". {older} older {'one is' if older == 1 else 'ones are'} no better" if older > 0 else ""
+    )
     return f"--llm-resume: {looked}{rest}. {way_out}"
 
 

@@ -75,8 +75,9 @@ def replay_of(settings: Settings, trials: Sequence[Trial], wave: SecondWave) -> 
 
 
 def _find(name: str, settings: Settings) -> Path:
-    """As a path from where pytest runs, then from the config's folder, then as a run."""
-    places = [settings.options.root / name, settings.config.path.parent / name]
+    """As a path from here, from the rootdir, from the config's folder, then as a run."""
+    options = settings.options
+    places = [options.here / name, options.root / name, settings.config.path.parent / name]
     for place in places:
         if is_recording(place):
             return place

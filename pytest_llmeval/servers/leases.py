@@ -48,23 +48,12 @@ LAYOUT = 2
 """Of the files by which holders and guards agree: versions that do not agree share nothing."""
 
 SWITCHES = (
-    *("CUDA_", "GGML_", "GPU_", "HIP_", "HSA_", "LLAMA_", "OLLAMA_", "ONEAPI_", "ROCR_", "SYCL_"),
-    *(
-        "NVIDIA_",
-        "CUBLAS_",
-        "MESA_",
-        "ZE_",
-        "ZES_",
-        "TZ",
-        "VK_",
-        "DYLD_",
-        "GOMP_",
-        "KMP_",
-        "LD_",
-        "MKL_",
-        "OMP_",
-        "OPENBLAS_",
-    ),
+    *("CUDA_", "CUBLAS_", "GGML_", "GPU_", "LLAMA_", "NVIDIA_", "OLLAMA_"),
+    *("AMD_", "HIP_", "HIPBLAS", "HSA_", "ROCBLAS_", "ROCR_", "TENSILE_"),
+    *("IGC_", "MUSA_", "ONEAPI_", "SYCL_", "UR_", "ZE_", "ZES_"),
+    *("ANV_", "MESA_", "MTL_", "RADV_", "VK_"),
+    *("BLIS_", "GOMP_", "GOTO_", "KMP_", "MKL_", "OMP_", "OPENBLAS_", "VECLIB_"),
+    *("DYLD_", "LD_", "TZ"),
 )
 """Beginnings of variables by which servers, drivers and libraries are told what to do, loaders
 which libraries these are, and templates what time it is.

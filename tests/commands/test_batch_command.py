@@ -232,6 +232,15 @@ def test_a_dry_run_is_made_in_a_copy_whose_answers_are_never_taken_for_real(fold
     assert "out-dry-run holds a dry run, whose answers are the fake engine's" in refused.output
 
 
+def test_a_dry_run_knows_nothing_of_the_real_jobs(folder: Path) -> None:
+    out = build()
+    jobs = part(1).with_name("part-0001.jobs.json")
+    jobs.write_text("no jobs", "utf-8")
+    ran = run("--dry-run", out)
+    assert ran.exit_code == 0, ran.output
+    assert not (Path("out-dry-run") / jobs.relative_to(out)).exists()
+
+
 def test_a_dry_run_of_other_requests_is_not_gone_on_with(folder: Path) -> None:
     out = build()
     assert run("--dry-run", out).exit_code == 0

@@ -261,6 +261,17 @@ def test_a_recording_that_is_not_there_is_named_with_all_places(recorded: Projec
     result.stderr.fnmatch_lines(["*replay: no cassette at *smok.jsonl, and there is no run*"])
 
 
+def test_a_recording_is_found_from_where_pytest_is_called(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = recorded.root / "below"
+    below.mkdir()
+    (recorded.root / "smoke.jsonl").rename(below / "smoke.jsonl")
+    monkeypatch.chdir(below)
+    recorded.run("--rootdir", "..", "..", "--llm-set", "replay=smoke.jsonl")
+    assert outcomes(recorded)["a"] == ("right", "")
+
+
 def test_a_dry_run_is_no_recording(project: Project) -> None:
     project.suite(items=[project.right("a")])
     project.run("--llm-dry-run")
@@ -279,6 +290,35 @@ def test_the_command_says_what_is_on_the_cassette_and_how_to_play_it(recorded: P
     assert "--llm-set replay=" in said
     shutil.rmtree(recorded.root / "runs" / run)
     assert "there is no run" in cassette(recorded, run, "never.jsonl")
+
+
+def test_a_run_that_was_cut_short_is_recorded_with_a_word_about_what_is_not_there(
+    recorded: Project,
+) -> None:
+    (journal,) = recorded.latest_run().glob("*/parts/part-0001.results.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]))
+    said = cassette(recorded, "last", "part.jsonl")
+    assert "2 predictions" in said
+    assert "(3 of its 5 trials have none, and fail when played)" in said
+
+
+def test_a_run_whose_requests_are_gone_is_not_recorded(recorded: Project) -> None:
+    for requests in recorded.latest_run().glob("*/parts/*.requests.jsonl"):
+        requests.unlink()
+    said = cassette(recorded, "last", "never.jsonl")
+    assert "cannot be recorded: its requests are gone (5 of 5)" in said
+    assert not (recorded.root / "never.jsonl").exists()
+
+
+def test_a_shortened_cassette_is_refused_with_the_way_to_write_it_where_it_is(
+    recorded: Project,
+) -> None:
+    path = recorded.root / "smoke.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    run = recorded.latest_run().name
+    result = recorded.run("--llm-set", "replay=smoke.jsonl")
+    assert f"Write it again with llmeval cassette {run} {path}" in result.stderr.str()
 
 
 def test_recorded_answers_lose_their_secrets_where_predictions_are_redacted(

@@ -121,6 +121,14 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
     assert find_run(tmp_path, "last") == run
 
 
+def test_a_run_whose_manifest_is_gone_is_not_called_unknown(tmp_path: Path) -> None:
+    parts = tmp_path / "2026-11-24-0000" / "m" / "parts"
+    parts.mkdir(parents=True)
+    (parts / "part-0001.results.jsonl").touch()
+    with pytest.raises(RunError, match=r"2026-11-24-0000 has no manifest\.json, .* put it back"):
+        find_run(tmp_path, "2026-11-24-0000")
+
+
 def test_a_run_is_found_by_its_path_too(tmp_path: Path) -> None:
     run = make_run(tmp_path / "elsewhere", "copied")
     assert find_run(tmp_path, str(run)) == run

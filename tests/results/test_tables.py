@@ -108,6 +108,16 @@ def test_a_row_holds_everything_of_its_prediction(written: RunFolder) -> None:
     }
 
 
+def test_a_kept_answer_has_no_times(tmp_path: Path, samples: Any) -> None:
+    (trial,) = samples.trials_of(samples.suite_of("a", ["z"]))
+    asked = samples.answered(trial.id)
+    kept = dataclasses.replace(asked, answer=dataclasses.replace(asked.answer, origin="cache"))
+    folder = RunFolder.create(tmp_path, NOW, [trial.condition.name])
+    write_tables(folder, [trial], {trial.id: kept}, {trial.id: samples.right()})
+    (row,) = read_predictions(folder.path)
+    assert (row["queued_ms"], row["total_ms"], row["origin"]) == ("", "", "cache")
+
+
 def test_likelihoods_are_json_in_the_order_in_which_they_were_asked(
     tmp_path: Path, samples: Any
 ) -> None:

@@ -114,7 +114,11 @@ def test_a_run_without_any_score_still_ends_in_words(samples: Any) -> None:
 @pytest.mark.parametrize(
     ("counts", "hint"),
     [
-        ({"wrong": 1, "failed": 1}, "wrong ones: llmeval show runs/2026-11-23-0412 --wrong"),
+        (
+            {"wrong": 1, "failed": 1},
+            "wrong ones: llmeval show runs/2026-11-23-0412 --wrong; failed ones: --failed",
+        ),
+        ({"wrong": 1, "failed": 0}, "wrong ones: llmeval show runs/2026-11-23-0412 --wrong"),
         ({"wrong": 0, "no_answer": 2}, "no answer: llmeval show runs/2026-11-23-0412 --no-answer"),
         (
             {"wrong": 0, "no_answer": 0, "failed": 3},
@@ -136,7 +140,7 @@ def test_answers_that_took_more_than_one_request_are_told(samples: Any) -> None:
 
 
 def test_a_folder_with_a_space_is_quoted_in_the_hint(samples: Any) -> None:
-    lines = summary_lines(samples.report(folder="my runs/1"), 80)
+    lines = summary_lines(samples.report(folder="my runs/1", failed=0), 80)
     assert 'wrong ones: llmeval show "my runs/1" --wrong' in lines
 
 
