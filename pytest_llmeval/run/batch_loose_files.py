@@ -31,6 +31,13 @@ from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.settings import Settings
 from pytest_llmeval.running.plan import by_model
 
+#: What of a model's settings says who answers. Of its files it is the name: a file of requests has
+#: no manifest that keeps the digest of weights.
+_WHOM = (
+    *("engine", "sent_name", "gguf", "lora", "url", "urls", "account", "script", "args"),
+    *("chat_template_kwargs", "options", "think"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FileWork:
@@ -121,7 +128,7 @@ def _file_work(settings: Settings, path: Path, requests: Requests, stack: ExitSt
 
 
 def _question(model: ModelConfig, request: Request) -> str:
-    whom = [model.engine, model.sent_name, str(model.gguf)]
+    whom = [str(getattr(model, name)) for name in _WHOM]
     return question_hash({"whom": whom, "request": request})
 
 

@@ -386,6 +386,16 @@ def test_an_answer_is_not_taken_for_one_to_a_request_that_has_changed(folder: Pa
     assert run("a.jsonl").exit_code == 0
 
 
+def test_an_answer_is_not_taken_for_one_of_another_model(folder: Path) -> None:
+    foreign("a.jsonl", {**ask("1", "France?"), "model": "m"})
+    assert run("a.jsonl").exit_code == 0
+    models = {"m": {"engine": "fake", "script": "l.json"}}
+    (folder / "local.yaml").write_text(json.dumps({"models": models}), "utf-8", newline="\n")
+    refused = run("a.jsonl")
+    assert refused.exit_code == 1
+    assert "it, or the model that it goes to, has changed since" in refused.output
+
+
 def test_a_dry_run_of_files_has_results_of_its_own(folder: Path) -> None:
     foreign("a.jsonl", ask("1", "France?"))
     assert run("--dry-run", "a.jsonl").exit_code == 0

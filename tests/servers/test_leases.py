@@ -516,8 +516,13 @@ def test_a_server_is_known_by_what_shapes_it(tmp_path: Path) -> None:
 
     assert key() == key(replace(spec, log_path=tmp_path / "other", start_timeout=5))
     assert key() == key(HOME="/home/somebody")
-    for name in ("CUDA_VISIBLE_DEVICES", "ROCBLAS_USE_HIPBLASLT", "RADV_PERFTEST", "BLIS_NUM_THREADS"):
-        assert key() != key(**{name: "1"}), name
+    for name in (
+        "CUDA_VISIBLE_DEVICES",
+        "ROCBLAS_USE_HIPBLASLT",
+        "RADV_PERFTEST",
+        "BLIS_NUM_THREADS",
+    ):
+        assert key() != key(spec, **{name: "1"}), name
     assert key() != key(replace(spec, slots=3))
     assert key() != key(replace(spec, args=("--flash-attn",)))
     before = key()
