@@ -97,7 +97,7 @@ def _overview(report: RunReport) -> str:
     facts = [
         rounding.counted(report.plan.trials, "trial"),
         *judge_trials_words(report.plan),
-        rounding.counted(len(report.models), "model"),
+        rounding.counted(len(report.plan.models), "model"),
         rounding.counted(len(report.plan.suites), "suite"),
         f"{report.wrong:,} wrong",
         f"{report.no_answer:,} no answer",

@@ -116,6 +116,12 @@ class RunPlan:
         return sum(asked.trials for asked in self.asked)
 
     @property
+    def models(self) -> frozenset[str]:
+        """The names of all models that are asked, those of judges among them."""
+        asked = {condition.model for condition in self.conditions}
+        return frozenset(asked | {judged.model for judged in self.judged})
+
+    @property
     def judge_trials(self) -> int:
         """How many trials judges have: fewer are asked where there is nothing to judge."""
         return sum(judged.trials for judged in self.judged)

@@ -72,7 +72,7 @@ def _title(report: RunReport, width: int) -> str:
         (
             counted(report.plan.trials, "trial"),
             *judge_trials_words(report.plan),
-            counted(len(report.models), "model"),
+            counted(len(report.plan.models), "model"),
             counted(len(report.plan.suites), "suite"),
         )
     )

@@ -168,6 +168,8 @@ class LiveModel:
         if isinstance(error, ServerError):
             message = error.message.removeprefix(f"{self.name}: ")  # the place has it already
             return type(error)(f"{self._place}: {message}", log_tail=error.log_tail)
+        if isinstance(error, RequestRefused):
+            return type(error)(f"{self._place}: {error}", status=error.status)
         return LlmevalError(f"{self._place}: {error}")
 
     async def _open(self) -> None:

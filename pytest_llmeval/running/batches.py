@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 from pytest_llmeval.errors import EngineError, LlmevalError
 from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, Trial
 
-from .lanes import all_or_none
+from .lanes import all_or_none, reason_of_loss
 from .retries import RetryPolicy
 
 BatchOutcome = Answer | EngineError
@@ -123,7 +123,7 @@ class BatchRunner:
         try:
             await self._lane.open()
         except LlmevalError as error:
-            lost = Failure("server", str(error))
+            lost = Failure(reason_of_loss(error), str(error))
             for batch in self._lane.batches:
                 self._hand_over(batch, self._clock(), dict.fromkeys(_ids(batch), lost))
             return

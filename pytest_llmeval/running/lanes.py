@@ -7,7 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_llmeval.errors import EndpointUnreachable, EngineError, LlmevalError, ServerError
+from pytest_llmeval.errors import (
+    EndpointUnreachable,
+    EngineError,
+    LlmevalError,
+    RequestRefused,
+    ServerError,
+)
 from pytest_llmeval.records import Answer, Attempt, Failure, Prediction, Trial
 
 from .retries import RetryPolicy
@@ -135,7 +141,8 @@ class LaneRunner:
                 total = 1000 * (self._clock() - began)
                 attempts.append(Attempt(total))
                 return self._answered(trial, answer, attempts, total)
-        return self._failed(trial, attempts, Failure("server", self._why_lost(trial)))
+        reason = reason_of_loss(self._lost)
+        return self._failed(trial, attempts, Failure(reason, self._why_lost(trial)))
 
     def _why_lost(self, trial: Trial) -> str:
         """All its words stand once: hundreds of trials may fail for one reason."""
@@ -189,6 +196,11 @@ class LaneRunner:
             total_ms=attempts[-1].ms if attempts else 0.0,
             asked=self._lane.asked(trial),
         )
+
+
+def reason_of_loss(lost: LlmevalError | None) -> str:
+    """Why trials fail whose model is not to be had: it refuses (a wrong key), or is not there."""
+    return lost.reason if isinstance(lost, RequestRefused) else "server"
 
 
 def _brief(message: str) -> str:

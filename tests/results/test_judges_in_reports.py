@@ -57,7 +57,7 @@ def test_without_a_pair_there_is_no_share() -> None:
 
 def test_the_terminal_says_that_judges_err_and_counts_their_trials(report: RunReport) -> None:
     text = " ".join(" ".join(summary_lines(report, 80)).split())
-    assert "16 trials, 400 judge trials, 2 models" in text
+    assert "16 trials, 400 judge trials, 3 models" in text
     assert f"Judges ({JUDGES_ERR})" in text
     assert "letters: pairwise by wise against tiny-s/plain; 100 answers" in text
     assert all(len(line) <= 80 for line in summary_lines(report, 80))

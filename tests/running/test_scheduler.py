@@ -18,6 +18,7 @@ from pytest_llmeval.errors import (
     RequestRefused,
     ServerLostError,
     ServerStartError,
+    WrongKey,
 )
 from pytest_llmeval.records import (
     Answer,
@@ -212,6 +213,13 @@ def test_a_server_that_cannot_start_fails_its_trials_and_other_models_run(start:
     assert all(prediction.failure for prediction in collect(scheduler, bad_trials))
     assert all(prediction.answer for prediction in collect(scheduler, good_trials))
     assert bad.asked == []
+
+
+def test_an_endpoint_that_refuses_to_be_opened_fails_its_trials_by_its_reason(start: Start) -> None:
+    trials, endpoint = make_trials(2), Endpoint()
+    endpoint.open_error = WrongKey("HTTP 401: no", status=401)
+    found = collect(start([endpoint.lane(trials)]), trials)
+    assert [p.failure.reason for p in found if p.failure] == ["wrong_key"] * 2
 
 
 def test_the_last_words_of_a_server_stand_once_and_its_other_trials_name_the_place(
