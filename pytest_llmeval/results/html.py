@@ -83,7 +83,6 @@ def html_report(report: RunReport) -> str:
         several_tests=len({c.test for c in report.comparisons}) > 1,
         several_scorers=any(not metric.headline for metric in report.metrics),
         saved=wording.stopped_words(report.stopped),
-        again=wording.asked_again_words(report.asked_again),
         note=wording.incomplete_note(wording.headline(report.metrics)),
         pairs=[(pairs.pair_words(c), c, difference_bar(c, scale)) for c in report.comparisons],
         scale=scale,

@@ -93,7 +93,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) ->
 
 
 def _overview(report: RunReport) -> str:
-    again = wording.asked_again_words(report.asked_again)
     facts = [
         rounding.counted(report.plan.trials, "trial"),
         *judge_trials_words(report.plan),
@@ -105,7 +104,6 @@ def _overview(report: RunReport) -> str:
         rounding.counted(report.tokens, "token"),
         rounding.duration(report.seconds),
         *([wording.kept_words(report.kept, report.answers)] if report.kept else []),
-        *([again] if again else []),
     ]
     saved = wording.stopped_words(report.stopped)
     told = f"{', '.join(facts)}; started {report.began}."

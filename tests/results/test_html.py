@@ -211,9 +211,3 @@ def test_repeats_show_both_targets(samples: Any) -> None:
     assert "these items, asked again: 80.1..90.0" in text
     assert "these items, asked again: +10.0 to +30.0" in text
     assert "asked again" not in html_report(samples.report())
-
-
-def test_answers_that_took_more_than_one_request_are_told(samples: Any) -> None:
-    report = samples.report(asked_again={"no response": 4})
-    assert "4 answers took more than one request (4 no response)." in Page(html_report(report)).text
-    assert "more than one request" not in html_report(samples.report())

@@ -100,10 +100,3 @@ def test_repeats_show_both_targets(samples: Any) -> None:
     assert "| 80.1..90.0 |" in text
     assert "| +10.0 to +30.0 |" in text
     assert "asked again" not in markdown_report(samples.report())
-
-
-def test_answers_that_took_more_than_one_request_are_told(samples: Any) -> None:
-    told = "12 answers took more than one request (8 HTTP 503, 4 no response)"
-    report = samples.report(asked_again={"no response": 4, "HTTP 503": 8})
-    assert told in markdown_report(report)
-    assert "more than one request" not in markdown_report(samples.report())
