@@ -109,10 +109,16 @@ def _stand_before(
 @contextlib.contextmanager
 def _told(log: Path | None) -> Iterator[Callable[[Injected], None]]:
     """Says what is injected on stderr, and writes it down, a JSON object a line."""
+    from pytest_llmeval.errors import FaultError
+
     with contextlib.ExitStack() as stack:
         file = None
         if log is not None:
-            file = stack.enter_context(log.open("a", encoding="utf-8", newline="\n"))
+            try:
+                file = stack.enter_context(log.open("a", encoding="utf-8", newline="\n"))
+            except OSError as error:
+                why = error.strerror or error
+                raise FaultError(f"--log {log}: cannot be written: {why}") from error
 
         def tell(injected: Injected) -> None:
             place = f"request {injected.request}  {injected.method} {injected.path}"

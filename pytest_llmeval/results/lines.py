@@ -137,7 +137,8 @@ def _answer(body: Mapping[str, Any], ours: Mapping[str, Any]) -> Answer:
     message = choice["message"]
     asked = [call["function"] for call in message.get("tool_calls", ())]
     calls = tuple(
-        ToolCall(_text(f["name"]), _arguments(f["arguments"]), _text(f["arguments"])) for f in asked
+        ToolCall(_text(f["name"]), arguments_in(f["arguments"]), _text(f["arguments"]))
+        for f in asked
     )
     if "arguments" in ours:
         pairs = zip(calls, ours["arguments"], strict=True)
@@ -244,7 +245,8 @@ def _origin(value: Any) -> Origin:
     return cast("Origin", value)
 
 
-def _arguments(raw: str) -> dict[str, Any] | None:
+def arguments_in(raw: str) -> dict[str, Any] | None:
+    """The object that the raw arguments of a tool call are; None where they are none."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):  # a model may write brackets without end
@@ -254,6 +256,6 @@ def _arguments(raw: str) -> dict[str, Any] | None:
 
 def _arguments_unlike_raw(calls: tuple[ToolCall, ...]) -> list[Mapping[str, Any] | None] | None:
     """The parsed arguments, where an engine read the raw text otherwise than plain JSON does."""
-    if all(call.arguments == _arguments(call.raw) for call in calls):
+    if all(call.arguments == arguments_in(call.raw) for call in calls):
         return None
     return [call.arguments for call in calls]

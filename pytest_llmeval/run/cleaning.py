@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pytest_llmeval.inputs.config import Config
-from pytest_llmeval.records import Answer, Attempt, Prediction, Score
+from pytest_llmeval.records import Answer, Attempt, Prediction, Score, ToolCall
 from pytest_llmeval.redaction import Redactor, known_secrets
+from pytest_llmeval.results.lines import arguments_in
 
 Clean = Callable[[Prediction], Prediction]
 
@@ -66,14 +67,7 @@ def _attempt(attempt: Attempt, redactor: Redactor) -> Attempt:
 
 def _answer(answer: Answer, redactor: Redactor) -> Answer:
     """All that the model wrote; arguments are what the redacted text of a call says."""
-    calls = tuple(
-        replace(
-            call,
-            raw=redactor.text(call.raw),
-            arguments=None if call.arguments is None else redactor.data(call.arguments),
-        )
-        for call in answer.tool_calls
-    )
+    calls = tuple(_call(call, redactor) for call in answer.tool_calls)
     reasoning = answer.reasoning
     return replace(
         answer,
@@ -83,3 +77,11 @@ def _answer(answer: Answer, redactor: Redactor) -> Answer:
         # Token by token a secret would stand there all the same.
         logprobs=(),
     )
+
+
+def _call(call: ToolCall, redactor: Redactor) -> ToolCall:
+    """A value may be secret by its name alone, which only the raw text tells."""
+    raw = redactor.text(call.raw)
+    arguments = call.arguments if raw == call.raw else arguments_in(raw)
+    shown = None if arguments is None else redactor.data(arguments)
+    return ToolCall(redactor.text(call.name), shown, raw)

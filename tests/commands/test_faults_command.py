@@ -59,6 +59,14 @@ def test_a_mistake_is_told_in_words(words: list[str], status: int, told: str) ->
     assert told in text.replace("│ ", "")
 
 
+def test_a_log_that_cannot_be_written_is_a_message(tmp_path: Path, dead_port: int) -> None:
+    log = str(tmp_path / "none" / "x.jsonl")
+    words = ["faults", f"http://127.0.0.1:{dead_port}", "--fault", "loading", "--log", log]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "x.jsonl: cannot be written: No such file or directory" in done.output
+
+
 def test_an_endpoint_that_is_not_there_is_a_message(dead_port: int) -> None:
     status, text = run(f"http://127.0.0.1:{dead_port}", "--fault", "html")
     assert status == 1

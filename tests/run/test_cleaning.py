@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pytest_llmeval.records import (
     ToolCall,
 )
 from pytest_llmeval.redaction import REDACTED, Redactor
+from pytest_llmeval.results.lines import prediction_to_line
 from pytest_llmeval.run.cleaning import clean_score, cleaner_of, redactor_of
 
 if TYPE_CHECKING:
@@ -81,6 +83,17 @@ def test_with_redact_predictions_nothing_that_a_model_writes_has_a_secret(
     assert SECRET not in repr(answer)
     assert answer.tool_calls[0].arguments == {"key": REDACTED}
     assert answer.logprobs == ()
+
+
+def test_an_argument_that_is_secret_by_its_name_alone_goes_too(bench: Workbench) -> None:
+    raw = '{"user": "bob", "password": "correct horse battery"}'
+    call = ToolCall("login", json.loads(raw), raw)
+    told = Prediction("a", replace(ANSWER, tool_calls=(call,)), None)
+    answer = cleaned(bench, told, redact="predictions").answer
+    assert answer is not None
+    assert "correct horse" not in repr(answer)
+    assert answer.tool_calls[0].arguments == {"user": "bob", "password": REDACTED}
+    assert b"correct horse" not in prediction_to_line(replace(told, answer=answer))
 
 
 def test_a_score_tells_no_secret_but_what_it_has_taken_out_of_an_answer_stays() -> None:
