@@ -7,13 +7,12 @@ from pathlib import Path
 
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.cassettes import (
-    Recording,
     find_asking_run,
     is_cassette,
     read_recording,
     write_cassette,
 )
-from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.manifest import read_manifest, require_requests
 from pytest_llmeval.results.ownership import is_being_written
 
 
@@ -28,7 +27,7 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
     if not recording.predictions:
         raise RunError(f"the run {run.name} has no answers: there is nothing to record")
     manifest = read_manifest(run)
-    _require_questions(manifest, recording)
+    require_requests(manifest, len(recording.questions), "recorded")
     try:
         count = write_cassette(recording, path)
     except OSError as error:
@@ -48,14 +47,3 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
         f"{path.stat().st_size / 1000:,.0f} kB. Play it: pytest --llm-config FILE "
         f"--llm-set replay={path.as_posix()}"
     )
-
-
-def _require_questions(manifest: Manifest, recording: Recording) -> None:
-    """Raise RunError unless it is known what every trial was asked."""
-    missing = manifest.plan.trials - len(recording.questions)
-    if missing > 0:
-        raise RunError(
-            f"the run {manifest.id} cannot be recorded: its requests are gone "
-            f"({missing:,} of {manifest.plan.trials:,}), and they say what its answers are to. Put "
-            "<condition>/parts/*.requests.jsonl back"
-        )

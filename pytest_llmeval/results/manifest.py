@@ -166,6 +166,20 @@ def lacking(run: Path, what: str) -> RunError:
     return RunError(f"the run {run.name} has no {what}: it was cut short. Go on with it: {again}")
 
 
+def require_requests(manifest: Manifest, known: int, deed: str) -> None:
+    """Raise RunError unless so many requests are one for every trial: they say what was asked.
+
+    `deed` is what the run cannot be without them.
+    """
+    asked = manifest.plan.trials
+    if known < asked:
+        raise RunError(
+            f"the run {manifest.id} cannot be {deed}: its requests are gone "
+            f"({asked - known:,} of {asked:,}), and they say what its answers are to. Put "
+            f"<condition>/parts/*.requests.jsonl back, or ask again"
+        )
+
+
 def read_manifest(run: Path) -> Manifest:
     """Read a run's manifest. Raises `RunError` when it is missing, broken or too new, and when
     something in the run's folder leads out of it.

@@ -13,7 +13,7 @@ from pytest_llmeval.inputs.mistakes import unknown
 from pytest_llmeval.inputs.suites import load_suite
 from pytest_llmeval.records import JudgeTrial, Sampling, Suite, Trial
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import Manifest
+from pytest_llmeval.results.manifest import Manifest, require_requests
 from pytest_llmeval.results.plan import RunPlan, plan_of
 from pytest_llmeval.results.resume import questions_changed
 from pytest_llmeval.results.wording import scorer_words
@@ -66,7 +66,7 @@ def old_questions(
     Raises RunError, among others where something else would be asked now, and InputError.
     """
     requests = read_requests(run)
-    _require_requests(origin, requests)
+    require_requests(origin, len(requests), "judged again")
     suites, left_out = _suites(origin, root, suite_files, data_roots)
     scorers = {suite.name: _scorers(suite, root) for suite in suites}
     suites = [with_continuations(suite, scorers[suite.name]) for suite in suites]
@@ -83,17 +83,6 @@ def judged_otherwise(before: RunPlan, now: RunPlan) -> Iterator[str]:
         if suite.scorers != old[suite.name]:
             told = ["; ".join(map(scorer_words, each)) for each in (old[suite.name], suite.scorers)]
             yield f"{suite.name}: was scored by {told[0]}; now by {told[1]}"
-
-
-def _require_requests(origin: Manifest, requests: Collection[str]) -> None:
-    """Raise RunError unless there is a request for every trial: they say what was asked."""
-    missing = origin.plan.trials - len(requests)
-    if missing > 0:
-        raise RunError(
-            f"the run {origin.id} cannot be judged again: its requests are gone "
-            f"({missing:,} of {origin.plan.trials:,}), and they say what its answers are to. Put "
-            f"<condition>/parts/*.requests.jsonl back, or ask again"
-        )
 
 
 def _suites(
