@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,16 @@ import pytest
 
 from pytest_llmeval.servers.logs import follow, read_lines, read_tail
 from pytest_llmeval.servers.process import GuardedProcess, ProcessStartError
-from pytest_llmeval.servers.pump import LONGEST_LINE, Backlog, LogFile, Taken, fitting, rotate
+from pytest_llmeval.servers.pump import (
+    LONGEST_LINE,
+    PIPE_BYTES,
+    Backlog,
+    LogFile,
+    Pump,
+    Taken,
+    fitting,
+    rotate,
+)
 from pytest_llmeval.servers.spec import Output
 
 BecomesTrue = Callable[..., bool]
@@ -144,6 +154,51 @@ def test_its_last_words_are_in_the_log_when_its_end_is_known(start: Start, tmp_p
     process = start(code, err=tmp_path / "err.log")
     assert process.wait(60)
     assert read_tail(tmp_path / "err.log", 1) == ("the reason",)
+
+
+class SlowPieces:
+    """Takes its time with each piece, as redaction does on a busy machine."""
+
+    def feed(self, piece: str) -> str:
+        time.sleep(0.2)
+        return piece
+
+    def flush(self) -> str:
+        return ""
+
+
+def test_the_end_of_a_log_is_waited_for_as_long_as_it_is_being_written(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    pump = Pump(reading, LogFile(str(tmp_path / "log")), SlowPieces())
+    for _ in range(9):  # longer together than nothing may be written
+        os.write(writing, b"x" * PIPE_BYTES)
+    os.close(writing)
+    pump.finish()
+    os.close(reading)
+    assert (tmp_path / "log").stat().st_size == 9 * PIPE_BYTES
+
+
+class StuckPieces(SlowPieces):
+    """As a disk that takes nothing."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+
+    def feed(self, piece: str) -> str:
+        self.goes_on.wait()
+        return piece
+
+
+def test_a_disk_that_takes_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    stuck = StuckPieces()
+    pump = Pump(reading, LogFile(str(tmp_path / "log")), stuck)
+    os.write(writing, b"x")
+    os.close(writing)
+    pump.finish()
+    assert (tmp_path / "log").stat().st_size == 0
+    stuck.goes_on.set()
+    os.close(reading)
 
 
 def test_a_log_that_cannot_be_opened_is_an_error(start: Start, tmp_path: Path) -> None:
