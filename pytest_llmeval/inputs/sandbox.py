@@ -22,16 +22,18 @@ from pytest_llmeval.inputs.template_bounds import (
     check_making,
     check_operation,
     compared,
+    number_in_bounds,
     size,
     spend,
     whole_size,
 )
+from pytest_llmeval.inputs.template_costs import slow_cost
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """The sandbox, with every way to make something long looked at on the way."""
 
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "**", "/", "//", "%"})
 
     def bound_filters(self) -> None:
         """Look at every filter, and test that compares, that there is now; the filters of the
@@ -45,9 +47,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation whose result would be too long."""
         check_operation(operator, left, right)
-        result = super().call_binop(context, operator, left, right)
-        spend(size(result))
-        return result
+        return _made(super().call_binop(context, operator, left, right))
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse a method whose result would be too long."""
@@ -57,13 +57,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         given = (*args, *kwargs.values())
         if isinstance(owner, str | bytes | int):
             check_making(name, owner, given)
+            spend(slow_cost(name, owner, given))
         elif isinstance(owner, list | tuple | dict) or dict in (owner, called):
             for each in (*given, *([owner] if name in _LOOKING_FOR else ())):
                 compared(each)
         spend(PER_STEP * (1 + sum(map(_length, given))) + size(owner))
-        result = super().call(context, called, *args, **kwargs)
-        spend(size(result))
-        return result
+        return _made(super().call(context, called, *args, **kwargs))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Refuse a key so large that finding it would take for ever."""
@@ -78,6 +77,12 @@ def _length(value: Any) -> int:
     return 0 if isinstance(value, str) else size(value)
 
 
+def _made(result: Any) -> Any:
+    """What an operator, method or filter has made, which is paid for by its size."""
+    spend(size(result))
+    return number_in_bounds(result)
+
+
 def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that looks at its value first; some take Jinja2's own things before it."""
     first = 1 if hasattr(make, "jinja_pass_arg") else 0
@@ -88,10 +93,8 @@ def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
         kwargs = {key: at_hand(kwargs[key]) for key in kwargs}
         value, given = args[first], (*args[first + 1 :], *kwargs.values())
         check_making(name, value, given)
-        spend(PER_STEP + size(value))
-        result = make(*args, **kwargs)
-        spend(size(result))
-        return result
+        spend(PER_STEP + size(value) + slow_cost(name, value, given))
+        return _made(make(*args, **kwargs))
 
     return bounded
 

@@ -51,11 +51,11 @@ _OF_PARTS = frozenset(
     {"attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map"}
     | {"reject", "rejectattr", "reverse", "select", "selectattr", "slice"}
 )
-_LONG_NUMBER = re.compile(r"[0-9]{6}")
-_LONG_WIDTH = {
-    "%": re.compile(r"%(?:\([^)]*\))?[^%a-zA-Z(]*[0-9]{6}"),
-    "{": re.compile(r"\{[^{}]*:[^{}]*[0-9]{6}"),
+_WIDTHS = {
+    "%": re.compile(r"%(?:\([^)]*\))?([^%a-zA-Z(]*)"),
+    "{": re.compile(r"\{[^{}]*:([^{}]*)"),
 }
+_NUMBER = re.compile(r"0*([0-9]{1,7})[0-9]*")
 _NESTED_WIDTH = re.compile(r"\{[^{}]*\{")
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -124,8 +124,16 @@ def compared(value: Any) -> Any:
     return value
 
 
+def number_in_bounds(value: Any) -> Any:
+    """The value; ValueError when it is a number with which computing would take too long."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(_TOO_LARGE)
+    return value
+
+
 def check_operation(operator: str, left: Any, right: Any) -> None:
     """Raise ValueError when the result of a binary operator would be too long."""
+    number_in_bounds(left), number_in_bounds(right)
     if operator == "+":
         _at_most(size(left) + size(right))
     elif operator == "%" and isinstance(left, str | bytes):
@@ -186,15 +194,16 @@ def _written_between(given: Sequence[Any]) -> Iterator[str]:
 def _check_format(text: str, given: Iterable[Any], sign: str) -> None:
     """Widths in the text itself, widths among the values, and values that come many times."""
     values = [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
-    _at_most(len(text) + text.count(sign) * max(map(whole_size, values), default=0))
-    if _LONG_WIDTH[sign].search(text):
+    written = _WIDTHS[sign].findall(text)
+    if sign == "{" and _NESTED_WIDTH.search(text):
+        written += [text, *map(str, values)]
+    widths = [int(number) for each in written for number in _NUMBER.findall(each)]
+    if sign == "%" and "*" in text:
+        widths += [abs(each) for each in values if isinstance(each, int)]
+    widest = max(widths, default=0)
+    if widest > _WIDEST:
         raise ValueError(_TOO_WIDE)
-    written = (text, *map(str, values)) if _NESTED_WIDTH.search(text) else ()
-    if sign == "{" and any(map(_LONG_NUMBER.search, written)):
-        raise ValueError(_TOO_WIDE)
-    wide = (isinstance(each, int) and abs(each) > _WIDEST for each in values)
-    if sign == "%" and "*" in text and any(wide):
-        raise ValueError(_TOO_WIDE)
+    _at_most(len(text) + text.count(sign) * max(widest, *map(whole_size, values), 0))
 
 
 def _at_most(length: int) -> None:

@@ -36,6 +36,11 @@ TREES = (
     "{% for i in range(40) %}{% set n.a = (n.a, n.a) %}{% set n.b = (n.b, n.b) %}{% endfor %}"
 )
 
+DEEP = (
+    "{% set n = namespace(x=range(90000)|list * 8) %}"
+    "{% for i in range(190) %}{% set n.x = [n.x] %}{% endfor %}"
+)
+
 
 def rendered(template: str, **fields: Any) -> str:
     item = Item("i", "i", {"q": "x", **fields}, None)
@@ -45,7 +50,7 @@ def rendered(template: str, **fields: Any) -> str:
 
 def refusal(template: str) -> str:
     with pytest.raises(TemplateError) as caught:
-        rendered(template)
+        rendered(template, n=1 << 4_000_000)
     words = str(caught.value)
     return words.removeprefix("cannot be rendered for the item 'i': ").rpartition("; its fields")[0]
 
@@ -101,6 +106,11 @@ def test_no_template_loads_another_file(tmp_path: Path, statement: str) -> None:
         ("{{ ['a'] * 10**9 }}", LONG),
         ("{{ 2 ** (10**9) }}", LARGE),
         ("{{ 10**2000 * 10**2000 }}", LARGE),
+        ("{{ ('f' * 4000000)|int(0, 16) // ('e' * 2000000)|int(0, 16) > 5 }}", LARGE),
+        ("{{ (5).from_bytes(('a' * 400000).encode(), 'big') % 7 }}", LARGE),
+        ("{{ n // 7 }}", LARGE),
+        ("{{ 7 / n }}", LARGE),
+        ("{{ 0 - n }}", LARGE),
         ("{{ q.ljust(10**9) }}", WIDE),
         ("{{ q.zfill(10**9) }}", WIDE),
         ("{{ q|center(10**9) }}", WIDE),
@@ -130,6 +140,10 @@ def test_no_template_loads_another_file(tmp_path: Path, statement: str) -> None:
         ("{{ [[0] * 1000000] * 1000000 }}", LONG),
         ("{{ ([[0] * 1000000] * 1000000)|sum(start=[]) }}", LONG),
         ("{{ ('{0}' * 1000).format('a' * 1000000) }}", LONG),
+        ("{{ ('{0:>99999}' * 400000).format(q) }}", LONG),
+        ("{{ ('{0:>{1}}' * 400000).format(q, 99999) }}", LONG),
+        ("{{ ('%(q)99999s' * 300000) % {'q': q} }}", LONG),
+        ("{{ ('%*d' * 1000) % ((99999, 1) * 1000) }}", LONG),
         ("{{ ('%s' * 1000) % (('a' * 1000000,) * 1000) }}", LONG),
         ("{{ range(99999)|map('string')|join('x' * 100000) }}", LONG),
         ("{{ ('x' * 100000).join(range(99999)|map('string')) }}", LONG),
@@ -148,6 +162,16 @@ def test_no_template_loads_another_file(tmp_path: Path, statement: str) -> None:
         (TREES + "{{ {n.a: 1} }}", LONG),
         (TREES + "{{ {}[n.a] }}", LONG),
         (TREES + "{{ {}.get(n.a) }}", LONG),
+        ("{{ ('a' * 2000000).strip('b' * 2000000 ~ 'a') }}", SPENT),
+        ("{{ ('a' * 2000000)|trim('b' * 2000000 ~ 'a') }}", SPENT),
+        ("{{ (['a' * 2000] * 1000)|trim('b' * 2000000 ~ 'a[]') }}", SPENT),
+        ("{{ ('a' * 2000000).rfind('ab' ~ 'a' * 1000000) }}", SPENT),
+        ("{{ ('a' * 2000000).rsplit('ab' ~ 'a' * 1000000) }}", SPENT),
+        ("{{ ('a' * 4000000)|wordwrap(1) }}", SPENT),
+        ("{{ ('<>' * 2000000)|striptags }}", SPENT),
+        ("{{ ('http://a.b/' ~ '(' * 2000000 ~ ')' * 2000000)|urlize }}", SPENT),
+        ("{{ ('a' * 4000000).encode('idna') }}", SPENT),
+        (DEEP + "{{ n.x|pprint }}", SPENT),
         ("{% set r = range(99999)|list %}{{ r|select('in', r)|list }}", SPENT),
         (DOUBLED % "{% set n.a = n.a + n.a %}", LONG),
         (DOUBLED % "{% set n.a = n.a ~ n.a %}", LONG),
@@ -213,6 +237,10 @@ def test_each_rendering_has_a_budget_of_its_own() -> None:
         ("{{ [{'a': 1}, {'a': 2}]|map(attribute='a')|list|tojson }}", "[1, 2]"),
         ("{{ q == 'x' and 1 in [1, 2] and 2 < 3 and q is in ['x'] }}", "true"),
         ("{{ {q: 1}['x'] }}{{ {'a': 2}.get('a') }}{{ [1, 1].count(1) }}", "122"),
+        ("{{ ' a '.strip() }}{{ 'xax'|trim('x') }}{{ 'a.b.c'.rsplit('.', 1)|last }}", "aac"),
+        ("{{ ('<p>a</p> ' * 20000)|striptags|length }}{{ [1, [2]]|pprint }}", "39999[1, [2]]"),
+        ("{{ ('word ' * 100000)|wordwrap|length }}{{ q.encode('utf-8')|length }}", "4999991"),
+        ("{{ 7 // 2 }} {{ 7 / 2 }} {{ 7 - 2 }}", "3 3.5 5"),
         ("{{ 'ab'.translate({97: 'x'}) }}{{ 'a b'|wordwrap(1) }}", "xba\nb"),
         ("{{ {'a': 1, 'b': 2}.values()|join('+') }}{{ [1, 2]|map('string')|first }}", "1+21"),
     ],
