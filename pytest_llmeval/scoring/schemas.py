@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -74,15 +75,19 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
 
 @dataclass(slots=True)
 class _Spent:
-    """What one answer has cost so far: references followed, and seconds in patterns."""
+    """What one answer has cost so far: references followed, entries held against each other, and
+    seconds in patterns.
+    """
 
     references: int = 0
+    comparisons: int = 0
     seconds: float = 0.0
 
 
 _spent: ContextVar[_Spent] = ContextVar("spent")
 
 _MOST_REFERENCES = 50_000
+_MOST_COMPARISONS = 10**8
 _MOST_SECONDS = 5 * TIME_LIMIT
 
 
@@ -110,9 +115,28 @@ def _counted(follow: Any) -> Any:
     return counted
 
 
+def _compared(look: Any) -> Any:
+    """Look for what is unevaluated, where jsonschema holds each entry against all others."""
+
+    def compared(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
+        spent = _spent.get()
+        spent.comparisons += len(value) ** 2 if isinstance(value, list | Mapping) else 0
+        if spent.comparisons > _MOST_COMPARISONS:
+            message = (
+                f"unevaluated entries were looked for in more than {_MOST_COMPARISONS:,} pairs"
+            )
+            raise ValueError(message)
+        return look(validator, wanted, value, schema)
+
+    return compared
+
+
 def _told(mistake: Any) -> str:
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in mistake.path)
     return f"at ${place}: {brief(mistake.message)}"
+
+
+_ENTRIES = ("Items", "Properties")
 
 
 @lru_cache(maxsize=1)
@@ -121,12 +145,15 @@ def _draft() -> Any:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
+    theirs = Draft202012Validator.VALIDATORS
     ours = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
         "multipleOf": _multiple_of,
-        **{key: _counted(Draft202012Validator.VALIDATORS[key]) for key in ("$ref", "$dynamicRef")},
+        "uniqueItems": _unique_items,
+        **{key: _counted(theirs[key]) for key in ("$ref", "$dynamicRef")},
+        **{f"unevaluated{what}": _compared(theirs[f"unevaluated{what}"]) for what in _ENTRIES},
     }
     return extend(Draft202012Validator, ours)  # type: ignore[no-untyped-call] # its stub has no types
 
@@ -162,6 +189,23 @@ def _multiple_of(validator: Any, unit: Any, value: Any, _: Any) -> Iterator[Vali
     """By the digits as they are written: 0.3 is three times 0.1, which its float is not."""
     if validator.is_type(value, "number") and Fraction(repr(value)) % Fraction(repr(unit)):
         yield _mistake(f"{value!r} is not a multiple of {unit}")
+
+
+def _unique_items(_: Any, wanted: bool, value: Any, __: Any) -> Iterator[ValidationError]:
+    """In one pass: an answer may hold many thousand objects."""
+    if wanted and isinstance(value, list):
+        written = {json.dumps(_by_value(each), sort_keys=True) for each in value}
+        if len(written) < len(value):
+            yield _mistake(f"{value!r} has non-unique elements")
+
+
+def _by_value(value: Any) -> Any:
+    """JSON whose numbers are written the same where they are equal: 1 and 1.0 are."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _by_value(inner) for key, inner in value.items()}
+    return list(map(_by_value, value)) if isinstance(value, list) else value
 
 
 def _mistake(message: str) -> ValidationError:

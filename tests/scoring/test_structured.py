@@ -233,6 +233,39 @@ def test_a_reference_to_a_file_is_not_read(where: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("[1, 2, true, false, 0, null, [], {}, [0]]", "right"),
+        ("[1, 1.0]", "wrong"),
+        ('[{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}]', "wrong"),
+        ('["1", 1, "true", true]', "right"),
+        (json.dumps([{"a": number} for number in range(20_000)]), "right"),
+    ],
+)
+def test_entries_are_unique_by_value_and_looked_at_once(text: str, outcome: str) -> None:
+    """Pair by pair, the twenty thousand would take a quarter of an hour."""
+    assert judged("json_schema", text, schema={"uniqueItems": True}).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"unevaluatedItems": False}, [1]),
+        ({"unevaluatedProperties": False}, {"a": 1}),
+    ],
+)
+def test_what_is_unevaluated_is_not_looked_for_without_end(
+    schema: dict[str, Any], value: Any
+) -> None:
+    assert judged("json_schema", json.dumps(value), schema=schema).outcome == "wrong"
+    many = dict.fromkeys(map(str, range(10_001)), 1)
+    text = json.dumps(many if isinstance(value, dict) else list(many))
+    words = "unevaluated entries were looked for in more than 100,000,000 pairs"
+    with pytest.raises(ValueError, match=words):
+        judged("json_schema", text, schema=schema)
+
+
+@pytest.mark.parametrize(
     "schema", [{"$ref": "#"}, {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#"}}}]
 )
 def test_a_schema_that_is_only_itself_is_told(schema: dict[str, Any]) -> None:
