@@ -318,9 +318,44 @@ def _is_random(value: str, least: float) -> bool:
 
 def _forms(secrets: Sequence[str]) -> list[str]:
     """The ways a secret may be written, the longest first, so that none is left cut in half."""
-    forms = {form for s in secrets for form in (s, json.dumps(s)[1:-1], quote(s, safe=""))}
+    forms = {form for secret in secrets for form in _written(secret)}
+    forms |= {form for s in secrets for line in _long_lines(s) for form in _written(line)}
     forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in secrets}
     return sorted(forms, key=_longest_first)
+
+
+def _written(secret: str) -> Iterator[str]:
+    """A secret plain, as JSON, Python and HTML write it, and as in a URL."""
+    yield secret
+    yield repr(secret)[1:-1]
+    for as_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield as_json
+        yield as_json.replace("/", "\\/")
+    for entities in _ENTITIES:
+        yield secret.translate(entities)
+    for kept in ("", "/"):
+        in_url = quote(secret, safe=kept)
+        yield in_url
+        yield in_url.replace("%20", "+")
+        yield _HEX_OF_URL.sub(lambda found: found[0].lower(), in_url)
+
+
+_HEX_OF_URL = re.compile(r"%[0-9A-F]{2}")
+_ENTITIES = tuple(
+    str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': double, "'": single})
+    for double, single in (("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "'"))
+)
+
+
+def _long_lines(secret: str) -> Iterator[str]:
+    """The lines of a secret that has several, for logs are read line by line.
+
+    The armour of a key is no secret, and other keys are found by it.
+    """
+    lines = [line.strip() for line in secret.splitlines()]
+    for line in lines if len(lines) > 1 else ():
+        if len(line) >= _SHORTEST_BY_NAME and not line.startswith("-----"):
+            yield line
 
 
 def _forms_within(secrets: Sequence[str]) -> list[str]:
@@ -366,11 +401,21 @@ _BLOCK_OPEN = re.compile(
 )
 
 
+_KEY_WORD = "(?:key|secret|passw(?:or)?d|passphrase|token|authorization)"
+_VALUE_TO_COME = re.compile(
+    rf"""{_KEY_WORD}\\{{0,8}}["']?\s*[:=]\Z|--[\w-]*{_KEY_WORD}["']?,?\Z|\bbearer\Z""",
+    re.IGNORECASE,
+)
+_NAME_OF_A_VALUE = 100
+"""So much of a line's end is looked at for the name of a secret."""
+
+
 class Pieces:
     """Redacts a text that comes in pieces, wherever they are cut.
 
-    A line is given on when it is whole, a private key when it has ended: only then is it known what
-    has to go. What is held back is bounded.
+    A line is given on when it is whole and does not end with the name of a secret, whose value
+    would stand in the next; a private key when it has ended: only then is it known what has to go.
+    What is held back is bounded.
     """
 
     def __init__(self, redactor: Redactor):
@@ -392,8 +437,11 @@ class Pieces:
         return self._redactor.text(held)
 
     def _safe_length(self) -> int:
-        """Up to where the held text has whole lines and no private key that is still open."""
+        """Up to where the held text has whole lines and nothing secret that is still open."""
         end = self._held.rfind("\n") + 1
+        said = self._held[:end].rstrip()
+        if _VALUE_TO_COME.search(said[-_NAME_OF_A_VALUE:]):
+            end = said.rfind("\n") + 1
         if any(begin in self._held for begin in _BLOCK_BEGINS):
             opened = _BLOCK_OPEN.search(self._held[:end])
             if opened is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import itertools
 import json
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -78,6 +80,36 @@ def test_a_known_secret_is_found_plain_in_json_and_in_a_url() -> None:
     secret = 'tø/p "x"'
     text = f"{secret} {json.dumps({'a': secret})} ?q=t%C3%B8%2Fp%20%22x%22"
     assert redact(text, [secret]) == f'{REDACTED} {{"a": "{REDACTED}"}} ?q={REDACTED}'
+
+
+ODD = """p&ss/"w<rd' 99+\\"""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps(ODD)[1:-1],
+        json.dumps(ODD)[1:-1].replace("/", "\\/"),
+        repr(ODD)[1:-1],
+        html.escape(ODD),
+        html.escape(ODD, quote=False),
+        html.escape(ODD).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        quote(ODD),
+        quote(ODD, safe=""),
+        quote_plus(ODD),
+        "p%26ss%2f%22w%3crd%27%2099%2b%5c",
+    ],
+)
+def test_a_known_secret_is_found_as_others_write_it(written: str) -> None:
+    assert redact(f"<{written}>", [ODD]) == f"<{REDACTED}>"
+
+
+def test_each_long_line_of_a_known_secret_is_one_but_not_the_armour_of_a_key() -> None:
+    secret = "-----BEGIN THING-----\nfirst half\n  second half\nend\n-----END THING-----"
+    text = "so first half, so\n  second half, the end of it\n-----BEGIN THING-----"
+    assert redact(text, [secret]) == (
+        f"so {REDACTED}, so\n  {REDACTED}, the end of it\n-----BEGIN THING-----"
+    )
 
 
 def test_of_two_known_secrets_the_longer_one_goes_first() -> None:
@@ -283,6 +315,29 @@ def test_a_secret_is_found_wherever_it_is_cut(rule: str, text: str) -> None:
     expected = redact(whole)
     for cut in range(len(whole)):
         assert pass_on(whole, [cut]) == expected, rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"password":\n  "correct horse"}\n',
+        "api_key =\n\n  local-secret\n",
+        '[\n  "--api-key",\n  "local-secret"\n]\n',
+        "password=\nx\n",
+    ],
+)
+def test_a_value_on_the_line_after_its_name_is_found_wherever_it_is_cut(text: str) -> None:
+    whole = f"a line\n{text}and more\n"
+    expected = redact(whole)
+    assert expected.count(REDACTED) == 1
+    for cut in range(len(whole)):
+        assert pass_on(whole, [cut]) == expected
+
+
+def test_a_line_that_no_value_follows_is_given_on_at_once() -> None:
+    pieces = Pieces(Redactor())
+    for line in ("listening:\n", "the key\n", "a token of it\n", "x =\n"):
+        assert pieces.feed(line) == line
 
 
 @given(

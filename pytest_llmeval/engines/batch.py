@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pytest_llmeval.engines.chat import answer_from_chat
-from pytest_llmeval.engines.refusals import quote, without, words_of
+from pytest_llmeval.engines.refusals import LONGEST_SENTENCE, quote, shortened, without, words_of
 from pytest_llmeval.errors import BadAnswer, EngineError, RequestRefused
 from pytest_llmeval.records import Answer, Request
 
@@ -142,7 +142,7 @@ def _refusal(status: object, told: object, secret: str | None) -> RequestRefused
     words = words or (told if isinstance(told, str) else json.dumps(told))
     code = status if isinstance(status, int) else _code(told)
     place = f"HTTP {code}: " if code is not None else ""
-    message = f"{place}{without(words, secret)}"[:1000]
+    message = shortened(f"{place}{without(words, secret)}", LONGEST_SENTENCE)
     return RequestRefused(message, status=code)
 
 

@@ -17,7 +17,6 @@ from pytest_llmeval.engines.logprobs import (
     logprobs_of_choice,
 )
 from pytest_llmeval.engines.reading import (
-    LONGEST_VALUE,
     Unexpected,
     call_of,
     count,
@@ -27,7 +26,7 @@ from pytest_llmeval.engines.reading import (
     optional,
     read_reply,
 )
-from pytest_llmeval.engines.refusals import words_of
+from pytest_llmeval.engines.refusals import shortened, words_of
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import Answer, FinishReason, Request, ToolCall, Usage
 
@@ -180,9 +179,7 @@ def finish_reason(value: object) -> FinishReason:
     """Return how an answer ended, which must be told."""
     if value not in _FINISH_REASONS:
         known = ", ".join(_FINISH_REASONS)
-        raise Unexpected(
-            f"finish_reason is {json.dumps(value)[:LONGEST_VALUE]}, not one of {known}"
-        )
+        raise Unexpected(f"finish_reason is {shortened(json.dumps(value))}, not one of {known}")
     return cast(FinishReason, value)
 
 

@@ -24,13 +24,12 @@ from pytest_llmeval.engines.logprobs import (
     logprobs_of_entries,
 )
 from pytest_llmeval.engines.reading import (
-    LONGEST_VALUE,
     Unexpected,
     count,
     kind_of,
     optional,
 )
-from pytest_llmeval.engines.refusals import words_of
+from pytest_llmeval.engines.refusals import shortened, words_of
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import Answer, FinishReason, Request, Usage
 
@@ -133,9 +132,7 @@ def _finish_reason(data: dict[str, Any], usage: Usage, max_tokens: int) -> Finis
     stop_type = data.get("stop_type")
     if not isinstance(stop_type, str) or stop_type not in _STOP_TYPES:
         known = ", ".join(_STOP_TYPES)
-        raise Unexpected(
-            f"stop_type is {json.dumps(stop_type)[:LONGEST_VALUE]}, not one of {known}"
-        )
+        raise Unexpected(f"stop_type is {shortened(json.dumps(stop_type))}, not one of {known}")
     ran_full = stop_type == "limit" and (usage.completion or 0) < max_tokens
     if data.get("truncated") is True and not ran_full:
         raise Unexpected(

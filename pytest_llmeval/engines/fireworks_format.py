@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_llmeval.engines.batch import BatchState, BatchStatus
 from pytest_llmeval.engines.chat import chat_body, encode_body
+from pytest_llmeval.engines.refusals import shortened
 from pytest_llmeval.errors import BadAnswer, Unsupported
 from pytest_llmeval.records import Request
 
@@ -74,7 +75,7 @@ def status_of(job: Mapping[str, Any]) -> BatchStatus:
     """Read how far a job is; raises `BadAnswer` for what is no job."""
     state = job.get("state")
     if not isinstance(state, str):
-        raise BadAnswer(f"the service tells no state of the job: {json.dumps(job)[:200]}")
+        raise BadAnswer(f"the service tells no state of the job: {shortened(json.dumps(job))}")
     name = state.removeprefix("JOB_STATE_")
     told = job.get("status")
     message = told.get("message") if isinstance(told, dict) else None

@@ -18,7 +18,7 @@ from pytest_llmeval.engines.chat import encode_body
 from pytest_llmeval.engines.connection import Reply
 from pytest_llmeval.engines.engine import Endpoint, EndpointFacts, Refusing, register
 from pytest_llmeval.engines.openai import facts_from
-from pytest_llmeval.engines.refusals import error_from_reply, words_of
+from pytest_llmeval.engines.refusals import error_from_reply, quote, words_of
 from pytest_llmeval.engines.wire import Wire, make_wire
 from pytest_llmeval.errors import (
     BadAnswer,
@@ -129,7 +129,7 @@ def _object(reply: Reply) -> dict[str, Any]:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise BadAnswer(f"The worker replied with no JSON object, but {reply.body[:200]!r}")
+        raise BadAnswer(f"The worker replied with no JSON object, but: {quote(reply.body)}")
     if reply.status == 200:
         return data
     raise _refusal(reply, data)

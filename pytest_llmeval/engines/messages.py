@@ -17,7 +17,7 @@ from pytest_llmeval.engines.reading import (
     optional,
     read_reply,
 )
-from pytest_llmeval.engines.refusals import words_of
+from pytest_llmeval.engines.refusals import shortened, words_of
 from pytest_llmeval.errors import Unsupported
 from pytest_llmeval.records import Answer, FinishReason, Message, Request, ToolCall, Usage
 
@@ -164,7 +164,7 @@ def _finish_reason(value: object) -> FinishReason:
     if value == "pause_turn":
         raise Unexpected("the server paused in mid-answer (stop_reason pause_turn)")
     if not isinstance(value, str) or value not in _FINISH_REASONS:
-        shown = repr(value)[:200]
+        shown = shortened(repr(value))
         raise Unexpected(f"stop_reason is {shown}, not one of {', '.join(_FINISH_REASONS)}")
     return _FINISH_REASONS[value]
 

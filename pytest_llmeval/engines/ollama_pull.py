@@ -15,7 +15,7 @@ from typing import Any
 from pytest_llmeval.engines.address import parse_address
 from pytest_llmeval.engines.bounded import UNPACKED, lines, whole
 from pytest_llmeval.engines.engine import Endpoint
-from pytest_llmeval.engines.refusals import error_from_reply, without
+from pytest_llmeval.engines.refusals import error_from_reply, quote
 from pytest_llmeval.errors import EndpointUnreachable, EngineError, RequestRefused
 
 QUIET_SECONDS = 600.0
@@ -156,8 +156,4 @@ def _object(line: bytes) -> dict[str, Any]:
         data = json.loads(line)
     except (ValueError, RecursionError):
         data = None
-    return (
-        data
-        if isinstance(data, dict)
-        else {"error": without(line[:200].decode("utf-8", "replace"), None)}
-    )
+    return data if isinstance(data, dict) else {"error": quote(line)}

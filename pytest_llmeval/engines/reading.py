@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pytest_llmeval.depth import too_deep_at
-from pytest_llmeval.engines.refusals import quote, without
+from pytest_llmeval.engines.refusals import quote, shortened, without
 from pytest_llmeval.errors import BadAnswer, BadLogprobs, EngineError
 from pytest_llmeval.records import ToolCall
 
 T = TypeVar("T")
-
-LONGEST_VALUE = 200
-"""So many characters of a value are shown in a message."""
 
 _LONGEST_MS = 1e12
 _LARGEST_COUNT = 1e18
@@ -104,7 +101,7 @@ def count(data: Mapping[str, Any], key: str) -> int | None:
     """Return a number of tokens or of nanoseconds, None when it is null or missing."""
     value = optional(data, key, int)
     if value is not None and not 0 <= value < _LARGEST_COUNT:
-        raise Unexpected(f"{key} is {str(value)[:LONGEST_VALUE]}, which cannot be")
+        raise Unexpected(f"{key} is {shortened(str(value))}, which cannot be")
     return cast("int | None", value)
 
 

@@ -19,9 +19,11 @@ from pytest_llmeval.errors import (
 )
 from pytest_llmeval.redaction import REDACTED
 
-_QUOTED = 200
+LONGEST_VALUE = 200
+"""So much of what an endpoint wrote is shown in a message."""
+
 _LOOKED_AT = 64 * 1024
-_LONGEST_SENTENCE = 1000
+LONGEST_SENTENCE = 1000
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 
 _BUSY = frozenset({429, 502, 503, 504, 529})
@@ -69,7 +71,7 @@ def error_from_reply(
     is a date; `secret` is taken out of the server's words.
     """
     data = _object_in(body)
-    words = without(words_of(data), secret)[:_LONGEST_SENTENCE]
+    words = shortened(without(words_of(data), secret), LONGEST_SENTENCE)
     words = words or quote(body, secret=secret)
     if status in _BUSY:
         wait = retry_after(headers.get("retry-after"), now)
@@ -84,7 +86,7 @@ def error_from_reply(
 
 def error_from_frame(data: Mapping[str, Any], *, secret: str | None = None) -> EngineError:
     """Return the error that an error object inside a stream stands for; its status is still 200."""
-    words = without(words_of(data), secret)[:_LONGEST_SENTENCE]
+    words = shortened(without(words_of(data), secret), LONGEST_SENTENCE)
     words = words or quote(json.dumps(data).encode(), secret=secret)
     message = f"HTTP 200, and then an error in the stream: {words}"
     error = data.get("error")
@@ -113,7 +115,14 @@ def retry_after(value: str | None, now: Callable[[], float]) -> float | None:
 def quote(body: bytes, *, secret: str | None = None) -> str:
     """Return how a body begins, on one line, for a message."""
     text = " ".join(without(body[:_LOOKED_AT].decode("utf-8", "replace"), secret).split())
-    return text[:_QUOTED] if text else "(nothing)"
+    return shortened(text) if text else "(nothing)"
+
+
+def shortened(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Return a text's beginning. Dots say where it is cut: by them redaction knows the beginning of
+    a secret, whose rest is not there any more.
+    """
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def words_of(data: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pytest_llmeval.engines.chat import (
 )
 from pytest_llmeval.errors import BadAnswer, BadLogprobs, Unsupported
 from pytest_llmeval.records import Answer, Message, Request, Sampling, TokenLogprob, ToolCall, Usage
+from pytest_llmeval.redaction import Redactor
 
 ASKED = Request((Message("system", "Be brief."), Message("user", "1 + 1 =")), Sampling(8))
 EVERYTHING = Sampling(
@@ -373,7 +374,15 @@ def test_a_body_that_is_no_answer_is_quoted(body: bytes, problem: str) -> None:
 
 
 def test_a_quotation_is_200_characters_long_at_most() -> None:
-    assert problem_of(b"x" * 5000).endswith("It begins: " + "x" * 200)
+    assert problem_of(b"x" * 5000).endswith("It begins: " + "x" * 200 + "...")
+
+
+def test_a_key_in_a_field_that_is_too_long_is_taken_out_by_whoever_knows_it() -> None:
+    key = "KEYabcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJ"
+    choice = {"index": 0, "message": {"content": "x"}, "finish_reason": "y" * 180 + key}
+    problem = problem_of(json.dumps({"choices": [choice]}).encode())
+    assert key[:8] in problem
+    assert key[:8] not in Redactor([key]).text(problem)
 
 
 def test_no_quotation_shows_the_api_key() -> None:

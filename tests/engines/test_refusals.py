@@ -17,6 +17,7 @@ from pytest_llmeval.errors import (
     UnknownModel,
     WrongKey,
 )
+from pytest_llmeval.redaction import Redactor
 
 NOW = 1_795_000_000.0
 
@@ -166,13 +167,24 @@ def test_any_other_refusal_is_final(status: int) -> None:
         ([1], "[1]"),
         (b"<html><h1>Bad\n Gateway</h1>", "<html><h1>Bad Gateway</h1>"),
         (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"[" * 100_000, "[" * 200),
+        (b"[" * 100_000, "[" * 200 + "..."),
         (b"", "(nothing)"),
     ],
     ids=range(12),
 )
 def test_the_servers_words_are_found_in_every_shape(body: object, words: str) -> None:
     assert str(error_of(500, body)) == f"HTTP 500: {words}"
+
+
+KEY = "KEYabcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJ"
+
+
+@pytest.mark.parametrize("before", [160, 190, 950, 990])
+@pytest.mark.parametrize("shape", ["sentence", "bare"])
+def test_a_key_that_is_cut_in_two_is_taken_out_by_whoever_knows_it(shape: str, before: int) -> None:
+    text = "y" * before + KEY
+    error = error_of(400, {"error": {"message": text}} if shape == "sentence" else text.encode())
+    assert KEY[:8] not in Redactor([KEY]).text(str(error))
 
 
 def test_a_refused_key_points_to_the_config_and_is_not_shown() -> None:
