@@ -265,13 +265,23 @@ def test_down_is_refused_from_the_start(upstream: Upstream, before: Stand) -> No
 
 
 def test_what_was_down_is_up_again_when_its_time_is_over(upstream: Upstream, before: Stand) -> None:
-    proxy = before("down:duration=100,times=1")
+    proxy = before("down:duration=100")
     reply = b""
     while not reply:
         with contextlib.suppress(ConnectionError):
             reply, _ = exchange(proxy, len(upstream.reply))
     assert reply == upstream.reply
-    assert faults_of(proxy) == ["down:duration=100,times=1"]
+    assert exchange(proxy, len(upstream.reply))[0] == upstream.reply  # and it stays up
+    assert faults_of(proxy) == ["down:duration=100"]
+
+
+def test_it_goes_down_as_many_times_as_is_said(upstream: Upstream, before: Stand) -> None:
+    proxy = before("down:duration=50,times=2")
+    replies = 0
+    while replies < 2:
+        with contextlib.suppress(ConnectionError):
+            replies += bool(exchange(proxy, len(upstream.reply))[0])
+    assert faults_of(proxy) == ["down:duration=50,times=2"] * 2
 
 
 def test_down_breaks_what_there_is_and_refuses_what_comes(
@@ -289,6 +299,43 @@ def test_down_breaks_what_there_is_and_refuses_what_comes(
         Client(proxy)
     proxy.change()
     assert exchange(proxy, len(upstream.reply))[0] == upstream.reply
+
+
+def test_a_change_to_down_breaks_at_once_what_there_is(upstream: Upstream, before: Stand) -> None:
+    proxy = before("latency:latency=1")
+    with Client(proxy) as idle:
+        idle.send(b"{}")
+        assert idle.read(len(upstream.reply)) == upstream.reply
+        proxy.change("down")
+        with pytest.raises(ConnectionResetError):
+            idle.rest()
+    with pytest.raises(ConnectionRefusedError):
+        Client(proxy)
+    assert [(each.request, each.fault) for each in proxy.injected[1:]] == [(0, "down")]
+    proxy.change("down:duration=50")
+    proxy.change()  # before it would have come up by itself
+    assert exchange(proxy, len(upstream.reply))[0] == upstream.reply
+
+
+def test_faults_are_changed_while_the_proxy_runs_only(upstream: Upstream) -> None:
+    proxy = FaultProxy(upstream.url)
+    words = r"does not run: .* between start\(\) and close\(\)"
+    with pytest.raises(FaultError, match=words):
+        proxy.change("loading")
+    with proxy:
+        proxy.change("loading")
+    with pytest.raises(FaultError, match=words):
+        proxy.change("loading")
+
+
+def test_a_refusal_to_head_has_no_body(upstream: Upstream, before: Stand) -> None:
+    with Client(before("loading:path=/x")) as client:
+        client.sock.sendall(b"HEAD /x HTTP/1.1\r\nHost: me\r\n\r\n")
+        head = client.head()
+        assert head.startswith("HTTP/1.1 503 ")
+        assert "Content-Length: 0" not in head
+        client.send(b"{}")  # on the same connection
+        assert client.read(len(upstream.reply)) == upstream.reply
 
 
 # The answer's faults ------------------------------------------------------------------------------

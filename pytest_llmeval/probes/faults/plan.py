@@ -87,7 +87,7 @@ class Plan:
     def at_once(self) -> Fault | None:
         """A `down` that waits for no request: the proxy begins with it."""
         for position, fault in enumerate(self.faults):
-            if fault.kind.name == "down" and fault.when.always:
+            if _begins_at_once(fault):
                 self._hits[position] += 1
                 return fault
         return None
@@ -100,7 +100,9 @@ class Plan:
         when = fault.when
         self._seen[position] += 1
         number = self._seen[position]
-        if number <= when.after or (when.times is not None and self._hits[position] >= when.times):
+        # What has come up again stays up, unless it is said how many times it is to go down.
+        times = 1 if when.times is None and _begins_at_once(fault) else when.times
+        if number <= when.after or (times is not None and self._hits[position] >= times):
             return None
         # A text as seed means the same on every system and in every Python.
         chance = random.Random(f"{self.seed}/{position}/{number}")  # noqa: S311 - no secret
@@ -108,6 +110,10 @@ class Plan:
             return None
         self._hits[position] += 1
         return Hit(fault, position, chance)
+
+
+def _begins_at_once(fault: Fault) -> bool:
+    return fault.kind.name == "down" and fault.when.always
 
 
 def could_hit(fault: Fault, asked: Asked) -> bool:

@@ -73,11 +73,17 @@ class FaultServer:
             self._stay_down(down)
 
     async def change(self, plan: Plan) -> None:
-        """Go by another plan from the next request on; what was down is up again."""
+        """Go by another plan from the next request on; what was down is up again, unless the plan
+        begins with a `down`.
+        """
         self.plan = plan
-        if self._server is None:
-            if self._rising is not None:
-                self._rising.cancel()
+        if self._rising is not None:
+            self._rising.cancel()
+        down = plan.at_once()
+        if down is not None:
+            self._record(down, 0, "", "")
+            self._go_down(down)
+        elif self._server is None:
             await self._listen()
 
     async def close(self) -> None:
@@ -176,15 +182,16 @@ class FaultServer:
         refused = next((hit for hit in hits if hit.fault.kind.layer == "refusal"), None)
         if refused is not None:
             refused.happen()
-            await link.client.send(through(_once(refusal(refused.fault, time.time())), back))
+            reply = refusal(refused.fault, time.time(), head_only=request.asked.method == "HEAD")
+            await link.client.send(through(_once(reply), back))
             return request.head.get("connection").lower() != "close"
         if link.server is None:
             link.server = await connect(self.address)
         rewrites = [hit for hit in hits if hit.fault.kind.layer == "answer"]
         sent = self._forwarded(request, readable=bool(rewrites))
         await link.server.send(through(_once(sent), toxics_of(hits, "upstream")))
-        reply = link.reply(request.asked.method, rewrites)
-        await link.client.send(through(reply, back))
+        answer = link.reply(request.asked.method, rewrites)
+        await link.client.send(through(answer, back))
         return link.goes_on
 
     def _forwarded(self, request: Request, *, readable: bool) -> bytes:

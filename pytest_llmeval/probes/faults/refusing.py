@@ -14,8 +14,16 @@ PAGE = (
 )
 
 
-def refusal(fault: Fault, now: float) -> bytes:
-    """The whole reply of a fault that refuses; `now` in seconds since 1970, for dates."""
+def refusal(fault: Fault, now: float, *, head_only: bool = False) -> bytes:
+    """The whole reply of a fault that refuses; `now` in seconds since 1970, for dates.
+
+    `head_only` is for HEAD, whose replies have no body, and the length that it would have.
+    """
+    reply = _refusal(fault, now)
+    return reply[: reply.index(b"\r\n\r\n") + 4] if head_only else reply
+
+
+def _refusal(fault: Fault, now: float) -> bytes:
     if fault.kind.name == "html":
         return _reply(200, PAGE, ("Content-Type: text/html; charset=utf-8",))
     if fault.kind.name == "loading":

@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from pytest_llmeval.errors import FaultError
+
 from .parsing import parse_fault
 from .plan import Plan
 from .proxy import FaultServer, Injected
@@ -71,7 +73,15 @@ class FaultProxy:
         return self
 
     def change(self, *faults: str | Fault) -> None:
-        """Other faults from now on, counted anew; none: let everything pass."""
+        """Other faults from now on, counted anew; none: let everything pass.
+
+        Raises FaultError before `start` and after `close`.
+        """
+        if not self._thread.is_alive():
+            raise FaultError(
+                "this fault proxy does not run: change its faults between start() and close(), or "
+                "inside of `with`"
+            )
         self._call(self._server.change(Plan(_parsed(faults), self._seed)))
 
     def close(self) -> None:
