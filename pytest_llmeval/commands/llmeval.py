@@ -23,9 +23,8 @@ from pytest_llmeval import __version__
 from pytest_llmeval.commands.batch import app as batch_app
 from pytest_llmeval.commands.cache import app as cache_app
 from pytest_llmeval.commands.faults import faults
-from pytest_llmeval.commands.saying import say
+from pytest_llmeval.commands.saying import say, say_error
 from pytest_llmeval.errors import LlmevalError
-from pytest_llmeval.redaction import shown_error
 
 RunDir = Annotated[
     Path, typer.Option("--run-dir", metavar="DIR", help="Where runs are kept, as --llm-run-dir.")
@@ -40,7 +39,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LlmevalError as error:
-            say(f"llmeval: {shown_error(error, os.environ)}", err=True)
+            say_error(f"llmeval: {error}")
             raise typer.Exit(1) from error
 
 

@@ -27,6 +27,7 @@ from pytest_llmeval.orchestrator.home import Home
 from pytest_llmeval.orchestrator.rows import THE_DAEMON, Outcome
 from pytest_llmeval.orchestrator.state import State
 from pytest_llmeval.orchestrator.supervisor import Supervisor
+from pytest_llmeval.redaction import shown_error
 from pytest_llmeval.servers.detached import survive_terminal
 from pytest_llmeval.servers.identity import Identity, identity_of
 from pytest_llmeval.servers.server import GRACE_SECONDS
@@ -53,7 +54,7 @@ def main(root: str) -> int:
     try:
         run(Home(Path(root)), os.environ, in_background=True)
     except LlmevalError as error:
-        sys.stderr.write(f"llama-orch: {error}\n")
+        sys.stderr.write(f"llama-orch: {shown_error(error, os.environ)}\n")
         return 1
     return 0
 

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from pytest_llmeval.orchestrator.rows import (
     Wish,
 )
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
-from pytest_llmeval.redaction import redact
+from pytest_llmeval.redaction import Redactor, known_secrets
 from pytest_llmeval.servers.identity import Identity, identity_of
 
 KEEP = 500
@@ -46,12 +47,14 @@ Entry = TypeVar("Entry")
 class State:
     """The database of a home. Any thread may call it; every call may raise StateError.
 
-    `notes` says in words for the user what had to be set aside to go on.
+    `notes` says in words for the user what had to be set aside to go on. What errors and servers
+    said is kept without secrets.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._database = Database(path, clock=clock, rescued=self._note_rescue)
         self._clock = clock
+        self._redact = Redactor(known_secrets(os.environ)).text
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> State:
@@ -136,7 +139,9 @@ class State:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Tell how a request ended; only the first time counts."""
-        values = (self._clock(), outcome.error, outcome.kind, json.dumps(outcome.log_tail), number)
+        error = None if outcome.error is None else self._redact(outcome.error)
+        log_tail = json.dumps([*map(self._redact, outcome.log_tail)])
+        values = (self._clock(), error, outcome.kind, log_tail, number)
         self._change(
             "UPDATE requests SET done_at = ?, error = ?, error_kind = ?, log_tail = ? "
             "WHERE number = ? AND done_at IS NULL",
@@ -166,7 +171,8 @@ class State:
         That is what somebody may have changed since the daemon read it; it is taken from here only
         for an instance that has no row yet. A `log_folder` that is not known any more stays.
         """
-        self._database.write(lambda connection: connection.execute(_PUT, _values(row)))
+        values = _values(replace(row, detail=self._redact(row.detail)))
+        self._database.write(lambda connection: connection.execute(_PUT, values))
 
     def reset(self, name: str) -> None:
         """Forget an instance's restarts where no daemon does; one that was given up is down then.
@@ -210,17 +216,17 @@ class State:
 
     def note_health(self, name: str, entry: HealthEntry) -> None:
         """Add to an instance's history of health."""
-        values = (name, entry.at, entry.health, redact(entry.detail), entry.seconds)
+        values = (name, entry.at, entry.health, self._redact(entry.detail), entry.seconds)
         self._append("health", name, _NOTE_HEALTH, values)
 
     def note_restart(self, name: str, entry: RestartEntry) -> None:
         """Add to an instance's history of restarts."""
-        values = (name, entry.at, entry.number, entry.delay, redact(entry.reason))
+        values = (name, entry.at, entry.number, entry.delay, self._redact(entry.reason))
         self._append("restarts", name, _NOTE_RESTART, values)
 
     def note_event(self, kind: str, text: str, *, name: str | None = None) -> None:
         """Add to what happened to an instance, or (without a name) to the daemon, as of now."""
-        self._append("events", name, _NOTE_EVENT, (name, self._clock(), kind, redact(text)))
+        self._append("events", name, _NOTE_EVENT, (name, self._clock(), kind, self._redact(text)))
 
     def health_of(self, name: str, limit: int = KEEP) -> tuple[HealthEntry, ...]:
         """An instance's history of health, the newest first."""
@@ -309,7 +315,7 @@ def _row(values: Sequence[Any]) -> InstanceRow:
 
 def _values(row: InstanceRow) -> tuple[object, ...]:
     return (
-        *(row.name, row.wanted, row.health, redact(row.detail), row.since),
+        *(row.name, row.wanted, row.health, row.detail, row.since),
         *_parts(row.server),
         *_parts(row.guard),
         *(row.port, row.url, row.device, row.started_at, row.restarts, row.retry_at),

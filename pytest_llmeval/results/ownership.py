@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.redaction import PLAIN
+from pytest_llmeval.redaction import known_secrets, redact
 
 LOCK = ".journal.lock"
 OWNER = ".journal.owner"
@@ -86,7 +86,8 @@ def is_being_written(run: Path, patience: float = 0.0) -> bool:
 
 
 def _ourselves() -> dict[str, object]:
-    command = PLAIN.text(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    words = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = redact(words, known_secrets(os.environ))
     return {
         "pid": os.getpid(),
         "host": platform.node(),

@@ -15,8 +15,11 @@ FAILURES = frozenset({"error", "unhealthy", "fail", "down"})
 MOST_WORDS = 200
 """Letters of an answer that are worth telling."""
 
+_LOOKED_AT = 2**12
+"""So much of a page without a title is looked at for words."""
+
 _PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!doctype html|<html)", re.IGNORECASE)
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TITLE, _TITLE_END = (re.compile(tag, re.IGNORECASE) for tag in ("<title>", "</title>"))
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
@@ -74,7 +77,10 @@ def _page_text(body: bytes) -> str:
     """The title of a page, or what stands on it."""
     text = body[: 2**16].decode("utf-8", "replace")
     title = _TITLE.search(text)
-    return title[1] if title else _TAGS.sub(" ", text)
+    end = _TITLE_END.search(text, title.end()) if title else None
+    if title and end:
+        return text[title.end() : end.start()]
+    return _TAGS.sub(" ", text[:_LOOKED_AT])  # for each "<" the rest is looked through
 
 
 def _words(text: str) -> str:

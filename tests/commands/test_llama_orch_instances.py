@@ -81,6 +81,17 @@ def test_a_name_that_does_not_exist_has_a_nearest_match(
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", ["up", "describe"])
+def test_a_secret_that_a_shell_has_put_in_is_not_shown(
+    run: Run, declared: Home, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPLOY_TOKEN", "deploy-me-now")
+    result = run(command, "deploy-me-now")
+    assert result.exit_code == 1
+    assert "no instance '[redacted]'" in result.stderr
+    assert "deploy-me-now" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

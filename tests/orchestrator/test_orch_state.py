@@ -19,6 +19,7 @@ from pytest_llmeval.errors import (
 from pytest_llmeval.orchestrator.rows import InstanceRow, Outcome, Wish
 from pytest_llmeval.orchestrator.state import KEEP, KEEP_REQUESTS, State
 from pytest_llmeval.orchestrator.views import Event, HealthEntry, RestartEntry, Wanted
+from pytest_llmeval.redaction import REDACTED
 from pytest_llmeval.servers.health import HealthState
 from pytest_llmeval.servers.identity import Identity, identity_of
 
@@ -181,6 +182,27 @@ def test_who_waits_raises_what_the_daemon_met(
     with pytest.raises(type(error)) as told:
         outcome.raise_failure()
     assert str(told.value) == str(error)
+
+
+def test_no_secret_that_an_error_or_a_server_tells_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPLOY_TOKEN", "deploy-me-now")
+    state = State.open(tmp_path / "other.sqlite")
+    words = "it said deploy-me-now, and password=swordfish"
+    number = state.ask("a", "up")
+    state.finish(number, Outcome(words, (words,)))
+    state.note_event("start", words, name="a")
+    state.note_health("a", HealthEntry(1.0, "error", words, None))
+    state.note_restart("a", RestartEntry(1.0, 1, 1.0, words))
+    state.put(InstanceRow("a", "up", "error", words))
+    row, outcome = state.row("a"), state.outcome(number)
+    assert row is not None
+    assert outcome is not None
+    noted = (state.events_of("a")[0].text, state.health_of("a")[0].detail)
+    told = {outcome.error, *outcome.log_tail, *noted, state.restarts_of("a")[0].reason, row.detail}
+    assert told == {f"it said {REDACTED}, and password={REDACTED}"}
+    state.close()
 
 
 def test_old_outcomes_go_and_open_requests_stay(state: State) -> None:

@@ -15,6 +15,7 @@ from pytest_llmeval.servers.health import (
     read_health,
     wait_until_healthy,
 )
+from pytest_llmeval.servers.health_answers import read_answer
 from pytest_llmeval.servers.kinds import kind_of
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -94,6 +95,18 @@ def asked_of(answers: Answers, **options: str) -> tuple[Health, list[str]]:
         return answers.get(asked[-1], (404, b"Not Found"))
 
     return check_health(fetch, "http://h", **options), asked
+
+
+@pytest.mark.parametrize("hostile", [b"<", b"<title>", b"<title", b"<style>"])
+def test_a_page_of_tags_without_end_is_read_at_once(hostile: bytes) -> None:
+    """Tag by tag, each of them would take from seconds to minutes."""
+    for _ in range(20):
+        assert read_answer(b"<html>" + hostile * (2**16 // len(hostile))).page
+
+
+def test_a_title_is_found_behind_long_scripts() -> None:
+    page = b"<html><script>" + b"x" * 50_000 + b"</script><TITLE>\nA b</Title><p>c</p>"
+    assert read_answer(page).words == "A b"
 
 
 def test_models_are_asked_for_only_where_no_health_is_known() -> None:

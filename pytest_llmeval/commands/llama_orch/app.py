@@ -24,7 +24,7 @@ from pytest_llmeval.commands.llama_orch.looking_commands import describe, health
 from pytest_llmeval.commands.llama_orch.machine_commands import devices, estimate
 from pytest_llmeval.commands.llama_orch.serve_command import serve
 from pytest_llmeval.commands.llama_orch.service_command import install_service
-from pytest_llmeval.commands.saying import say
+from pytest_llmeval.commands.saying import say, say_error
 from pytest_llmeval.errors import LlmevalError
 
 
@@ -35,7 +35,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LlmevalError as error:
-            say(f"llama-orch: {error}", err=True)
+            say_error(f"llama-orch: {error}")
             raise typer.Exit(1) from error
 
 

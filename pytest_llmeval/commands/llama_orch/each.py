@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import typer
 
 from pytest_llmeval.errors import LlmevalError, ServerError
 from pytest_llmeval.orchestrator.views import InstanceView
+from pytest_llmeval.redaction import known_secrets, redact, shown_error
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -70,7 +72,12 @@ def as_object(ended: Ended) -> dict[str, object]:
     """What became of one instance, as `--json` has it."""
     if ended.error is None:
         return {"name": ended.name, "done": True, "instance": ended.view}
-    told: dict[str, object] = {"name": ended.name, "done": False, "error": str(ended.error)}
+    told: dict[str, object] = {
+        "name": ended.name,
+        "done": False,
+        "error": shown_error(ended.error, os.environ),
+    }
     if isinstance(ended.error, ServerError):
-        told |= {"error": ended.error.message, "log_tail": ended.error.log_tail}
+        message = redact(ended.error.message, known_secrets(os.environ))
+        told |= {"error": message, "log_tail": ended.error.log_tail}
     return told

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_llmeval.commands.llama_orch.common import AsJson, home_of, say_json, say_notes
-from pytest_llmeval.commands.saying import say
+from pytest_llmeval.commands.saying import say, say_error
 
 if TYPE_CHECKING:
     from pytest_llmeval.orchestrator.client import Client
@@ -135,7 +135,7 @@ def _do(
             ended.append(each)
             if each.error is not None:
                 words = str(each.error).removeprefix(f"{each.name}: ")
-                say(f"llama-orch: {ctx.info_name} {each.name}: {words}", err=True)
+                say_error(f"llama-orch: {ctx.info_name} {each.name}: {words}")
             elif each.view is not None and not as_json:
                 say(told(each.view))
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
@@ -9,6 +10,7 @@ from pytest_llmeval.errors import LlmevalError
 from pytest_llmeval.orchestrator.showing import as_table, summary
 from pytest_llmeval.orchestrator.telling import plain_table, reasons
 from pytest_llmeval.orchestrator.views import Instances, InstanceView
+from pytest_llmeval.redaction import shown_error
 from pytest_llmeval.visible import visible
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _look(instances: Instances) -> tuple[InstanceView, ...] | str:
     try:
         return instances.overview()
     except LlmevalError as error:
-        return visible(f"llama-orch: {error}")
+        return visible(f"llama-orch: {shown_error(error, os.environ)}")
 
 
 def _lines(instances: Instances, empty: str, now: float) -> Iterator[str]:

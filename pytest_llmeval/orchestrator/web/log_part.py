@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_llmeval.redaction import redact
+from pytest_llmeval.redaction import Redactor, known_secrets
 
 MOST_BYTES = 2**20
 """No part is longer; of what a reader has missed by more, the end is given."""
@@ -53,16 +53,17 @@ def _read(log: BinaryIO, tail: int, after: str | None) -> LogPart:
     lines = [line.rstrip(b"\r") for line in whole.split(b"\n")] if ended else []
     if fresh:
         lines = lines[-tail:] if tail else []
+    redactor = Redactor(known_secrets(os.environ))
     return LogPart(
-        tuple(map(_text, lines)),
-        _text(rest),
+        tuple(_text(line, redactor) for line in lines),
+        _text(rest, redactor),
         _cursor(log, begin + len(data) - len(rest)),
         fresh,
     )
 
 
-def _text(line: bytes) -> str:
-    return redact(line.decode("utf-8", "replace"))
+def _text(line: bytes, redactor: Redactor) -> str:
+    return redactor.text(line.decode("utf-8", "replace"))
 
 
 def _cursor(log: BinaryIO, offset: int) -> str:

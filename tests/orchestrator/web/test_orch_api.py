@@ -101,14 +101,21 @@ def test_no_key_of_a_config_is_told(served: Served) -> None:
     ]
 
 
-def test_no_key_that_a_server_writes_is_told(served: Served) -> None:
+def test_no_key_that_a_server_writes_is_told(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served.instances.add("qwen")
     line = "started with --api-key swordfish"
+    monkeypatch.setenv("DEPLOY_TOKEN", "deploy-me-now")
     served.instances.log("qwen", "err").write_text(f"{line}\n{line}", encoding="utf-8")
     part = served.call("GET", "/instances/qwen/logs").json()
     assert part["lines"] == [part["rest"]] == [f"started with --api-key {REDACTED}"]
     served.instances.fails["qwen"] = ServerStartError("it died", log_tail=(line,))
     assert error_of(act(served, "start"))[2].endswith(f"--api-key {REDACTED}")
+    served.instances.log("qwen", "err").write_text("deploy-me-now", encoding="utf-8")
+    assert served.call("GET", "/instances/qwen/logs").json()["rest"] == REDACTED
+    served.instances.fails["qwen"] = ServerStartError("deploy-me-now")
+    assert error_of(act(served, "stop"))[2] == REDACTED
 
 
 @pytest.mark.parametrize(("health", "ready"), [("healthy", True), ("busy", True), ("error", False)])
