@@ -28,6 +28,7 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
         raise RunError(f"the run {run.name} has no answers: there is nothing to record")
     manifest = read_manifest(run)
     require_requests(manifest, len(recording.questions), "recorded")
+    replaced = ", in the place of the one that was there" if path.exists() else ""
     try:
         count = write_cassette(recording, path)
     except OSError as error:
@@ -43,7 +44,7 @@ def record(name: str, path: Path, *, run_dir: Path) -> str:
             f" ({open_:,} of its {manifest.plan.trials:,} trials have none, and fail when played)"
         )
     return (
-        f"{path}: {count:,} predictions of the run {recording.run}{beside}, "
+        f"{path}: {count:,} predictions of the run {recording.run}{beside}{replaced}, "
         f"{path.stat().st_size / 1000:,.0f} kB. Play it: pytest --llm-config FILE "
         f"--llm-set replay={path.as_posix()}"
     )

@@ -13,7 +13,7 @@ from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.finished import require_tables
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import read_journal, read_requests
-from pytest_llmeval.results.manifest import read_manifest
+from pytest_llmeval.results.manifest import CUT_OFF, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.part_words import part_lines
 from pytest_llmeval.results.parts import PartFacts, settle_part
@@ -113,7 +113,7 @@ def lines_of_parts(run: Path, condition: str | None = None) -> list[str]:
     asks_itself = manifest.rescored_from is None and manifest.replayed_from is None
     has_ended = manifest.exit_reason in {"finished", BUILT, IN_PART, UNBALANCED}
     if asks_itself and not has_ended and not is_being_written(run):
-        ended = "it was killed" if manifest.exit_reason is None else "it was cut short"
+        ended = f"it was {CUT_OFF}" if manifest.exit_reason is None else "it was cut short"
         # Nothing in a folder says who was at work on it: pytest, or llmeval batch run.
         again = f"the same command again, pytest's with --llm-resume {manifest.id}"
         cut_short = [f"{ended}; go on: {again}"]

@@ -115,7 +115,8 @@ def _check_metric(section: GateSection, requirement: str, scorers: Sequence[str]
             raise _Mistake(unknown("metric of at_most", metric, MEASURED) + hint, "metric")
     # Without readable scorers that mistake is told already.
     elif scorers and metric not in scorers:
-        hint = f"; {metric} goes with at_most" if metric in MEASURED else ""
+        hint = "; a metric is one of the scorers under `score`"
+        hint = f"; {metric} goes with at_most" if metric in MEASURED else hint
         raise _Mistake(unknown("metric", metric, scorers) + hint, "metric")
 
 

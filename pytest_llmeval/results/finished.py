@@ -13,7 +13,7 @@ from typing import Any
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.results.folder import ENVIRONMENT
 from pytest_llmeval.results.journal import read_requests
-from pytest_llmeval.results.manifest import Manifest, lacking, read_manifest
+from pytest_llmeval.results.manifest import CUT_OFF, Manifest, lacking, read_manifest
 from pytest_llmeval.results.plan import AskedPlan, SuitePlan
 from pytest_llmeval.results.significance import read_significance
 from pytest_llmeval.results.tables import read_predictions, read_table
@@ -111,7 +111,7 @@ class FinishedRun:
         yield from self.manifest.warnings
         yield from trust_warnings(self.manifest.models, self.manifest.doubts)
         if self.manifest.exit_reason != "finished":
-            yield f"it stopped: {self.manifest.exit_reason or 'killed'}"
+            yield f"it stopped: {self.manifest.exit_reason or CUT_OFF}"
         for suite, not_needed in self.stopping.items():
             if not_needed:
                 yield f"{suite} stopped early, {not_needed:,} of its trials were not needed"

@@ -27,6 +27,9 @@ from pytest_llmeval.results.plan import RunPlan
 SCHEMA = 1
 """The version of the manifest's shape; a reader refuses a newer one."""
 
+CUT_OFF = "killed, or it could write no more"
+"""How a run without an `exit_reason` ended: a full disk keeps its last word, too."""
+
 DRY_RUN = "dry run: every model was played by the fake engine"
 """The manifest's warning that no model was asked."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_llmeval.errors import RunError
 from pytest_llmeval.records import JudgeTrial, Predictions, Trial
 from pytest_llmeval.results.folder import find_run, list_runs
-from pytest_llmeval.results.manifest import Manifest, read_manifest
+from pytest_llmeval.results.manifest import CUT_OFF, Manifest, read_manifest
 from pytest_llmeval.results.ownership import PATIENCE, is_being_written
 from pytest_llmeval.results.plan import RunPlan
 from pytest_llmeval.results.resume import check_resumable
@@ -173,7 +173,7 @@ def found_words(
     again = f", {failed:,} failed and are asked again{needed}" if failed else ""
     left = len(trials) - len(found)
     rest = f", {left:,} were not asked" if left else ""
-    ended = earlier.manifest.exit_reason or "it was killed"
+    ended = earlier.manifest.exit_reason or CUT_OFF
     how = "" if ended == "finished" else f"; it ended: {ended}"
     verdicts = sum(trial.id in known and known[trial.id].answer is not None for trial in judged)
     if verdicts < len(judged):

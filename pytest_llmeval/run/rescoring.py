@@ -28,7 +28,7 @@ from pytest_llmeval.redaction import Redactor
 from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import read_run
-from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
+from pytest_llmeval.results.manifest import CUT_OFF, DRY_RUN, Manifest, read_manifest
 from pytest_llmeval.results.ownership import is_being_written
 from pytest_llmeval.results.report import RunReport, end_of
 from pytest_llmeval.run.artifacts import Outcome, report_of, write_artifacts
@@ -190,7 +190,7 @@ def _not_needed(
 
 def _gates(questions: OldQuestions, grounds: Grounds) -> Iterator[GateResult]:
     origin = questions.origin
-    stopped = "" if is_finished(origin) else f"the run stopped: {origin.exit_reason or 'killed'}"
+    stopped = "" if is_finished(origin) else f"the run stopped: {origin.exit_reason or CUT_OFF}"
     if DRY_RUN in origin.warnings:
         stopped = "a dry run measures nothing"
     for suite in questions.suites:

@@ -206,7 +206,7 @@ def test_parts_of_a_run_that_has_not_ended_are_told_by_its_journal(stopped: Path
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:2]) + lines[2][:9])
     again = "the same command again, pytest's with --llm-resume 2026-11-24-0412"
-    killed = f"it was killed; go on: {again}\n"
+    killed = f"it was killed, or it could write no more; go on: {again}\n"
     told = show(stopped, "last", "--parts", "--condition", "l/plain").stdout
     assert told == f"l/plain: 4 in, 2 answered, running\n{killed}"
     owner = Ownership(stopped)

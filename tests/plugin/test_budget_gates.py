@@ -100,7 +100,7 @@ def test_significance_json_has_budgets_in_their_units(project: Project) -> None:
         (gate("latnecy", "2 s"), "unknown metric of at_most 'latnecy'; did you mean 'latency'?"),
         (
             {"only": "m/plain", "metric": "numeric", "not_worse_than": "baseline", "margin": 0.1},
-            "unknown metric 'numeric' (allowed: exact)",
+            "unknown metric 'numeric' (allowed: exact); a metric is one of the scorers",
         ),
         (
             {"only": "m/plain", "metric": "exact", "not_worse_than": "baseline", "margin": 0},

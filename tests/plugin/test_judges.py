@@ -566,9 +566,9 @@ def test_a_run_that_was_killed_while_judges_worked_says_how_far_they_are(slow: P
     assert parts[0] == "m/plain: 6 in, 6 answered"
     assert parts[1] == f"judges of m/plain: 6 in, {given} answered, running"
     again = f"the same command again, pytest's with --llm-resume {run.name}"
-    assert parts[2] == f"it was killed; go on: {again}"
+    assert parts[2] == f"it was killed, or it could write no more; go on: {again}"
     slow.write("wise.json", json.dumps([{"text": '{"verdict": "fail"}'}]))
     result = slow.run("--llm-resume", "last")
     words = f"6 of 6 trials are answered; judges have given {given} of at most 6 verdicts; it ended"
-    result.stdout.fnmatch_lines([f"*{words}: it was killed"])
+    result.stdout.fnmatch_lines([f"*{words}: killed, or it could write no more"])
     assert lines_of_parts(run)[1:] == ["judges of m/plain: 6 in, 6 answered"]

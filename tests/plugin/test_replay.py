@@ -284,9 +284,12 @@ def test_the_command_says_what_is_on_the_cassette_and_how_to_play_it(recorded: P
     run = recorded.latest_run().name
     assert "no cassette: it is not overwritten" in cassette(recorded, run, "local.yaml")
     assert "models" in (recorded.root / "local.yaml").read_text(encoding="utf-8")
-    cassette(recorded, run, "new/again.jsonl")
+    words = f"again.jsonl: 5 predictions of the run {run}, 1 of them failures, "
     said = cassette(recorded, run, "new/again.jsonl")
-    assert f"again.jsonl: 5 predictions of the run {run}, 1 of them failures, " in said
+    assert words in said
+    assert "in the place of" not in said
+    said = cassette(recorded, run, "new/again.jsonl")
+    assert f"{words}in the place of the one that was there, " in said
     assert "--llm-set replay=" in said
     shutil.rmtree(recorded.root / "runs" / run)
     assert "there is no run" in cassette(recorded, run, "never.jsonl")

@@ -58,7 +58,7 @@ def test_it_says_how_much_was_answered_what_is_asked_again_and_how_it_ended(half
     (run,) = ids(half)
     words = (
         f"going on with the run {run}: 1 of 3 trials are answered, 1 failed and are asked again, "
-        "1 were not asked; it ended: it was killed"
+        "1 were not asked; it ended: killed, or it could write no more"
     )
     result.stdout.fnmatch_lines([f"llmeval: {words}"])
     assert texts(half) == {"a": "yes", "b": "yes", "c": "mended"}
