@@ -185,7 +185,7 @@ def freest(members: Sequence[_Member]) -> _Member:
 def differences(first: EndpointFacts, other: EndpointFacts) -> list[str]:
     """What two endpoints say differently of what they serve, in words; not what only one says."""
     pairs = (
-        ("model", _file(first.model_path), _file(other.model_path)),
+        ("model", file_name(first.model_path), file_name(other.model_path)),
         ("model's name", first.model_name, other.model_name),
         ("build", first.build, other.build),
         ("context", first.context, other.context),
@@ -209,7 +209,7 @@ def _refuse_differing(first: _Member, other: _Member) -> None:
         )
 
 
-def _file(path: str | None) -> str | None:
+def file_name(path: str | None) -> str | None:
     """The name of a model's file: its folder may be another one on another machine."""
     return None if path is None else PurePosixPath(path.replace("\\", "/")).name
 

@@ -49,9 +49,9 @@ class AdapterFacts:
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
-    endpoint; `digest` is the sha256 of its weights without `adapters`, `computes` says in words
-    what does the work ("CPU only"), `preflight` what was found out about its endpoint before it
-    was asked.
+    endpoint; `digest` is the sha256 of its weights without `adapters`, `file` and `served_name` are
+    what the endpoint calls them, `computes` says in words what does the work ("CPU only"),
+    `preflight` what was found out about its endpoint before it was asked.
     """
 
     name: str
@@ -65,6 +65,8 @@ class ModelFacts:
     computes: str | None = None
     adapters: tuple[AdapterFacts, ...] = ()
     preflight: tuple[Check, ...] = ()
+    file: str | None = None
+    served_name: str | None = None
 
     @property
     def weights(self) -> str | None:

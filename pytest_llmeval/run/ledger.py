@@ -20,12 +20,12 @@ from pytest_llmeval.results.built import hashes_of_requests
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.jobs import read_jobs
 from pytest_llmeval.results.journal import Journal, read_run, write_requests
-from pytest_llmeval.results.manifest import DRY_RUN, Manifest, ModelFacts
+from pytest_llmeval.results.manifest import DRY_RUN, Manifest
 from pytest_llmeval.results.parts import PartFacts, settle_part
 from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.results.strays import Strays, together
-from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.kept_manifest import KeptManifest
+from pytest_llmeval.run.model_facts import facts_of, served_otherwise
 from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
@@ -157,12 +157,18 @@ class Ledger:
     def model_opened(self, model: LiveModel, config: ModelConfig) -> None:
         """Write down by which weights a model's answers are made, before it gives any.
 
-        Raises RunError when the run has answers of it by others: not every endpoint could be asked
-        for them before it was open.
+        Raises RunError when the run has answers of it by others, or as it was served otherwise: not
+        every endpoint could be asked for that before it was open.
         """
-        facts = _model_facts(model, config)
+        facts = facts_of(model, config)
         for change in weights_changed(self.manifest.models, {facts.name: facts.digest}):
             raise RunError(f"the run has answers by other weights; {change}. Start a new run")
+        before = next((known for known in self.manifest.models if known.name == model.name), facts)
+        if changed := served_otherwise(before, facts):
+            raise RunError(
+                f"the run has answers of {model.name} as something else: {'; '.join(changed)}. "
+                "Have the same served again, or start a new run"
+            )
         others = tuple(known for known in self.manifest.models if known.name != model.name)
         # By name, whichever server was the first to be healthy.
         models = sorted((*others, facts), key=lambda known: known.name)
@@ -292,25 +298,3 @@ def versions_here() -> dict[str, str | None]:
         except PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def size_of(path: Path | None) -> int | None:
-    """Bytes of a model file; a dry run does without the file."""
-    return path.stat().st_size if path is not None and path.exists() else None
-
-
-def _model_facts(model: LiveModel, config: ModelConfig) -> ModelFacts:
-    facts = model.facts
-    return ModelFacts(
-        name=model.name,
-        engine=config.engine,
-        digest=model.digest,
-        size=size_of(config.gguf),
-        server=facts.build if facts else None,
-        template_digest=facts.template_sha256 if facts else None,
-        slots=facts.slots if facts else None,
-        context=facts.context if facts else None,
-        computes=what_computes(config),
-        adapters=model.adapters,
-        preflight=model.checks,
-    )

@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_llmeval.engines.balanced import differences
 from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
 from pytest_llmeval.errors import (
     EndpointAbsent,
+    EndpointBusy,
     EndpointUnreachable,
     EngineError,
     LlmevalError,
     RequestRefused,
     ServerError,
+    Unsupported,
 )
 from pytest_llmeval.records import Answer, Check, Request
 from pytest_llmeval.results.manifest import AdapterFacts, weights_digest
@@ -32,6 +35,9 @@ from pytest_llmeval.servers.spec import ServerSpec
 
 #: How long a server's process may take to be seen dead after its connections are.
 DEATH_SECONDS = 1.0
+
+#: The status of one that is there, and asked too often.
+TOO_MANY = 429
 
 #: How long an endpoint that is adopted may go on loading.
 LOADING_SECONDS = 600.0
@@ -103,6 +109,7 @@ class LiveModel:
         self._opening = asyncio.Lock()
         self._recovering = asyncio.Lock()
         self._refused: LlmevalError | None = None
+        self._may_be_another = False
         self.facts: EndpointFacts | None = None
         self.digest: str | None = None
         self.adapters: tuple[AdapterFacts, ...] = ()
@@ -239,18 +246,41 @@ class LiveModel:
     async def ask(self, request: Request) -> Answer:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
         engine = self.engine
-        if request.continuations:
-            return answer_of(await engine.likelihoods(request))
-        answer = await engine.complete(request)
+        await self._know_again(engine)
+        try:
+            if request.continuations:
+                return answer_of(await engine.likelihoods(request))
+            answer = await engine.complete(request)
+        except (EndpointUnreachable, EndpointBusy) as error:
+            self._may_be_another |= error.status != TOO_MANY
+            raise
         if answer.usage.prompt is not None and answer.usage.completion is not None:
             return answer  # nearly always: what this costs, every trial waits for
         return await self._counter.completed(engine, request, answer)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """Make one attempt at the vectors of some texts; raises EngineError."""
-        if self._engine is None:
-            raise EndpointUnreachable(f"{self.name} is not open")
-        return await self._engine.embed(texts)
+        engine = self.engine
+        await self._know_again(engine)
+        return await engine.embed(texts)
+
+    async def _know_again(self, engine: Engine) -> None:
+        """After an adopted endpoint was gone, see that the same is served there before it is asked.
+
+        One of several urls is looked at by their engine. Raises Unsupported when it is another.
+        """
+        is_ours = self._server is not None or not self._backing.url
+        if is_ours or not self._may_be_another or self.facts is None:
+            return
+        async with self._recovering:
+            if not self._may_be_another:
+                return
+            if changed := differences(self.facts, await engine.describe()):
+                raise Unsupported(
+                    f"{self.url} came back as something else: {'; '.join(changed)}. Have the same "
+                    "served again, and resume the run"
+                )
+            self._may_be_another = False
 
     async def recover(self, patience: float = DEATH_SECONDS) -> None:
         """Bring the server back if its process is gone; a live one needs nothing.
@@ -258,6 +288,7 @@ class LiveModel:
         A connection is gone before the process is seen to be: that has `patience` seconds. The new
         process may answer on another port, so the engine is made anew. Raises ServerError.
         """
+        self._may_be_another = True
         async with self._recovering:
             if await self._start_again(patience):
                 old, self._engine = self._engine, self._backing.make_engine(self.url)

@@ -13,8 +13,8 @@ from pytest_llmeval.machine.memory import free_now
 from pytest_llmeval.records import Answer, JudgeTrial, Prediction, Request, Trial
 from pytest_llmeval.results.folder import COSTS, list_runs
 from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest
-from pytest_llmeval.run.ledger import size_of
 from pytest_llmeval.run.managed import fit_of, in_gib, memory_of
+from pytest_llmeval.run.model_facts import size_of
 from pytest_llmeval.run.requests import request_of
 from pytest_llmeval.run.second_wave import SecondWave
 from pytest_llmeval.run.settings import Settings

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_llmeval.results.manifest import ModelFacts, read_manifest, write_manifest
-from pytest_llmeval.run.ledger import size_of
+from pytest_llmeval.run.model_facts import size_of
 from pytest_llmeval.run.opening import open_ledger
 from pytest_llmeval.run.preview import preview_lines
 from tests.run.conftest import MODELS

@@ -1,0 +1,55 @@
+"""A model as it was served, for the manifest; and whether it is served otherwise by now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_llmeval.engines.balanced import differences, file_name
+from pytest_llmeval.engines.engine import EndpointFacts
+from pytest_llmeval.inputs.models import ModelConfig
+from pytest_llmeval.results.manifest import ModelFacts
+from pytest_llmeval.run.backing import what_computes
+from pytest_llmeval.run.models import LiveModel
+
+
+def facts_of(model: LiveModel, config: ModelConfig) -> ModelFacts:
+    """An open model as the manifest has it."""
+    facts = model.facts
+    return ModelFacts(
+        name=model.name,
+        engine=config.engine,
+        digest=model.digest,
+        size=size_of(config.gguf),
+        server=facts.build if facts else None,
+        template_digest=facts.template_sha256 if facts else None,
+        slots=facts.slots if facts else None,
+        context=facts.context if facts else None,
+        computes=what_computes(config),
+        adapters=model.adapters,
+        preflight=model.checks,
+        file=file_name(facts.model_path) if facts else None,
+        served_name=facts.model_name if facts else None,
+    )
+
+
+def size_of(path: Path | None) -> int | None:
+    """Bytes of a model file; a dry run does without the file."""
+    return path.stat().st_size if path is not None and path.exists() else None
+
+
+def served_otherwise(before: ModelFacts, now: ModelFacts) -> list[str]:
+    """Say in words what of a model is served otherwise; what only one side knows is no difference.
+
+    Names count where the weights are not known by their digests.
+    """
+    by_name = before.digest is None or now.digest is None
+    return differences(*(_as_told(each, by_name=by_name) for each in (before, now)))
+
+
+def _as_told(model: ModelFacts, *, by_name: bool) -> EndpointFacts:
+    return EndpointFacts(
+        model_path=model.file if by_name else None,
+        model_name=model.served_name if by_name else None,
+        build=model.server,
+        template_sha256=model.template_digest,
+    )
