@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmeval.servers.ports import free_port
+from tests.standins.embedded import embedded
 from tools.real_runs import MODELS, REPOSITORY, Project, becomes_true, shipped
 
 LAST_WORDS = "stand-in: that prompt was too much"
@@ -44,6 +45,43 @@ def test_a_server_killed_in_mid_run_is_restarted_and_its_trials_are_asked_again(
     assert 1 <= len(asked_again) <= 3  # two slots, and one request ahead
     assert set(project.answers().values()) == {1}
     assert log_sections(project, "tiny-l") == 2
+
+
+@contextlib.contextmanager
+def serving(model: str, port: int, folder: Path) -> Iterator[str]:
+    """A server that is nobody's, at a port of its own."""
+    yield from embedded(model, folder, port)
+
+
+@pytest.mark.parametrize("how", ["in mid-run", "before the run goes on"])
+def test_an_endpoint_that_comes_back_as_another_model_adds_no_answers_of_that_one(
+    project: Project, tmp_path: Path, how: str
+) -> None:
+    port = free_port("127.0.0.1")
+    project.config(models={"m": {"engine": "llama-server", "url": f"http://127.0.0.1:{port}"}})
+    project.suite(items=shipped("arithmetic", 200))
+    with serving("tiny-l", port, tmp_path):
+        session = project.start()
+        assert becomes_true(lambda: project.lines() >= 20)
+        if how != "in mid-run":
+            session.end()
+    with serving("tiny-s", port, tmp_path):
+        if how == "in mid-run":
+            assert session.wait() == 1, session.text
+        else:
+            assert project.run("--llm-resume", "last")[0] == 1
+        rows = project.rows("predictions")
+        failed = [row for row in rows if row["outcome"] == "failure"]
+        answered = len(rows) - len(failed)
+        assert 20 <= answered < len(rows) == 200
+        words = "came back as something else: model tiny-l.gguf and tiny-s.gguf"
+        if how != "in mid-run":
+            words = "the run has answers of m as something else: model tiny-l.gguf and tiny-s.gguf"
+        assert any(words in row["error"] for row in failed)
+    with serving("tiny-l", port, tmp_path):
+        text = project.run("--llm-resume", "last")[1]
+        assert f"{answered} of 200 trials are answered" in text
+        assert not any(row["outcome"] == "failure" for row in project.rows("predictions"))
 
 
 def test_a_prompt_that_kills_its_server_is_a_failure_with_the_servers_last_words(

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -331,6 +332,41 @@ def test_going_on_with_other_weights_is_refused_with_both_digests(
         open_ledger(settings, trials, now, digests=lambda: dict.fromkeys(settings.models, "e" * 64))
     assert f"was {'d' * 64}, is {'e' * 64}" in str(refusal.value)
     assert read_manifest(ledger.folder.path).models[0].digest == "d" * 64
+
+
+@pytest.mark.parametrize(
+    ("digest", "changed", "words"),
+    [
+        (None, {"model_path": "/other/b.gguf"}, "model a.gguf and b.gguf"),
+        (None, {"model_path": "C:\\models\\a.gguf"}, ""),
+        (None, {"model_name": "y"}, "model's name x and y"),
+        (None, {"model_name": None}, ""),
+        ("d" * 64, {"model_path": "b.gguf", "model_name": "y"}, ""),
+        ("d" * 64, {"build": "b1300"}, "build b1234 and b1300"),
+        ("d" * 64, {"template_sha256": "u"}, "chat template t and u"),
+        ("d" * 64, {"context": 128, "slots": 1}, ""),
+    ],
+)
+def test_a_model_that_is_served_otherwise_is_refused_in_words(
+    bench: Workbench, now: datetime, digest: str | None, changed: dict[str, Any], words: str
+) -> None:
+    settings = bench.settings()
+    config = settings.config.models["m"]
+    said = EndpointFacts(4, 256, "models/a.gguf", "x", "b1234", "t")
+    with ledger_of(bench, now) as (ledger, _):
+        model = LiveModel("m", fake_backing(config), ledger.folder.path, print, "local.yaml:2")
+        model.digest, model.facts = digest, said
+        ledger.model_opened(model, config)
+        model.facts = replace(said, **changed)
+        if not words:
+            ledger.model_opened(model, config)
+            return
+        with pytest.raises(RunError) as refused:
+            ledger.model_opened(model, config)
+    assert str(refused.value) == (
+        f"the run has answers of m as something else: {words}. Have the same served again, or "
+        "start a new run"
+    )
 
 
 def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now: datetime) -> None:

@@ -12,11 +12,11 @@ import pytest
 MODELS = Path(__file__).parents[2] / "models"
 
 
-def embedded(model: str, folder: Path) -> Iterator[str]:
+def embedded(model: str, folder: Path, port: int = 0) -> Iterator[str]:
     """The url of a server with two slots, for a fixture to yield from; its log goes to a folder."""
     pytest.importorskip("xllamacpp", reason="needs the extra `embedded`")
     command = [sys.executable, "-m", "pytest_llmeval.servers.embedded", "--lifeline"]
-    command += ["-m", str(MODELS / f"{model}.gguf"), "--port", "0"]
+    command += ["-m", str(MODELS / f"{model}.gguf"), "--port", str(port)]
     command += ["-np", "2", "-c", "1024", "-t", "1"]
     with (folder / "server.log").open("wb") as log:
         child = subprocess.Popen(
