@@ -257,7 +257,9 @@ class OwnerHooks(Hooks):
 
     def _make_presentable(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         reporting.redact_report(report, self.redactor)
-        reporting.spell_out(report, colours=self.config.get_terminal_writer().hasmarkup)
+        has_terminal = self.config.pluginmanager.has_plugin("terminalreporter")
+        colours = has_terminal and self.config.get_terminal_writer().hasmarkup
+        reporting.spell_out(report, colours=colours)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """What the scores are worth, and which folders were named in vain."""

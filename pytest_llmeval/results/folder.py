@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
@@ -9,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_llmeval.atomic import write_text
@@ -210,12 +211,29 @@ def list_runs(base: Path) -> list[Path]:
 
 
 def _age_key(path: Path) -> tuple[str, int, str]:
-    """Order by the minute in the id, not by the time of a file, which a copied run has not kept."""
+    """Order by when it began, in UTC: the id has the minute of a clock that may have been set, or
+    be in another zone, and the time of a file is not kept by copying it.
+    """
+    began = _began(path)
+    match = _ID.fullmatch(path.name)
+    return began.isoformat(), int(match[2] or 1) if match else 0, path.name
+
+
+_STARTED = re.compile(rb'"started": "([^"]{1,40})"')
+_HEAD_OF_MANIFEST = 1024
+
+
+def _began(path: Path) -> datetime:
+    """Read from the manifest's first lines: there may be thousands, of megabytes each."""
+    with (path / MANIFEST).open("rb") as manifest:
+        found = _STARTED.search(manifest.read(_HEAD_OF_MANIFEST))
+    with contextlib.suppress(ValueError):
+        if found:
+            return datetime.fromisoformat(found[1].decode("ascii")).astimezone(timezone.utc)
     match = _ID.fullmatch(path.name)
     if match:
-        return match[1], int(match[2] or 1), path.name
-    changed = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime)  # noqa: DTZ006 - ids are local time
-    return changed.strftime(_ID_FORMAT), 0, path.name
+        return datetime.strptime(match[1], _ID_FORMAT).astimezone(timezone.utc)
+    return datetime.fromtimestamp((path / MANIFEST).stat().st_mtime, timezone.utc)
 
 
 def find_run(base: Path, name: str) -> Path:

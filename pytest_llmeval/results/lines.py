@@ -9,6 +9,7 @@ processes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -224,7 +225,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float:
-    if type(value) is not float and type(value) is not int:
+    if (type(value) is not float and type(value) is not int) or not math.isfinite(value):
         raise TypeError(f"{value!r} is no number")
     return value
 
@@ -234,8 +235,8 @@ def _number_or_none(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    if value is not None and type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
+    if value is not None and (type(value) is not int or value < 0):
+        raise TypeError(f"{value!r} is no whole number of 0 or more")
     return value
 
 

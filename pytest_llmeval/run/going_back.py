@@ -124,11 +124,11 @@ def _never(manifest: Manifest, wanted: Wanted) -> str | None:
 
 
 def _asked_else(earlier: Earlier) -> str:
-    return f"the run {earlier.manifest.id} asked something else: {brief(earlier.differences)}"
+    return f"the run {earlier.path.name} asked something else: {brief(earlier.differences)}"
 
 
 def _all_answered(earlier: Earlier) -> str:
-    return f"the run {earlier.manifest.id} has all its answers"
+    return f"the run {earlier.path.name} has all its answers"
 
 
 def brief(told_of: Sequence[str]) -> str:
@@ -182,6 +182,6 @@ def found_words(
         rest = ", so none is asked; tables and reports are written again"
     newer = f". Passed over: {brief(earlier.passed_over)}" if earlier.passed_over else ""
     return (
-        f"going on with the run {earlier.manifest.id}: {answered:,} of {len(trials):,} trials are "
+        f"going on with the run {earlier.path.name}: {answered:,} of {len(trials):,} trials are "
         f"answered{again}{rest}{how}{newer}"
     )

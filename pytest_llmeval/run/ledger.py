@@ -26,7 +26,7 @@ from pytest_llmeval.results.resume import weights_changed
 from pytest_llmeval.results.strays import Strays, together
 from pytest_llmeval.run.kept_manifest import KeptManifest
 from pytest_llmeval.run.model_facts import facts_of, served_otherwise
-from pytest_llmeval.run.models import LiveModel
+from pytest_llmeval.run.models import LiveModel, shared_words
 from pytest_llmeval.run.progress import Part, Progress
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
@@ -219,8 +219,10 @@ class Ledger:
             self._journal.end()
         except OSError as error:
             problem = f"the journal could not be closed: {error}"
-        # What an earlier session has warned of holds no more, or is said again.
-        lasting = [words for words in self.manifest.warnings if words == DRY_RUN]
+        # What an earlier session has warned of holds no more, or is said again; but not that its
+        # answers took the time of two runs.
+        lasts = {DRY_RUN, *(shared_words(model.name) for model in self.manifest.models)}
+        lasting = [words for words in self.manifest.warnings if words in lasts]
 
         def settled(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
             return tuple(self._settled(p, predictions, unneeded, ended=ended) for p in parts)
@@ -228,7 +230,7 @@ class Ledger:
         self._manifest.change(
             parts=settled(self.parts),
             second_wave=settled(self.second_wave),
-            warnings=(*lasting, *warnings, *self._trouble()),
+            warnings=tuple(dict.fromkeys((*lasting, *warnings, *self._trouble()))),
             doubts=tuple(doubts),
         )
         return problem
@@ -246,7 +248,12 @@ class Ledger:
             self._journal.close()
 
     def close(
-        self, predictions: Predictions, now: datetime, reason: str, unneeded: Collection[str] = ()
+        self,
+        predictions: Predictions,
+        now: datetime,
+        reason: str,
+        unneeded: Collection[str] = (),
+        warnings: Sequence[str] = (),
     ) -> None:
         """Settle, finish and give up in one, where nothing is made of the answers.
 
@@ -256,7 +263,9 @@ class Ledger:
             self.give_up()
             return
         try:
-            problem = self.settle(predictions, ended=not reason, unneeded=unneeded)
+            problem = self.settle(
+                predictions, ended=not reason, unneeded=unneeded, warnings=warnings
+            )
             self.finish(now, reason or problem)
         finally:
             self.give_up()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pytest_llmeval.errors import LlmevalError
@@ -336,6 +338,7 @@ class Run:
                 datetime.now(timezone.utc),
                 "interrupted",
                 unneeded=self._stopping.unneeded,
+                warnings=self._shared(),
             )
         except OSError as error:  # such as a full disk: what was answered is in the journals
             self._say(f"llmeval: the manifest could not be written: {error}")
@@ -381,12 +384,14 @@ class Run:
         if self._scheduler.broken is not None:
             stopped = f"the run broke off: {self._scheduler.broken}"
         self._cut_short = bool(stopped)
-        for live in self._models.values():
-            if live.was_shared:
-                self.warn(shared_words(live.name))
+        for words in self._shared():
+            self.warn(words)
         self._result = conclude(self._ending(stopped, crashed))
         self._gates = self._result.gates
         self._cut_short = self._cut_short or bool(self._result.unwritten)
+
+    def _shared(self) -> list[str]:
+        return [shared_words(live.name) for live in self._models.values() if live.was_shared]
 
     def _ending(self, stopped: str, crashed: Mapping[str, str]) -> Ending:
         assert self._selection is not None
@@ -438,7 +443,7 @@ class Run:
         if report is not None:
             lines += summary_lines(report, width, colour=colour, encoding=encoding)
         if self._ledger is not None and (self._cut_short or not self._ended):
-            lines.append(f"llmeval: {self._way_on(self._ledger.folder.id)}")
+            lines.append(f"llmeval: {self._way_on(self._ledger.folder.path)}")
         elif report is None and self._ledger is not None:
             lines.append(f"llmeval: no trials; servers' logs are in {self._ledger.folder.path}")
         return lines
@@ -448,10 +453,12 @@ class Run:
         everything, unneeded = self._everything(), self._stopping.unneeded
         return all(trial.id in everything or trial.id in unneeded for trial in trials)
 
-    def _way_on(self, run: str) -> str:
+    def _way_on(self, run: Path) -> str:
         if self._replay is not None:
             return "play the recording again with the same command"
-        return f"continue with --llm-resume {run}, and else the same command"
+        is_found = run.parent.resolve() == self.settings.options.run_dir.resolve()
+        name = run.name if is_found else shlex.quote(str(run))
+        return f"continue with --llm-resume {name}, and else the same command"
 
     def _everything(self) -> dict[str, Prediction]:
         """All predictions, those of judges too, and earlier failures that nobody needs any more:

@@ -15,6 +15,9 @@ from pytest_llmeval.run.going_back import Earlier, Wanted, brief
 from pytest_llmeval.run.requests import request_bodies
 from pytest_llmeval.run.settings import Settings
 
+CHANGE_NO_ANSWER = frozenset({"timeout", "start_timeout", "port", "memory", "price"})
+"""Settings of a model by which it is waited for, reached, placed and paid, and no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
@@ -32,7 +35,7 @@ class TakenOver:
         """What became of the earlier run, in a line."""
         kept = sum(trial.id in self.known for trial in trials)
         return (
-            f"the run {self.earlier.manifest.id} asked something else: "
+            f"the run {self.earlier.path.name} asked something else: "
             f"{brief(self.earlier.differences)}. A new run takes over its answers to "
             f"{kept:,} of {len(trials):,} trials, and asks the others"
         )
@@ -47,11 +50,12 @@ def take_over(
 ) -> TakenOver:
     """Take the answers of the earlier run that are answers to trials of this one.
 
-    A trial's request must be the same to the last byte, and its model must be set and weigh the
-    same. Nothing is taken over in a suite that may stop early and is not the same as a whole: which
-    of its items were asked depends on all answers. Nor is what was kept without secrets (`redact:
-    predictions`) where that is no longer wanted. Judges' verdicts carry the hash of what was asked,
-    which the second wave checks. Failures are asked again.
+    A trial's request must be the same to the last byte, and its model must be set (in all that can
+    change an answer) and weigh the same. Nothing is taken over in a suite that may stop early and
+    is not the same as a whole: which of its items were asked depends on all answers. Nor is what
+    was kept without secrets (`redact: predictions`) where that is no longer wanted. Judges'
+    verdicts carry the hash of what was asked, which the second wave checks. Failures are asked
+    again.
     """
     models = tuple(_same_models(earlier, wanted))
     same = {model.name for model in models}
@@ -91,8 +95,12 @@ def _same_models(earlier: Earlier, wanted: Wanted) -> list[ModelFacts]:
 
 
 def _model_settings(plan: RunPlan) -> Mapping[str, object]:
-    settings: Mapping[str, object] = plan.config.get("models", {})
-    return settings
+    """What of each model's settings may change its answers."""
+    settings: Mapping[str, Mapping[str, object]] = plan.config.get("models", {})
+    return {
+        name: {key: value for key, value in model.items() if key not in CHANGE_NO_ANSWER}
+        for name, model in settings.items()
+    }
 
 
 def _changed_rules(before: RunPlan, now: RunPlan) -> set[str]:

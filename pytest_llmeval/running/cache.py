@@ -8,6 +8,7 @@ run is through with it.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -81,7 +82,7 @@ class AnswerStore:
                 self._writer.start()
             elif not self._path.exists():
                 return
-            self._reader = connected(self._path, "rw" if writes else "ro", READ_SECONDS)
+            self._reader = connected(self._path, "rw", READ_SECONDS) if writes else self._to_read()
 
     def get(self, key: bytes) -> bytes | None:
         """What was kept under this key; None where nothing was, or it is not what was written."""
@@ -106,6 +107,14 @@ class AnswerStore:
         if answer is not None and self._writer is not None and used < self._clock() - USED_AGAIN:
             self._work.put((key, None))
         return answer
+
+    def _to_read(self) -> sqlite3.Connection:
+        """To read in WAL mode writes beside the file: where nobody can, nobody changes it either,
+        unless it was copied there without its last changes.
+        """
+        if os.access(self._path.parent, os.W_OK) or Path(f"{self._path}-wal").exists():
+            return connected(self._path, "ro", READ_SECONDS)
+        return connected(self._path, "ro&immutable=1", READ_SECONDS)
 
     def put(self, key: bytes, answer: bytes) -> None:
         """Keep an answer, in place of another one of this key."""

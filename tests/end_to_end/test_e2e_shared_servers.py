@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from typing import Any
 
 import psutil
@@ -90,6 +92,22 @@ def test_two_runs_at_once_have_one_server_and_say_so(sharing: Project) -> None:
     assert first.wait() == 0, first.text
     assert "another run has used its server at the same time" in " ".join(first.text.split())
     assert is_gone(server), "with the last one it has ended"
+
+
+def test_that_a_run_had_no_server_of_its_own_stays_known_when_it_goes_on_alone(
+    sharing: Project,
+) -> None:
+    first = held_run(sharing)
+    run = sharing.folder
+    short_run(sharing)
+    first.process.send_signal(signal.SIGINT)
+    go_on(first)
+    assert first.wait() == pytest.ExitCode.INTERRUPTED, first.text
+    session = sharing.start("suites/long.yaml", "--llm-resume", run.name)
+    assert session.wait() == 0, session.text
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    words = "another run has used its server at the same time"
+    assert [words in each for each in manifest["warnings"]].count(True) == 1
 
 
 def test_a_run_whose_companion_is_killed_goes_on_with_the_server(sharing: Project) -> None:

@@ -39,6 +39,12 @@ def every_outcome(project: Project) -> Project:
     return project
 
 
+def test_a_session_without_a_terminal_reporter_is_a_run_as_any_other(project: Project) -> None:
+    project.suite(items=[project.right("a"), project.wrong("b")])
+    assert project.run("-p", "no:terminal").ret == pytest.ExitCode.OK
+    assert [row["outcome"] for row in project.rows("predictions")] == ["right", "wrong"]
+
+
 def test_each_outcome_has_its_letter(every_outcome: Project) -> None:
     every_outcome.run().stdout.fnmatch_lines(["suites/arithmetic.yaml .wnE *100%]"])
 

@@ -164,9 +164,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(
-    "key", ["sampling.max_tokens=9", "sampling.seed=3", "models.m.slots=3", "models.m.timeout=9"]
-)
+@pytest.mark.parametrize("key", ["sampling.max_tokens=9", "sampling.seed=3", "models.m.slots=3"])
 def test_no_answer_is_taken_over_from_another_sampling_or_another_setting_of_the_model(
     half: Project, key: str
 ) -> None:
@@ -174,6 +172,21 @@ def test_no_answer_is_taken_over_from_another_sampling_or_another_setting_of_the
     result = half.run("--llm-resume", "last", *TAKE_OVER, "--llm-set", key)
     result.stdout.fnmatch_lines(["*takes over its answers to 0 of 3 trials*"])
     assert set(texts(half).values()) == {"new"}
+
+
+def test_who_waits_longer_keeps_the_answers_that_came_in_time(half: Project) -> None:
+    half.script([{"when": "", "text": "new"}])
+    result = half.run("--llm-resume", "last", *TAKE_OVER, "--llm-set", "models.m.timeout=99")
+    result.stdout.fnmatch_lines(["*takes over its answers to 2 of 3 trials*"])
+    assert list(texts(half).values()) == ["yes", "yes", "new"]
+
+
+def test_a_run_that_was_renamed_is_told_by_the_name_that_it_has(half: Project) -> None:
+    killed(half, "b")
+    (run,) = ids(half)
+    (half.root / "runs" / run).rename(half.root / "runs" / "before-lunch")
+    result = half.run("--llm-resume", "last")
+    result.stdout.fnmatch_lines(["llmeval: going on with the run before-lunch: 1 of 3 trials*"])
 
 
 def test_a_suite_that_stops_early_takes_nothing_over_when_its_rule_has_changed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -107,6 +108,20 @@ def test_last_is_the_newest_by_id_whatever_was_touched_since(tmp_path: Path) -> 
     os.utime(old, (4e9, 4e9))
     assert find_run(tmp_path, "last").name == "2026-11-23-0412-10"
     assert [run.name for run in list_runs(tmp_path)] == [runs[3], *runs[:3]]
+
+
+def test_last_is_the_run_that_began_last_whatever_its_clock_said(tmp_path: Path) -> None:
+    """One of Tokyo, one of UTC, and one after summer time had ended."""
+    for run_id, began in (
+        ("2026-11-23-1900", "2026-11-23T10:00:00+00:00"),
+        ("2026-11-23-1001", "2026-11-23T10:01:00.5+00:00"),
+        ("2026-11-23-0930", "2026-11-23T03:01:00.75-07:00"),
+    ):
+        manifest = make_run(tmp_path, run_id) / "manifest.json"
+        text = json.dumps({"id": run_id, "started": began, "plan": {"started": "2099-01-01"}})
+        manifest.write_text(text, encoding="utf-8", newline="")
+    names = [run.name for run in list_runs(tmp_path)]
+    assert names == ["2026-11-23-1900", "2026-11-23-1001", "2026-11-23-0930"]
 
 
 def test_a_renamed_run_takes_its_place_by_the_time_of_its_manifest(tmp_path: Path) -> None:

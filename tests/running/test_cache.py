@@ -267,6 +267,25 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> Non
     )
 
 
+def test_what_lies_on_a_medium_that_nobody_can_write_is_read(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root may mount a disk, on Linux")
+    if subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=False).returncode != 0:
+        pytest.skip("this root may not mount either")
+    try:
+        with opened(disk) as (store, _):
+            store.put(key(1), b"one")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with opened(disk, writes=False) as (store, told):
+            assert store.get(key(1)) == b"one"
+            assert store.get(key(2)) is None
+        assert told == []
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 def test_somebody_elses_lock_makes_a_reader_ask_and_not_wait_for_long(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, _):
         store.put(key(1), b"one")
