@@ -30,7 +30,7 @@ from pytest_llmeval.run.models import LiveModel
 from pytest_llmeval.running.cache import AnswerStore
 from pytest_llmeval.running.cache_file import ANSWERS
 from pytest_llmeval.servers.leases import fingerprint, switches
-from pytest_llmeval.servers.made_of import parts_of
+from pytest_llmeval.servers.made_of import is_script, parts_of
 
 Fresh = Callable[[], Awaitable[Answer]]
 """Asks the model."""
@@ -206,7 +206,9 @@ def _serving_of(live: LiveModel, model: ModelConfig, at_once: int) -> Serving | 
     environ = switches(os.environ)
     try:
         parts = parts_of(spec, os.environ, [*environ.values(), model.tokenizer or ""])
-    except LlmevalError:
+        if is_script(parts[0]):
+            return None
+    except (LlmevalError, OSError):
         return None
     return Serving(
         model=model,

@@ -157,13 +157,19 @@ def _server(model: ModelConfig, say: Callable[[str], None], logs: Path) -> Serve
     )
 
 
+ROOM_TO_SHARE = 2**16
+"""Bytes that who shares a server needs at least, for who holds it and for its log."""
+
+
 def _shared_server(
     model: ModelConfig, say: Callable[[str], None], folder: Path, logs: Path
 ) -> Server:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ROOM_TO_SHARE))  # on a full disk an empty file can be made
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         why = error.strerror or error
         say(f"llmeval: {model.name}: no server can be shared in {folder} ({why}): it has its own")

@@ -52,8 +52,9 @@ SWITCHES = (
     *("AMD_", "HIP_", "HIPBLAS", "HSA_", "ROCBLAS_", "ROCR_", "TENSILE_"),
     *("IGC_", "MUSA_", "ONEAPI_", "SYCL_", "UR_", "ZE_", "ZES_"),
     *("ANV_", "MESA_", "MTL_", "RADV_", "VK_"),
-    *("BLIS_", "GOMP_", "GOTO_", "KMP_", "MKL_", "OMP_", "OPENBLAS_", "VECLIB_"),
-    *("DYLD_", "LD_", "TZ"),
+    *("ASCEND_", "DRI_", "OCL_"),
+    *("BLIS_", "FLEXIBLAS", "GOMP_", "GOTO_", "KMP_", "MKL_", "OMP_", "OPENBLAS_", "VECLIB_"),
+    *("DNNL_", "DYLD_", "LD_", "ONEDNN_", "TZ"),
 )
 """Beginnings of variables by which servers, drivers and libraries are told what to do, loaders
 which libraries these are, and templates what time it is.
@@ -258,6 +259,7 @@ class Lease:
                 raise ProcessStartError(ended.error)
             if gone and self.is_free():
                 words = "; ".join(read_tail(self.files.guard_log, 3))
+                words = words or f"it could write no word of why in {self.files.folder}"
                 raise ProcessStartError(f"its guard process ended at once: {words}")
             time.sleep(LOOK_SECONDS)
 

@@ -29,7 +29,8 @@ def parts_of(spec: ServerSpec, environ: Mapping[str, str], words: Iterable[str])
     arguments; weights and adapters are not among them. Raises as `locate` does.
     """
     files = locate(spec, environ).files
-    beside = libraries_of(files[0]) if spec.kind == "llama-server" else []
+    paths = [environ.get(name, "") for name in _LIBRARY_PATHS]
+    beside = libraries_of(files[0], paths) if spec.kind == "llama-server" else []
     return [*files, *beside, *files_named([*_read(spec.args), *words])]
 
 
@@ -39,17 +40,46 @@ def weights_of(spec: ServerSpec) -> list[Path]:
     return [*shards(spec.gguf), *(each.path for each in spec.lora)]
 
 
-def libraries_of(program: str) -> list[str]:
-    """The libraries that lie where a program looks for its own, in order."""
+def libraries_of(program: str, search_paths: Iterable[str] = ()) -> list[str]:
+    """The libraries that lie where a program looks for its own, in order; `search_paths` are what
+    the loader's variables say.
+    """
     home = Path(os.path.realpath(program)).parent  # package managers link to it
-    found: list[str] = []
-    for folder in (home, home.parent / "lib", home.parent / "lib64"):
-        try:
-            names = os.listdir(folder)  # noqa: PTH208 - a Path's takes longer, and may be /usr/lib
-        except OSError:
-            continue
-        found += [str(folder / name) for name in names if _LIBRARY.fullmatch(name)]
+    named = [part for path in search_paths for part in path.split(os.pathsep) if part]
+    found: set[str] = set()
+    for folder in (str(home), *named):
+        found.update(_libraries_in(folder))
+    for packaged in (home.parent / "lib", home.parent / "lib64"):
+        found.update(_libraries_in(str(packaged), _PACKAGED))
     return sorted(found)
+
+
+_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+
+_PACKAGED = re.compile(r"ggml|llama\S*|backends\d*|\w+-linux-\w+", re.IGNORECASE)
+"""Folders within `lib` in which distributions put them, one within the other."""
+
+
+def _libraries_in(folder: str, within: re.Pattern[str] | None = None) -> Iterator[str]:
+    """The libraries in a folder, and in those folders of it that are called so."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - a Path's takes longer, and may be /usr/lib
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)  # noqa: PTH118 - as above
+        if _LIBRARY.fullmatch(name):
+            yield path
+        elif within is not None and within.fullmatch(name) and not os.path.islink(path):  # noqa: PTH114
+            yield from _libraries_in(path, within)
+
+
+def is_script(program: str) -> bool:
+    """Whether a program is a text that starts another one, of which nothing is known."""
+    if Path(program).suffix.lower() in {".bat", ".cmd", ".ps1"}:
+        return True
+    with open(program, "rb") as file:  # noqa: PTH123 - as above
+        return file.read(2) == b"#!"
 
 
 def files_named(words: Iterable[str]) -> list[str]:

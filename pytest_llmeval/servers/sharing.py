@@ -95,9 +95,11 @@ class SharedServer(Server):
             lease.hold()
             began = self._clock()
             while not (self._attach(lease) or self._take_turn(lease)):
-                self._report(
-                    self._clock() - began, f"another process starts it, in {lease.files.folder}"
-                )
+                waited = self._clock() - began
+                if waited > self.spec.start_timeout:
+                    self._do_without(lease)
+                    break
+                self._report(waited, f"another process starts it, in {lease.files.folder}")
                 self._pause(TURN_SECONDS)
             if self._copied_to is None:
                 self._copied_to = last_section_at(lease.output.out)
@@ -158,6 +160,23 @@ class SharedServer(Server):
             assert isinstance(self._process, LeasedProcess)
             lease.publish(self._process)
             return True
+
+    def _do_without(self, lease: Lease) -> None:
+        """Use what somebody has begun who does not go on: it may have been stopped by Ctrl-Z.
+
+        Raises ServerStartError where there is nothing, or it does not become healthy either.
+        """
+        begun = lease.begun()
+        if begun is None:
+            raise start_error(
+                self.spec,
+                f"another process has been about to start it for {self.spec.start_timeout:g} s and "
+                f"has not, in {lease.files.folder}: let it go on or end it; a server of its own "
+                "has a run with --llm-set server.shared=false",
+            )
+        self._port = begun.port
+        self._see_healthy(begun)
+        lease.publish(begun)
 
     def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
         assert self._lease is not None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import psutil
@@ -188,6 +191,21 @@ def test_where_no_lease_can_be_written_a_run_says_so_and_has_its_own_server(
     session, _ = short_run(sharing)
     assert "llmeval: tiny-l: no server can be shared in " in session.text
     assert "): it has its own" in session.text
+
+
+def test_where_no_lease_has_room_a_run_has_its_own_server_too(sharing: Project) -> None:
+    disk = sharing.root / "cache" / "servers"
+    disk.mkdir(parents=True)
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk, on Linux")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("this root may not mount either")
+    try:
+        session, _ = short_run(sharing)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    assert "(No space left on device): it has its own" in " ".join(session.text.split())
 
 
 def test_the_log_of_a_server_that_does_not_start_is_in_the_runs_folder(sharing: Project) -> None:

@@ -27,6 +27,7 @@ from pytest_llmeval.servers.lease_guard import is_needed
 from pytest_llmeval.servers.lease_sweep import sweep
 from pytest_llmeval.servers.leases import Lease, lease_key
 from pytest_llmeval.servers.process import ProcessStartError
+from pytest_llmeval.servers.server import Server
 from pytest_llmeval.servers.sharing import SharedServer, shared
 from pytest_llmeval.servers.spec import ServerSpec
 
@@ -304,6 +305,33 @@ def test_the_context_manager_gives_a_server_that_answers(
         with shared(spec, tmp_path / "leases", fetch) as same:
             assert same.url == server.url
         assert not server.wait(1)  # it is still ours
+
+
+def test_a_server_whose_starter_stands_still_is_used_when_it_is_healthy(
+    share: Callable[..., SharedServer],
+) -> None:
+    """Ctrl-Z while it loads: the starter keeps its turn, and tells nobody that it is ready."""
+    starter, second = share(), share(start_timeout=0.5)
+    lease = starter._join()
+    lease.hold()
+    with lease.turn() as ours:
+        assert ours
+        Server._bring_up(starter)
+        second.start()
+        assert second.pid == starter.pid
+    starter.stop()
+    assert second.alive()
+
+
+def test_who_waits_for_nothing_is_told_the_way_out(share: Callable[..., SharedServer]) -> None:
+    starter, second = share(), share(start_timeout=0.5)
+    lease = starter._join()
+    with lease.turn() as ours:
+        assert ours
+        with pytest.raises(ServerStartError) as refused:
+            second.start()
+    assert "another process has been about to start it for 0.5 s and has not" in str(refused.value)
+    assert "--llm-set server.shared=false" in str(refused.value)
 
 
 def test_another_spec_is_another_server(share: Callable[..., SharedServer]) -> None:

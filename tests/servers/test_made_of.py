@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pytest_llmeval.servers.made_of import files_named, libraries_of, parts_of
+from pytest_llmeval.servers.made_of import files_named, is_script, libraries_of, parts_of
 from pytest_llmeval.servers.sharing import SharedServer
 from pytest_llmeval.servers.spec import LoraAdapter, ServerSpec
 
@@ -60,6 +61,25 @@ def test_libraries_are_those_of_the_program_that_a_link_leads_to(
     program, library = placed("cellar/bin/llama-server"), placed("cellar/lib/libggml.so")
     (tmp_path / "llama-server").symlink_to(program)
     assert libraries_of(str(tmp_path / "llama-server")) == [str(library)]
+
+
+def test_libraries_are_found_where_distributions_and_loaders_have_them(placed: Placed) -> None:
+    program = placed("usr/bin/llama-server")
+    system = placed("usr/lib/x86_64-linux-gnu/libggml.so.0")
+    backend = placed("usr/lib/x86_64-linux-gnu/ggml/backends0/libggml-vulkan.so")
+    named = placed("opt/cuda/libcudart.so.12")
+    placed("usr/lib/x86_64-linux-gnu/libz.so.1")
+    placed("usr/lib/python3/libggml.so")
+    path = os.pathsep.join([str(named.parent), str(named.parent / "gone")])
+    found = libraries_of(str(program), [path])
+    assert found == sorted(map(str, [system, backend, named]))
+
+
+def test_a_script_is_no_program_of_which_all_is_known(placed: Placed) -> None:
+    script, program, batch = placed("a"), placed("b"), placed("c.CMD")
+    script.write_bytes(b"#!/bin/sh\nexec b")
+    program.write_bytes(b"\x7fELF")
+    assert [is_script(str(each)) for each in (script, program, batch)] == [True, False, True]
 
 
 def test_files_are_found_in_lists_with_scales_and_behind_an_equals_sign(placed: Placed) -> None:
