@@ -40,7 +40,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         rewritten template are added.
         """
         self.filters = {name: _bounded(name, each) for name, each in self.filters.items()}
-        self.filters.update(_each=_each, _spend=_spend, _joined=_joined, _compared=compared)
+        self.filters.update(
+            _each=_each, _spend=_spend, _joined=_joined, _compared=compared, _made=_made
+        )
         tests: dict[str, Any] = self.tests
         tests.update({name: _comparing(tests[name]) for name in _COMPARING})
 
@@ -55,14 +57,18 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         args, kwargs = tuple(map(at_hand, args)), {key: at_hand(kwargs[key]) for key in kwargs}
         given = (*args, *kwargs.values())
-        if isinstance(owner, str | bytes | int):
+        spend(PER_STEP * (1 + len(given) + sum(map(_length, given))) + size(owner))
+        spend(slow_cost(name, owner, given))
+        if isinstance(owner, str | int):
             check_making(name, owner, given)
-            spend(slow_cost(name, owner, given))
         elif isinstance(owner, list | tuple | dict) or dict in (owner, called):
             for each in (*given, *([owner] if name in _LOOKING_FOR else ())):
                 compared(each)
-        spend(PER_STEP * (1 + sum(map(_length, given))) + size(owner))
         return _made(super().call(context, called, *args, **kwargs))
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Keep bytes out, too: a prompt is text, and bytes have encodings that take for ever."""
+        return attr not in _TO_BYTES and super().is_safe_attribute(obj, attr, value)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Refuse a key so large that finding it would take for ever."""
@@ -78,7 +84,7 @@ def _length(value: Any) -> int:
 
 
 def _made(result: Any) -> Any:
-    """What an operator, method or filter has made, which is paid for by its size."""
+    """What an operator, method, filter or slice has made, which is paid for by its size."""
     spend(size(result))
     return number_in_bounds(result)
 
@@ -101,7 +107,9 @@ def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
 
 # In these, all that two values hold may be compared.
 _LOOKING_FOR = frozenset({"count", "index"})
+_TO_BYTES = frozenset({"encode", "to_bytes", "from_bytes"})
 _COMPARING = (
+    *("upper", "lower"),
     *("==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge"),
     *("<", "lt", "lessthan", "<=", "le", "in"),
 )
@@ -144,6 +152,11 @@ class _Rewritten(NodeTransformer):
         for operand in node.ops:
             operand.expr = _filtered("_compared", operand.expr, node.lineno)
         return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        is_slice = isinstance(node.arg, nodes.Slice) and node.ctx == "load"
+        return _filtered("_made", node, node.lineno) if is_slice else node
 
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)

@@ -8,6 +8,7 @@ Budgets count and do not look at the clock, so that a template is refused on eve
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import (
     Callable,
     ItemsView,
@@ -21,6 +22,7 @@ from collections.abc import (
 from contextvars import ContextVar
 from typing import Any
 
+from jinja2 import nodes
 from jinja2.runtime import LoopContext
 
 LONGEST = 4 * 2**20
@@ -42,21 +44,16 @@ _SPENT = (
 
 _WITHOUT_PARTS = {str, int, float, bool, type(None)}
 _ONE_BY_ONE = (Iterator, KeysView, ValuesView, ItemsView)
-_SIZED = (str, bytes, list, tuple, dict, set, frozenset, range)
-_PADDING = frozenset(
-    {"ljust", "rjust", "center", "zfill", "to_bytes", "batch", "slice", "truncate", "round"}
-)
+_SIZED = (str, list, tuple, dict, set, frozenset, range)
+_PADDING = frozenset({"ljust", "rjust", "center", "zfill", "batch", "slice", "truncate", "round"})
 # All other filters may make a text of the whole value.
 _OF_PARTS = frozenset(
     {"attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map"}
     | {"reject", "rejectattr", "reverse", "select", "selectattr", "slice"}
 )
-_WIDTHS = {
-    "%": re.compile(r"%(?:\([^)]*\))?([^%a-zA-Z(]*)"),
-    "{": re.compile(r"\{[^{}]*:([^{}]*)"),
-}
-_NUMBER = re.compile(r"0*([0-9]{1,7})[0-9]*")
-_NESTED_WIDTH = re.compile(r"\{[^{}]*\{")
+_PERCENT = re.compile(r"%([^%a-zA-Z(]*)")
+_ONE_ELSEWHERE = re.compile(r"[^\d{}]*\{[^{}:!]*\}[^\d{}]*")
+_NUMBER = re.compile(r"0*(\d+)")
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
@@ -73,10 +70,14 @@ def within_budget(render: Callable[[Mapping[str, Any]], str], fields: Mapping[st
 
 
 def spend(amount: int) -> None:
-    """Take from the budget of the rendering that is going on; ValueError when it is used up."""
+    """Take from the budget of the rendering that is going on; ValueError when it is used up.
+
+    Jinja2 would compute what is constant while it compiles, when nobody counts: Impossible has it
+    wait until then.
+    """
     left = _left.get()
-    if left is None:  # Jinja2 computes what is constant while it compiles
-        return
+    if left is None:
+        raise nodes.Impossible
     left[0] -= amount
     if left[0] < 0:
         raise ValueError(_SPENT)
@@ -98,11 +99,22 @@ def whole_size(value: Any) -> int:
         total += 1 + size(each)
         if total > LONGEST:
             raise ValueError(_TOO_LONG)
-        if isinstance(each, dict):
-            waiting += [*each.keys(), *each.values()]
-        elif isinstance(each, list | tuple | set | frozenset):
-            waiting += each
+        waiting += _inside(each)
     return total
+
+
+def depth(value: Any) -> int:
+    """How many lists and mappings stand inside each other; 0 for a text."""
+    level, found = [value], 0
+    while level := [inner for each in level for inner in _inside(each)]:
+        found += 1
+    return found
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
 def at_hand(value: Any) -> Any:
@@ -136,9 +148,8 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
     number_in_bounds(left), number_in_bounds(right)
     if operator == "+":
         _at_most(size(left) + size(right))
-    elif operator == "%" and isinstance(left, str | bytes):
-        given = right if isinstance(right, tuple) else (right,)
-        _check_format(str(left), given, "%")
+    elif operator == "%" and isinstance(left, str):
+        _check_percents(left, right if isinstance(right, tuple) else (right,))
     elif operator == "*":
         for one, other in ((left, right), (right, left)):
             if isinstance(other, int):
@@ -154,30 +165,29 @@ def check_making(name: str, value: Any, given: Sequence[Any]) -> None:
 
     `given` are the arguments behind the value.
     """
-    numbers = [each for each in given if isinstance(each, int)]
+    numbers = [abs(each) for each in given if isinstance(each, int)]
     if name in _PADDING and any(number > _WIDEST for number in numbers):
         raise ValueError(_TOO_WIDE)
     if name not in _OF_PARTS:
-        for each in (value, *given):
-            whole_size(each)
+        spend(sum(map(whole_size, (value, *given))))
     _check_repeating(name, value, given, numbers)
 
 
 def _check_repeating(name: str, value: Any, given: Sequence[Any], numbers: Sequence[int]) -> None:
     """Refuse what would be written many times: each part is short, and the whole is not."""
     if name in {"format", "format_map"} and isinstance(value, str):
-        _check_format(value, given, "%")
-        _check_format(value, given, "{")
+        _check_percents(value, given)  # which the filter of this name goes by
+        _check_braces(value, given)
     elif name in {"expandtabs", "indent"} and isinstance(value, str):
         pieces = 1 + value.count("\t" if name == "expandtabs" else "\n")
         _at_most(pieces * max([*numbers, *map(size, given)], default=0))
     elif name == "tojson":
-        _at_most(whole_size(value) * max([*numbers, *map(size, given)], default=0))
+        _at_most(whole_size(value) * depth(value) * max([*numbers, *map(size, given)], default=0))
     elif name in {"wordwrap", "urlize", "translate"} and isinstance(value, str):
         _at_most(size(value) * max(map(size, _written_between(given)), default=0))
     elif name == "sum" and any(isinstance(each, list | tuple) for each in given):
         raise ValueError("sum adds numbers here; write lists together with +")
-    elif name == "replace" and len(given) > 1 and isinstance(given[0], str | bytes):
+    elif name == "replace" and len(given) > 1 and isinstance(given[0], str):
         _at_most((1 + str(value).count(str(given[0]))) * size(given[1]))
     elif name == "join":
         one, other = (value, given[0] if given else "")
@@ -191,19 +201,48 @@ def _written_between(given: Sequence[Any]) -> Iterator[str]:
         yield from (text for text in texts if isinstance(text, str))
 
 
-def _check_format(text: str, given: Iterable[Any], sign: str) -> None:
-    """Widths in the text itself, widths among the values, and values that come many times."""
-    values = [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
-    written = _WIDTHS[sign].findall(text)
-    if sign == "{" and _NESTED_WIDTH.search(text):
-        written += [text, *map(str, values)]
-    widths = [int(number) for each in written for number in _NUMBER.findall(each)]
-    if sign == "%" and "*" in text:
+def _check_percents(text: str, given: Iterable[Any]) -> None:
+    """Refuse widths that are too large, and values that come too many times, for `%`."""
+    values = _values(given)
+    # A name in brackets may hold brackets: then any number may be a width.
+    widths = _numbers([text] if "%(" in text else _PERCENT.findall(text))
+    if "*" in text:
         widths += [abs(each) for each in values if isinstance(each, int)]
+    _check_written(text, text.count("%"), widths, values)
+
+
+def _check_braces(text: str, given: Iterable[Any]) -> None:
+    """The same for `format`. A width that is written elsewhere stands alone: two beside each other
+    are one number, and one that is formatted itself may be any.
+    """
+    try:
+        specs = [spec for _, _, spec, _ in string.Formatter().parse(text) if spec]
+    except ValueError:  # it is no such text, and is not formatted so
+        return
+    values = _values(given)
+    widths = _numbers(specs)
+    for spec in specs:
+        if "{" in spec:
+            if not _ONE_ELSEWHERE.fullmatch(spec):
+                raise ValueError(_TOO_WIDE)
+            widths += [abs(each) for each in values if isinstance(each, int)]
+            widths += _numbers(each for each in values if isinstance(each, str))
+    _check_written(text, text.count("{"), widths, values)
+
+
+def _check_written(text: str, times: int, widths: Sequence[int], values: Sequence[Any]) -> None:
     widest = max(widths, default=0)
     if widest > _WIDEST:
         raise ValueError(_TOO_WIDE)
-    _at_most(len(text) + text.count(sign) * max(widest, *map(whole_size, values), 0))
+    _at_most(len(text) + times * max(widest, *map(whole_size, values), 0))
+
+
+def _values(given: Iterable[Any]) -> list[Any]:
+    return [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
+
+
+def _numbers(texts: Iterable[str]) -> list[int]:
+    return [int(number[:7]) for text in texts for number in _NUMBER.findall(text)]
 
 
 def _at_most(length: int) -> None:

@@ -6,13 +6,14 @@ and would take minutes over texts that are within every bound.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pytest_llmeval.inputs.template_bounds import size, whole_size
+from pytest_llmeval.inputs.template_bounds import depth, size, whole_size
 
 _COMPARED = 64
-"""So many comparisons of a character, or as many copied by twos, cost what one made costs."""
+"""So many comparisons of a character cost what one costs that is made."""
 
 _COPIED = 1024
 """So many characters that are copied at once."""
@@ -32,8 +33,31 @@ def _each_with_each(value: Any, given: Sequence[Any]) -> int:
     return whole_size(value) * max(map(size, given), default=0) // _COMPARED
 
 
-def _squared(value: Any, _: Sequence[Any]) -> int:
-    return whole_size(value) ** 2 // _COMPARED
+def _by_attribute(value: Any, given: Sequence[Any]) -> int:
+    """Every entry goes all the way along a name with dots, and by commas several."""
+    steps = (each.count(".") + each.count(",") for each in given if isinstance(each, str))
+    return size(value) * sum(steps)
+
+
+def _hashed(value: Any, given: Sequence[Any]) -> int:
+    """Entries that may have the same hash are compared with each other."""
+    entries = next((each for each in (value, *given) if isinstance(each, _ENTRIES)), ())
+    if all(isinstance(each, str) or each is None or _is_its_hash(each) for each in entries):
+        return _by_attribute(value, given)
+    return len(entries) ** 2
+
+
+def _is_its_hash(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < _LEAST_WITH_ANOTHER_HASH
+
+
+_ENTRIES = (list, tuple, range, set, frozenset, dict)
+_LEAST_WITH_ANOTHER_HASH = 2**61 - 1  # on 64 bits
+
+
+def _nested(value: Any, _: Sequence[Any]) -> int:
+    """Each level is written anew for the one around it."""
+    return 4 * whole_size(value) * depth(value)
 
 
 def _of_tags(value: Any, _: Sequence[Any]) -> int:
@@ -42,23 +66,28 @@ def _of_tags(value: Any, _: Sequence[Any]) -> int:
     return text.count("<") * len(text) // (4 * _COPIED)
 
 
+def _of_links(value: Any, _: Sequence[Any]) -> int:
+    """A word is copied for each bracket around it."""
+    return max(map(len, str(value).split()), default=0) * whole_size(value) // _COMPARED
+
+
 def _of_long_words(value: Any, given: Sequence[Any]) -> int:
     """A word that is longer than a line is copied for each line that it fills."""
-    width = min((each for each in given if isinstance(each, int) and each > 0), default=79)
-    longest = max(map(len, str(value).split()), default=0)
-    return longest * size(value) // (width * _COPIED)
+    widths = (each for each in given if type(each) is int and each > 0)
+    longest = max(map(len, _SPACE_IN_LINES.split(str(value))))
+    return longest * size(value) // (min(widths, default=79) * _COPIED)
 
 
-def _of_codec(value: Any, given: Sequence[Any]) -> int:
-    is_slow = any(str(each).lower() in {"idna", "punycode"} for each in given)
-    return _squared(value, given) if is_slow else 0
-
+_SPACE_IN_LINES = re.compile(r"[\t\n\x0b\x0c\r ]+")  # that of textwrap
 
 _SLOW: Mapping[str, Callable[[Any, Sequence[Any]], int]] = {
     **dict.fromkeys(("strip", "lstrip", "rstrip", "trim"), _each_with_each),
     **dict.fromkeys(("rfind", "rindex", "rsplit", "rpartition"), _each_with_each),
-    **dict.fromkeys(("encode", "decode"), _of_codec),
-    **dict.fromkeys(("pprint", "urlize"), _squared),
+    **dict.fromkeys(("map", "select", "reject", "selectattr", "rejectattr"), _by_attribute),
+    **dict.fromkeys(("groupby", "sort", "min", "max", "sum", "join"), _by_attribute),
+    **dict.fromkeys(("unique", "fromkeys"), _hashed),
+    "pprint": _nested,
     "striptags": _of_tags,
+    "urlize": _of_links,
     "wordwrap": _of_long_words,
 }
