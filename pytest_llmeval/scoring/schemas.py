@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
     """The most telling way in which a value breaks a schema, with its place; None when it does not.
 
     Raises:
-        ValueError: the schema refers to something that is not in it, or to itself without end.
+        ValueError: the schema refers to something that is not in it, or to itself without end, or
+            what it looks for takes too long.
         TimeoutError: a pattern, or all patterns together, took too long.
 
     """
@@ -60,8 +61,6 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
 
     token = _spent.set(_Spent())
     try:
-        if schema.is_valid(value):
-            return None
         mistake = best_match(schema.iter_errors(value))
     except Unresolvable as problem:
         message = f"the schema refers to {problem.ref!r}, which is not in it; nothing is fetched"
@@ -70,24 +69,28 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
         raise ValueError("the schema refers to itself without end") from None
     finally:
         _spent.reset(token)
-    return _told(mistake)
+    return None if mistake is None else _told(mistake)
 
 
 @dataclass(slots=True)
 class _Spent:
     """What one answer has cost so far: references followed, entries held against each other, and
-    seconds in patterns.
+    seconds in patterns. `allowed` are the values of each enum, by its id.
     """
 
     references: int = 0
     comparisons: int = 0
     seconds: float = 0.0
+    allowed: dict[int, frozenset[str]] = field(default_factory=dict)
 
 
 _spent: ContextVar[_Spent] = ContextVar("spent")
 
 _MOST_REFERENCES = 50_000
-_MOST_COMPARISONS = 10**8
+_MOST_COMPARISONS = 4 * 10**8
+_A_LOOK = 10**4
+"""What one look for what is unevaluated costs besides: it goes into all schemas within."""
+
 _MOST_SECONDS = 5 * TIME_LIMIT
 
 
@@ -120,12 +123,13 @@ def _compared(look: Any) -> Any:
 
     def compared(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
         spent = _spent.get()
-        spent.comparisons += len(value) ** 2 if isinstance(value, list | Mapping) else 0
+        entries = len(value) if isinstance(value, list | Mapping) else 0
+        spent.comparisons += _A_LOOK + entries**2
         if spent.comparisons > _MOST_COMPARISONS:
-            message = (
-                f"unevaluated entries were looked for in more than {_MOST_COMPARISONS:,} pairs"
+            raise ValueError(
+                f"unevaluated entries were looked for too often or among too many ({entries:,}): "
+                f"20,000 in one place are the most"
             )
-            raise ValueError(message)
         return look(validator, wanted, value, schema)
 
     return compared
@@ -152,6 +156,7 @@ def _draft() -> Any:
         "additionalProperties": _additional_properties,
         "multipleOf": _multiple_of,
         "uniqueItems": _unique_items,
+        "enum": _enum,
         **{key: _counted(theirs[key]) for key in ("$ref", "$dynamicRef")},
         **{f"unevaluated{what}": _compared(theirs[f"unevaluated{what}"]) for what in _ENTRIES},
     }
@@ -193,10 +198,22 @@ def _multiple_of(validator: Any, unit: Any, value: Any, _: Any) -> Iterator[Vali
 
 def _unique_items(_: Any, wanted: bool, value: Any, __: Any) -> Iterator[ValidationError]:
     """In one pass: an answer may hold many thousand objects."""
-    if wanted and isinstance(value, list):
-        written = {json.dumps(_by_value(each), sort_keys=True) for each in value}
-        if len(written) < len(value):
-            yield _mistake(f"{value!r} has non-unique elements")
+    if wanted and isinstance(value, list) and len(set(map(_written, value))) < len(value):
+        yield _mistake(f"{value!r} has non-unique elements")
+
+
+def _enum(_: Any, wanted: Any, value: Any, __: Any) -> Iterator[ValidationError]:
+    """What is allowed is looked through once for all entries of an answer."""
+    allowed = _spent.get().allowed
+    if id(wanted) not in allowed:
+        allowed[id(wanted)] = frozenset(map(_written, wanted))
+    if _written(value) not in allowed[id(wanted)]:
+        yield _mistake(f"{value!r} is not one of {wanted!r}")
+
+
+def _written(value: Any) -> str:
+    """The same text for what is equal, and for nothing else: neither true nor "1" is 1."""
+    return json.dumps(_by_value(value), sort_keys=True)
 
 
 def _by_value(value: Any) -> Any:

@@ -248,6 +248,22 @@ def test_entries_are_unique_by_value_and_looked_at_once(text: str, outcome: str)
 
 
 @pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("1.0", "right"), ("true", "wrong"), ('"1"', "wrong"), ('{"b": [2.0], "a": 1}', "right")],
+)
+def test_a_value_is_one_of_several_by_its_value(text: str, outcome: str) -> None:
+    schema = {"enum": [1, False, {"a": 1, "b": [2]}]}
+    assert judged("json_schema", text, schema=schema).outcome == outcome
+
+
+def test_what_is_allowed_is_looked_through_once_for_all_entries() -> None:
+    """Entry by entry it takes a minute."""
+    schema = {"items": {"enum": [{"a": number} for number in range(500)]}}
+    many = json.dumps([{"a": 499}] * 20_000)
+    assert judged("json_schema", many, schema=schema).outcome == "right"
+
+
+@pytest.mark.parametrize(
     ("schema", "value"),
     [
         ({"unevaluatedItems": False}, [1]),
@@ -258,11 +274,15 @@ def test_what_is_unevaluated_is_not_looked_for_without_end(
     schema: dict[str, Any], value: Any
 ) -> None:
     assert judged("json_schema", json.dumps(value), schema=schema).outcome == "wrong"
-    many = dict.fromkeys(map(str, range(10_001)), 1)
+    many = dict.fromkeys(map(str, range(20_001)), 1)
     text = json.dumps(many if isinstance(value, dict) else list(many))
-    words = "unevaluated entries were looked for in more than 100,000,000 pairs"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=r"too often or among too many \(20,001\): 20,000 in one"):
         judged("json_schema", text, schema=schema)
+    (key,) = schema
+    for _ in range(14):  # each looks into all that it contains
+        schema = {"allOf": [schema], key: False}
+    with pytest.raises(ValueError, match=r"too often or among too many \(0\)"):
+        judged("json_schema", json.dumps(type(value)()), schema=schema)
 
 
 @pytest.mark.parametrize(
