@@ -127,13 +127,18 @@ class Redactor:
     """Takes secrets out of texts.
 
     `known` are the values of secrets; they are found in JSON, in URLs and in base64 too. With
-    `thorough`, what detect-secrets knows is looked for as well.
+    `thorough`, what detect-secrets knows is looked for as well. With `as_latin_1` the texts are
+    bytes of UTF-8, each of which was read as a character of Latin-1.
     """
 
-    def __init__(self, known: Iterable[str] = (), *, thorough: bool = False):
+    def __init__(
+        self, known: Iterable[str] = (), *, thorough: bool = False, as_latin_1: bool = False
+    ):
         secrets = [secret for secret in known if len(secret) >= _SHORTEST]
         self._known = _forms(secrets)
         self._within = _forms_within(secrets)
+        if as_latin_1:
+            self._known = [_bytes(form).decode("latin-1") for form in self._known]
         self._thorough = thorough
 
     def text(self, text: str) -> str:
@@ -320,30 +325,53 @@ def _forms(secrets: Sequence[str]) -> list[str]:
     """The ways a secret may be written, the longest first, so that none is left cut in half."""
     forms = {form for secret in secrets for form in _written(secret)}
     forms |= {form for s in secrets for line in _long_lines(s) for form in _written(line)}
-    forms |= {base64.b64encode(s.encode()).decode().rstrip("=") for s in secrets}
+    forms |= {base64.b64encode(_bytes(s)).decode().rstrip("=") for s in secrets}
     return sorted(forms, key=_longest_first)
 
 
 def _written(secret: str) -> Iterator[str]:
-    """A secret plain, as JSON, Python and HTML write it, and as in a URL."""
+    """A secret as it is, as JSON, Python, HTML and shells write it, and as in a URL."""
     yield secret
-    yield repr(secret)[1:-1]
-    for as_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        yield as_json
-        yield as_json.replace("/", "\\/")
+    yield secret.replace("'", "'\"'\"'")  # in a shell
+    for text in {secret, *_in_quotes(secret)}:
+        yield from _in_quotes(text)  # a second time: JSON within JSON
     for entities in _ENTITIES:
         yield secret.translate(entities)
     for kept in ("", "/"):
-        in_url = quote(secret, safe=kept)
-        yield in_url
-        yield in_url.replace("%20", "+")
-        yield _HEX_OF_URL.sub(lambda found: found[0].lower(), in_url)
+        in_url = quote(secret, safe=kept, errors="surrogateescape")
+        for text in (in_url, in_url.replace("%20", "+"), in_url.replace("~", "%7E")):
+            yield text
+            yield _HEX_OF_URL.sub(lambda found: found[0].lower(), text)
+
+
+def _in_quotes(text: str) -> set[str]:
+    """A text as it stands between quotes in Python and JSON, and in JSON fit for HTML."""
+    in_python = {repr(text)[1:-1], ascii(text)[1:-1], repr(_bytes(text))[2:-1]}
+    in_python.add(text.replace("\\", "\\\\").replace("'", "\\'"))
+    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    in_json |= {form.replace("/", "\\/") for form in in_json}
+    in_json |= {form.translate(escapes) for form in in_json for escapes in _ESCAPED_FOR_HTML}
+    in_json |= {_ESCAPE.sub(lambda found: rf"\u{found[1].upper()}", form) for form in in_json}
+    return in_python | in_json
+
+
+def _bytes(text: str) -> bytes:
+    """In UTF-8; what of a variable was none stays as it was."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 _HEX_OF_URL = re.compile(r"%[0-9A-F]{2}")
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 _ENTITIES = tuple(
     str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': double, "'": single})
-    for double, single in (("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "'"))
+    for double, single in (
+        *(("&quot;", "&#x27;"), ("&#34;", "&#39;"), ("&quot;", "&#39;"), ("&quot;", "&#039;")),
+        ('"', "'"),
+    )
+)
+_ESCAPED_FOR_HTML = tuple(
+    str.maketrans({each: f"\\u{ord(each):04x}" for each in characters})
+    for characters in ("&<>", "&<>'")
 )
 
 
@@ -360,7 +388,7 @@ def _long_lines(secret: str) -> Iterator[str]:
 
 def _forms_within(secrets: Sequence[str]) -> list[str]:
     """The same for secrets within base64 of a longer text."""
-    forms = {form for secret in secrets for form in _inside_base64(secret.encode())}
+    forms = {form for secret in secrets for form in _inside_base64(_bytes(secret))}
     return sorted(forms, key=_longest_first)
 
 
@@ -401,7 +429,10 @@ _BLOCK_OPEN = re.compile(
 )
 
 
-_KEY_WORD = "(?:key|secret|passw(?:or)?d|passphrase|token|authorization)"
+_KEY_WORD = (
+    r"(?:key|secret|passw(?:or)?d|passphrase|token|auth|credential|cookie|session|signature)"
+    r"\w{0,64}"
+)
 _VALUE_TO_COME = re.compile(
     rf"""{_KEY_WORD}\\{{0,8}}["']?\s*[:=]\Z|--[\w-]*{_KEY_WORD}["']?,?\Z|\bbearer\Z""",
     re.IGNORECASE,

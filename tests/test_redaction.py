@@ -7,6 +7,7 @@ import html
 import itertools
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2.utils import htmlsafe_json_dumps
 
 from pytest_llmeval import redaction
 from pytest_llmeval.redaction import (
@@ -98,10 +100,44 @@ ODD = """p&ss/"w<rd' 99+\\"""
         quote(ODD, safe=""),
         quote_plus(ODD),
         "p%26ss%2f%22w%3crd%27%2099%2b%5c",
+        html.escape(ODD).replace("&#x27;", "&#039;"),
+        json.dumps(json.dumps(ODD))[3:-3],
+        json.dumps(ODD)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c"),
+        json.dumps(ODD)[1:-1].replace("&", "\\u0026").replace("<", "\\u003C"),
+        str(htmlsafe_json_dumps(ODD))[1:-1],
+        shlex.quote(ODD)[1:-1],
     ],
 )
 def test_a_known_secret_is_found_as_others_write_it(written: str) -> None:
     assert redact(f"<{written}>", [ODD]) == f"<{REDACTED}>"
+
+
+FOREIGN = "pässwörd'xyz"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        FOREIGN,
+        repr(FOREIGN + '"')[1:-2],
+        ascii(FOREIGN)[1:-1],
+        repr(FOREIGN.encode())[2:-1],
+        json.dumps(FOREIGN)[1:-1],
+        json.dumps(FOREIGN)[1:-1].replace("e4", "E4").replace("f6", "F6"),
+        quote(FOREIGN),
+    ],
+)
+def test_a_secret_in_letters_of_elsewhere_is_found_in_texts_and_in_bytes(written: str) -> None:
+    assert redact(f"<{written}>", [FOREIGN]) == f"<{REDACTED}>"
+    as_read = written.encode("utf-8").decode("latin-1")
+    assert Redactor([FOREIGN], as_latin_1=True).text(f"<{as_read}>") == f"<{REDACTED}>"
+
+
+def test_a_variable_that_is_no_text_is_a_secret_all_the_same() -> None:
+    secret = b"p\xffssword".decode("utf-8", "surrogateescape")
+    assert redact(f"<{secret}>", [secret]) == f"<{REDACTED}>"
+    as_latin_1 = Redactor([secret], as_latin_1=True)
+    assert as_latin_1.text("<p\xffssword>") == f"<{REDACTED}>"
 
 
 def test_each_long_line_of_a_known_secret_is_one_but_not_the_armour_of_a_key() -> None:
@@ -324,6 +360,7 @@ def test_a_secret_is_found_wherever_it_is_cut(rule: str, text: str) -> None:
         "api_key =\n\n  local-secret\n",
         '[\n  "--api-key",\n  "local-secret"\n]\n',
         "password=\nx\n",
+        "session_id=\nZx8kQ2mN7pR4tV9wB3cF6hJ1\n",
     ],
 )
 def test_a_value_on_the_line_after_its_name_is_found_wherever_it_is_cut(text: str) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from pytest_llmeval.atomic import write_json
 from pytest_llmeval.errors import RunError
-from pytest_llmeval.redaction import known_secrets, redact
+from pytest_llmeval.redaction import Redactor, known_secrets
 
 LOCK = ".journal.lock"
 OWNER = ".journal.owner"
@@ -86,8 +86,11 @@ def is_being_written(run: Path, patience: float = 0.0) -> bool:
 
 
 def _ourselves() -> dict[str, object]:
-    words = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    command = redact(words, known_secrets(os.environ))
+    clean = Redactor(known_secrets(os.environ)).text
+    words = (Path(sys.argv[0]).name, *sys.argv[1:])
+    command = clean(
+        " ".join(shlex.quote(each) if clean(each) == each else clean(each) for each in words)
+    )
     return {
         "pid": os.getpid(),
         "host": platform.node(),

@@ -107,9 +107,7 @@ def start(
     pipes = [pipe for pipe in (server.stdout, server.stderr) if pipe is not None]
     # The server's environment, in which some of its secrets are, is ours.
     redaction = beside(os.path.join("..", "redaction"))  # noqa: PTH118 - as below
-    known = redaction.known_secrets(os.environ)
-    as_written = [secret.encode("utf-8", "surrogateescape").decode("latin-1") for secret in known]
-    redactor = redaction.Redactor(as_written)
+    redactor = redaction.Redactor(redaction.known_secrets(os.environ), as_latin_1=True)
     return server, [
         pump.Pump(pipe.fileno(), log, redaction.Pieces(redactor))
         for pipe, log in zip(pipes, logs, strict=True)

@@ -15,12 +15,13 @@ FAILURES = frozenset({"error", "unhealthy", "fail", "down"})
 MOST_WORDS = 200
 """Letters of an answer that are worth telling."""
 
-_LOOKED_AT = 2**12
-"""So much of a page without a title is looked at for words."""
-
 _PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!doctype html|<html)", re.IGNORECASE)
 _TITLE, _TITLE_END = (re.compile(tag, re.IGNORECASE) for tag in ("<title>", "</title>"))
-_TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_CODE, _CODE_END = (
+    re.compile(tag, re.IGNORECASE)
+    for tag in (r"<(script|style)\b", r"</(script|style)\b[^>]{0,99}>")
+)
+_TAGS = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,17 @@ def _page_text(body: bytes) -> str:
     end = _TITLE_END.search(text, title.end()) if title else None
     if title and end:
         return text[title.end() : end.start()]
-    return _TAGS.sub(" ", text[:_LOOKED_AT])  # for each "<" the rest is looked through
+    return _TAGS.sub(" ", _without_code(text))
+
+
+def _without_code(text: str) -> str:
+    """A page without its scripts and styles; one without an end goes on until that of the page."""
+    parts, at = [], 0
+    while begin := _CODE.search(text, at):
+        parts.append(text[at : begin.start()])
+        end = _CODE_END.search(text, begin.end())
+        at = end.end() if end else len(text)
+    return " ".join((*parts, text[at:]))
 
 
 def _words(text: str) -> str:

@@ -27,7 +27,7 @@ from pytest_llmeval.servers.trees import Usage, cpu_of, end_tree, pids_of, usage
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
 
-MARGIN_SECONDS = 10.0
+MARGIN_SECONDS = 15.0
 """What the guard gets beyond the server's grace to kill, to write the logs' ends, and to report."""
 
 

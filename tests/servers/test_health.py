@@ -104,6 +104,12 @@ def test_a_page_of_tags_without_end_is_read_at_once(hostile: bytes) -> None:
         assert read_answer(b"<html>" + hostile * (2**16 // len(hostile))).page
 
 
+def test_a_page_without_a_title_is_told_by_its_words_and_not_by_its_code() -> None:
+    css = b"<style>" + b"body { margin: 0; } " * 500 + b"</style>"
+    page = b"<html>" + css + b"<SCRIPT src=x>f('<b>')</script ><p>Service is <b>warming</b> up"
+    assert read_answer(page).words == "Service is warming up"
+
+
 def test_a_title_is_found_behind_long_scripts() -> None:
     page = b"<html><script>" + b"x" * 50_000 + b"</script><TITLE>\nA b</Title><p>c</p>"
     assert read_answer(page).words == "A b"

@@ -12,7 +12,7 @@ import typer
 
 from pytest_llmeval.errors import LlmevalError, ServerError
 from pytest_llmeval.orchestrator.views import InstanceView
-from pytest_llmeval.redaction import known_secrets, redact, shown_error
+from pytest_llmeval.redaction import Redactor, known_secrets, shown_error
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -78,6 +78,7 @@ def as_object(ended: Ended) -> dict[str, object]:
         "error": shown_error(ended.error, os.environ),
     }
     if isinstance(ended.error, ServerError):
-        message = redact(ended.error.message, known_secrets(os.environ))
-        told |= {"error": message, "log_tail": ended.error.log_tail}
+        redactor = Redactor(known_secrets(os.environ))
+        log_tail = [*map(redactor.text, ended.error.log_tail)]
+        told |= {"error": redactor.text(ended.error.message), "log_tail": log_tail}
     return told

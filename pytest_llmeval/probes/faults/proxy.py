@@ -53,6 +53,7 @@ class FaultServer:
         self._held: socket.socket | None = None
         self._links: dict[asyncio.Task[None], Side] = {}
         self._rising: asyncio.Task[None] | None = None
+        self._is_waking = False
 
     @property
     def url(self) -> str:
@@ -77,8 +78,7 @@ class FaultServer:
         begins with a `down`.
         """
         self.plan = plan
-        if self._rising is not None:
-            self._rising.cancel()
+        await self._rise_no_more()
         down = plan.at_once()
         if down is not None:
             self._record(down, 0, "", "")
@@ -88,8 +88,7 @@ class FaultServer:
 
     async def close(self) -> None:
         """End every connection, and listen no more."""
-        if self._rising is not None:
-            self._rising.cancel()
+        await self._rise_no_more()
         if self._server is not None:
             self._server.close()
         if self._held is not None:
@@ -130,11 +129,20 @@ class FaultServer:
         with contextlib.suppress(FaultError):  # held for nobody else to take; it is refused anyway
             self._held = self._held or bind(self.port)
         if duration := fault.number("duration"):
+            self._is_waking = False
             self._rising = asyncio.ensure_future(self._rise(duration / 1000))
 
     async def _rise(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        self._is_waking = True  # a socket that begins to listen is nobody's when that is cancelled
         await self._listen()
+
+    async def _rise_no_more(self) -> None:
+        if self._rising is not None:
+            if not self._is_waking:
+                self._rising.cancel()
+            await asyncio.wait([self._rising])
+            self._rising, self._is_waking = None, False
 
     # One connection -------------------------------------------------------------------------------
 
