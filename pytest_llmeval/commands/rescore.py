@@ -38,7 +38,8 @@ def lines(done: Rescored, width: int, *, colour: bool, encoding: str) -> Iterato
     """What is judged otherwise, the summary of a run, and how to see what has changed."""
     yield from done.notes
     yield from summary_lines(done.report, max(width, 80), colour=colour, encoding=encoding)
-    yield f"what changed: llmeval compare {done.origin} {done.folder.id}"
+    if done.comparison:
+        yield f"what changed: {done.comparison}"
 
 
 def fails(done: Rescored) -> bool:

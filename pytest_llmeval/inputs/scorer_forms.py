@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_llmeval.errors import SuiteError
-from pytest_llmeval.inputs.documents import Document, KeyPath, read_text
+from pytest_llmeval.inputs.documents import Document, KeyPath, read_document, read_text
 from pytest_llmeval.inputs.mistakes import Mistakes, shown
 from pytest_llmeval.inputs.named_files import named_file
 from pytest_llmeval.inputs.suite_file import ToolSection
@@ -15,6 +15,9 @@ from pytest_llmeval.records import ScorerSpec
 
 #: Options of scorers that may be a page long, so that they may stand in a file of their own.
 _PAGES = {"rubric", "prompt"}
+
+#: The option of json_schema, whose file holds JSON or YAML.
+_SCHEMA = "schema"
 
 _SCORE_FORMS = "expected a scorer's name, {name: {option: value}}, or a list of these"
 
@@ -36,7 +39,7 @@ def read_scorers(document: Document, mistakes: Mistakes) -> tuple[ScorerSpec, ..
     for keys, entry in entries:
         scorer = _scorer(entry, document.line_of(keys))
         if scorer is not None:
-            scorer = replace(scorer, options=_with_texts(scorer, keys, document, mistakes))
+            scorer = replace(scorer, options=_with_files(scorer, keys, document, mistakes))
         if scorer is None:
             mistakes.add(keys, f"score: {_SCORE_FORMS}, found {shown(entry)}")
         elif scorer.name in found:
@@ -58,21 +61,25 @@ def _scorer(entry: Any, line: int | None) -> ScorerSpec | None:
     return None
 
 
-def _with_texts(
+def _with_files(
     scorer: ScorerSpec, keys: KeyPath, document: Document, mistakes: Mistakes
 ) -> dict[str, Any]:
-    """The options, where those for which a judge needs pages may be files: {file: rubric.md}."""
+    """The options, where those that need pages may be files: {file: rubric.md}."""
     options = dict(scorer.options)
-    for name in _PAGES & options.keys():
+    for name in {*_PAGES, _SCHEMA} & options.keys():
         value = options[name]
         if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
             try:
-                text = read_text(named_file(document, value["file"], SuiteError), SuiteError)
-                options[name] = text.replace("\r\n", "\n").strip("\n")
+                path = named_file(document, value["file"], SuiteError)
+                if name == _SCHEMA:
+                    options[name] = read_document(path, SuiteError).data
+                else:
+                    text = read_text(path, SuiteError)
+                    options[name] = text.replace("\r\n", "\n").strip("\n")
             except SuiteError as problem:
                 words = f"the file {value['file']} of {scorer.name}: {problem.message}"
                 mistakes.add((*keys, scorer.name, name), words)
-                options[name] = value["file"]
+                options[name] = {} if name == _SCHEMA else value["file"]
     return options
 
 

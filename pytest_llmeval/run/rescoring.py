@@ -55,13 +55,14 @@ CONFIG = "CONFIG.yaml"
 @dataclass(frozen=True, slots=True)
 class Rescored:
     """The run that came of it, and from which. `notes` say what is judged otherwise, and what was
-    left out.
+    left out. `comparison` is what shows the difference; "" where the two have no scorer in common.
     """
 
     origin: str
     folder: RunFolder
     report: RunReport
     notes: tuple[str, ...]
+    comparison: str
 
 
 def rescore(
@@ -100,7 +101,22 @@ def rescore(
             raise RunError(f"the run's folder cannot be written: {error}") from error
         raise
     otherwise = judged_otherwise(origin.plan, judged.plan)
-    return Rescored(origin.id, folder, report, (*otherwise, *questions.left_out))
+    comparison = _comparison(origin, manifest)
+    return Rescored(origin.id, folder, report, (*otherwise, *questions.left_out), comparison)
+
+
+def _comparison(before: Manifest, after: Manifest) -> str:
+    """The command; it names a scorer where the headlines differ, one that every suite has."""
+    runs = [
+        {suite.name: [scorer.name for scorer in suite.scorers] for suite in run.plan.suites}
+        for run in (before, after)
+    ]
+    command = f"llmeval compare {before.id} {after.id}"
+    both = [(runs[0][name], runs[1][name]) for name in runs[0].keys() & runs[1].keys()]
+    if all(old[:1] == new[:1] for old, new in both):
+        return command
+    shared = (name for name in both[0][0] if all(name in old and name in new for old, new in both))
+    return next((f"{command} --scorer {name}" for name in shared), "")
 
 
 def _judge(questions: OldQuestions, known: Predictions, root: Path, run_dir: Path) -> Judged:

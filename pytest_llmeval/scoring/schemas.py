@@ -42,6 +42,7 @@ def compiled_schema(text: str) -> Validator:
     except SchemaError as problem:
         raise ValueError(f"no JSON Schema (Draft 2020-12): {_told(problem)}") from None
     _refuse_endless(schema)
+    _refuse_dangling(schema)
     # Without a registry of our own, jsonschema would fetch what a reference names.
     made: Validator = validator(schema, registry=Registry())
     return made
@@ -63,8 +64,7 @@ def first_mistake(schema: Validator, value: Any) -> str | None:
     try:
         mistake = best_match(schema.iter_errors(value))
     except Unresolvable as problem:
-        message = f"the schema refers to {problem.ref!r}, which is not in it; nothing is fetched"
-        raise ValueError(message) from None
+        raise ValueError(_dangling(problem.ref)) from None
     except RecursionError:
         raise ValueError("the schema refers to itself without end") from None
     finally:
@@ -251,6 +251,35 @@ def _refuse_endless(schema: Any) -> None:
     if {"unevaluatedProperties", "patternProperties"} <= keys:
         what = "a schema with unevaluatedProperties and patternProperties cannot be bounded in time"
         raise ValueError(f"{what}; additionalProperties can, or name the properties")
+
+
+def _refuse_dangling(schema: Any) -> None:
+    """Refuse references to what is not in the schema, wherever in it they stand.
+
+    Raises:
+        ValueError: with the reference.
+
+    """
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    root = DRAFT202012.create_resource(schema)
+    waiting = [(root, Registry().resolver_with_root(root))]
+    while waiting:
+        resource, resolver = waiting.pop()
+        contents = resource.contents
+        reference = contents.get("$ref") if isinstance(contents, Mapping) else None
+        if isinstance(reference, str):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                raise ValueError(_dangling(reference)) from None
+        waiting += [(each, resolver.in_subresource(each)) for each in resource.subresources()]
+
+
+def _dangling(reference: str) -> str:
+    return f"the schema refers to {reference!r}, which is not in it; nothing is fetched"
 
 
 def _keys_within(schema: Any) -> Iterator[str]:

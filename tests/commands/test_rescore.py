@@ -53,19 +53,25 @@ def newest(folder: Path) -> Path:
     return max(runs, key=lambda path: (len(path.name), path.name))
 
 
-def test_it_ends_like_a_run_and_says_how_to_see_what_changed(folder: Path) -> None:
+@pytest.mark.parametrize("scorers", ["includes", "[includes, exact]"])
+def test_it_ends_like_a_run_and_says_how_to_see_what_changed(folder: Path, scorers: str) -> None:
     first = newest(folder)
-    rewrite(folder, "score: exact", "score: includes")
+    rewrite(folder, "score: exact", f"score: {scorers}")
     done = command("rescore")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     second = newest(folder)
-    assert lines[0] == ("capitals: was scored by exact, version 1; now by includes, version 1")
+    assert lines[0].startswith("capitals: was scored by exact, version 1; now by includes, version")
     assert lines[1].strip("= ") == "llmeval: 8 trials, 2 models, 1 suite"
     assert any(line.split()[:2] == ["l/plain", "4/4"] for line in lines)
     assert any(line.startswith("Is it real?") for line in lines)
     assert f"report: runs/{second.name}/reports/report.html" in lines
-    assert lines[-1] == f"what changed: llmeval compare {first.name} {second.name}"
+    if scorers == "includes":
+        assert "what changed: " not in done.stdout, "they have no scorer in common"
+        return
+    words = f"compare {first.name} {second.name} --scorer exact"
+    assert lines[-1] == f"what changed: llmeval {words}"
+    assert command(*words.split()).exit_code == 0
 
 
 def test_a_gate_that_fails_now_is_said_in_the_exit_status(folder: Path) -> None:

@@ -81,6 +81,7 @@ def test_a_link_is_followed_before_it_is_judged(root: Path) -> None:
         {"json_schema": {"file": "../../secret.jsonl"}},
         {"grammar": {"file": "../../secret.jsonl"}},
         {"score": {"judge": {"rubric": {"file": "../../secret.jsonl"}}}},
+        {"score": {"json_schema": {"schema": {"file": "../../secret.jsonl"}}}},
     ],
 )
 def test_every_key_that_names_a_file_is_held_to_it(root: Path, keys: dict[str, Any]) -> None:

@@ -119,6 +119,17 @@ def test_the_forms_of_a_score(tmp_path: Path, score: str, scorers: list[tuple[st
     assert [(scorer.name, scorer.options) for scorer in suite.scorers] == scorers
 
 
+@pytest.mark.parametrize("text", ['{"type": "object"}', "type: object\n"])
+def test_the_schema_of_a_scorer_may_stand_in_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "answer.json").write_text(text, encoding="utf-8")
+    score = "{json_schema: {schema: {file: answer.json}}}"
+    suite = load(tmp_path, f"items: [{{q: x}}]\nprompt: x\nscore: {score}\n")
+    assert suite.scorers[0].options == {"schema": {"type": "object"}}
+    (tmp_path / "answer.json").unlink()
+    words = refusal(tmp_path, f"items: [{{q: x}}]\nprompt: x\nscore: {score}\n")
+    assert words == "some.yaml:3: the file answer.json of json_schema: no such file"
+
+
 def test_tools_are_passed_on_as_they_are(tmp_path: Path) -> None:
     tool = {
         "type": "function",

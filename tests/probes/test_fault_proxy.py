@@ -275,6 +275,27 @@ def test_what_was_down_is_up_again_when_its_time_is_over(upstream: Upstream, bef
     assert faults_of(proxy) == ["down:duration=100"]
 
 
+def test_requests_that_come_together_bring_it_down_once(
+    upstream: Upstream, before: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = before("down:duration=200,times=9")
+    while True:
+        with contextlib.suppress(ConnectionError):
+            clients = [Client(proxy) for _ in range(4)]
+            break
+    for client in clients:
+        client.send(b"{}")
+    for client in clients:
+        with contextlib.suppress(ConnectionError):
+            client.rest()
+        client.sock.close()
+    proxy.change()
+    assert exchange(proxy, len(upstream.reply))[0] == upstream.reply
+    time.sleep(0.5)  # whatever was to rise has risen
+    assert exchange(proxy, len(upstream.reply))[0] == upstream.reply
+    assert not caplog.records, "no task of the loop has failed"
+
+
 def test_it_goes_down_as_many_times_as_is_said(upstream: Upstream, before: Stand) -> None:
     proxy = before("down:duration=50,times=2")
     replies = 0

@@ -222,13 +222,35 @@ def test_an_items_schema_that_is_none_is_the_items_fault(
 
 
 def test_a_reference_to_elsewhere_is_never_fetched() -> None:
-    with pytest.raises(ValueError, match=r"'http://127\.0\.0\.1:1/x', .* nothing is fetched"):
+    with pytest.raises(ScorerError, match=r"'http://127\.0\.0\.1:1/x', .* nothing is fetched"):
         judged("json_schema", "{}", schema={"$ref": "http://127.0.0.1:1/x"})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"items": {"$ref": "#/$defs/nope"}}}},
+        {"$id": "http://x/a", "$defs": {"b": {"$id": "b", "$ref": "c"}}},
+    ],
+)
+def test_a_reference_to_nothing_is_told_before_anything_is_asked(schema: dict[str, Any]) -> None:
+    with pytest.raises(ScorerError, match="which is not in it; nothing is fetched"):
+        make_scorer(ScorerSpec("json_schema", {"schema": schema}, line=3), path="suites/a.yaml")
+
+
+def test_references_within_a_schema_are_followed_by_path_anchor_and_id() -> None:
+    schema = {
+        "$id": "http://x/a",
+        "$defs": {"b": {"$id": "b", "type": "integer"}, "c": {"$anchor": "c", "const": 1}},
+        "allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#c"}, {"$ref": "b"}, {"$ref": "http://x/b"}],
+        "enum": [1, {"$ref": "#/only/a/value"}],
+    }
+    assert judged("json_schema", "1", schema=schema).outcome == "right"
 
 
 @pytest.mark.parametrize("where", ["file:///etc/passwd", "other.json", "#/$defs/none"])
 def test_a_reference_to_a_file_is_not_read(where: str) -> None:
-    with pytest.raises(ValueError, match="which is not in it; nothing is fetched"):
+    with pytest.raises(ScorerError, match="which is not in it; nothing is fetched"):
         judged("json_schema", "{}", schema={"$ref": where})
 
 

@@ -100,8 +100,9 @@ class Plan:
         when = fault.when
         self._seen[position] += 1
         number = self._seen[position]
-        # What has come up again stays up, unless it is said how many times it is to go down.
-        times = 1 if when.times is None and _begins_at_once(fault) else when.times
+        # What has come up again stays up, unless it is said how often it is to go down.
+        once = fault.kind.name == "down" and when.share == 1.0
+        times = 1 if when.times is None and once else when.times
         if number <= when.after or (times is not None and self._hits[position] >= times):
             return None
         # A text as seed means the same on every system and in every Python.

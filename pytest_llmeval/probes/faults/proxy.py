@@ -82,7 +82,7 @@ class FaultServer:
         down = plan.at_once()
         if down is not None:
             self._record(down, 0, "", "")
-            self._go_down(down)
+            (self._stay_down if self._server is None else self._go_down)(down)
         elif self._server is None:
             await self._listen()
 
@@ -115,10 +115,14 @@ class FaultServer:
         task.add_done_callback(lambda task: self._links.pop(task, None))
 
     def _go_down(self, fault: Fault) -> None:
-        """Break everything, and refuse what comes: a port that is bound and not listened on."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Break everything, and refuse what comes: a port that is bound and not listened on.
+
+        Requests that came together may each be hit; that is one going down.
+        """
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
         for task, client in list(self._links.items()):
             client.reset()
             if task is not asyncio.current_task():
