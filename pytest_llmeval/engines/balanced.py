@@ -190,6 +190,7 @@ def differences(first: EndpointFacts, other: EndpointFacts) -> list[str]:
         ("build", first.build, other.build),
         ("context", first.context, other.context),
         ("chat template", first.template_sha256, other.template_sha256),
+        ("weights", first.digest, other.digest),
     )
     return [
         f"{what} {one} and {two}"

@@ -40,16 +40,17 @@ def size_of(path: Path | None) -> int | None:
 def served_otherwise(before: ModelFacts, now: ModelFacts) -> list[str]:
     """Say in words what of a model is served otherwise; what only one side knows is no difference.
 
-    Names count where the weights are not known by their digests.
+    Of weights, file and name the first counts that both know.
     """
-    by_name = before.digest is None or now.digest is None
-    return differences(*(_as_told(each, by_name=by_name) for each in (before, now)))
-
-
-def _as_told(model: ModelFacts, *, by_name: bool) -> EndpointFacts:
-    return EndpointFacts(
-        model_path=model.file if by_name else None,
-        model_name=model.served_name if by_name else None,
-        build=model.server,
-        template_sha256=model.template_digest,
-    )
+    by_file = before.digest is None or now.digest is None
+    by_name = by_file and (before.file is None or now.file is None)
+    told = [
+        EndpointFacts(
+            model_path=each.file if by_file else None,
+            model_name=each.served_name if by_name else None,
+            build=each.server,
+            template_sha256=each.template_digest,
+        )
+        for each in (before, now)
+    ]
+    return differences(*told)

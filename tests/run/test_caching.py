@@ -210,12 +210,12 @@ class Opened:
     adapters: tuple[AdapterFacts, ...] = ()
 
 
-def days_asked(make: Make, clock: Clock, request: Request) -> list[str]:
+def days_asked(
+    make: Make, clock: Clock, request: Request, executable: str = sys.executable
+) -> list[str]:
     """Which of five requests on three days are asked, each with its day."""
     spec = ServerSpec("m", "llama-server", Path("m.gguf"), 2, 256, Path("log"))
-    opened = Opened(
-        EndpointFacts(clock=clock), dataclasses.replace(spec, executable=sys.executable)
-    )
+    opened = Opened(EndpointFacts(clock=clock), dataclasses.replace(spec, executable=executable))
     settings = ModelConfig("m", "llama-server", "m", 2, exact=False, timeout=1, start_timeout=1)
     asked, days = [], ["Monday", "Monday", "Tuesday", "Tuesday", "Monday"]
     prompt = PromptVariant("", (), "")
@@ -259,6 +259,16 @@ def test_what_a_model_says_that_is_told_the_time_of_day_counts_for_nothing(make:
 
 def test_a_model_that_is_told_no_time_says_the_same_on_any_day(make: Make) -> None:
     assert days_asked(make, "none", CHAT) == ["Monday"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is executable by its mode there")
+def test_what_a_script_starts_is_not_known_and_counts_for_nothing(
+    make: Make, tmp_path: Path
+) -> None:
+    script = tmp_path / "llama-server"
+    script.write_text('#!/bin/sh\nexec /opt/llama/llama-server "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    assert len(days_asked(make, "none", CHAT, str(script))) == 5
 
 
 def test_all_code_between_a_request_and_its_answer_is_there() -> None:

@@ -339,8 +339,9 @@ def test_going_on_with_other_weights_is_refused_with_both_digests(
     [
         (None, {"model_path": "/other/b.gguf"}, "model a.gguf and b.gguf"),
         (None, {"model_path": "C:\\models\\a.gguf"}, ""),
-        (None, {"model_name": "y"}, "model's name x and y"),
-        (None, {"model_name": None}, ""),
+        (None, {"model_name": "y"}, ""),
+        (None, {"model_path": None, "model_name": "y"}, "model's name x and y"),
+        (None, {"model_path": None, "model_name": None}, ""),
         ("d" * 64, {"model_path": "b.gguf", "model_name": "y"}, ""),
         ("d" * 64, {"build": "b1300"}, "build b1234 and b1300"),
         ("d" * 64, {"template_sha256": "u"}, "chat template t and u"),
