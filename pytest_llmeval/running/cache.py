@@ -42,6 +42,8 @@ USED_AGAIN = 3600
 CLEAR = " (llmeval cache clear begins a new one; the variable LLMEVAL_CACHE names another folder)"
 """The way out where a file is there and of no use, or none can be made."""
 
+BUSY = " (another process holds it for long; it is used again as soon as that lets go)"
+
 Work = tuple[bytes, bytes | None]
 """A key and the answer to keep; None where it was only used."""
 
@@ -96,7 +98,7 @@ class AnswerStore:
                 "SELECT answer, used FROM answers WHERE key = ?", (key,)
             ).fetchone()
         except TROUBLE as error:
-            if not (isinstance(error, sqlite3.OperationalError) and "locked" in str(error)):
+            if not _is_held(error):
                 self._give_up(error)
             return None
         match row:  # a damaged file may hold anything
@@ -201,10 +203,16 @@ class AnswerStore:
         if is_damage(error):
             self._damage = error  # dealt with in the end: Windows renames nothing that is open
         else:
-            self._say_why(f"{error}{CLEAR}")
+            self._say_why(f"{error}{BUSY if _is_held(error) else CLEAR}")
 
     def _say_why(self, why: str) -> None:
         self._tell(
             f"the cache of answers is not used: {self._path}: {why}. The run goes on and asks for "
             "everything"
         )
+
+
+def _is_held(error: Exception) -> bool:
+    """Whether nothing is wrong but that another process has the file, or its lock, to itself."""
+    is_locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+    return is_locked or isinstance(error, Timeout)

@@ -267,6 +267,22 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> Non
     )
 
 
+def test_who_waits_in_vain_for_another_process_is_not_told_to_clear_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_llmeval.running.cache.WAIT_SECONDS", 0.1)
+    with opened(tmp_path) as (store, _):
+        store.put(key(1), b"one")
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with opened(tmp_path) as (store, told):
+            store.put(key(2), b"two")
+        other.execute("ROLLBACK")
+    assert "locked (another process holds it for long; it is used again" in told[0]
+    assert "clear" not in told[0]
+    assert kept(tmp_path, 1) == [b"one"]
+
+
 def test_what_lies_on_a_medium_that_nobody_can_write_is_read(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
