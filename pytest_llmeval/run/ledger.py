@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -294,8 +294,22 @@ class Ledger:
 
 
 def _ours(manifest: Manifest) -> str | None:
-    """The version of this package that has written a run's requests."""
-    return manifest.versions.get(_PACKAGE)
+    """The version of this package that has written a run's requests: the last one."""
+    told = manifest.versions.get(_PACKAGE)
+    return told and told.split(_THEN)[-1]
+
+
+_THEN = ", then "
+
+
+def versions_since(before: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The versions of a run that goes on: those that were, and behind them what is another now."""
+    here = versions_here()
+    return {
+        name: f"{was}{_THEN}{now}" if was and now and was.split(_THEN)[-1] != now else was or now
+        for name in {**before, **here}
+        for was, now in ((before.get(name), here.get(name)),)
+    }
 
 
 def versions_here() -> dict[str, str | None]:

@@ -21,7 +21,7 @@ from pytest_llmeval.results.rows import in_order
 from pytest_llmeval.run.artifacts import remove_artifacts
 from pytest_llmeval.run.cleaning import cleaner_of
 from pytest_llmeval.run.going_back import Earlier, Wanted, find_earlier, found_words
-from pytest_llmeval.run.ledger import Ledger, versions_here
+from pytest_llmeval.run.ledger import Ledger, versions_here, versions_since
 from pytest_llmeval.run.progress import Part
 from pytest_llmeval.run.replay import Replay
 from pytest_llmeval.run.settings import Settings
@@ -78,7 +78,13 @@ def _go_on(
     refuse_changed(folder.path, before.built)
     # How answers are scored may have changed: what is written down is what holds now. Requests that
     # another version has rendered are written anew.
-    manifest = dataclasses.replace(before, plan=plan, plan_hash=plan_hash(plan), built={})
+    manifest = dataclasses.replace(
+        before,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        built={},
+        versions=versions_since(before.versions),
+    )
     ledger = _begun(settings, folder, list(_parts(trials, count)), manifest, judged, before=before)
     ledger.found = found_words(earlier, trials, judged, ledger.known)
     return ledger

@@ -299,6 +299,24 @@ def test_going_on_with_another_scorer_is_allowed_since_scoring_comes_after(
         assert resumed.manifest.plan.trials == 4
 
 
+def test_a_run_that_goes_on_under_other_versions_tells_both(
+    bench: Workbench, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ledger_of(bench, now) as (ledger, trials):
+        before = ledger.manifest.versions
+    package = "pytest-llmeval-local"
+    told = [before[package]]
+    for version in ("9.1", "9.2", "9.2"):
+        monkeypatch.setattr("pytest_llmeval.run.ledger.__version__", version)
+        resumed = open_ledger(bench.settings(resume="last"), trials, now)
+        told.append(resumed.manifest.versions[package])
+        assert resumed.manifest.versions["pytest"] == before["pytest"]
+        resumed.close({}, now, "interrupted")
+    first = before[package]
+    both = f"{first}, then 9.1, then 9.2"
+    assert told == [first, f"{first}, then 9.1", both, both]
+
+
 # What the model is --------------------------------------------------------------------------------
 
 
