@@ -225,9 +225,9 @@ _HEAD_OF_MANIFEST = 1024
 
 def _began(path: Path) -> datetime:
     """Read from the manifest's first lines: there may be thousands, of megabytes each."""
-    with (path / MANIFEST).open("rb") as manifest:
-        found = _STARTED.search(manifest.read(_HEAD_OF_MANIFEST))
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(OSError, ValueError):  # whoever reads it says what is wrong with it
+        with (path / MANIFEST).open("rb") as manifest:
+            found = _STARTED.search(manifest.read(_HEAD_OF_MANIFEST))
         if found:
             return datetime.fromisoformat(found[1].decode("ascii")).astimezone(timezone.utc)
     match = _ID.fullmatch(path.name)
