@@ -114,8 +114,8 @@ def test_last_is_the_run_that_began_last_whatever_its_clock_said(tmp_path: Path)
     """One of Tokyo, one of UTC, and one after summer time had ended."""
     for run_id, began in (
         ("2026-11-23-1900", "2026-11-23T10:00:00+00:00"),
-        ("2026-11-23-1001", "2026-11-23T10:01:00.5+00:00"),
-        ("2026-11-23-0930", "2026-11-23T03:01:00.75-07:00"),
+        ("2026-11-23-1001", "2026-11-23T10:01:00.500000+00:00"),
+        ("2026-11-23-0930", "2026-11-23T03:01:00.750000-07:00"),
     ):
         manifest = make_run(tmp_path, run_id) / "manifest.json"
         text = json.dumps({"id": run_id, "started": began, "plan": {"started": "2099-01-01"}})
