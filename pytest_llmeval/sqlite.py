@@ -15,8 +15,9 @@ Python fails at reading SQLite's own complaint of them.
 
 def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     """A connection for threads that take turns; `mode` is SQLite's (`ro`, `rw`, `rwc`, and more of
-    its parameters behind it), `patience` the seconds that it waits for others' transactions. In WAL mode a kill loses nothing of what was
-    committed, a power cut perhaps the last transactions, and neither leaves half of one.
+    its parameters behind it), `patience` the seconds that it waits for others' transactions. In WAL
+    mode a kill loses nothing of what was committed, a power cut perhaps the last transactions, and
+    neither leaves half of one.
     """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",

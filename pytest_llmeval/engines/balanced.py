@@ -199,6 +199,16 @@ def differences(first: EndpointFacts, other: EndpointFacts) -> list[str]:
     ]
 
 
+def changes(before: EndpointFacts, now: EndpointFacts) -> list[str]:
+    """What one endpoint serves otherwise than before, in words. Its context may be another: an
+    answer that has no room in it is a failure, and no other answer.
+    """
+    found = differences(dataclasses.replace(before, context=None), now)
+    if before.served and now.served and not set(before.served) & set(now.served):
+        found.append(f"models {', '.join(before.served)} and {', '.join(now.served)}")
+    return found
+
+
 def _refuse_differing(first: _Member, other: _Member) -> None:
     assert first.facts is not None
     assert other.facts is not None

@@ -57,11 +57,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         args, kwargs = tuple(map(at_hand, args)), {key: at_hand(kwargs[key]) for key in kwargs}
         given = (*args, *kwargs.values())
-        spend(PER_STEP * (1 + len(given) + sum(map(_length, given))) + size(owner))
+        spend(PER_STEP * (1 + len(given) + sum(map(_length, given))))
         spend(slow_cost(name, owner, given))
         if isinstance(owner, str | int):
             check_making(name, owner, given)
-        elif isinstance(owner, list | tuple | dict) or dict in (owner, called):
+        else:
+            spend(size(owner))
+        if isinstance(owner, list | tuple | dict) or dict in (owner, called):
             for each in (*given, *([owner] if name in _LOOKING_FOR else ())):
                 compared(each)
         return _made(super().call(context, called, *args, **kwargs))
@@ -99,7 +101,7 @@ def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
         kwargs = {key: at_hand(kwargs[key]) for key in kwargs}
         value, given = args[first], (*args[first + 1 :], *kwargs.values())
         check_making(name, value, given)
-        spend(PER_STEP + size(value) + slow_cost(name, value, given))
+        spend(PER_STEP + slow_cost(name, value, given))
         return _made(make(*args, **kwargs))
 
     return bounded

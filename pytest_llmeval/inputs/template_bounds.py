@@ -52,7 +52,8 @@ _OF_PARTS = frozenset(
     | {"reject", "rejectattr", "reverse", "select", "selectattr", "slice"}
 )
 _PERCENT = re.compile(r"%([^%a-zA-Z(]*)")
-_ONE_ELSEWHERE = re.compile(r"[^\d{}]*\{[^{}:!]*\}[^\d{}]*")
+_ELSEWHERE = re.compile(r"\{[^{}]*\}")
+_FORMATTED_ITSELF = re.compile(r"\{[^{}]*[:!]")
 _NUMBER = re.compile(r"0*(\d+)")
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -108,6 +109,15 @@ def depth(value: Any) -> int:
     level, found = [value], 0
     while level := [inner for each in level for inner in _inside(each)]:
         found += 1
+    return found
+
+
+def entries(value: Any) -> int:
+    """How many values stand in a value, at whatever depth."""
+    waiting, found = [value], 0
+    while waiting:
+        found += 1
+        waiting += _inside(waiting.pop())
     return found
 
 
@@ -168,8 +178,7 @@ def check_making(name: str, value: Any, given: Sequence[Any]) -> None:
     numbers = [abs(each) for each in given if isinstance(each, int)]
     if name in _PADDING and any(number > _WIDEST for number in numbers):
         raise ValueError(_TOO_WIDE)
-    if name not in _OF_PARTS:
-        spend(sum(map(whole_size, (value, *given))))
+    spend(size(value) if name in _OF_PARTS else sum(map(whole_size, (value, *given))))
     _check_repeating(name, value, given, numbers)
 
 
@@ -182,7 +191,8 @@ def _check_repeating(name: str, value: Any, given: Sequence[Any], numbers: Seque
         pieces = 1 + value.count("\t" if name == "expandtabs" else "\n")
         _at_most(pieces * max([*numbers, *map(size, given)], default=0))
     elif name == "tojson":
-        _at_most(whole_size(value) * depth(value) * max([*numbers, *map(size, given)], default=0))
+        indent = max([*numbers, *map(size, given)], default=0)
+        _at_most(whole_size(value) + entries(value) * depth(value) * indent)
     elif name in {"wordwrap", "urlize", "translate"} and isinstance(value, str):
         _at_most(size(value) * max(map(size, _written_between(given)), default=0))
     elif name == "sum" and any(isinstance(each, list | tuple) for each in given):
@@ -204,29 +214,42 @@ def _written_between(given: Sequence[Any]) -> Iterator[str]:
 def _check_percents(text: str, given: Iterable[Any]) -> None:
     """Refuse widths that are too large, and values that come too many times, for `%`."""
     values = _values(given)
-    # A name in brackets may hold brackets: then any number may be a width.
-    widths = _numbers([text] if "%(" in text else _PERCENT.findall(text))
+    widths = _numbers(_PERCENT.findall(_without_names(text)))
     if "*" in text:
         widths += [abs(each) for each in values if isinstance(each, int)]
     _check_written(text, text.count("%"), widths, values)
 
 
+def _without_names(text: str) -> str:
+    """A text for `%` without its names in brackets, which may hold brackets."""
+    parts, at = [], 0
+    while (begin := text.find("%(", at)) >= 0:
+        end, deep = begin + 2, 1
+        while deep and end < len(text):
+            deep += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        parts.append(f"{text[at:begin]}%")
+        at = end
+    return "".join((*parts, text[at:]))
+
+
 def _check_braces(text: str, given: Iterable[Any]) -> None:
-    """The same for `format`. A width that is written elsewhere stands alone: two beside each other
-    are one number, and one that is formatted itself may be any.
+    """The same for `format`. A width that is among the values may be any of them, and so may a
+    digit of it; one that is formatted itself may be anything.
     """
     try:
         specs = [spec for _, _, spec, _ in string.Formatter().parse(text) if spec]
     except ValueError:  # it is no such text, and is not formatted so
         return
     values = _values(given)
-    widths = _numbers(specs)
-    for spec in specs:
-        if "{" in spec:
-            if not _ONE_ELSEWHERE.fullmatch(spec):
-                raise ValueError(_TOO_WIDE)
-            widths += [abs(each) for each in values if isinstance(each, int)]
-            widths += _numbers(each for each in values if isinstance(each, str))
+    whole = [str(abs(each)) for each in values if isinstance(each, int)]
+    written = [
+        number for each in values if isinstance(each, str) for number in _NUMBER.findall(each)
+    ]
+    widest = max((*whole, *written), key=len, default="")
+    if any(_FORMATTED_ITSELF.search(spec) for spec in specs):
+        raise ValueError(_TOO_WIDE)
+    widths = _numbers(_ELSEWHERE.sub(lambda _: widest, spec) for spec in specs)
     _check_written(text, text.count("{"), widths, values)
 
 

@@ -42,13 +42,20 @@ def _by_attribute(value: Any, given: Sequence[Any]) -> int:
 def _hashed(value: Any, given: Sequence[Any]) -> int:
     """Entries that may have the same hash are compared with each other."""
     entries = next((each for each in (value, *given) if isinstance(each, _ENTRIES)), ())
-    if all(isinstance(each, str) or each is None or _is_its_hash(each) for each in entries):
+    names = [each for each in given if isinstance(each, str)]
+    hashed = [each.get(names[0]) if names and isinstance(each, dict) else each for each in entries]
+    if all(map(_is_scattered, hashed)):
         return _by_attribute(value, given)
-    return len(entries) ** 2
+    return len(hashed) ** 2
 
 
-def _is_its_hash(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < _LEAST_WITH_ANOTHER_HASH
+def _is_scattered(value: Any) -> bool:
+    """Whether nobody can choose values of its kind that have the same hash."""
+    if isinstance(value, tuple):
+        return all(map(_is_scattered, value))
+    if isinstance(value, int | float):
+        return abs(value) < _LEAST_WITH_ANOTHER_HASH
+    return value is None or isinstance(value, str)
 
 
 _ENTRIES = (list, tuple, range, set, frozenset, dict)

@@ -225,15 +225,20 @@ _HEAD_OF_MANIFEST = 1024
 
 def _began(path: Path) -> datetime:
     """Read from the manifest's first lines: there may be thousands, of megabytes each."""
-    with contextlib.suppress(OSError, ValueError):  # whoever reads it says what is wrong with it
+    with contextlib.suppress(
+        OSError, ValueError, OverflowError
+    ):  # whoever reads it says what is wrong with it
         with (path / MANIFEST).open("rb") as manifest:
             found = _STARTED.search(manifest.read(_HEAD_OF_MANIFEST))
         if found:
             return datetime.fromisoformat(found[1].decode("ascii")).astimezone(timezone.utc)
     match = _ID.fullmatch(path.name)
-    if match:
-        return datetime.strptime(match[1], _ID_FORMAT).astimezone(timezone.utc)
-    return datetime.fromtimestamp((path / MANIFEST).stat().st_mtime, timezone.utc)
+    with contextlib.suppress(ValueError):
+        if match:
+            return datetime.strptime(match[1], _ID_FORMAT).astimezone(timezone.utc)
+    with contextlib.suppress(OSError):
+        return datetime.fromtimestamp((path / MANIFEST).stat().st_mtime, timezone.utc)
+    return datetime.now(timezone.utc)
 
 
 def find_run(base: Path, name: str) -> Path:

@@ -225,7 +225,9 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float:
-    if (type(value) is not float and type(value) is not int) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, float | int):
+        raise TypeError(f"{value!r} is no number")
+    if not -math.inf < value < math.inf:  # isfinite has no way with whole numbers beyond a float
         raise TypeError(f"{value!r} is no number")
     return value
 

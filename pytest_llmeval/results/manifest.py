@@ -49,8 +49,8 @@ class AdapterFacts:
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as it was served. None is what could not be learned, for instance of an adopted
-    endpoint; `digest` is the sha256 of its weights without `adapters`, `file` and `served_name` are
-    what the endpoint calls them, `computes` says in words what does the work ("CPU only"),
+    endpoint; `digest` is the sha256 of its weights without `adapters`, `file` and `served` are what
+    the endpoint calls them, `computes` says in words what does the work ("CPU only"),
     `preflight` what was found out about its endpoint before it was asked.
     """
 
@@ -66,7 +66,7 @@ class ModelFacts:
     adapters: tuple[AdapterFacts, ...] = ()
     preflight: tuple[Check, ...] = ()
     file: str | None = None
-    served_name: str | None = None
+    served: tuple[str, ...] = ()
 
     @property
     def weights(self) -> str | None:

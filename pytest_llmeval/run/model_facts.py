@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_llmeval.engines.balanced import differences, file_name
+from pytest_llmeval.engines.balanced import changes, file_name
 from pytest_llmeval.engines.engine import EndpointFacts
 from pytest_llmeval.inputs.models import ModelConfig
 from pytest_llmeval.results.manifest import ModelFacts
 from pytest_llmeval.run.backing import what_computes
 from pytest_llmeval.run.models import LiveModel
+
+MOST_NAMES = 8
+"""So many models, with their aliases, may be listed by an endpoint that serves one."""
 
 
 def facts_of(model: LiveModel, config: ModelConfig) -> ModelFacts:
@@ -28,7 +31,7 @@ def facts_of(model: LiveModel, config: ModelConfig) -> ModelFacts:
         adapters=model.adapters,
         preflight=model.checks,
         file=file_name(facts.model_path) if facts else None,
-        served_name=facts.model_name if facts else None,
+        served=facts.served if facts and len(facts.served) <= MOST_NAMES else (),
     )
 
 
@@ -44,13 +47,13 @@ def served_otherwise(before: ModelFacts, now: ModelFacts) -> list[str]:
     """
     by_file = before.digest is None or now.digest is None
     by_name = by_file and (before.file is None or now.file is None)
-    told = [
+    was, is_ = (
         EndpointFacts(
             model_path=each.file if by_file else None,
-            model_name=each.served_name if by_name else None,
+            served=each.served if by_name else (),
             build=each.server,
             template_sha256=each.template_digest,
         )
         for each in (before, now)
-    ]
-    return differences(*told)
+    )
+    return changes(was, is_)

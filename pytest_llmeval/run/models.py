@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_llmeval.engines.balanced import differences
+from pytest_llmeval.engines.balanced import BalancedEngine, changes
 from pytest_llmeval.engines.connection import START_IT
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
 from pytest_llmeval.engines.tokens import Tokenizer
@@ -269,13 +269,14 @@ class LiveModel:
 
         One of several urls is looked at by their engine. Raises Unsupported when it is another.
         """
-        is_ours = self._server is not None or not self._backing.url
-        if is_ours or not self._may_be_another or self.facts is None:
+        if not self._may_be_another or self.facts is None:
+            return
+        if self._server is not None or isinstance(engine, BalancedEngine):
             return
         async with self._recovering:
             if not self._may_be_another:
                 return
-            if changed := differences(self.facts, await engine.describe()):
+            if changed := changes(self.facts, await engine.describe()):
                 raise Unsupported(
                     f"{self.url} came back as something else: {'; '.join(changed)}. Have the same "
                     "served again, and resume the run"
@@ -288,7 +289,6 @@ class LiveModel:
         A connection is gone before the process is seen to be: that has `patience` seconds. The new
         process may answer on another port, so the engine is made anew. Raises ServerError.
         """
-        self._may_be_another = True
         async with self._recovering:
             if await self._start_again(patience):
                 old, self._engine = self._engine, self._backing.make_engine(self.url)

@@ -28,8 +28,11 @@ class TakenOver:
     models: tuple[ModelFacts, ...]
 
     def mark(self, manifest: Manifest) -> Manifest:
-        """The manifest of the new run: whose answers it began with, and by which weights."""
-        return replace(manifest, models=self.models, taken_over_from=self.earlier.manifest.id)
+        """The manifest of the new run: whose answers it began with, and by which weights. By which
+        build stands in the earlier one's: who takes over may have another by now.
+        """
+        models = tuple(replace(model, server=None) for model in self.models)
+        return replace(manifest, models=models, taken_over_from=self.earlier.manifest.id)
 
     def words(self, trials: Sequence[Trial]) -> str:
         """What became of the earlier run, in a line."""

@@ -79,6 +79,7 @@ class _Spent:
     """
 
     references: int = 0
+    looks: int = 0
     comparisons: int = 0
     seconds: float = 0.0
     allowed: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -88,8 +89,7 @@ _spent: ContextVar[_Spent] = ContextVar("spent")
 
 _MOST_REFERENCES = 50_000
 _MOST_COMPARISONS = 4 * 10**8
-_A_LOOK = 10**4
-"""What one look for what is unevaluated costs besides: it goes into all schemas within."""
+_MOST_LOOKS = 100_000
 
 _MOST_SECONDS = 5 * TIME_LIMIT
 
@@ -124,11 +124,13 @@ def _compared(look: Any) -> Any:
     def compared(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
         spent = _spent.get()
         entries = len(value) if isinstance(value, list | Mapping) else 0
-        spent.comparisons += _A_LOOK + entries**2
+        spent.looks += 1  # each goes into all schemas within, where there may be others
+        spent.comparisons += entries**2
+        if spent.looks > _MOST_LOOKS:
+            raise ValueError(f"unevaluated entries were looked for more than {_MOST_LOOKS:,} times")
         if spent.comparisons > _MOST_COMPARISONS:
             raise ValueError(
-                f"unevaluated entries were looked for too often or among too many ({entries:,}): "
-                f"20,000 in one place are the most"
+                "unevaluated entries were looked for among too many: 20,000 in one place at most"
             )
         return look(validator, wanted, value, schema)
 
@@ -260,12 +262,14 @@ def _refuse_dangling(schema: Any) -> None:
         ValueError: with the reference.
 
     """
-    from referencing import Registry
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
     root = DRAFT202012.create_resource(schema)
-    waiting = [(root, Registry().resolver_with_root(root))]
+    # The drafts of JSON Schema itself come with jsonschema.
+    known = REGISTRY.with_resource(root.id() or "", root).crawl()
+    waiting = [(root, known.resolver_with_root(root))]
     while waiting:
         resource, resolver = waiting.pop()
         contents = resource.contents
@@ -273,7 +277,7 @@ def _refuse_dangling(schema: Any) -> None:
         if isinstance(reference, str):
             try:
                 resolver.lookup(reference)
-            except Unresolvable:
+            except (Unresolvable, TypeError, ValueError, AttributeError):  # the others: into a text
                 raise ValueError(_dangling(reference)) from None
         waiting += [(each, resolver.in_subresource(each)) for each in resource.subresources()]
 

@@ -57,6 +57,7 @@ class SharedServer(Server):
         self._lease: Lease | None = None
         self._copy = spec.log_path
         self._copied_to: int | None = None
+        self._is_somebodys = False
 
     @property
     def was_shared(self) -> bool:
@@ -175,7 +176,11 @@ class SharedServer(Server):
                 "has a run with --llm-set server.shared=false",
             )
         self._port = begun.port
-        self._see_healthy(begun)
+        self._is_somebodys = True
+        try:
+            self._see_healthy(begun)
+        finally:
+            self._is_somebodys = False
         lease.publish(begun)
 
     def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ServerProcess:
@@ -187,8 +192,10 @@ class SharedServer(Server):
         return process
 
     def _discard(self, process: ServerProcess, error: BaseException) -> None:
-        """End a server that is no good for anybody; one that we only leave may be for others."""
-        if isinstance(error, Exception) and not self._stopped.is_set():
+        """End a server that is no good for anybody; one that we only leave may be for others, as is
+        one whose starter may have more patience.
+        """
+        if isinstance(error, Exception) and not self._stopped.is_set() and not self._is_somebodys:
             process.stop(0)
 
 

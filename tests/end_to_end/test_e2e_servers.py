@@ -84,6 +84,21 @@ def test_an_endpoint_that_comes_back_as_another_model_adds_no_answers_of_that_on
         assert not any(row["outcome"] == "failure" for row in project.rows("predictions"))
 
 
+def test_a_model_at_two_urls_goes_on_when_one_of_them_is_gone(
+    project: Project, tmp_path: Path
+) -> None:
+    ports = [free_port("127.0.0.1"), free_port("127.0.0.1")]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    project.config(models={"m": {"engine": "llama-server", "url": urls}})
+    project.suite(items=shipped("arithmetic", 200))
+    with serving("tiny-l", ports[0], tmp_path):
+        with serving("tiny-l", ports[1], tmp_path):
+            session = project.start()
+            assert becomes_true(lambda: project.lines() >= 20)
+        assert session.wait() == 0, session.text
+    assert {row["outcome"] for row in project.rows("predictions")} <= {"right", "wrong"}
+
+
 def test_a_prompt_that_kills_its_server_is_a_failure_with_the_servers_last_words(
     project: Project, stand_in: Path
 ) -> None:

@@ -181,6 +181,23 @@ def test_who_waits_longer_keeps_the_answers_that_came_in_time(half: Project) -> 
     assert list(texts(half).values()) == ["yes", "yes", "new"]
 
 
+def test_another_build_of_the_server_goes_on_in_a_new_run_only(half: Project) -> None:
+    half.script([{"when": "", "text": "new"}])
+    (run,) = ids(half)
+    path = half.root / "runs" / run / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["models"][0]["server"] = "fake of last week"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    words = "the run has answers of m as something else: build fake of last week and fake."
+    refused = half.run("--llm-resume", "last")
+    assert refused.ret == pytest.ExitCode.TESTS_FAILED
+    assert words in " ".join(refused.stdout.str().split())
+    half.suite(items=[half.right("a"), half.right("d")])
+    assert half.run("--llm-resume", "last", *TAKE_OVER).ret == pytest.ExitCode.OK
+    assert texts(half) == {"a": "yes", "d": "new"}
+    assert half.manifest()["models"][0]["server"] == "fake"
+
+
 def test_a_run_that_was_renamed_is_told_by_the_name_that_it_has(half: Project) -> None:
     killed(half, "b")
     (run,) = ids(half)

@@ -358,8 +358,9 @@ def test_going_on_with_other_weights_is_refused_with_both_digests(
         (None, {"model_path": "/other/b.gguf"}, "model a.gguf and b.gguf"),
         (None, {"model_path": "C:\\models\\a.gguf"}, ""),
         (None, {"model_name": "y"}, ""),
-        (None, {"model_path": None, "model_name": "y"}, "model's name x and y"),
-        (None, {"model_path": None, "model_name": None}, ""),
+        (None, {"model_path": None, "served": ("y", "z")}, "models x and y, z"),
+        (None, {"model_path": None, "served": ("y", "x")}, ""),
+        (None, {"model_path": None, "served": ()}, ""),
         ("d" * 64, {"model_path": "b.gguf", "model_name": "y"}, ""),
         ("d" * 64, {"build": "b1300"}, "build b1234 and b1300"),
         ("d" * 64, {"template_sha256": "u"}, "chat template t and u"),
@@ -371,7 +372,7 @@ def test_a_model_that_is_served_otherwise_is_refused_in_words(
 ) -> None:
     settings = bench.settings()
     config = settings.config.models["m"]
-    said = EndpointFacts(4, 256, "models/a.gguf", "x", "b1234", "t")
+    said = EndpointFacts(4, 256, "models/a.gguf", "x", "b1234", "t", served=("x",))
     with ledger_of(bench, now) as (ledger, _):
         model = LiveModel("m", fake_backing(config), ledger.folder.path, print, "local.yaml:2")
         model.digest, model.facts = digest, said
@@ -386,6 +387,16 @@ def test_a_model_that_is_served_otherwise_is_refused_in_words(
         f"the run has answers of m as something else: {words}. Have the same served again, or "
         "start a new run"
     )
+
+
+def test_a_judge_may_be_another_than_before(bench: Workbench, now: datetime) -> None:
+    config = replace(bench.settings().config.models["m"], role="judge")
+    with ledger_of(bench, now) as (ledger, _):
+        model = LiveModel("m", fake_backing(config), ledger.folder.path, print, "local.yaml:2")
+        for build in ("b1234", "b1300"):
+            model.facts = EndpointFacts(build=build)
+            ledger.model_opened(model, config)
+        assert read_manifest(ledger.folder.path).models[0].server == "b1300"
 
 
 def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now: datetime) -> None:

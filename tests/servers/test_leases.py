@@ -323,6 +323,23 @@ def test_a_server_whose_starter_stands_still_is_used_when_it_is_healthy(
     assert second.alive()
 
 
+def test_who_has_less_patience_ends_no_server_that_another_is_starting(
+    share: Callable[..., SharedServer], tmp_path: Path
+) -> None:
+    starter = share()
+    loading = b'{"error": {"code": 503, "message": "Loading model"}}'
+    spec = replace(starter.spec, start_timeout=0.5)
+    hasty = SharedServer(spec, tmp_path / "leases", lambda *_: (503, loading))
+    lease = starter._join()
+    lease.hold()
+    with lease.turn() as ours:
+        assert ours
+        Server._bring_up(starter)
+        with pytest.raises(ServerStartError):
+            hasty.start()
+        assert starter.alive()
+
+
 def test_who_waits_for_nothing_is_told_the_way_out(share: Callable[..., SharedServer]) -> None:
     starter, second = share(), share(start_timeout=0.5)
     lease = starter._join()
