@@ -7,6 +7,8 @@ Budgets count and do not look at the clock, so that a template is refused on eve
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import string
 from collections.abc import (
@@ -51,9 +53,11 @@ _OF_PARTS = frozenset(
     {"attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map"}
     | {"reject", "rejectattr", "reverse", "select", "selectattr", "slice"}
 )
-_PERCENT = re.compile(r"%([^%a-zA-Z(]*)")
+_PERCENT = re.compile(r"[^%a-zA-Z]*")
+_BRACKET = re.compile(r"[()]")
 _ELSEWHERE = re.compile(r"\{[^{}]*\}")
-_FORMATTED_ITSELF = re.compile(r"\{[^{}]*[:!]")
+_MADE_OF_A_VALUE = re.compile(r"\{[^{}]*[:!.\[]")
+_RUN = re.compile(r"\d+")
 _NUMBER = re.compile(r"0*(\d+)")
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -159,6 +163,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
     if operator == "+":
         _at_most(size(left) + size(right))
     elif operator == "%" and isinstance(left, str):
+        spend(len(left))
         _check_percents(left, right if isinstance(right, tuple) else (right,))
     elif operator == "*":
         for one, other in ((left, right), (right, left)):
@@ -214,43 +219,56 @@ def _written_between(given: Sequence[Any]) -> Iterator[str]:
 def _check_percents(text: str, given: Iterable[Any]) -> None:
     """Refuse widths that are too large, and values that come too many times, for `%`."""
     values = _values(given)
-    widths = _numbers(_PERCENT.findall(_without_names(text)))
+    widths = _numbers(_percent_specs(text))
     if "*" in text:
         widths += [abs(each) for each in values if isinstance(each, int)]
     _check_written(text, text.count("%"), widths, values)
 
 
-def _without_names(text: str) -> str:
-    """A text for `%` without its names in brackets, which may hold brackets."""
-    parts, at = [], 0
-    while (begin := text.find("%(", at)) >= 0:
-        end, deep = begin + 2, 1
-        while deep and end < len(text):
-            deep += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        parts.append(f"{text[at:begin]}%")
-        at = end
-    return "".join((*parts, text[at:]))
+def _percent_specs(text: str) -> Iterator[str]:
+    """What stands between each `%`, with its name in brackets, and the letter it ends with."""
+    at = text.find("%")
+    while at >= 0:
+        at += 1
+        if text.startswith("(", at):
+            at = _behind_name(text, at)
+        found = _PERCENT.match(text, at)
+        assert found is not None, "nothing is enough for it"
+        yield found[0]
+        at = text.find("%", found.end() + 1)
+
+
+def _behind_name(text: str, at: int) -> int:
+    """Where a name ends that begins with a bracket, and may hold others; its text's end if never:
+    Python refuses it then.
+    """
+    deep = 0
+    for found in _BRACKET.finditer(text, at):
+        deep += 1 if found[0] == "(" else -1
+        if deep == 0:
+            return found.end()
+    return len(text)
 
 
 def _check_braces(text: str, given: Iterable[Any]) -> None:
-    """The same for `format`. A width that is among the values may be any of them, and so may a
-    digit of it; one that is formatted itself may be anything.
+    """The same for `format`. A width that is among the values may be any number as long as the
+    longest of them, and so may a part of it; one that is made of a value may be anything.
     """
-    try:
-        specs = [spec for _, _, spec, _ in string.Formatter().parse(text) if spec]
-    except ValueError:  # it is no such text, and is not formatted so
-        return
+    specs: list[str] = []
+    with contextlib.suppress(ValueError):  # what stands before a mistake is formatted all the same
+        specs += (spec for _, _, spec, _ in string.Formatter().parse(text) if spec)
     values = _values(given)
-    whole = [str(abs(each)) for each in values if isinstance(each, int)]
-    written = [
-        number for each in values if isinstance(each, str) for number in _NUMBER.findall(each)
-    ]
-    widest = max((*whole, *written), key=len, default="")
-    if any(_FORMATTED_ITSELF.search(spec) for spec in specs):
+    whole = [str(int(abs(each))) for each in values if _is_finite(each)]
+    written = [number for each in values if isinstance(each, str) for number in _RUN.findall(each)]
+    widest = "9" * max(map(len, (*whole, *written)), default=0)
+    if any(_MADE_OF_A_VALUE.search(spec) for spec in specs):
         raise ValueError(_TOO_WIDE)
     widths = _numbers(_ELSEWHERE.sub(lambda _: widest, spec) for spec in specs)
     _check_written(text, text.count("{"), widths, values)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _check_written(text: str, times: int, widths: Sequence[int], values: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ and would take minutes over texts that are within every bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmeval.inputs.template_bounds import depth, size, whole_size
@@ -42,20 +42,33 @@ def _by_attribute(value: Any, given: Sequence[Any]) -> int:
 def _hashed(value: Any, given: Sequence[Any]) -> int:
     """Entries that may have the same hash are compared with each other."""
     entries = next((each for each in (value, *given) if isinstance(each, _ENTRIES)), ())
-    names = [each for each in given if isinstance(each, str)]
-    hashed = [each.get(names[0]) if names and isinstance(each, dict) else each for each in entries]
-    if all(map(_is_scattered, hashed)):
-        return _by_attribute(value, given)
-    return len(hashed) ** 2
+    by = [each for each in given if each is not entries and not isinstance(each, bool)]
+    hashed = list(entries) if not by else _values_of(entries, by)
+    is_once = hashed is not None and all(map(_is_scattered, hashed))
+    return len(entries) if is_once else len(entries) ** 2
+
+
+def _values_of(entries: Iterable[Any], names: Sequence[Any]) -> list[Any] | None:
+    """What mappings have under one plain name; None for all else by which entries are looked at."""
+    name = names[0] if len(names) == 1 else None
+    is_plain = isinstance(name, str) and name.isidentifier()
+    if is_plain and all(isinstance(each, dict) and name in each for each in entries):
+        return [each[name] for each in entries]
+    return None
 
 
 def _is_scattered(value: Any) -> bool:
-    """Whether nobody can choose values of its kind that have the same hash."""
+    """Whether nobody can choose values of its kind that have the same hash. That of a tuple of
+    numbers can be chosen.
+    """
     if isinstance(value, tuple):
-        return all(map(_is_scattered, value))
-    if isinstance(value, int | float):
-        return abs(value) < _LEAST_WITH_ANOTHER_HASH
-    return value is None or isinstance(value, str)
+        numbers = [each for each in value if not isinstance(each, str) and each is not None]
+        return len(numbers) <= 1 and all(map(_is_small, numbers))
+    return value is None or isinstance(value, str) or _is_small(value)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < _LEAST_WITH_ANOTHER_HASH
 
 
 _ENTRIES = (list, tuple, range, set, frozenset, dict)

@@ -233,7 +233,7 @@ def _began(path: Path) -> datetime:
         if found:
             return datetime.fromisoformat(found[1].decode("ascii")).astimezone(timezone.utc)
     match = _ID.fullmatch(path.name)
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError, OSError):
         if match:
             return datetime.strptime(match[1], _ID_FORMAT).astimezone(timezone.utc)
     with contextlib.suppress(OSError):

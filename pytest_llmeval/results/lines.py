@@ -227,7 +227,11 @@ def _text_or_none(value: Any) -> str | None:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, float | int):
         raise TypeError(f"{value!r} is no number")
-    if not -math.inf < value < math.inf:  # isfinite has no way with whole numbers beyond a float
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:  # a whole number that no float can be
+        is_finite = False
+    if not is_finite:
         raise TypeError(f"{value!r} is no number")
     return value
 

@@ -164,8 +164,7 @@ class Ledger:
         for change in weights_changed(self.manifest.models, {facts.name: facts.digest}):
             raise RunError(f"the run has answers by other weights; {change}. Start a new run")
         before = next((known for known in self.manifest.models if known.name == model.name), facts)
-        is_asked = config.role == "model"  # verdicts carry the hash of who was asked what
-        if is_asked and (changed := served_otherwise(before, facts)):
+        if changed := served_otherwise(before, facts):
             raise RunError(
                 f"the run has answers of {model.name} as something else: {'; '.join(changed)}. "
                 "Have the same served again, or start a new run"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,13 +248,10 @@ class LiveModel:
         """Make one attempt, at an answer or at likelihoods; raises EngineError."""
         engine = self.engine
         await self._know_again(engine)
-        try:
+        with self._noticing():
             if request.continuations:
                 return answer_of(await engine.likelihoods(request))
             answer = await engine.complete(request)
-        except (EndpointUnreachable, EndpointBusy) as error:
-            self._may_be_another |= error.status != TOO_MANY
-            raise
         if answer.usage.prompt is not None and answer.usage.completion is not None:
             return answer  # nearly always: what this costs, every trial waits for
         return await self._counter.completed(engine, request, answer)
@@ -262,7 +260,17 @@ class LiveModel:
         """Make one attempt at the vectors of some texts; raises EngineError."""
         engine = self.engine
         await self._know_again(engine)
-        return await engine.embed(texts)
+        with self._noticing():
+            return await engine.embed(texts)
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """What was gone, or had no time, may come back as another."""
+        try:
+            yield
+        except (EndpointUnreachable, EndpointBusy) as error:
+            self._may_be_another |= error.status != TOO_MANY
+            raise
 
     async def _know_again(self, engine: Engine) -> None:
         """After an adopted endpoint was gone, see that the same is served there before it is asked.

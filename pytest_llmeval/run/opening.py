@@ -14,7 +14,13 @@ from pytest_llmeval.records import JudgeTrial, Trial
 from pytest_llmeval.results.built import refuse_changed
 from pytest_llmeval.results.folder import RunFolder
 from pytest_llmeval.results.journal import Journal, read_run
-from pytest_llmeval.results.manifest import DRY_RUN, Manifest, read_manifest, write_manifest
+from pytest_llmeval.results.manifest import (
+    DRY_RUN,
+    Manifest,
+    ModelFacts,
+    read_manifest,
+    write_manifest,
+)
 from pytest_llmeval.results.parts import PartFacts
 from pytest_llmeval.results.plan import RunPlan, plan_hash, plan_of
 from pytest_llmeval.results.rows import in_order
@@ -84,10 +90,19 @@ def _go_on(
         plan_hash=plan_hash(plan),
         built={},
         versions=versions_since(before.versions),
+        models=tuple(_set_as_before(before, plan)),
     )
     ledger = _begun(settings, folder, list(_parts(trials, count)), manifest, judged, before=before)
     ledger.found = found_words(earlier, trials, judged, ledger.known)
     return ledger
+
+
+def _set_as_before(before: Manifest, plan: RunPlan) -> Iterable[ModelFacts]:
+    """The models that are set as they were. A judge may be another now: its verdicts carry the hash
+    of its settings, and are asked for anew.
+    """
+    was, now = (each.config.get("models", {}) for each in (before.plan, plan))
+    return (each for each in before.models if was.get(each.name) == now.get(each.name))
 
 
 def _open_new(

@@ -72,7 +72,8 @@ def take_over(
     for trial in judged:
         if trial.condition.model in same and trial.id in answers:
             kept[trial.id] = answers[trial.id]
-    return TakenOver(earlier, kept, models)
+    used = {trial.condition.model for trial in (*mine, *judged) if trial.id in kept}
+    return TakenOver(earlier, kept, tuple(each for each in models if each.name in used))
 
 
 def _answers(earlier: Earlier, settings: Settings) -> dict[str, Prediction]:

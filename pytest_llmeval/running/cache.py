@@ -41,7 +41,7 @@ USED_AGAIN = 3600
 CLEAR = " (llmeval cache clear begins a new one; the variable LLMEVAL_CACHE names another folder)"
 """The way out where a file is there and of no use, or none can be made."""
 
-BUSY = " (another process holds it for long; it is used again as soon as that lets go)"
+BUSY = " (another process holds it for long; the next run may use it again)"
 
 Work = tuple[bytes, bytes | None]
 """A key and the answer to keep; None where it was only used."""
@@ -115,8 +115,8 @@ class AnswerStore:
         """
         try:
             return connected(self._path, "ro", READ_SECONDS)
-        except sqlite3.OperationalError:
-            if Path(f"{self._path}-wal").exists():
+        except sqlite3.OperationalError as error:
+            if _is_held(error) or Path(f"{self._path}-wal").exists():
                 raise
             return connected(self._path, "ro&immutable=1", READ_SECONDS)
 

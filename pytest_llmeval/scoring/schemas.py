@@ -276,9 +276,12 @@ def _refuse_dangling(schema: Any) -> None:
         reference = contents.get("$ref") if isinstance(contents, Mapping) else None
         if isinstance(reference, str):
             try:
-                resolver.lookup(reference)
+                found = resolver.lookup(reference).contents
             except (Unresolvable, TypeError, ValueError, AttributeError):  # the others: into a text
-                raise ValueError(_dangling(reference)) from None
+                found = None
+            is_schema = isinstance(found, Mapping | bool)
+            if not is_schema:
+                raise ValueError(_dangling(reference))
         waiting += [(each, resolver.in_subresource(each)) for each in resource.subresources()]
 
 

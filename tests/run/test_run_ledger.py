@@ -26,7 +26,7 @@ from pytest_llmeval.run.backing import fake_backing
 from pytest_llmeval.run.batch_build import build
 from pytest_llmeval.run.ledger import Ledger
 from pytest_llmeval.run.models import LiveModel
-from pytest_llmeval.run.opening import open_ledger
+from pytest_llmeval.run.opening import _set_as_before, open_ledger
 
 if TYPE_CHECKING:
     from tests.run.conftest import Make, Workbench
@@ -389,14 +389,16 @@ def test_a_model_that_is_served_otherwise_is_refused_in_words(
     )
 
 
-def test_a_judge_may_be_another_than_before(bench: Workbench, now: datetime) -> None:
-    config = replace(bench.settings().config.models["m"], role="judge")
+def test_what_is_known_of_a_model_that_is_set_otherwise_now_is_forgotten(
+    bench: Workbench, now: datetime
+) -> None:
+    """As a judge may be, whose verdicts carry the hash of its settings."""
     with ledger_of(bench, now) as (ledger, _):
-        model = LiveModel("m", fake_backing(config), ledger.folder.path, print, "local.yaml:2")
-        for build in ("b1234", "b1300"):
-            model.facts = EndpointFacts(build=build)
-            ledger.model_opened(model, config)
-        assert read_manifest(ledger.folder.path).models[0].server == "b1300"
+        before = opened(ledger, bench.settings(), "d" * 64)
+    assert [model.name for model in _set_as_before(before, before.plan)] == ["m"]
+    models = {"m": {**before.plan.config["models"]["m"], "name": "another"}}
+    plan = replace(before.plan, config={**before.plan.config, "models": models})
+    assert [*_set_as_before(before, plan)] == []
 
 
 def test_weights_that_nobody_knows_are_no_reason_to_refuse(bench: Workbench, now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,17 @@ import psutil
 import pytest
 
 from pytest_llmeval.engines.engine import EndpointFacts, Engine
+from pytest_llmeval.engines.fake import FakeEngine
 from pytest_llmeval.errors import (
     EndpointUnreachable,
     LlmevalError,
     ModelFileError,
     ServerStartError,
+    Unsupported,
 )
 from pytest_llmeval.records import Check, Message, Request, Sampling
 from pytest_llmeval.run.backing import backing_of
-from pytest_llmeval.run.models import LiveModel, close_all
+from pytest_llmeval.run.models import Backing, LiveModel, close_all
 from pytest_llmeval.running.preflight import Examined
 from pytest_llmeval.servers.server import Server
 from tools.real_runs import becomes_true
@@ -229,6 +231,43 @@ def test_an_endpoint_that_is_not_ours_is_never_recovered(bench: Workbench) -> No
             await model.recover()
             assert (model.restarts, model.log_path, said) == (0, None, [])
             assert model.explain(EndpointUnreachable("refused")) == "refused"
+
+    asyncio.run(story())
+
+
+class Exchanged(FakeEngine):
+    """An endpoint that is gone once, and comes back with another file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.file, self.is_gone = "a.gguf", False
+
+    async def describe(self) -> EndpointFacts:
+        return EndpointFacts(model_path=self.file)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        if self.is_gone:
+            raise EndpointUnreachable("refused")
+        return tuple((1.0,) for _ in texts)
+
+
+def test_vectors_of_a_model_that_came_back_as_another_are_none(tmp_path: Path) -> None:
+    engine = Exchanged()
+    backing = Backing(None, lambda _: engine, "http://x", lambda _: None)
+
+    async def story() -> None:
+        model = LiveModel("m", backing, tmp_path, print, "local.yaml:2")
+        await model.open()
+        assert await model.embed(["a"]) == ((1.0,),)
+        engine.is_gone = True
+        with pytest.raises(EndpointUnreachable):
+            await model.embed(["a"])
+        engine.is_gone, engine.file = False, "b.gguf"
+        with pytest.raises(Unsupported, match=r"came back as something else: model a\.gguf and b"):
+            await model.embed(["a"])
+        engine.file = "a.gguf"
+        assert await model.embed(["a"]) == ((1.0,),)
+        await model.close()
 
     asyncio.run(story())
 

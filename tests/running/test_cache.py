@@ -278,7 +278,7 @@ def test_who_waits_in_vain_for_another_process_is_not_told_to_clear_what_is_kept
         with opened(tmp_path) as (store, told):
             store.put(key(2), b"two")
         other.execute("ROLLBACK")
-    assert "locked (another process holds it for long; it is used again" in told[0]
+    assert "locked (another process holds it for long; the next run" in told[0]
     assert "clear" not in told[0]
     assert kept(tmp_path, 1) == [b"one"]
 

@@ -233,6 +233,7 @@ def test_a_reference_to_elsewhere_is_never_fetched() -> None:
         {"$id": "http://x/a", "$defs": {"b": {"$id": "b", "$ref": "c"}}},
         {"maxLength": 5, "properties": {"a": {"$ref": "#/maxLength/x"}}},
         {"allOf": [{"$ref": "#/allOf/x"}]},
+        {"title": "a", "properties": {"b": {"$ref": "#/title"}}},
     ],
 )
 def test_a_reference_to_nothing_is_told_before_anything_is_asked(schema: dict[str, Any]) -> None:
