@@ -225,9 +225,8 @@ _HEAD_OF_MANIFEST = 1024
 
 def _began(path: Path) -> datetime:
     """Read from the manifest's first lines: there may be thousands, of megabytes each."""
-    with contextlib.suppress(
-        OSError, ValueError, OverflowError
-    ):  # whoever reads it says what is wrong with it
+    # Whoever reads it says what is wrong with it.
+    with contextlib.suppress(OSError, ValueError, OverflowError):
         with (path / MANIFEST).open("rb") as manifest:
             found = _STARTED.search(manifest.read(_HEAD_OF_MANIFEST))
         if found:

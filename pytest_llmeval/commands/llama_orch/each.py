@@ -12,7 +12,7 @@ import typer
 
 from pytest_llmeval.errors import LlmevalError, ServerError
 from pytest_llmeval.orchestrator.views import InstanceView
-from pytest_llmeval.redaction import Redactor, known_secrets, shown_error
+from pytest_llmeval.redaction import Redactor, known_secrets
 
 SLICE_SECONDS = 0.2
 """The longest single wait: on Windows, Ctrl-C is only noticed between waits."""
@@ -72,13 +72,9 @@ def as_object(ended: Ended) -> dict[str, object]:
     """What became of one instance, as `--json` has it."""
     if ended.error is None:
         return {"name": ended.name, "done": True, "instance": ended.view}
-    told: dict[str, object] = {
-        "name": ended.name,
-        "done": False,
-        "error": shown_error(ended.error, os.environ),
-    }
+    clean = Redactor(known_secrets(os.environ)).text
+    told: dict[str, object] = {"name": ended.name, "done": False}
     if isinstance(ended.error, ServerError):
-        redactor = Redactor(known_secrets(os.environ))
-        log_tail = [*map(redactor.text, ended.error.log_tail)]
-        told |= {"error": redactor.text(ended.error.message), "log_tail": log_tail}
-    return told
+        log_tail = [*map(clean, ended.error.log_tail)]
+        return told | {"error": clean(ended.error.message), "log_tail": log_tail}
+    return told | {"error": clean(str(ended.error))}
