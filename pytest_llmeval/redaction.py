@@ -188,9 +188,14 @@ def known_secrets(environ: Mapping[str, str], named: Iterable[str] = ()) -> list
     ]
 
 
+def cleaned(text: str, environ: Mapping[str, str]) -> str:
+    """The text without secrets, those of the environment's variables among them."""
+    return redact(text, known_secrets(environ))
+
+
 def shown_error(error: Exception, environ: Mapping[str, str]) -> str:
     """An error's words: what a shell has put into an argument may be a variable's secret value."""
-    return redact(str(error), known_secrets(environ))
+    return cleaned(str(error), environ)
 
 
 def looks_secret(text: str, *, is_path: bool = False) -> bool:

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from pytest_llmeval.redaction import known_secrets, redact
+from pytest_llmeval.redaction import cleaned
 from pytest_llmeval.visible import visible
 
 
@@ -19,4 +19,4 @@ def say_error(text: str) -> None:
     """Print to stderr what went wrong, without secrets: what a shell has put into an argument may
     be a variable's secret value.
     """
-    say(redact(text, known_secrets(os.environ)), err=True)
+    say(cleaned(text, os.environ), err=True)

@@ -22,7 +22,7 @@ from pytest_llmeval.errors import (
 )
 from pytest_llmeval.orchestrator.front_door.door import DoorFigures
 from pytest_llmeval.orchestrator.views import HealthEntry, InstanceDetail, InstanceView
-from pytest_llmeval.redaction import REDACTED, known_secrets, redact
+from pytest_llmeval.redaction import REDACTED, cleaned, shown_error
 from pytest_llmeval.servers.health import HealthState
 
 Action = Literal["start", "stop", "restart", "reset"]
@@ -122,14 +122,10 @@ _SECRETS = frozenset(
 """Words in the names of variables and options that are about secrets; `-hft` is llama-server's."""
 
 
-def _shown(text: str) -> str:
-    return redact(text, known_secrets(os.environ))
-
-
 def _public(name: str, value: str) -> str:
     """The value of a variable or an option, if it may be shown."""
     is_secret = value and _SECRETS.intersection(re.split(r"[^a-z0-9]+", name.lower()))
-    return REDACTED if is_secret else _shown(value)
+    return REDACTED if is_secret else cleaned(value, os.environ)
 
 
 def _public_args(args: tuple[str, ...]) -> tuple[str, ...]:
@@ -142,7 +138,7 @@ def _public_arg(before: str, arg: str) -> str:
         waits_for_it = before.startswith("-") and "=" not in before
         return _public(before if waits_for_it else "", arg)
     option, equals, value = arg.partition("=")
-    return f"{_shown(option)}{equals}{_public(option, value)}"
+    return f"{cleaned(option, os.environ)}{equals}{_public(option, value)}"
 
 
 #: A status of HTTP and a word for each kind of error; the first that fits counts.
@@ -161,5 +157,5 @@ def problem_of(error: Exception) -> tuple[int, Problem]:
     """The status and the words for an error; what is none of ours is a mistake of ours: 500."""
     for kind, status, word in _KINDS:
         if isinstance(error, kind):
-            return status, Problem(_shown(str(error)), word)
-    return 500, Problem(_shown(f"{type(error).__name__}: {error}"), "internal")
+            return status, Problem(shown_error(error, os.environ), word)
+    return 500, Problem(cleaned(f"{type(error).__name__}: {error}", os.environ), "internal")
